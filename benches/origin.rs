@@ -1,0 +1,3 @@
+//! The six rows of the origin.
+
+fn main() {}

@@ -1,0 +1,246 @@
+//! The plan of a benchmark: cells, each measured in several trials, interleaved.
+
+use std::time::{Duration, Instant};
+
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+
+use super::measure::stats::{median, median_interval, relative_half_width};
+use super::measure::{self, Interval, Plan, Trial};
+use super::placement::Placement;
+use super::{Client, ClientError};
+use crate::protocol::{ChannelSpec, Wait};
+use crate::transports::Pace;
+use crate::transports::sys::clock::Calibration;
+
+/// One thing to measure.
+#[derive(Debug, Clone)]
+pub struct Cell {
+    /// The channel to open; `method` is the mechanism's own name.
+    pub spec: ChannelSpec,
+    /// The wait strategy that the channel will have, its default filled in.
+    pub wait: Wait,
+    /// What the CPUs amount to.
+    pub placement: Placement,
+    /// Where the client runs; wherever the scheduler puts it if `None`. The responder's place is in `spec`.
+    pub client_cpu: Option<u32>,
+    /// When a round starts; at once after the last one if `None`.
+    pub pace: Option<Pace>,
+}
+
+/// How long to go on with trials.
+#[derive(Debug, Clone, Copy)]
+pub struct Precision {
+    /// The half width of the median's confidence interval, as a fraction of the median, that is enough.
+    pub fraction: f64,
+    /// When to give up.
+    pub max_time: Duration,
+}
+
+/// What to measure and how often.
+#[derive(Debug, Clone)]
+pub struct Bench {
+    /// The cells.
+    pub cells: Vec<Cell>,
+    /// Trials of each cell: each a fresh channel and a fresh responder process. With a precision, the fewest.
+    pub trials: u32,
+    /// Whether to add trials until this is reached.
+    pub precision: Option<Precision>,
+    /// What a trial does; the cell's pace goes before its own.
+    pub plan: Plan,
+}
+
+/// What a cell's trials came to, in their order.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The cell.
+    pub cell: Cell,
+    /// The trials that were completed.
+    pub trials: Vec<Trial>,
+    /// What ended the cell's trials early.
+    pub error: Option<ClientError>,
+    /// With a precision: the half width reached, as a fraction of the median.
+    pub precision_reached: Option<f64>,
+    /// Time spent on opening and closing channels.
+    pub overhead: Duration,
+}
+
+/// What a benchmark tells while it runs, between blocks of rounds.
+pub trait Observer {
+    /// A trial begins. `index` is the cell's in the plan.
+    fn begins(&mut self, index: usize, cell: &Cell, trial: u32);
+    /// So many rounds of the trial are done, which took so long.
+    fn progress(&mut self, rounds: u64, elapsed: Duration);
+    /// An interval of the trial is over.
+    fn interval(&mut self, index: usize, cell: &Cell, trial: u32, interval: &Interval<'_>);
+}
+
+/// Runs the whole plan. Each trial goes through all cells, in an order that differs from the last one's, so that a
+/// disturbance does not always meet the same cell.
+pub fn run(
+    client: &mut Client,
+    bench: &Bench,
+    calibration: &Calibration,
+    observer: &mut dyn Observer,
+) -> Vec<Outcome> {
+    let start = Instant::now();
+    let mut outcomes: Vec<Outcome> = bench
+        .cells
+        .iter()
+        .map(|cell| Outcome {
+            cell: cell.clone(),
+            trials: Vec::new(),
+            error: None,
+            precision_reached: None,
+            overhead: Duration::ZERO,
+        })
+        .collect();
+    let mut trial = 0;
+    loop {
+        for index in order(outcomes.len(), trial) {
+            let outcome = &mut outcomes[index];
+            let enough = trial >= bench.trials
+                && bench.precision.is_none_or(|precision| outcome.is_precise(precision));
+            if outcome.error.is_some() || enough {
+                continue;
+            }
+            observer.begins(index, &outcome.cell, trial);
+            match run_trial(client, bench, calibration, outcome, index, trial, observer) {
+                Ok(trial) => outcome.trials.push(trial),
+                Err(error) => outcome.error = Some(error),
+            }
+            if let Some(precision) = bench.precision {
+                outcome.precision_reached = outcome.half_width();
+                if trial >= bench.trials && start.elapsed() > precision.max_time {
+                    return outcomes;
+                }
+            }
+        }
+        trial += 1;
+        let more = |precision| outcomes.iter().any(|o| o.error.is_none() && !o.is_precise(precision));
+        let time_left = bench.precision.is_some_and(|p| start.elapsed() < p.max_time && more(p));
+        if trial >= bench.trials && !time_left {
+            return outcomes;
+        }
+    }
+}
+
+fn run_trial(
+    client: &mut Client,
+    bench: &Bench,
+    calibration: &Calibration,
+    outcome: &mut Outcome,
+    index: usize,
+    trial: u32,
+    observer: &mut dyn Observer,
+) -> Result<Trial, ClientError> {
+    let cell = &outcome.cell;
+    let opening = Instant::now();
+    let _pinned = cell.client_cpu.map(Pinned::to).transpose()?;
+    let mut channel = client.open(&cell.spec)?;
+    outcome.overhead += opening.elapsed();
+
+    let plan = Plan { pace: cell.pace.or(bench.plan.pace), ..bench.plan };
+    // Two closures cannot both borrow the observer.
+    let observer = std::cell::RefCell::new(observer);
+    let result = measure::run(
+        client,
+        &mut channel,
+        calibration,
+        &plan,
+        &mut |rounds, elapsed| observer.borrow_mut().progress(rounds, elapsed),
+        &mut |interval| observer.borrow_mut().interval(index, cell, trial, interval),
+    );
+    let closing = Instant::now();
+    let closed = client.close(channel);
+    outcome.overhead += closing.elapsed();
+    let result = result?;
+    closed?;
+    Ok(result)
+}
+
+impl Outcome {
+    /// The median of each trial, in picoseconds.
+    #[must_use]
+    pub fn medians(&self) -> Vec<f64> {
+        self.trials
+            .iter()
+            .filter(|trial| !trial.recorder.histogram.is_empty())
+            .map(|trial| trial.recorder.histogram.value_at_quantile(0.5) as f64)
+            .collect()
+    }
+
+    /// Half the width of the median's confidence interval, as a fraction of the median.
+    fn half_width(&self) -> Option<f64> {
+        let medians = self.medians();
+        relative_half_width(median_interval(&medians)?, median(&medians)?)
+    }
+
+    fn is_precise(&self, precision: Precision) -> bool {
+        self.half_width().is_some_and(|half_width| half_width <= precision.fraction)
+    }
+}
+
+/// The cells' order in this trial: a permutation that the trial's number decides.
+fn order(cells: usize, trial: u32) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..cells).collect();
+    if trial == 0 {
+        return order; // As they were asked for.
+    }
+    // Fisher and Yates's shuffle, by SplitMix64 from the trial's number: the same plan runs the same way again.
+    let mut state = u64::from(trial);
+    for last in (1..cells).rev() {
+        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut random = state;
+        random = (random ^ (random >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        random = (random ^ (random >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        random ^= random >> 31;
+        let bound = u64::try_from(last).map_or(u64::MAX, |last| last + 1);
+        order.swap(last, usize::try_from(random % bound).unwrap_or(0));
+    }
+    order
+}
+
+/// This thread on one CPU; where it was before, once the value ends.
+struct Pinned {
+    before: CpuSet,
+}
+
+impl Pinned {
+    fn to(cpu: u32) -> Result<Self, ClientError> {
+        let pinning = |source: std::io::Error| ClientError::Pin { cpu, source };
+        let before = sched_getaffinity(None).map_err(|error| pinning(error.into()))?;
+        let mut cpus = CpuSet::new();
+        cpus.set(usize::try_from(cpu).map_err(|error| pinning(std::io::Error::other(error)))?);
+        sched_setaffinity(None, &cpus).map_err(|error| pinning(error.into()))?;
+        Ok(Self { before })
+    }
+}
+
+impl Drop for Pinned {
+    fn drop(&mut self) {
+        // It was allowed before.
+        let _ = sched_setaffinity(None, &self.before);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_trial_goes_as_asked_and_others_are_permutations() {
+        assert_eq!(order(4, 0), [0, 1, 2, 3]);
+        let orders: Vec<_> = (1..20).map(|trial| order(4, trial)).collect();
+        for order in &orders {
+            let mut sorted = order.clone();
+            sorted.sort_unstable();
+            assert_eq!(sorted, [0, 1, 2, 3]);
+        }
+        assert!(orders.windows(2).any(|pair| pair[0] != pair[1]));
+        for first in 0..4 {
+            assert!(orders.iter().any(|order| order[0] == first), "each cell comes first now and then");
+        }
+        assert_eq!(order(0, 3), Vec::<usize>::new());
+        assert_eq!(order(1, 3), [0]);
+    }
+}

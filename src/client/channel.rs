@@ -1,0 +1,115 @@
+//! An open data channel, ready for rounds.
+
+use std::time::Duration;
+
+use crate::protocol::ChannelId;
+use crate::transports::sys::clock::{Calibration, ClockChoice, ClockSource};
+use crate::transports::{Block, Pacer, RoundError, Rounds, Settings, Watch};
+
+/// An open data channel. It belongs to the thread that opened it, since a timer interrupts that thread's waits.
+pub struct Channel {
+    id: ChannelId,
+    settings: Settings,
+    responder_pid: u32,
+    rounds: Box<dyn Rounds>,
+    watch: Watch,
+    next: u64,
+}
+
+impl std::fmt::Debug for Channel {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Channel({}, {}, round {})", self.id, self.settings.method, self.next)
+    }
+}
+
+impl Channel {
+    pub(super) fn new(
+        id: ChannelId,
+        settings: Settings,
+        responder_pid: u32,
+        rounds: Box<dyn Rounds>,
+        watch: Watch,
+    ) -> Self {
+        Self { id, settings, responder_pid, rounds, watch, next: 1 }
+    }
+
+    /// The daemon's number for it.
+    #[must_use]
+    pub fn id(&self) -> ChannelId {
+        self.id
+    }
+
+    /// The mechanism's name.
+    #[must_use]
+    pub fn method(&self) -> &'static str {
+        self.settings.method
+    }
+
+    /// What both sides have agreed on.
+    #[must_use]
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// The responder's process.
+    #[must_use]
+    pub fn responder_pid(&self) -> u32 {
+        self.responder_pid
+    }
+
+    /// Runs `count` rounds and returns the latency of each round trip.
+    ///
+    /// # Errors
+    /// The first round that fails, a lost datagram included.
+    pub fn timed(&mut self, count: usize) -> Result<Vec<Duration>, RoundError> {
+        let calibration = Calibration::run(ClockChoice::Auto).map_err(std::io::Error::other)?;
+        let mut ticks = vec![0; count];
+        let block = self.timed_block(calibration.source, &mut ticks);
+        if let Some(error) = block.stop {
+            return Err(error);
+        }
+        self.verify()?;
+        Ok(ticks.into_iter().map(|ticks| Duration::from_secs_f64(calibration.to_ns(ticks) / 1e9)).collect())
+    }
+
+    /// Runs a block of rounds and stores what each took in clock ticks.
+    pub fn timed_block(&mut self, clock: ClockSource, ticks: &mut [u64]) -> Block {
+        let block = self.rounds.timed(self.next, clock, ticks, &mut self.watch);
+        self.advance(&block);
+        block
+    }
+
+    /// Runs a block of rounds and times it as a whole.
+    pub fn untimed_block(&mut self, clock: ClockSource, count: usize) -> Block {
+        let block = self.rounds.untimed(self.next, clock, count, &mut self.watch);
+        self.advance(&block);
+        block
+    }
+
+    /// Runs a block of rounds that start when the pacer says; `response`, as long as `service`, gets the time from then.
+    pub fn paced_block(
+        &mut self,
+        clock: ClockSource,
+        pacer: &mut Pacer,
+        service: &mut [u64],
+        response: &mut [u64],
+    ) -> Block {
+        let block = self.rounds.paced(self.next, clock, pacer, service, response, &mut self.watch);
+        self.advance(&block);
+        block
+    }
+
+    /// Compares the last pong with the last ping, byte by byte, and changes the payload for the rounds to come.
+    ///
+    /// # Errors
+    /// [`RoundError::WrongPong`].
+    pub fn verify(&mut self) -> Result<(), RoundError> {
+        self.rounds.verify()
+    }
+
+    /// A round that failed is not run again: its late answer must not be taken for the next one's.
+    fn advance(&mut self, block: &Block) {
+        let failed = u64::from(block.stop.is_some());
+        self.next += u64::try_from(block.done).expect("a usize fits in a u64") + failed;
+    }
+}

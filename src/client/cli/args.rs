@@ -1,0 +1,204 @@
+//! What the command line may say. The mechanisms' own options come from the list of mechanisms.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::builder::PossibleValuesParser;
+use clap::{Arg, ArgMatches, Args, CommandFactory, Parser, Subcommand, ValueEnum};
+
+use super::parse;
+use crate::client::measure::Timing;
+use crate::client::placement::Placement;
+use crate::protocol::{Exit, Wait};
+use crate::transports;
+use crate::transports::sys::clock::ClockChoice;
+
+/// Measures what a round trip between two processes costs on this host.
+#[derive(Debug, Parser)]
+#[command(name = "ipc-client", version, after_help = Exit::table())]
+pub(super) struct Cli {
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Measure round trips. Without a daemon, a private one is started for this run.
+    Bench(Box<BenchArgs>),
+    /// List the methods, what they can do, and which of them this host cannot do and why.
+    Methods(SocketArgs),
+    /// Tell what the running daemon does.
+    Status(StatusArgs),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct SocketArgs {
+    /// The daemon's control socket [default: $IPCD_SOCKET, else ipcd.sock in $RUNTIME_DIRECTORY, $XDG_RUNTIME_DIR/ipcd,
+    /// /run/ipcd or ipcd-UID in the temporary folder].
+    #[arg(long, value_name = "PATH")]
+    pub(super) socket: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct StatusArgs {
+    #[command(flatten)]
+    pub(super) socket: SocketArgs,
+    /// Print one JSON document.
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// Formats of a report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Format {
+    /// For a terminal.
+    Text,
+    /// One document, with everything.
+    Json,
+}
+
+/// What a report's list of placements may name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum PlacementArg {
+    /// Unpinned and every other that this host has.
+    All,
+    /// This one.
+    One(Placement),
+}
+
+/// How a trial's warm-up is limited.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum WarmupArg {
+    Rounds(u64),
+    Time(Duration),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct BenchArgs {
+    #[command(flatten)]
+    pub(super) socket: SocketArgs,
+
+    /// Methods, with commas between them, or "all"; "ipc-client methods" lists them.
+    #[arg(short, long = "method", value_name = "METHOD,...", value_delimiter = ',', default_value = "all")]
+    pub(super) methods: Vec<String>,
+    /// Rounds of a trial. One trial, unless --trials says otherwise.
+    #[arg(short = 'n', long = "rounds", value_name = "N", value_parser = parse::rounds, conflicts_with = "duration")]
+    pub(super) rounds: Option<u64>,
+    /// Time of a trial, such as 10s. One trial, unless --trials says otherwise.
+    #[arg(long, value_name = "TIME", value_parser = parse::duration)]
+    pub(super) duration: Option<Duration>,
+    /// Trials of each cell, each with a fresh channel and a fresh responder [default: 5 of 600 ms; 1 with -n or
+    /// --duration].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(super) trials: Option<u32>,
+    /// Rounds before those that count, by number or by time [default: a tenth of the trial].
+    #[arg(long, value_name = "N|TIME", value_parser = parse::warmup)]
+    pub(super) warmup: Option<WarmupArg>,
+    /// Go on with trials until the median's 95 % confidence interval is this narrow, such as 2%.
+    #[arg(long, value_name = "PERCENT", value_parser = parse::percent)]
+    pub(super) precision: Option<f64>,
+    /// When to give up on --precision.
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = parse::duration, requires = "precision")]
+    pub(super) max_time: Duration,
+
+    /// Bytes carried each way in a round, such as 8, 64, 4k, 1M; several make a sweep.
+    #[arg(long = "size", value_name = "BYTES,...", value_delimiter = ',', default_value = "8", value_parser = parse::size)]
+    pub(super) sizes: Vec<u32>,
+    /// How either side waits: block, spin, adaptive; several make a sweep [default: the method's own].
+    #[arg(long = "wait", value_name = "WAIT,...", value_delimiter = ',', value_parser = parse::wait)]
+    pub(super) waits: Vec<Wait>,
+    /// Where the two sides run: unpinned, same-core, smt, cross-core, cross-socket, or "all" that this host has; several
+    /// make a sweep.
+    #[arg(
+        long = "placement", value_name = "PLACEMENT,...", value_delimiter = ',', value_parser = parse::placement,
+        conflicts_with_all = ["client_cpu", "server_cpu"],
+    )]
+    pub(super) placements: Vec<PlacementArg>,
+    /// The CPU that the client runs on.
+    #[arg(long, value_name = "CPU")]
+    pub(super) client_cpu: Option<u32>,
+    /// The CPU that the responder runs on.
+    #[arg(long, value_name = "CPU")]
+    pub(super) server_cpu: Option<u32>,
+
+    /// Start rounds at a fixed rate, such as 10k/s, and tell latencies from the intended start beside service times.
+    #[arg(long, value_name = "RATE", value_parser = parse::rate, conflicts_with = "gaps")]
+    pub(super) rate: Option<Duration>,
+    /// Idle time before each round, such as 0, 10us, 1ms; several make a sweep.
+    #[arg(long = "gap", value_name = "TIME,...", value_delimiter = ',', value_parser = parse::gap)]
+    pub(super) gaps: Vec<Duration>,
+    /// What is timed: each round, batches of K rounds, or (auto) each round and, where rounds are fast, batches beside.
+    #[arg(long, value_name = "round|batch:K|auto", default_value = "auto", value_parser = parse::timing)]
+    pub(super) timing: Timing,
+    /// The clock: auto, tsc, monotonic.
+    #[arg(long, value_name = "CLOCK", default_value = "auto")]
+    pub(super) clock: ClockChoice,
+
+    /// Print one JSON document: the same as --format json.
+    #[arg(long, conflicts_with = "format")]
+    pub(super) json: bool,
+    /// The report's format.
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub(super) format: Format,
+    /// Say where the time of the run went.
+    #[arg(short, long)]
+    pub(super) verbose: bool,
+
+    /// Fail with exit code 7 instead of waiting while another measurement runs.
+    #[arg(long)]
+    pub(super) no_wait: bool,
+    /// Start a private daemon even where one runs.
+    #[arg(long, conflicts_with = "socket")]
+    pub(super) private: bool,
+}
+
+/// The command line, with the options of the mechanisms.
+pub(super) fn command() -> clap::Command {
+    let mut options = BTreeMap::new();
+    for option in transports::ALL.iter().flat_map(|mechanism| mechanism.info().options) {
+        options.entry(option.name).or_insert(option);
+    }
+    Cli::command().mut_subcommand("bench", |bench| {
+        options.into_values().fold(bench, |bench, option| {
+            bench.arg(
+                Arg::new(option.name)
+                    .long(option.name)
+                    .value_parser(PossibleValuesParser::new(option.values))
+                    .help(format!("{} [default: {}]", option.help, option.values[0]))
+                    .hide_possible_values(false),
+            )
+        })
+    })
+}
+
+/// The options of the mechanisms that the command line names.
+pub(super) fn method_options(matches: &ArgMatches) -> BTreeMap<String, String> {
+    let Some(("bench", matches)) = matches.subcommand() else { return BTreeMap::new() };
+    transports::ALL
+        .iter()
+        .flat_map(|mechanism| mechanism.info().options)
+        .filter_map(|option| {
+            let value = matches.get_one::<String>(option.name)?;
+            Some((option.name.to_owned(), value.clone()))
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::FromArgMatches;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn options_of_mechanisms_are_options_of_bench() {
+        let matches = command().try_get_matches_from(["ipc-client", "bench", "--nodelay", "false"]).unwrap();
+        Cli::from_arg_matches(&matches).unwrap();
+        assert_eq!(method_options(&matches)["nodelay"], "false");
+    }
+}

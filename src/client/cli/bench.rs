@@ -1,0 +1,161 @@
+//! `ipc-client bench`.
+
+use std::collections::BTreeMap;
+use std::io::{self, BufWriter, Write};
+use std::time::{Duration, Instant, SystemTime};
+
+use super::Failure;
+use super::args::{BenchArgs, Format};
+use super::daemon::find_or_start;
+use super::plan::plan;
+use super::progress::Progress;
+use crate::client::bench::{self, Bench, Outcome};
+use crate::client::environment::{Environment, Snapshot};
+use crate::client::measure::{Stop, Timing};
+use crate::client::report::{CellReport, Clock, Report, SCHEMA, Settings, Times, json, text};
+use crate::client::{ClientError, LeaseWait};
+use crate::protocol::{Exit, complain};
+use crate::transports::sys::clock::Calibration;
+
+pub(super) fn run(args: &BenchArgs, options: &BTreeMap<String, String>) -> Result<Exit, Failure> {
+    let started = Instant::now();
+    let started_unix_s =
+        SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |time| time.as_secs());
+    let mut times = Times::default();
+    let mut watch = Stopwatch(started);
+
+    let mut client = find_or_start(&args.socket, args.private)?;
+    let private_daemon = client.path().is_none();
+    let states = client.methods()?;
+    watch.lap(&mut times.daemon_ns);
+    let bench = plan(args, options, &states)?;
+    let wait = if args.no_wait { LeaseWait::No } else { LeaseWait::Queue };
+    client
+        .acquire(wait, |place| eprintln!("ipc-client: another measurement runs; number {place} in line"))?;
+    watch.lap(&mut times.queue_ns);
+
+    let calibration = Calibration::run(args.clock).map_err(Failure::unavailable)?;
+    watch.lap(&mut times.clock_ns);
+    let environment = Environment::capture();
+    let at_start = Snapshot::capture();
+    watch.lap(&mut times.environment_ns);
+
+    let mut progress = Progress::new(bench.plan.stop);
+    let outcomes = bench::run(&mut client, &bench, &calibration, &mut progress);
+    drop(progress);
+    // Nothing of the run is left when its results are told.
+    drop(client);
+
+    let mut snapshot_ns = 0;
+    watch = Stopwatch(Instant::now());
+    let at_end = Snapshot::capture();
+    watch.lap(&mut snapshot_ns);
+    times.environment_ns += snapshot_ns;
+    account(&outcomes, &mut times);
+    let mut report = Report {
+        schema: SCHEMA,
+        started_unix_s,
+        times,
+        settings: settings(&bench, private_daemon),
+        clock: Clock::from(&calibration),
+        environment,
+        at_start,
+        at_end,
+        results: outcomes.iter().map(CellReport::of).collect(),
+    };
+    report.times.total_ns = nanos(started.elapsed());
+
+    let mut out = BufWriter::new(io::stdout().lock());
+    match if args.json { Format::Json } else { args.format } {
+        Format::Text => text::write(&report, &mut out)?,
+        Format::Json => json::write(&report, &mut out)?,
+    }
+    out.flush()?;
+    if args.verbose {
+        tell_times(&report.times);
+    }
+    Ok(exit(&outcomes))
+}
+
+/// What failed, told once each, and the exit code of the first.
+fn exit(outcomes: &[Outcome]) -> Exit {
+    let errors: Vec<&ClientError> = outcomes.iter().filter_map(|outcome| outcome.error.as_ref()).collect();
+    for error in &errors {
+        complain("ipc-client", *error, error.advice());
+    }
+    errors.first().map_or(Exit::Success, |error| error.exit())
+}
+
+fn settings(bench: &Bench, private_daemon: bool) -> Settings {
+    let plan = &bench.plan;
+    Settings {
+        arguments: std::env::args().skip(1).collect(),
+        trials: bench.trials,
+        rounds: match plan.stop {
+            Stop::Rounds(rounds) => Some(rounds),
+            Stop::Time(_) => None,
+        },
+        duration_ns: match plan.stop {
+            Stop::Rounds(_) => None,
+            Stop::Time(time) => Some(nanos(time)),
+        },
+        warmup_rounds: plan.warmup.rounds,
+        warmup_ns: nanos(plan.warmup.time),
+        timing: match plan.timing {
+            Timing::Round => "round".to_owned(),
+            Timing::Batch(rounds) => format!("batch:{rounds}"),
+            Timing::Auto => "auto".to_owned(),
+        },
+        precision: bench.precision.map(|precision| precision.fraction),
+        private_daemon,
+        verification:
+            "the round's number at both ends of every pong, inside the timed region; every byte of the last \
+                       pong of each block of up to 1024 rounds, outside of it"
+                .to_owned(),
+    }
+}
+
+fn account(outcomes: &[Outcome], times: &mut Times) {
+    for outcome in outcomes {
+        times.channels_ns += nanos(outcome.overhead);
+        for trial in &outcome.trials {
+            times.warmup_ns += nanos(trial.warmup_time);
+            times.rounds_ns += trial.elapsed_ps / 1000;
+        }
+    }
+}
+
+fn tell_times(times: &Times) {
+    let Times { total_ns, daemon_ns, queue_ns, clock_ns, environment_ns, channels_ns, warmup_ns, rounds_ns } =
+        *times;
+    let told = daemon_ns + queue_ns + clock_ns + environment_ns + channels_ns + warmup_ns + rounds_ns;
+    eprintln!("ipc-client: where the time went:");
+    for (what, ns) in [
+        ("the daemon: finding or starting it", daemon_ns),
+        ("the queue: waiting in line", queue_ns),
+        ("the clock: calibrating it", clock_ns),
+        ("the environment: looking at the host", environment_ns),
+        ("channels: opening and closing them", channels_ns),
+        ("warm-up", warmup_ns),
+        ("rounds", rounds_ns),
+        ("the rest: digesting and reporting", total_ns.saturating_sub(told)),
+        ("all of it", total_ns),
+    ] {
+        eprintln!("  {:>12.3} ms  {what}", ns as f64 / 1e6);
+    }
+}
+
+/// Takes lap times.
+struct Stopwatch(Instant);
+
+impl Stopwatch {
+    fn lap(&mut self, ns: &mut u64) {
+        let now = Instant::now();
+        *ns = nanos(now - self.0);
+        self.0 = now;
+    }
+}
+
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}

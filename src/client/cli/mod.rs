@@ -1,0 +1,87 @@
+//! The client's command line.
+
+mod args;
+mod bench;
+mod daemon;
+mod methods;
+mod parse;
+mod plan;
+mod progress;
+
+use std::error::Error;
+
+use clap::FromArgMatches;
+
+use self::args::{Cli, Command};
+use super::ClientError;
+use crate::protocol::{Exit, complain};
+
+/// Why a command failed: what is told, and the exit code that tells of it.
+#[derive(Debug)]
+struct Failure {
+    error: Box<dyn Error>,
+    advice: Option<String>,
+    exit: Exit,
+}
+
+impl Failure {
+    /// The command line asks for something that cannot be.
+    fn usage(error: impl Into<Box<dyn Error>>) -> Self {
+        Self { error: error.into(), advice: None, exit: Exit::Usage }
+    }
+
+    /// The host cannot do it.
+    fn unavailable(error: impl Into<Box<dyn Error>>) -> Self {
+        Self { error: error.into(), advice: None, exit: Exit::Unavailable }
+    }
+}
+
+impl From<ClientError> for Failure {
+    fn from(error: ClientError) -> Self {
+        Self { advice: error.advice().map(str::to_owned), exit: error.exit(), error: error.into() }
+    }
+}
+
+impl From<std::io::Error> for Failure {
+    fn from(error: std::io::Error) -> Self {
+        Self { error: error.into(), advice: None, exit: Exit::Failure }
+    }
+}
+
+/// Runs the client's command line.
+#[must_use]
+pub fn main() -> Exit {
+    let matches = args::command().try_get_matches();
+    let parsed = matches.and_then(|matches| {
+        let cli = Cli::from_arg_matches(&matches)?;
+        let options = args::method_options(&matches);
+        Ok((cli, options))
+    });
+    let (cli, options) = match parsed {
+        Ok(parsed) => parsed,
+        Err(error) => {
+            // Help and version, for which the exit code is 0, or a usage error.
+            let _ = error.print();
+            return if error.use_stderr() { Exit::Usage } else { Exit::Success };
+        }
+    };
+    env_logger::Builder::new().filter_level(log::LevelFilter::Warn).parse_default_env().init();
+    let result = match &cli.command {
+        Command::Bench(args) => bench::run(args, &options),
+        Command::Methods(args) => methods::run(args),
+        Command::Status(args) => daemon::status(args),
+    };
+    match result {
+        Ok(exit) => exit,
+        // Whoever read the results has seen enough.
+        Err(failure) if is_broken_pipe(failure.error.as_ref()) => Exit::Success,
+        Err(failure) => {
+            complain("ipc-client", failure.error.as_ref(), failure.advice.as_deref());
+            failure.exit
+        }
+    }
+}
+
+fn is_broken_pipe(error: &(dyn Error + 'static)) -> bool {
+    error.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
+}

@@ -1,0 +1,192 @@
+//! From the command line to a plan: which cells there are, and whether each can be.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::Failure;
+use super::args::{BenchArgs, PlacementArg, WarmupArg};
+use crate::client::bench::{Bench, Cell, Precision};
+use crate::client::measure::{Plan, Stop, Warmup};
+use crate::client::placement::{CpuPair, Placement, Topology};
+use crate::protocol::{ChannelSpec, MethodState, Refusal, Token, Wait};
+use crate::transports::{self, Mechanism, Pace, Settings};
+
+/// A trial that nobody has set a length for.
+const TRIAL: Duration = Duration::from_millis(600);
+/// How many of those a cell has.
+const TRIALS: u32 = 5;
+
+/// Where the two sides of a cell run.
+struct Place {
+    placement: Placement,
+    client: Option<u32>,
+    server: Option<u32>,
+}
+
+/// Makes the plan. `states` is what the daemon's side of the host can do. What "all" names and cannot be is skipped
+/// with a line on stderr; what was named itself and cannot be is an error.
+pub(super) fn plan(
+    args: &BenchArgs,
+    options: &BTreeMap<String, String>,
+    states: &[MethodState],
+) -> Result<Bench, Failure> {
+    let methods = methods(&args.methods, states)?;
+    for name in options.keys() {
+        if !methods.iter().any(|(mechanism, _)| has_option(*mechanism, name)) {
+            return Err(Failure::usage(format!("none of the methods has the option --{name}")));
+        }
+    }
+    let places = places(args)?;
+    let waits: Vec<Option<Wait>> = match &args.waits[..] {
+        [] => vec![None],
+        waits => waits.iter().copied().map(Some).collect(),
+    };
+    let paces: Vec<Option<Pace>> = match (args.rate, &args.gaps[..]) {
+        (Some(interval), _) => vec![Some(Pace::Every(interval))],
+        (None, []) => vec![None],
+        (None, gaps) => gaps.iter().map(|gap| (!gap.is_zero()).then_some(Pace::Gap(*gap))).collect(),
+    };
+
+    let mut cells = Vec::new();
+    for (mechanism, optional) in methods {
+        for size_bytes in &args.sizes {
+            for wait in &waits {
+                let spec = ChannelSpec {
+                    method: mechanism.info().name.to_owned(),
+                    size_bytes: *size_bytes,
+                    wait: *wait,
+                    server_cpu: None,
+                    options: options
+                        .iter()
+                        .filter(|(name, _)| has_option(mechanism, name))
+                        .map(|(name, value)| (name.clone(), value.clone()))
+                        .collect(),
+                };
+                match Settings::of(&spec, Token::new([0; 32]), String::new()) {
+                    Ok((_, settings)) => {
+                        for place in &places {
+                            cells.extend(paces.iter().map(|pace| Cell {
+                                spec: ChannelSpec { server_cpu: place.server, ..spec.clone() },
+                                wait: settings.wait,
+                                placement: place.placement,
+                                client_cpu: place.client,
+                                pace: *pace,
+                            }));
+                        }
+                    }
+                    Err(refusal) if optional => skip(&refusal),
+                    Err(refusal) => return Err(Failure::unavailable(refusal)),
+                }
+            }
+        }
+    }
+    if cells.is_empty() {
+        return Err(Failure::unavailable("nothing is left to measure"));
+    }
+    Ok(Bench {
+        cells,
+        trials: args.trials.unwrap_or(if args.rounds.is_some() || args.duration.is_some() {
+            1
+        } else {
+            TRIALS
+        }),
+        precision: args.precision.map(|fraction| Precision { fraction, max_time: args.max_time }),
+        plan: trial_plan(args),
+    })
+}
+
+fn trial_plan(args: &BenchArgs) -> Plan {
+    let stop = match (args.rounds, args.duration) {
+        (Some(rounds), _) => Stop::Rounds(rounds),
+        (None, duration) => Stop::Time(duration.unwrap_or(TRIAL)),
+    };
+    let warmup = match (args.warmup, stop) {
+        (Some(WarmupArg::Rounds(rounds)), _) => Warmup { rounds, time: Duration::MAX },
+        (Some(WarmupArg::Time(time)), _) => Warmup { rounds: u64::MAX, time },
+        // Enough for caches, branch predictors and a connection's window; the time limit is for slow rounds.
+        (None, Stop::Rounds(rounds)) => {
+            Warmup { rounds: (rounds / 10).clamp(100, 100_000), time: Duration::from_millis(100) }
+        }
+        (None, Stop::Time(time)) => Warmup {
+            rounds: u64::MAX,
+            time: (time / 10).clamp(Duration::from_millis(20), Duration::from_millis(500)),
+        },
+    };
+    Plan { stop, warmup, timing: args.timing, pace: None, interval: None }
+}
+
+/// The methods, and whether each was only named by "all".
+fn methods(names: &[String], states: &[MethodState]) -> Result<Vec<(&'static dyn Mechanism, bool)>, Failure> {
+    let state = |name: &str| states.iter().find(|state| state.name == name);
+    let mut chosen: Vec<(&'static dyn Mechanism, bool)> = Vec::new();
+    let mut choose = |mechanism: &'static dyn Mechanism, optional| {
+        if !chosen.iter().any(|(there, _)| there.info().name == mechanism.info().name) {
+            chosen.push((mechanism, optional));
+        }
+    };
+    for name in names {
+        if name == "all" {
+            for mechanism in transports::ALL {
+                match state(mechanism.info().name).and_then(|state| state.unavailable.as_ref()) {
+                    Some(reason) => eprintln!("ipc-client: skipping {}: {reason}", mechanism.info().name),
+                    None => choose(*mechanism, true),
+                }
+            }
+            continue;
+        }
+        let mechanism = transports::find(name).map_err(Failure::usage)?;
+        if let Some(reason) = state(mechanism.info().name).and_then(|state| state.unavailable.clone()) {
+            let method = mechanism.info().name.to_owned();
+            return Err(Failure::unavailable(Refusal::Unavailable { method, reason }));
+        }
+        choose(mechanism, false);
+    }
+    Ok(chosen)
+}
+
+fn has_option(mechanism: &dyn Mechanism, name: &str) -> bool {
+    mechanism.info().options.iter().any(|option| option.name == name)
+}
+
+fn skip(reason: &dyn std::fmt::Display) {
+    eprintln!("ipc-client: skipping: {reason}");
+}
+
+fn places(args: &BenchArgs) -> Result<Vec<Place>, Failure> {
+    let unpinned = || Place { placement: Placement::Unpinned, client: None, server: None };
+    if args.client_cpu.is_none() && args.server_cpu.is_none() && args.placements.is_empty() {
+        return Ok(vec![unpinned()]);
+    }
+    let topology = Topology::read().map_err(Failure::unavailable)?;
+    if args.placements.is_empty() {
+        for cpu in args.client_cpu.iter().chain(&args.server_cpu) {
+            topology.check_cpu(*cpu).map_err(Failure::unavailable)?;
+        }
+        let placement = match (args.client_cpu, args.server_cpu) {
+            (Some(client), Some(server)) => {
+                topology.classify(CpuPair { client, server }).map_err(Failure::unavailable)?
+            }
+            _ => Placement::Unpinned,
+        };
+        return Ok(vec![Place { placement, client: args.client_cpu, server: args.server_cpu }]);
+    }
+    let mut places: Vec<Place> = Vec::new();
+    for named in &args.placements {
+        let (wanted, optional) = match named {
+            PlacementArg::All => (Placement::ALL.to_vec(), true),
+            PlacementArg::One(placement) => (vec![*placement], false),
+        };
+        for placement in wanted {
+            match topology.resolve(placement) {
+                Ok(pair) => places.push(Place {
+                    placement,
+                    client: pair.map(|pair| pair.client),
+                    server: pair.map(|pair| pair.server),
+                }),
+                Err(error) if optional => skip(&format!("placement {placement}: {error}")),
+                Err(error) => return Err(Failure::unavailable(error)),
+            }
+        }
+    }
+    Ok(places)
+}

@@ -1,0 +1,256 @@
+//! The client's end of the control channel.
+
+use std::collections::BTreeMap;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::private::{Private, Process};
+use super::{Channel, ClientError};
+use crate::protocol::link::{Link, LinkError};
+use crate::protocol::{
+    ChannelId, ChannelSpec, End, Event, MethodState, Reply, Request, SocketAddress, Status, Usage, dial,
+};
+use crate::transports::{Endpoint, RoundError, Settings, Watch};
+
+/// How long a daemon may take to answer. Opening a channel takes it longest, at most 5 s.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long the news of a channel's end may take, once the client has noticed that it is over.
+const NEWS_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Whether to wait for the lease.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LeaseWait {
+    /// In line, behind whoever was first.
+    Queue,
+    /// Not at all: [`Refusal::Busy`](crate::protocol::Refusal::Busy) if it is taken.
+    No,
+}
+
+/// A connection to a daemon.
+#[derive(Debug)]
+pub struct Client {
+    link: Link,
+    /// How channels ended that nobody has asked about yet.
+    ended: BTreeMap<ChannelId, End>,
+    stopping: bool,
+    /// Where the daemon listens; `None` for a private one.
+    path: Option<PathBuf>,
+    /// A private daemon, which ends once `link`, which stands above, is closed.
+    _process: Option<Process>,
+}
+
+impl Client {
+    /// Connects to the daemon that `address` leads to.
+    ///
+    /// # Errors
+    /// [`ClientError::Dial`].
+    pub fn connect(address: &SocketAddress) -> Result<Self, ClientError> {
+        let (link, path) = dial(address)?;
+        Ok(Self { link, ended: BTreeMap::new(), stopping: false, path: Some(path), _process: None })
+    }
+
+    /// Talks to a private daemon, which ends with this value.
+    ///
+    /// # Errors
+    /// It does not greet.
+    pub fn over(private: Private) -> Result<Self, ClientError> {
+        let (socket, process) = private.into_parts();
+        let mut link = Link::new(socket);
+        link.greet(PATIENCE)?;
+        Ok(Self { link, ended: BTreeMap::new(), stopping: false, path: None, _process: Some(process) })
+    }
+
+    /// Where the daemon listens; `None` for a private one.
+    #[must_use]
+    pub fn path(&self) -> Option<&Path> {
+        self.path.as_deref()
+    }
+
+    /// What the daemon is doing.
+    ///
+    /// # Errors
+    /// The daemon is lost.
+    pub fn status(&mut self) -> Result<Status, ClientError> {
+        match self.request(&Request::Status)? {
+            Reply::Status(status) => Ok(status),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// The mechanisms, as the daemon's side of this host has them.
+    ///
+    /// # Errors
+    /// The daemon is lost.
+    pub fn methods(&mut self) -> Result<Vec<MethodState>, ClientError> {
+        match self.request(&Request::Methods)? {
+            Reply::Methods(methods) => Ok(methods),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Takes the lease, without which no channel is opened. `on_place` hears each place in line; 1 is next.
+    ///
+    /// # Errors
+    /// [`Refusal::Busy`](crate::protocol::Refusal::Busy) with [`LeaseWait::No`]; the daemon is lost.
+    pub fn acquire(&mut self, wait: LeaseWait, mut on_place: impl FnMut(u32)) -> Result<(), ClientError> {
+        let mut reply = self.request(&Request::Acquire { wait: wait == LeaseWait::Queue })?;
+        loop {
+            match reply {
+                Reply::Acquired => return Ok(()),
+                Reply::Queued { place } => on_place(place),
+                other => return Err(unexpected(&other)),
+            }
+            // However long the others take.
+            reply = self.reply(None)?;
+        }
+    }
+
+    /// Gives the lease back.
+    ///
+    /// # Errors
+    /// The daemon is lost.
+    pub fn release(&mut self) -> Result<(), ClientError> {
+        match self.request(&Request::Release)? {
+            Reply::Released => Ok(()),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Opens a channel and connects to it. It belongs to the calling thread.
+    ///
+    /// # Errors
+    /// The specification does not fit, the host cannot, or the connection fails.
+    pub fn open(&mut self, spec: &ChannelSpec) -> Result<Channel, ClientError> {
+        let (address, channel, token, responder_pid, expected) =
+            match self.request(&Request::Open(spec.clone()))? {
+                Reply::Opened { channel, token, endpoint, descriptors, responder_pid } => {
+                    (endpoint, channel, token, responder_pid, descriptors)
+                }
+                other => return Err(unexpected(&other)),
+            };
+        let descriptors = self.link.take_descriptors();
+        if u32::try_from(descriptors.len()) != Ok(expected) {
+            // The receiving process had none left.
+            return Err(LinkError::Io(rustix::io::Errno::MFILE.into()).into());
+        }
+        let (mechanism, settings) = Settings::of(spec, token, String::new())?;
+        let connected = Watch::new(self.link.as_fd())
+            .map_err(RoundError::System)
+            .map_err(Into::into)
+            .and_then(|mut watch| {
+                let endpoint = Endpoint { address, descriptors };
+                mechanism.connect(&settings, endpoint, &mut watch).map(|rounds| (rounds, watch))
+            });
+        match connected {
+            Ok((rounds, watch)) => Ok(Channel::new(channel, settings, responder_pid, rounds, watch)),
+            Err(source) => {
+                let method = settings.method.to_owned();
+                match self.news_of(channel) {
+                    Some(end) => {
+                        Err(ClientError::Round { method, end: Some(end), source: RoundError::PeerClosed })
+                    }
+                    None => {
+                        self.close_id(channel)?;
+                        Err(ClientError::Connect { method, source })
+                    }
+                }
+            }
+        }
+    }
+
+    /// What the channel's responder has used so far.
+    ///
+    /// # Errors
+    /// It has ended; the daemon is lost.
+    pub fn usage(&mut self, channel: &Channel) -> Result<Usage, ClientError> {
+        match self.request(&Request::Usage(channel.id()))? {
+            Reply::Usage(usage) => Ok(usage),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Ends a channel. Nothing of it is left when this returns.
+    ///
+    /// # Errors
+    /// The daemon is lost, or the channel has ended before, in which case nothing is left either.
+    pub fn close(&mut self, channel: Channel) -> Result<(), ClientError> {
+        self.close_id(channel.id())
+    }
+
+    fn close_id(&mut self, channel: ChannelId) -> Result<(), ClientError> {
+        match self.request(&Request::Close(channel))? {
+            Reply::Closed => Ok(()),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// What a round's error really was: asks the daemon how the responder ended.
+    #[must_use]
+    pub fn explain(&mut self, channel: &Channel, source: RoundError) -> ClientError {
+        let method = channel.method().to_owned();
+        match source {
+            RoundError::PeerClosed | RoundError::Ended => {}
+            source => return ClientError::Round { method, end: None, source },
+        }
+        let end = self.news_of(channel.id());
+        if end.is_none() {
+            if self.stopping {
+                return ClientError::Stopping;
+            }
+            // The daemon's own end is the reason, if it has ended.
+            if let Err(error) = self.status() {
+                return error;
+            }
+        }
+        ClientError::Round { method, end, source }
+    }
+
+    /// How a channel ended, if the daemon tells within its time.
+    fn news_of(&mut self, channel: ChannelId) -> Option<End> {
+        while !self.ended.contains_key(&channel) && !self.stopping {
+            let reply = self.link.receive(Some(NEWS_PATIENCE)).ok()?;
+            self.note(reply);
+        }
+        self.ended.remove(&channel)
+    }
+
+    /// Notes an event; returns any other reply.
+    fn note(&mut self, reply: Reply) -> Option<Reply> {
+        match reply {
+            Reply::Event(Event::Ended { channel, end }) => {
+                self.ended.insert(channel, end);
+                None
+            }
+            Reply::Event(Event::Stopping) => {
+                self.stopping = true;
+                None
+            }
+            other => Some(other),
+        }
+    }
+
+    fn request(&mut self, request: &Request) -> Result<Reply, ClientError> {
+        self.link.send(request, &[])?;
+        self.reply(Some(PATIENCE))
+    }
+
+    fn reply(&mut self, patience: Option<Duration>) -> Result<Reply, ClientError> {
+        loop {
+            let received = self.link.receive(patience);
+            if self.stopping && received.is_err() {
+                return Err(ClientError::Stopping);
+            }
+            match self.note(received?) {
+                Some(Reply::Refused(refusal)) => return Err(refusal.into()),
+                Some(reply) => return Ok(reply),
+                None => {}
+            }
+        }
+    }
+}
+
+fn unexpected(reply: &Reply) -> ClientError {
+    ClientError::Unexpected(format!("{reply:?}"))
+}

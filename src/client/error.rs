@@ -1,0 +1,111 @@
+//! Everything that can go wrong on the client's side, with its exit code and what the user can do.
+
+use crate::protocol::link::LinkError;
+use crate::protocol::{DialError, End, Exit, GreetingError, Refusal};
+use crate::transports::{ConnectError, RoundError};
+
+use super::PrivateError;
+
+/// What went wrong.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// There is no daemon to talk to.
+    #[error(transparent)]
+    Dial(#[from] DialError),
+    /// No private daemon could be started.
+    #[error(transparent)]
+    Private(#[from] PrivateError),
+    /// The daemon is gone or breaks the protocol.
+    #[error("the daemon is lost")]
+    Link(#[from] LinkError),
+    /// The daemon stops.
+    #[error("the daemon is stopping")]
+    Stopping,
+    /// The daemon refused.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The daemon answered something else than was asked.
+    #[error("the daemon gave an answer that was not asked for: {0}")]
+    Unexpected(String),
+    /// A channel was opened and cannot be connected to.
+    #[error("cannot connect to the {method} channel")]
+    Connect {
+        /// The mechanism.
+        method: String,
+        /// Why.
+        source: ConnectError,
+    },
+    /// A round failed.
+    #[error("the {method} channel broke off{}", .end.as_ref().map(|end| format!(": {end}")).unwrap_or_default())]
+    Round {
+        /// The mechanism.
+        method: String,
+        /// How the responder ended, if the daemon told.
+        end: Option<End>,
+        /// What the client saw.
+        source: RoundError,
+    },
+    /// This process cannot run where it should.
+    #[error("the client cannot run on CPU {cpu}")]
+    Pin {
+        /// The CPU.
+        cpu: u32,
+        /// The system's error.
+        source: std::io::Error,
+    },
+    /// Datagrams were lost one after the other: nobody answers.
+    #[error("the {method} channel broke off: {losses} datagrams in a row were lost")]
+    Silent {
+        /// The mechanism.
+        method: String,
+        /// How many.
+        losses: u32,
+    },
+}
+
+impl ClientError {
+    /// The exit code that tells of it.
+    #[must_use]
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Dial(error) => error.exit(),
+            Self::Private(_) => Exit::Failure,
+            Self::Pin { .. } => Exit::Unavailable,
+            Self::Link(LinkError::Greeting(GreetingError::Version { .. })) => Exit::Version,
+            Self::Link(LinkError::Closed | LinkError::Silent(_) | LinkError::Io(_)) | Self::Stopping => {
+                Exit::Broken
+            }
+            Self::Link(_) | Self::Unexpected(_) => Exit::NotIpcd,
+            Self::Refused(refusal) => match refusal {
+                Refusal::Busy { .. } | Refusal::QueueFull { .. } => Exit::Busy,
+                Refusal::UnknownMethod { .. } => Exit::Usage,
+                Refusal::NotPermitted { .. } => Exit::Permission,
+                Refusal::NotOpened { .. } | Refusal::NotReady { .. } | Refusal::Stopping => Exit::Broken,
+                Refusal::Unavailable { .. } | Refusal::Unfit { .. } | Refusal::TooManyChannels { .. } => {
+                    Exit::Unavailable
+                }
+                Refusal::NoLease | Refusal::NoChannel { .. } | Refusal::Spawn { .. } => Exit::Failure,
+            },
+            Self::Connect { .. } | Self::Round { .. } | Self::Silent { .. } => Exit::Broken,
+        }
+    }
+
+    /// What the user can do, where that is not plain from the error.
+    #[must_use]
+    pub fn advice(&self) -> Option<&'static str> {
+        match self {
+            Self::Dial(error) => Some(error.advice()),
+            Self::Refused(Refusal::Busy { .. }) => Some("leave --no-wait away to wait in line"),
+            Self::Refused(Refusal::Unavailable { .. } | Refusal::Unfit { .. }) => {
+                Some("\"ipc-client methods\" tells what each method can do on this host")
+            }
+            Self::Refused(Refusal::TooManyChannels { .. }) => {
+                Some("start the daemon with a larger --max-channels")
+            }
+            Self::Link(LinkError::Silent(_)) => {
+                Some("look whether the daemon is stopped or its host is overloaded")
+            }
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,8 @@
+//! `ipc-client`, the client's program.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    ipcd::enter_role();
+    ipcd::client::cli::main().into()
+}

@@ -1,0 +1,12 @@
+//! Measuring: one trial of one cell, as blocks of rounds over an open channel.
+//!
+//! The client's loop alternates between a block of rounds, in which nothing else happens, and the digestion of what
+//! the block has stored: into histograms of fixed size, so that memory does not depend on the number of rounds.
+
+mod block;
+mod recorder;
+pub mod stats;
+mod trial;
+
+pub use recorder::{Recorder, histogram};
+pub use trial::{Interval, Plan, Probe, Stop, Timing, Trial, Warmup, run};

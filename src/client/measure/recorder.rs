@@ -1,0 +1,114 @@
+//! Where latencies go: a histogram of fixed size, and what else is needed to judge them.
+
+use hdrhistogram::Histogram;
+
+use crate::transports::sys::clock::Scale;
+
+/// The longest latency that is told apart from longer ones: an hour, in picoseconds.
+const LONGEST_PS: u64 = 3600 * 1_000_000_000_000;
+
+/// Slices of a trial whose means are kept, for the test of drift. Twice as many are merged two by two.
+const SLICES: usize = 64;
+
+/// An empty histogram of latencies in picoseconds, to 3 significant digits: 0.3 MiB, however many are recorded.
+#[must_use]
+pub fn histogram() -> Histogram<u64> {
+    Histogram::new_with_bounds(1, LONGEST_PS, 3).expect("the bounds are valid")
+}
+
+/// Collects the latencies of a trial.
+#[derive(Debug, Clone)]
+pub struct Recorder {
+    /// In picoseconds.
+    pub histogram: Histogram<u64>,
+    slices: Vec<Slice>,
+    slice_len: u64,
+}
+
+/// The sum of a run of latencies.
+#[derive(Debug, Clone, Copy, Default)]
+struct Slice {
+    count: u64,
+    sum_ps: u128,
+}
+
+impl Default for Recorder {
+    fn default() -> Self {
+        Self { histogram: histogram(), slices: Vec::with_capacity(2 * SLICES), slice_len: 1 }
+    }
+}
+
+impl Recorder {
+    /// Takes in what a block has stored, in clock ticks.
+    pub fn record(&mut self, ticks: &[u64], scale: Scale) {
+        let mut slice = Slice::default();
+        for ticks in ticks {
+            let ps = scale.to_ps(*ticks).clamp(1, LONGEST_PS);
+            self.histogram.saturating_record(ps);
+            slice.count += 1;
+            slice.sum_ps += u128::from(ps);
+        }
+        self.add_slice(slice);
+    }
+
+    /// Takes in a block that was timed as a whole: `count` rounds, `ticks` in all, as one sample of their mean.
+    pub fn record_batch(&mut self, ticks: u64, count: usize, scale: Scale) {
+        let mean = u64::try_from(count).ok().and_then(|rounds| scale.to_ps(ticks).checked_div(rounds));
+        if let Some(ps) = mean {
+            self.histogram.saturating_record(ps.clamp(1, LONGEST_PS));
+            self.add_slice(Slice { count: 1, sum_ps: ps.into() });
+        }
+    }
+
+    /// The means of the slices in their order, in picoseconds.
+    #[must_use]
+    pub fn series(&self) -> Vec<f64> {
+        self.slices
+            .iter()
+            .filter(|slice| slice.count > 0)
+            .map(|slice| slice.sum_ps as f64 / slice.count as f64)
+            .collect()
+    }
+
+    fn add_slice(&mut self, slice: Slice) {
+        match self.slices.last_mut().filter(|last| last.count < self.slice_len) {
+            Some(last) => last.add(slice),
+            None => self.slices.push(slice),
+        }
+        if self.slices.len() == 2 * SLICES {
+            for index in 0..SLICES {
+                let mut merged = self.slices[2 * index];
+                merged.add(self.slices[2 * index + 1]);
+                self.slices[index] = merged;
+            }
+            self.slices.truncate(SLICES);
+            self.slice_len = self.slices[0].count;
+        }
+    }
+}
+
+impl Slice {
+    fn add(&mut self, other: Self) {
+        self.count += other.count;
+        self.sum_ps += other.sum_ps;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_does_not_depend_on_the_number_of_rounds() {
+        let mut recorder = Recorder::default();
+        let buckets = recorder.histogram.distinct_values();
+        for n in 0..10_000 {
+            recorder.add_slice(Slice { count: 1000, sum_ps: 1000 * n });
+        }
+        assert!(recorder.slices.len() < 2 * SLICES && recorder.slices.capacity() == 2 * SLICES);
+        assert_eq!(recorder.histogram.distinct_values(), buckets);
+        let series = recorder.series();
+        assert!(series.is_sorted(), "slices keep their order");
+        assert!(series.len() >= SLICES / 2);
+    }
+}

@@ -1,0 +1,340 @@
+//! One trial: a warm-up, then rounds until enough are done.
+
+use std::time::{Duration, Instant};
+
+use hdrhistogram::Histogram;
+
+use super::block::{BlockLen, MAX_ROUNDS};
+use super::{Recorder, histogram};
+use crate::client::{Channel, Client, ClientError};
+use crate::protocol::Usage;
+use crate::transports::sys::clock::Calibration;
+use crate::transports::sys::usage;
+use crate::transports::{Block, Pace, Pacer, RoundError};
+
+/// Losses in a row after which nobody is taken to answer any more.
+const MAX_LOSSES: u32 = 5;
+
+/// Rounds this fast are not timed one by one alone, since the clock would cost too much of them.
+const FAST_PS: f64 = 1_000_000.0;
+
+/// When a trial has enough rounds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stop {
+    /// After so many.
+    Rounds(u64),
+    /// After so long.
+    Time(Duration),
+}
+
+/// The rounds before those that count. They end when either limit is reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Warmup {
+    /// At most so many.
+    pub rounds: u64,
+    /// At most so long.
+    pub time: Duration,
+}
+
+/// What is timed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Timing {
+    /// Each round.
+    Round,
+    /// So many rounds as a whole.
+    Batch(u32),
+    /// Each round; and where rounds are fast, as many again as a whole, which tells the mean without the clock's cost.
+    Auto,
+}
+
+/// What a trial does.
+#[derive(Debug, Clone, Copy)]
+pub struct Plan {
+    /// When it has enough rounds.
+    pub stop: Stop,
+    /// The rounds before.
+    pub warmup: Warmup,
+    /// What is timed.
+    pub timing: Timing,
+    /// When a round starts; at once after the last one if `None`.
+    pub pace: Option<Pace>,
+    /// How often [`Interval`]s are told.
+    pub interval: Option<Duration>,
+}
+
+/// A part of a trial, told while it runs.
+#[derive(Debug)]
+pub struct Interval<'a> {
+    /// From the start of the trial's timed rounds.
+    pub since_start: Duration,
+    /// Latencies of this interval's rounds, in picoseconds.
+    pub histogram: &'a Histogram<u64>,
+}
+
+/// What timing rounds one by one costs, found by timing as many as a whole.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Probe {
+    /// Mean of the rounds that were timed as a whole.
+    pub untimed_mean_ps: f64,
+    /// How many those were.
+    pub untimed_rounds: u64,
+}
+
+/// What a trial came to.
+#[derive(Debug, Clone)]
+pub struct Trial {
+    /// Latencies: of each round, or means of batches.
+    pub recorder: Recorder,
+    /// From when each round should have started, with [`Pace::Every`], in picoseconds.
+    pub response: Option<Histogram<u64>>,
+    /// Rounds completed, timed or not, without the warm-up's.
+    pub rounds: u64,
+    /// Datagrams lost.
+    pub lost: u64,
+    /// Time of those rounds, gaps and losses included.
+    pub elapsed_ps: u64,
+    /// Rounds timed as a whole beside those timed one by one.
+    pub probe: Option<Probe>,
+    /// Rounds of the warm-up.
+    pub warmup_rounds: u64,
+    /// Time of the warm-up.
+    pub warmup_time: Duration,
+    /// What the client used for the rounds.
+    pub client_usage: Usage,
+    /// What the responder used for the rounds.
+    pub server_usage: Usage,
+    /// CPUs on which the two sides were seen, before and after the rounds.
+    pub cpus: CpusSeen,
+}
+
+/// CPUs on which a side was seen, without repetition.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CpusSeen {
+    /// The client's.
+    pub client: Vec<u32>,
+    /// The responder's.
+    pub server: Vec<u32>,
+}
+
+/// Runs one trial over a fresh channel. `progress` hears, between blocks, how many rounds are done and how long they
+/// took; `on_interval` hears the plan's intervals.
+///
+/// # Errors
+/// The channel breaks off, with what the daemon tells about it.
+pub fn run(
+    client: &mut Client,
+    channel: &mut Channel,
+    calibration: &Calibration,
+    plan: &Plan,
+    progress: &mut dyn FnMut(u64, Duration),
+    on_interval: &mut dyn FnMut(&Interval<'_>),
+) -> Result<Trial, ClientError> {
+    let mut runner = Runner::new(channel, calibration, plan);
+    let outcome = runner.warm_up();
+    let (warmup_rounds, warmup_time) = outcome.map_err(|error| client.explain(runner.channel, error))?;
+    let client_before = usage(None).unwrap_or_default();
+    let server_before = client.usage(runner.channel)?;
+    if let Err(error) = runner.measure(progress, on_interval) {
+        return Err(match error {
+            RoundError::Lost(_) => {
+                ClientError::Silent { method: runner.channel.method().to_owned(), losses: MAX_LOSSES }
+            }
+            error => client.explain(runner.channel, error),
+        });
+    }
+    let client_after = usage(None).unwrap_or_default();
+    let server_after = client.usage(runner.channel)?;
+    let seen = |before: &Usage, after: &Usage| {
+        let mut cpus: Vec<u32> = before.cpu.into_iter().chain(after.cpu).collect();
+        cpus.dedup();
+        cpus
+    };
+    Ok(Trial {
+        rounds: runner.rounds,
+        lost: runner.lost,
+        elapsed_ps: runner.elapsed_ps,
+        probe: (runner.untimed_rounds > 0 && !runner.recorder.histogram.is_empty() && runner.batch.is_none())
+            .then(|| Probe {
+                untimed_mean_ps: runner.untimed_ps as f64 / runner.untimed_rounds as f64,
+                untimed_rounds: runner.untimed_rounds,
+            }),
+        response: runner.response,
+        recorder: runner.recorder,
+        warmup_rounds,
+        warmup_time,
+        client_usage: client_after.since(&client_before),
+        server_usage: server_after.since(&server_before),
+        cpus: CpusSeen {
+            client: seen(&client_before, &client_after),
+            server: seen(&server_before, &server_after),
+        },
+    })
+}
+
+/// The state of a running trial.
+struct Runner<'a> {
+    channel: &'a mut Channel,
+    calibration: &'a Calibration,
+    plan: &'a Plan,
+    /// Rounds timed as a whole, if all are.
+    batch: Option<usize>,
+    /// Whether blocks that are timed as a whole alternate with those that are not.
+    alternate: bool,
+    len: BlockLen,
+    service: Vec<u64>,
+    response_ticks: Vec<u64>,
+    recorder: Recorder,
+    response: Option<Histogram<u64>>,
+    rounds: u64,
+    lost: u64,
+    elapsed_ps: u64,
+    untimed_rounds: u64,
+    untimed_ps: u64,
+    losses_in_a_row: u32,
+}
+
+impl<'a> Runner<'a> {
+    fn new(channel: &'a mut Channel, calibration: &'a Calibration, plan: &'a Plan) -> Self {
+        let paced = plan.pace.is_some();
+        Self {
+            channel,
+            calibration,
+            plan,
+            batch: match plan.timing {
+                Timing::Batch(rounds) => usize::try_from(rounds).ok(),
+                _ => None,
+            },
+            alternate: false,
+            len: BlockLen::default(),
+            // Written to now, so that no page of it is touched for the first time between two clock reads.
+            service: vec![1; MAX_ROUNDS],
+            response_ticks: vec![1; if paced { MAX_ROUNDS } else { 0 }],
+            recorder: Recorder::default(),
+            response: matches!(plan.pace, Some(Pace::Every(_))).then(histogram),
+            rounds: 0,
+            lost: 0,
+            elapsed_ps: 0,
+            untimed_rounds: 0,
+            untimed_ps: 0,
+            losses_in_a_row: 0,
+        }
+    }
+
+    /// Runs the warm-up as the rounds that follow will run, but for their pace.
+    fn warm_up(&mut self) -> Result<(u64, Duration), RoundError> {
+        let start = Instant::now();
+        let mut done = 0;
+        let Warmup { rounds, time } = self.plan.warmup;
+        while done < rounds && start.elapsed() < time {
+            let want = self.len.next().min(usize::try_from(rounds - done).unwrap_or(MAX_ROUNDS));
+            let block = self.channel.timed_block(self.calibration.source, &mut self.service[..want]);
+            self.len.learn(block.done, self.calibration.to_ps(block.ticks));
+            done += u64::try_from(block.done).unwrap_or(0);
+            self.settle(block)?;
+        }
+        self.lost = 0;
+        if self.plan.timing == Timing::Auto && self.plan.pace.is_none() {
+            let block = self.channel.untimed_block(self.calibration.source, self.len.next().min(64));
+            let rounds = block.done.max(1) as f64;
+            self.alternate = (self.calibration.to_ps(block.ticks) as f64) < FAST_PS * rounds;
+            done += u64::try_from(block.done).unwrap_or(0);
+            self.settle(block)?;
+            self.lost = 0;
+        }
+        Ok((done, start.elapsed()))
+    }
+
+    fn measure(
+        &mut self,
+        progress: &mut dyn FnMut(u64, Duration),
+        on_interval: &mut dyn FnMut(&Interval<'_>),
+    ) -> Result<(), RoundError> {
+        let scale = self.calibration.scale();
+        let mut pacer = self.plan.pace.map(|pace| Pacer::new(pace, scale));
+        let mut interval = self.plan.interval.map(|every| (every, Instant::now() + every, histogram()));
+        let start = Instant::now();
+        let mut whole = false;
+        loop {
+            let left = match self.plan.stop {
+                Stop::Rounds(rounds) => rounds.saturating_sub(self.rounds + self.lost),
+                Stop::Time(time) if start.elapsed() < time => u64::MAX,
+                Stop::Time(_) => 0,
+            };
+            if left == 0 {
+                break;
+            }
+            let left = usize::try_from(left).unwrap_or(usize::MAX);
+            whole = self.alternate && !whole && self.rounds > 0;
+            let (block, timed) = self.block(left, whole, pacer.as_mut());
+            if let (Some((_, _, histogram)), true) = (&mut interval, timed) {
+                for ticks in &self.service[..block.done] {
+                    histogram.saturating_record(scale.to_ps(*ticks).max(1));
+                }
+            }
+            self.settle(block)?;
+            progress(self.rounds, start.elapsed());
+            if let Some((every, due, histogram)) = &mut interval
+                && Instant::now() >= *due
+            {
+                on_interval(&Interval { since_start: start.elapsed(), histogram });
+                histogram.clear();
+                *due += *every;
+            }
+        }
+        Ok(())
+    }
+
+    /// Runs a block of at most `left` rounds and takes in what it stored; tells whether its rounds were timed one by
+    /// one.
+    fn block(&mut self, left: usize, whole: bool, pacer: Option<&mut Pacer>) -> (Block, bool) {
+        let (clock, scale) = (self.calibration.source, self.calibration.scale());
+        let want = self.len.next().min(left);
+        let batch = self.batch.map(|rounds| rounds.min(left));
+        let (block, timed) = match pacer {
+            Some(pacer) => {
+                let (service, response) = (&mut self.service[..want], &mut self.response_ticks[..want]);
+                (self.channel.paced_block(clock, pacer, service, response), true)
+            }
+            None if batch.is_some() || whole => {
+                (self.channel.untimed_block(clock, batch.unwrap_or(want)), false)
+            }
+            None => (self.channel.timed_block(clock, &mut self.service[..want]), true),
+        };
+        let ps = scale.to_ps(block.ticks);
+        self.len.learn(block.done, ps);
+        self.elapsed_ps += ps;
+        let done = u64::try_from(block.done).unwrap_or(0);
+        self.rounds += done;
+        if timed {
+            self.recorder.record(&self.service[..block.done], scale);
+            if let Some(response) = &mut self.response {
+                for ticks in &self.response_ticks[..block.done] {
+                    response.saturating_record(scale.to_ps(*ticks).max(1));
+                }
+            }
+        } else if block.stop.is_none() {
+            self.untimed_rounds += done;
+            self.untimed_ps += ps;
+            if self.batch.is_some() {
+                self.recorder.record_batch(block.ticks, block.done, scale);
+            }
+        }
+        (block, timed)
+    }
+
+    /// Verifies a block's last pong, or deals with what ended the block.
+    fn settle(&mut self, block: Block) -> Result<(), RoundError> {
+        match block.stop {
+            None => {
+                self.losses_in_a_row = 0;
+                self.channel.verify()
+            }
+            Some(error @ RoundError::Lost(_)) => {
+                self.lost += 1;
+                self.losses_in_a_row = if block.done > 0 { 1 } else { self.losses_in_a_row + 1 };
+                if self.losses_in_a_row >= MAX_LOSSES { Err(error) } else { Ok(()) }
+            }
+            Some(error) => Err(error),
+        }
+    }
+}

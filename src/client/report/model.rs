@@ -1,0 +1,459 @@
+//! The model of a report, which is also its JSON. Every figure has its unit in its key.
+
+use std::collections::BTreeMap;
+
+use hdrhistogram::Histogram;
+use serde::{Deserialize, Serialize};
+
+use crate::client::bench::Outcome;
+use crate::client::environment::{Environment, Snapshot};
+use crate::client::measure::stats::{CONFIDENCE, Drift, Outliers, Summary, drift, median_interval};
+use crate::client::measure::{Trial, histogram};
+use crate::client::placement::Placement;
+use crate::protocol::{Usage, Wait, chain};
+use crate::transports::Pace;
+use crate::transports::sys::clock::Calibration;
+
+/// The version of the JSON's layout. Keys are added without a new version; a change of what is there is a new one.
+pub const SCHEMA: u32 = 1;
+
+const PS_PER_NS: f64 = 1000.0;
+
+/// All that a run of `bench` has to tell.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// [`SCHEMA`].
+    pub schema: u32,
+    /// When the run began, in seconds since 1970.
+    pub started_unix_s: u64,
+    /// How long all of it took.
+    pub times: Times,
+    /// What was asked for.
+    pub settings: Settings,
+    /// By what was measured.
+    pub clock: Clock,
+    /// On what was measured.
+    pub environment: Environment,
+    /// The host before the first trial.
+    pub at_start: Snapshot,
+    /// The host after the last trial.
+    pub at_end: Snapshot,
+    /// The cells, in the order in which they were asked for.
+    pub results: Vec<CellReport>,
+}
+
+/// Where the time of a run went.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct Times {
+    /// From the program's start to its report.
+    pub total_ns: u64,
+    /// Finding or starting the daemon.
+    pub daemon_ns: u64,
+    /// Waiting in line for the lease.
+    pub queue_ns: u64,
+    /// Calibrating the clock.
+    pub clock_ns: u64,
+    /// Looking at the host.
+    pub environment_ns: u64,
+    /// Opening and closing channels.
+    pub channels_ns: u64,
+    /// Warm-ups.
+    pub warmup_ns: u64,
+    /// The rounds that count.
+    pub rounds_ns: u64,
+}
+
+/// What was asked for, for all cells.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Settings {
+    /// The command line, without the program's name.
+    pub arguments: Vec<String>,
+    /// Trials of each cell.
+    pub trials: u32,
+    /// Rounds of a trial, if that ends it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rounds: Option<u64>,
+    /// Time of a trial, if that ends it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub duration_ns: Option<u64>,
+    /// The most rounds of a warm-up.
+    pub warmup_rounds: u64,
+    /// The most time of a warm-up.
+    pub warmup_ns: u64,
+    /// `round`, `batch:K` or `auto`.
+    pub timing: String,
+    /// The half width of the median's confidence interval that was asked for, as a fraction.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub precision: Option<f64>,
+    /// Whether a private daemon was started.
+    pub private_daemon: bool,
+    /// How pongs were verified.
+    pub verification: String,
+}
+
+/// By what was measured.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Clock {
+    /// `tsc` or `monotonic`.
+    pub source: String,
+    /// Why this one.
+    pub reason: String,
+    /// What reading it takes.
+    pub cost_ns: f64,
+    /// Its smallest step.
+    pub resolution_ns: f64,
+    /// Its ticks a second.
+    pub frequency_hz: f64,
+    /// How far that may be off, in millionths.
+    pub uncertainty_ppm: f64,
+}
+
+impl From<&Calibration> for Clock {
+    fn from(calibration: &Calibration) -> Self {
+        Self {
+            source: calibration.source.to_string(),
+            reason: calibration.reason.to_string(),
+            cost_ns: calibration.cost_ns(),
+            resolution_ns: calibration.resolution_ns(),
+            frequency_hz: calibration.frequency_hz,
+            uncertainty_ppm: calibration.uncertainty_ppm,
+        }
+    }
+}
+
+/// One cell.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CellReport {
+    /// The mechanism.
+    pub method: String,
+    /// The options that were named, and those that distinguish cells.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub options: BTreeMap<String, String>,
+    /// Bytes carried each way in a round.
+    pub size_bytes: u64,
+    /// How either side waited.
+    pub wait: Wait,
+    /// What the CPUs amount to.
+    pub placement: Placement,
+    /// The CPU that the client was pinned to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_cpu: Option<u32>,
+    /// The CPU that the responder was pinned to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub server_cpu: Option<u32>,
+    /// Idle time before each round.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gap_ns: Option<u64>,
+    /// Time from one round's intended start to the next one's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub interval_ns: Option<u64>,
+    /// Rounds completed, in all trials.
+    pub rounds: u64,
+    /// Datagrams lost, in all trials.
+    pub lost: u64,
+    /// Time of those rounds, gaps and losses included.
+    pub elapsed_ns: f64,
+    /// The latency of a round trip.
+    pub latency_ns: Latency,
+    /// 95 % confidence intervals, over trials; none for a single trial.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub confidence_95_ns: Option<Quantiles<Span>>,
+    /// The mean without the cost of timing each round.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub probe: Option<ProbeReport>,
+    /// With a fixed rate: the time from each round's intended start.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub response_ns: Option<OpenLoop>,
+    /// Change over the run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub drift: Option<Drift>,
+    /// Rounds far above the others.
+    pub outliers: Outliers,
+    /// What a round cost.
+    pub cost_per_round: Costs,
+    /// The half width reached of the median's confidence interval, as a fraction, if a precision was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub precision_reached: Option<f64>,
+    /// The trials, in their order.
+    pub trials: Vec<TrialReport>,
+    /// Why the cell's trials ended early.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// The histogram of all trials, in picoseconds: for the formats that hold it.
+    #[serde(skip, default = "histogram")]
+    pub histogram: Histogram<u64>,
+}
+
+/// The latency of a round trip. A quantile with fewer than ten samples beyond it is `null`.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+pub struct Latency {
+    /// How many samples there are: rounds timed one by one, or batches.
+    pub samples: u64,
+    /// The shortest.
+    pub min: Option<f64>,
+    /// The median.
+    pub p50: Option<f64>,
+    /// 90 % are not longer.
+    pub p90: Option<f64>,
+    /// 99 % are not longer.
+    pub p99: Option<f64>,
+    /// 99.9 % are not longer.
+    pub p99_9: Option<f64>,
+    /// 99.99 % are not longer.
+    pub p99_99: Option<f64>,
+    /// The longest.
+    pub max: Option<f64>,
+    /// The arithmetic mean.
+    pub mean: Option<f64>,
+}
+
+impl Latency {
+    /// What a histogram in picoseconds tells.
+    #[must_use]
+    pub fn of(histogram: &Histogram<u64>) -> Self {
+        let Some(summary) = Summary::of(histogram) else { return Self::default() };
+        let ns = |ps: u64| ps as f64 / PS_PER_NS;
+        Self {
+            samples: summary.count,
+            min: Some(ns(summary.min)),
+            p50: summary.p50.map(ns),
+            p90: summary.p90.map(ns),
+            p99: summary.p99.map(ns),
+            p99_9: summary.p99_9.map(ns),
+            p99_99: summary.p99_99.map(ns),
+            max: Some(ns(summary.max)),
+            mean: Some(summary.mean / PS_PER_NS),
+        }
+    }
+
+    /// The statistics that are told, with their names, in the order of a report.
+    #[must_use]
+    pub fn named(&self) -> [(&'static str, Option<f64>); 8] {
+        [
+            ("min", self.min),
+            ("p50", self.p50),
+            ("p90", self.p90),
+            ("p99", self.p99),
+            ("p99.9", self.p99_9),
+            ("p99.99", self.p99_99),
+            ("max", self.max),
+            ("mean", self.mean),
+        ]
+    }
+}
+
+/// Something for each statistic that has it.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+pub struct Quantiles<T> {
+    /// For the median.
+    pub p50: Option<T>,
+    /// For the 90 % quantile.
+    pub p90: Option<T>,
+    /// For the 99 % quantile.
+    pub p99: Option<T>,
+    /// For the 99.9 % quantile.
+    pub p99_9: Option<T>,
+    /// For the mean.
+    pub mean: Option<T>,
+}
+
+/// From here to there.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Span {
+    /// Its lower end.
+    pub low: f64,
+    /// Its upper end.
+    pub high: f64,
+}
+
+/// What timing each round costs, found by timing as many as a whole.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct ProbeReport {
+    /// Mean of rounds timed as a whole.
+    pub untimed_mean_ns: f64,
+    /// How many those were.
+    pub untimed_rounds: u64,
+    /// By how much the mean of rounds timed one by one is above that.
+    pub effect_ns: f64,
+}
+
+/// Latencies from the intended start, at a fixed rate.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct OpenLoop {
+    /// Latencies.
+    #[serde(flatten)]
+    pub latency: Latency,
+}
+
+/// What a round cost, on both sides.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+pub struct Costs {
+    /// The client.
+    pub client: Cost,
+    /// The responder.
+    pub server: Cost,
+}
+
+/// What a round cost a process, by the kernel's accounting.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+pub struct Cost {
+    /// CPU time.
+    pub cpu_ns: f64,
+    /// Context switches because it waited.
+    pub voluntary_switches: f64,
+    /// Context switches because its time was up.
+    pub involuntary_switches: f64,
+    /// Page faults without I/O.
+    pub minor_faults: f64,
+    /// Page faults with I/O.
+    pub major_faults: f64,
+    /// Moves from CPU to CPU.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub migrations: Option<f64>,
+}
+
+impl Cost {
+    fn of(usage: &Usage, rounds: u64) -> Self {
+        let each = |n: u64| if rounds == 0 { 0.0 } else { n as f64 / rounds as f64 };
+        Self {
+            cpu_ns: each(usage.cpu_ns),
+            voluntary_switches: each(usage.voluntary_switches),
+            involuntary_switches: each(usage.involuntary_switches),
+            minor_faults: each(usage.minor_faults),
+            major_faults: each(usage.major_faults),
+            migrations: usage.migrations.map(each),
+        }
+    }
+}
+
+/// One trial.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TrialReport {
+    /// Rounds completed.
+    pub rounds: u64,
+    /// Time of those rounds.
+    pub elapsed_ns: f64,
+    /// Datagrams lost.
+    pub lost: u64,
+    /// Latencies.
+    pub latency_ns: Latency,
+    /// Rounds of the warm-up.
+    pub warmup_rounds: u64,
+    /// Time of the warm-up.
+    pub warmup_ns: u64,
+    /// CPUs on which the client was seen.
+    pub client_cpus: Vec<u32>,
+    /// CPUs on which the responder was seen.
+    pub server_cpus: Vec<u32>,
+}
+
+impl CellReport {
+    /// What a cell's outcome tells.
+    #[must_use]
+    pub fn of(outcome: &Outcome) -> Self {
+        let cell = &outcome.cell;
+        let trials = &outcome.trials;
+        let mut all = histogram();
+        let mut response = trials.iter().any(|trial| trial.response.is_some()).then(histogram);
+        for trial in trials {
+            // The bounds are the same in all of them, so that it cannot fail.
+            let _ = all.add(&trial.recorder.histogram);
+            if let (Some(all), Some(one)) = (&mut response, &trial.response) {
+                let _ = all.add(one);
+            }
+        }
+        let rounds = trials.iter().map(|trial| trial.rounds).sum();
+        let latency = Latency::of(&all);
+        let usage = |side: fn(&Trial) -> &Usage| {
+            Cost::of(
+                &trials
+                    .iter()
+                    .map(side)
+                    .fold(Usage { migrations: Some(0), ..Usage::default() }, |a, b| a.plus(b)),
+                rounds,
+            )
+        };
+        let as_ns = |duration: std::time::Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+        let series: Vec<f64> = trials.iter().flat_map(|trial| trial.recorder.series()).collect();
+        Self {
+            method: cell.spec.method.clone(),
+            options: cell.spec.options.clone(),
+            size_bytes: cell.spec.size_bytes.into(),
+            wait: cell.wait,
+            placement: cell.placement,
+            client_cpu: cell.client_cpu,
+            server_cpu: cell.spec.server_cpu,
+            gap_ns: match cell.pace {
+                Some(Pace::Gap(gap)) => Some(as_ns(gap)),
+                _ => None,
+            },
+            interval_ns: match cell.pace {
+                Some(Pace::Every(interval)) => Some(as_ns(interval)),
+                _ => None,
+            },
+            rounds,
+            lost: trials.iter().map(|trial| trial.lost).sum(),
+            elapsed_ns: trials.iter().map(|trial| trial.elapsed_ps as f64 / PS_PER_NS).sum(),
+            latency_ns: latency,
+            confidence_95_ns: confidence(trials),
+            probe: probe(trials, &latency),
+            response_ns: response.as_ref().map(|histogram| OpenLoop { latency: Latency::of(histogram) }),
+            drift: drift(&series),
+            outliers: Outliers::of(&all),
+            cost_per_round: Costs {
+                client: usage(|trial| &trial.client_usage),
+                server: usage(|trial| &trial.server_usage),
+            },
+            precision_reached: outcome.precision_reached,
+            trials: trials.iter().map(TrialReport::of).collect(),
+            error: outcome.error.as_ref().map(|error| chain(error)),
+            histogram: all,
+        }
+    }
+}
+
+impl TrialReport {
+    fn of(trial: &Trial) -> Self {
+        Self {
+            rounds: trial.rounds,
+            elapsed_ns: trial.elapsed_ps as f64 / PS_PER_NS,
+            lost: trial.lost,
+            latency_ns: Latency::of(&trial.recorder.histogram),
+            warmup_rounds: trial.warmup_rounds,
+            warmup_ns: u64::try_from(trial.warmup_time.as_nanos()).unwrap_or(u64::MAX),
+            client_cpus: trial.cpus.client.clone(),
+            server_cpus: trial.cpus.server.clone(),
+        }
+    }
+}
+
+/// Intervals over trials, not over rounds, which depend on each other.
+fn confidence(trials: &[Trial]) -> Option<Quantiles<Span>> {
+    const { assert!(CONFIDENCE == 0.95, "the key says so") };
+    let latencies: Vec<_> = trials.iter().map(|trial| Latency::of(&trial.recorder.histogram)).collect();
+    let interval = |statistic: fn(&Latency) -> Option<f64>| {
+        let values: Option<Vec<f64>> = latencies.iter().map(statistic).collect();
+        let interval = median_interval(&values?)?;
+        Some(Span { low: interval.low, high: interval.high })
+    };
+    (trials.len() > 1).then(|| Quantiles {
+        p50: interval(|latency| latency.p50),
+        p90: interval(|latency| latency.p90),
+        p99: interval(|latency| latency.p99),
+        p99_9: interval(|latency| latency.p99_9),
+        mean: interval(|latency| latency.mean),
+    })
+}
+
+fn probe(trials: &[Trial], latency: &Latency) -> Option<ProbeReport> {
+    let probes = || trials.iter().filter_map(|trial| trial.probe);
+    let untimed_rounds: u64 = probes().map(|probe| probe.untimed_rounds).sum();
+    let sum_ps: f64 = probes().map(|probe| probe.untimed_mean_ps * probe.untimed_rounds as f64).sum();
+    let untimed_mean_ns = sum_ps / untimed_rounds as f64 / PS_PER_NS;
+    let timed = latency.mean?;
+    (untimed_rounds > 0).then_some(ProbeReport {
+        untimed_mean_ns,
+        untimed_rounds,
+        effect_ns: timed - untimed_mean_ns,
+    })
+}

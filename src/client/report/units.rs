@@ -1,0 +1,74 @@
+//! Numbers for people: units chosen so that three digits say it.
+
+use std::time::Duration;
+
+/// A latency in the unit that suits it: `54.2 ns`, `12.6 µs`, `1.50 ms`.
+#[must_use]
+pub(super) fn latency(ns: f64) -> String {
+    let (value, unit) = match ns {
+        ns if ns < 1e3 => (ns, "ns"),
+        ns if ns < 1e6 => (ns / 1e3, "µs"),
+        ns if ns < 1e9 => (ns / 1e6, "ms"),
+        ns => (ns / 1e9, "s"),
+    };
+    format!("{} {unit}", three_digits(value))
+}
+
+/// At least three significant digits, and no more behind the point than that takes.
+fn three_digits(value: f64) -> String {
+    match value {
+        value if value < 9.995 => format!("{value:.2}"),
+        value if value < 99.95 => format!("{value:.1}"),
+        value => format!("{value:.0}"),
+    }
+}
+
+/// A time as the origin printed it: `172us 459ns`.
+#[must_use]
+pub(super) fn elapsed(ns: f64) -> String {
+    let duration = Duration::from_secs_f64((ns / 1e9).max(0.0));
+    humantime::format_duration(duration).to_string()
+}
+
+/// A size in bytes: `8 B`, `4 KiB`, `1 MiB`.
+#[must_use]
+pub(super) fn size(bytes: u64) -> String {
+    match bytes {
+        bytes if bytes >= 1 << 20 && bytes.is_multiple_of(1 << 20) => format!("{} MiB", bytes >> 20),
+        bytes if bytes >= 1 << 10 && bytes.is_multiple_of(1 << 10) => format!("{} KiB", bytes >> 10),
+        bytes => format!("{bytes} B"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn latencies_have_three_digits() {
+        for (ns, shown) in [
+            (5.0, "5.00 ns"),
+            (54.23, "54.2 ns"),
+            (999.0, "999 ns"),
+            (12_649.0, "12.6 µs"),
+            (1_500_000.0, "1.50 ms"),
+            (2e9, "2.00 s"),
+        ] {
+            assert_eq!(latency(ns), shown);
+        }
+    }
+
+    #[test]
+    fn elapsed_is_the_origins() {
+        assert_eq!(elapsed(172_459.0), "172us 459ns");
+    }
+
+    #[test]
+    fn sizes_are_exact() {
+        assert_eq!(
+            (size(8).as_str(), size(4096).as_str(), size(1 << 20).as_str()),
+            ("8 B", "4 KiB", "1 MiB")
+        );
+        assert_eq!(size(1025), "1025 B");
+    }
+}

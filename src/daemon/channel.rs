@@ -1,0 +1,216 @@
+//! A data channel, as the daemon sees it: a responder process from its start to its end.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+
+use crate::protocol::frame::{Assembler, frame};
+use crate::protocol::link::{receive_part, send_part};
+use crate::protocol::{ChannelId, ChannelSpec, ChannelStatus, End, Refusal, Token, decode, encode, role};
+use crate::transports::{Announcement, Assignment, Mechanism, Settings};
+
+/// How long a responder may take to be connectable.
+pub(super) const READY_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How far a channel has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum State {
+    /// Its client waits to hear where it is.
+    Starting,
+    /// It is connectable.
+    Open,
+    /// Its responder was killed and has not ended yet.
+    Ending,
+}
+
+/// What a responder's socket told.
+#[derive(Debug)]
+pub(super) enum News {
+    /// The channel is connectable.
+    Ready { endpoint: String, descriptors: Vec<OwnedFd> },
+    /// The responder is no more, and neither is anything that it made.
+    Ended(End),
+}
+
+/// A data channel and its responder. The responder ends with its value, if not before.
+pub(super) struct Channel {
+    pub(super) id: ChannelId,
+    pub(super) state: State,
+    pub(super) token: Token,
+    mechanism: &'static dyn Mechanism,
+    method: &'static str,
+    size_bytes: u32,
+    name: String,
+    child: Child,
+    link: OwnedFd,
+    assembler: Assembler,
+    descriptors: Vec<OwnedFd>,
+    failure: Option<String>,
+    started: Instant,
+}
+
+impl AsFd for Channel {
+    /// Readable when the responder has told something or has ended.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.link.as_fd()
+    }
+}
+
+impl Channel {
+    /// Starts a responder for `spec`. `name` is what a resource of it that needs a name will be called.
+    pub(super) fn start(id: ChannelId, spec: &ChannelSpec, name: String) -> Result<Self, Refusal> {
+        let spawn_failed = |reason: io::Error| Refusal::Spawn { reason: reason.to_string() };
+        let mut bytes = [0; 32];
+        fill_random(&mut bytes).map_err(|error| spawn_failed(error.into()))?;
+        let token = Token::new(bytes);
+        let (mechanism, settings) = Settings::of(spec, token, name.clone())?;
+        if let Err(reason) = mechanism.probe() {
+            return Err(Refusal::Unavailable { method: settings.method.to_owned(), reason });
+        }
+
+        let (link, theirs) = socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
+            .map_err(|error| spawn_failed(error.into()))?;
+        let assignment = Assignment { spec: spec.clone(), token, name: name.clone() };
+        let assignment = frame(&encode(&assignment).map_err(spawn_failed)?);
+        // A fresh socket takes more than a frame can hold.
+        let sent = send_part(link.as_fd(), &assignment, &[]).map_err(|error| spawn_failed(error.into()))?;
+        if sent != assignment.len() {
+            return Err(spawn_failed(io::ErrorKind::WriteZero.into()));
+        }
+        // This very executable, also if another has taken its place on the disk. A process group of its own: Ctrl-C
+        // in the daemon's terminal is for the daemon, which then ends its responders in order.
+        let child = Command::new("/proc/self/exe")
+            .arg0(format!("ipcd: responder for channel {id} ({})", settings.method))
+            .arg(role::RESPONDER)
+            .stdin(theirs)
+            .stdout(Stdio::null())
+            .process_group(0)
+            .spawn()
+            .map_err(spawn_failed)?;
+        Ok(Self {
+            id,
+            state: State::Starting,
+            token,
+            mechanism,
+            method: settings.method,
+            size_bytes: spec.size_bytes,
+            name,
+            child,
+            link,
+            assembler: Assembler::default(),
+            descriptors: Vec::new(),
+            failure: None,
+            started: Instant::now(),
+        })
+    }
+
+    /// By when it has to be connectable.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        (self.state == State::Starting).then(|| self.started + READY_PATIENCE)
+    }
+
+    /// The responder's process.
+    pub(super) fn responder_pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The mechanism's name.
+    pub(super) fn method(&self) -> &'static str {
+        self.method
+    }
+
+    /// What `status` tells of it.
+    pub(super) fn status(&self, client_pid: u32) -> ChannelStatus {
+        ChannelStatus {
+            channel: self.id,
+            method: self.method.to_owned(),
+            size_bytes: self.size_bytes,
+            responder_pid: self.child.id(),
+            client_pid,
+            age_ns: u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX),
+        }
+    }
+
+    /// Begins the end. [`News::Ended`] follows.
+    pub(super) fn kill(&mut self) {
+        self.state = State::Ending;
+        // Fails only if it has ended already.
+        let _ = self.child.kill();
+    }
+
+    /// Reads what the responder tells; `None` if that is not whole yet. Never blocks for long.
+    pub(super) fn receive(&mut self) -> Option<News> {
+        let mut buffer = [0; 4096];
+        loop {
+            let wanted = self.assembler.wanted().min(buffer.len());
+            match receive_part(self.link.as_fd(), &mut buffer[..wanted], &mut self.descriptors) {
+                Ok(n) if n > 0 => match self.assembler.take_in(&buffer[..n]) {
+                    Ok(Some(body)) => match decode(&body) {
+                        Ok(Announcement::Ready { endpoint }) => {
+                            let descriptors = std::mem::take(&mut self.descriptors);
+                            return Some(News::Ready { endpoint, descriptors });
+                        }
+                        Ok(Announcement::Failed { reason }) => self.failure = Some(reason),
+                        // It is this program itself: not to be expected, and not to be trusted on.
+                        Err(error) => self.fail(error.to_string()),
+                    },
+                    Ok(None) => {}
+                    Err(error) => self.fail(error.to_string()),
+                },
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => return None,
+                Ok(_) | Err(_) => return Some(News::Ended(self.reap())),
+            }
+        }
+    }
+
+    fn fail(&mut self, reason: String) {
+        self.failure = Some(reason);
+        let _ = self.child.kill();
+    }
+
+    /// Waits for the responder, which has closed its socket and so is all but gone, and removes what it left.
+    fn reap(&mut self) -> End {
+        let status = self.child.wait();
+        self.mechanism.remove_leftovers(&self.name);
+        match (self.failure.take(), status) {
+            (Some(reason), _) => End::Failed(reason),
+            (None, Ok(status)) => match (status.code(), status.signal()) {
+                (Some(code), _) => End::Exited(code),
+                (None, signal) => End::Signalled(signal.unwrap_or(0)),
+            },
+            (None, Err(error)) => End::Failed(error.to_string()),
+        }
+    }
+}
+
+impl Drop for Channel {
+    fn drop(&mut self) {
+        if !matches!(self.child.try_wait(), Ok(None)) {
+            return;
+        }
+        let _ = self.child.kill();
+        // A process that the kernel does not let go must not keep the daemon: it is then init's to wait for.
+        let mut fds = [PollFd::new(&self.link, PollFlags::IN)];
+        if poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 500_000_000 })).is_ok_and(|ready| ready > 0) {
+            self.reap();
+        }
+    }
+}
+
+fn fill_random(mut bytes: &mut [u8]) -> Result<(), Errno> {
+    while !bytes.is_empty() {
+        match rustix::rand::getrandom(&mut *bytes, rustix::rand::GetRandomFlags::empty()) {
+            Ok(n) => bytes = &mut bytes[n..],
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,181 @@
+//! The daemon's command line.
+
+use std::error::Error;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+use log::LevelFilter;
+use rustix::io::fcntl_dupfd_cloexec;
+use rustix::pipe::{PipeFlags, pipe_with};
+
+use super::{Config, Limits, Sources, bind, run};
+use crate::protocol::{Exit, Reply, Request, SocketAddress, complain, dial};
+
+/// How long a daemon may take to answer a request about itself.
+const ANSWER_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Serves measurements of what a round trip between two processes costs on this host.
+#[derive(Debug, Parser)]
+#[command(name = "ipcd", version, after_help = Exit::table())]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve in the foreground until SIGINT, SIGTERM or "ipcd stop".
+    Start(StartArgs),
+    /// Tell what the running daemon does.
+    Status(SocketArgs),
+    /// End the running daemon.
+    Stop(SocketArgs),
+}
+
+#[derive(Debug, Args)]
+struct SocketArgs {
+    /// The control socket [default: $IPCD_SOCKET, else ipcd.sock in $RUNTIME_DIRECTORY, $XDG_RUNTIME_DIR/ipcd, /run/ipcd
+    /// or ipcd-UID in the temporary folder].
+    #[arg(long, value_name = "PATH")]
+    socket: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+struct StartArgs {
+    #[command(flatten)]
+    socket: SocketArgs,
+    /// Control connections at a time.
+    #[arg(long, value_name = "N", default_value_t = Limits::default().connections, value_parser = at_least_one)]
+    max_connections: usize,
+    /// Data channels at a time, each a responder process.
+    #[arg(long, value_name = "N", default_value_t = Limits::default().channels, value_parser = at_least_one)]
+    max_channels: usize,
+    /// Clients that may measure at the same time; more than one disturb each other.
+    #[arg(long, value_name = "N", default_value_t = Config::default().measurements, value_parser = at_least_one)]
+    measurements: usize,
+}
+
+fn at_least_one(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(n @ 1..=100_000) => Ok(n),
+        _ => Err("a number from 1 to 100000 is needed".to_owned()),
+    }
+}
+
+/// Runs the daemon's command line.
+#[must_use]
+pub fn main() -> Exit {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version, for which clap exits with 0, or a usage error.
+            let _ = error.print();
+            return if error.use_stderr() { Exit::Usage } else { Exit::Success };
+        }
+    };
+    match cli.command {
+        Command::Start(args) => start(&args),
+        Command::Status(args) => ask(&args, &Request::Status),
+        Command::Stop(args) => ask(&args, &Request::Stop),
+    }
+}
+
+fn start(args: &StartArgs) -> Exit {
+    init_log(LevelFilter::Info);
+    let (stop, stopper) = match stop_pipe() {
+        Ok(ends) => ends,
+        Err(error) => return fail(error.as_ref(), None, Exit::Failure),
+    };
+    let bound = match bind(&SocketAddress::resolve(args.socket.socket.as_deref())) {
+        Ok(bound) => bound,
+        Err(error) => return fail(&error, None, error.exit()),
+    };
+    eprintln!("ipcd: listening on {}", bound.path().display());
+    let config = Config {
+        limits: Limits {
+            connections: args.max_connections,
+            channels: args.max_channels,
+            ..Limits::default()
+        },
+        measurements: args.measurements,
+    };
+    let result = run(Sources::Socket(bound), config, stop.as_fd());
+    drop(stopper);
+    match result {
+        Ok(()) => {
+            eprintln!("ipcd: stopped");
+            Exit::Success
+        }
+        Err(error) => fail(&error, None, Exit::Failure),
+    }
+}
+
+/// A pipe that becomes readable at SIGINT and SIGTERM, and whose writing end must be kept.
+fn stop_pipe() -> Result<(OwnedFd, OwnedFd), Box<dyn Error>> {
+    let (stop, stopper) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
+    let writer = stopper.try_clone()?;
+    ctrlc::set_handler(move || {
+        // Full means that it is readable already.
+        let _ = rustix::io::write(&writer, &[1]);
+    })?;
+    Ok((stop, stopper))
+}
+
+/// Serves the one client at the other end of standard input, until it goes.
+pub(super) fn private_daemon() -> Exit {
+    init_log(LevelFilter::Warn);
+    let _ = rustix::thread::set_name(c"ipcd-private");
+    let run = || -> io::Result<()> {
+        let socket = fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)?;
+        let null = std::fs::File::open("/dev/null")?;
+        rustix::stdio::dup2_stdin(&null)?;
+        // Nobody stops it but its client, by going.
+        let (never, _writer) = pipe_with(PipeFlags::CLOEXEC)?;
+        run(Sources::Connection(socket), Config::default(), never.as_fd())
+    };
+    match run() {
+        Ok(()) => Exit::Success,
+        Err(error) => fail(&error, None, Exit::Failure),
+    }
+}
+
+/// Asks the running daemon something and shows the answer.
+fn ask(args: &SocketArgs, request: &Request) -> Exit {
+    let (mut link, path) = match dial(&SocketAddress::resolve(args.socket.as_deref())) {
+        Ok(found) => found,
+        Err(error) => return fail(&error, Some(error.advice()), error.exit()),
+    };
+    let answer = link.send(request, &[]).and_then(|()| link.receive(Some(ANSWER_PATIENCE)));
+    match answer {
+        Ok(Reply::Status(status)) => {
+            println!("{status}");
+            Exit::Success
+        }
+        Ok(Reply::Stopping) => {
+            // It is gone when it closes this connection.
+            while link.receive::<Reply>(Some(ANSWER_PATIENCE)).is_ok() {}
+            eprintln!("ipcd: the daemon at {} stops", path.display());
+            Exit::Success
+        }
+        Ok(Reply::Refused(refusal)) => fail(&refusal, None, Exit::Permission),
+        Ok(other) => {
+            let error =
+                io::Error::other(format!("the daemon gives an answer that was not asked for: {other:?}"));
+            fail(&error, None, Exit::NotIpcd)
+        }
+        Err(error) => fail(&error, None, Exit::NotIpcd),
+    }
+}
+
+fn init_log(default: LevelFilter) {
+    env_logger::Builder::new().filter_level(default).parse_default_env().init();
+}
+
+/// Tells of an error.
+fn fail(error: &dyn Error, advice: Option<&str>, exit: Exit) -> Exit {
+    complain("ipcd", error, advice);
+    exit
+}

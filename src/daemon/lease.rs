@@ -1,0 +1,143 @@
+//! Whose turn it is to measure: two measurements at a time disturb each other.
+
+use std::collections::VecDeque;
+
+/// The lease and the line of those who wait for it.
+#[derive(Debug)]
+pub(super) struct Lease<Id> {
+    slots: usize,
+    longest_queue: usize,
+    holders: Vec<Id>,
+    queue: VecDeque<Id>,
+}
+
+/// What became of a request for the lease.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Acquired {
+    /// It is the caller's.
+    Now,
+    /// The caller stands in line; 1 is next.
+    Place(usize),
+    /// It is taken.
+    Busy,
+    /// The line is full.
+    QueueFull,
+}
+
+impl<Id: Copy + PartialEq> Lease<Id> {
+    /// A lease that `slots` may hold at a time.
+    pub(super) fn new(slots: usize, longest_queue: usize) -> Self {
+        Self { slots, longest_queue, holders: Vec::new(), queue: VecDeque::new() }
+    }
+
+    /// Asks for the lease. Who has it keeps it; who stands in line keeps its place, unless it does not want to wait.
+    pub(super) fn acquire(&mut self, id: Id, wait: bool) -> Acquired {
+        if self.is_held_by(id) {
+            return Acquired::Now;
+        }
+        if let Some(place) = self.place(id) {
+            if wait {
+                return Acquired::Place(place);
+            }
+            self.queue.retain(|waiting| *waiting != id);
+            return Acquired::Busy;
+        }
+        if self.holders.len() < self.slots {
+            self.holders.push(id);
+            return Acquired::Now;
+        }
+        if !wait {
+            return Acquired::Busy;
+        }
+        if self.queue.len() >= self.longest_queue {
+            return Acquired::QueueFull;
+        }
+        self.queue.push_back(id);
+        Acquired::Place(self.queue.len())
+    }
+
+    /// Gives the lease back, or leaves the line. Returns who has it now and had not before, if anybody.
+    pub(super) fn release(&mut self, id: Id) -> Option<Id> {
+        self.queue.retain(|waiting| *waiting != id);
+        self.holders.retain(|holder| *holder != id);
+        if self.holders.len() < self.slots {
+            let next = self.queue.pop_front()?;
+            self.holders.push(next);
+            return Some(next);
+        }
+        None
+    }
+
+    /// Whether the lease is `id`'s.
+    pub(super) fn is_held_by(&self, id: Id) -> bool {
+        self.holders.contains(&id)
+    }
+
+    /// Who holds it.
+    pub(super) fn holders(&self) -> &[Id] {
+        &self.holders
+    }
+
+    /// Who waits, the next one first.
+    pub(super) fn queue(&self) -> impl Iterator<Item = Id> + '_ {
+        self.queue.iter().copied()
+    }
+
+    fn place(&self, id: Id) -> Option<usize> {
+        self.queue.iter().position(|waiting| *waiting == id).map(|index| index + 1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_at_a_time_and_the_others_in_their_order() {
+        let mut lease = Lease::new(1, 10);
+        assert_eq!(lease.acquire('a', true), Acquired::Now);
+        assert_eq!(lease.acquire('b', true), Acquired::Place(1));
+        assert_eq!(lease.acquire('c', true), Acquired::Place(2));
+        assert_eq!(lease.release('a'), Some('b'));
+        assert!(lease.is_held_by('b') && !lease.is_held_by('a'));
+        assert_eq!(lease.release('b'), Some('c'));
+        assert_eq!(lease.release('c'), None);
+        assert!(lease.holders().is_empty());
+    }
+
+    #[test]
+    fn who_does_not_wait_is_told() {
+        let mut lease = Lease::new(1, 10);
+        lease.acquire('a', true);
+        assert_eq!(lease.acquire('b', false), Acquired::Busy);
+        assert_eq!(lease.release('a'), None);
+    }
+
+    #[test]
+    fn asking_twice_changes_nothing() {
+        let mut lease = Lease::new(1, 10);
+        lease.acquire('a', true);
+        lease.acquire('b', true);
+        assert_eq!(lease.acquire('a', false), Acquired::Now);
+        assert_eq!(lease.acquire('b', true), Acquired::Place(1));
+        assert_eq!(lease.queue().count(), 1);
+    }
+
+    #[test]
+    fn who_leaves_the_line_is_passed_over() {
+        let mut lease = Lease::new(1, 10);
+        for id in ['a', 'b', 'c'] {
+            lease.acquire(id, true);
+        }
+        assert_eq!(lease.release('b'), None);
+        assert_eq!(lease.release('a'), Some('c'));
+    }
+
+    #[test]
+    fn the_line_ends_somewhere() {
+        let mut lease = Lease::new(1, 1);
+        lease.acquire('a', true);
+        lease.acquire('b', true);
+        assert_eq!(lease.acquire('c', true), Acquired::QueueFull);
+    }
+}

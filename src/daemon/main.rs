@@ -1,0 +1,8 @@
+//! `ipcd`, the daemon's program.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    ipcd::enter_role();
+    ipcd::daemon::cli::main().into()
+}

@@ -1,0 +1,31 @@
+//! The daemon: holds the control socket, checks requests, queues measurements and supervises responders. It never
+//! measures.
+//!
+//! One thread, which waits in `poll` for whatever comes next: a connection, a request, a responder's announcement or
+//! end, the order to stop. Idle, it is not woken at all.
+//!
+//! A request goes through [`server`] (which connection, which channel), `connection` (bytes to requests), `lease` (whose
+//! turn it is), `channel` (a responder and its life) and `responder` (the other process).
+
+mod channel;
+pub mod cli;
+mod connection;
+mod lease;
+mod responder;
+mod server;
+mod socket;
+
+pub use server::{Config, Limits, Sources, run};
+pub use socket::{BindError, Bound, bind};
+
+use crate::protocol::role;
+
+/// Becomes a private daemon or a responder, and never returns, if this process was started as one; else returns.
+pub fn enter_role() {
+    let code = match std::env::args_os().nth(1) {
+        Some(arg) if arg == role::RESPONDER => responder::main(),
+        Some(arg) if arg == role::PRIVATE_DAEMON => cli::private_daemon(),
+        _ => return,
+    };
+    std::process::exit(code.code().into());
+}

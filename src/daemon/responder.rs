@@ -1,0 +1,55 @@
+//! A responder: the process that serves one data channel.
+
+use std::io;
+use std::os::fd::OwnedFd;
+
+use rustix::fs::{Mode, OFlags, open};
+use rustix::io::fcntl_dupfd_cloexec;
+use rustix::stdio::{dup2_stdin, stdin};
+use rustix::thread::{CpuSet, sched_setaffinity};
+
+use crate::protocol::{Exit, chain};
+use crate::transports::{Assignment, Served, Settings, Supervisor};
+
+/// The whole life of a responder.
+pub(super) fn main() -> Exit {
+    // So that `top` and `pkill` tell it from its daemon. Fifteen bytes at most; a matter of looks only.
+    let _ = rustix::thread::set_name(c"ipcd-responder");
+    let taken = take_stdin().map_err(Into::into).and_then(Supervisor::take_assignment);
+    let Ok((assignment, mut supervisor)) = taken else {
+        // The supervisor has ended, or a person has typed the hidden word.
+        return Exit::Usage;
+    };
+    match serve(&assignment, &mut supervisor) {
+        Ok(Served::ClientGone) => Exit::Success,
+        Err(reason) => {
+            supervisor.failed(reason);
+            Exit::Broken
+        }
+    }
+}
+
+fn serve(assignment: &Assignment, supervisor: &mut Supervisor) -> Result<Served, String> {
+    let (mechanism, settings) = Settings::of(&assignment.spec, assignment.token, assignment.name.clone())
+        .map_err(|refusal| refusal.to_string())?;
+    if let Some(cpu) = assignment.spec.server_cpu {
+        pin(cpu).map_err(|error| format!("it cannot run on CPU {cpu}: {error}"))?;
+    }
+    mechanism.respond(&settings, supervisor).map_err(|error| chain(&error))
+}
+
+/// Runs this process on `cpu` alone.
+fn pin(cpu: u32) -> io::Result<()> {
+    let mut cpus = CpuSet::new();
+    let index = usize::try_from(cpu).ok().filter(|&cpu| cpu < CpuSet::MAX_CPU);
+    cpus.set(index.ok_or_else(|| io::Error::other("there is no such CPU"))?);
+    Ok(sched_setaffinity(None, &cpus)?)
+}
+
+/// The control socket, which is standard input, out of the way of mechanisms that use standard input.
+fn take_stdin() -> io::Result<OwnedFd> {
+    let socket = fcntl_dupfd_cloexec(stdin(), 3)?;
+    let null = open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
+    dup2_stdin(&null)?;
+    Ok(socket)
+}

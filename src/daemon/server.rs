@@ -1,0 +1,509 @@
+//! The daemon's loop: waits for whatever comes next and deals with it.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use log::{debug, info, warn};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+
+use super::channel::{Channel, News, READY_PATIENCE, State};
+use super::connection::{Connection, Gone};
+use super::lease::{Acquired, Lease};
+use super::socket::Bound;
+use crate::protocol::{
+    ChannelId, ChannelSpec, End, Event, PROTOCOL_VERSION, Refusal, Reply, Request, Status, Totals,
+};
+use crate::transports;
+
+/// How long responders may take to end when the daemon stops. They are killed: only the kernel can delay them.
+const STOP_PATIENCE: Duration = Duration::from_millis(900);
+
+/// How long no connection is accepted after the system had no descriptor left for one.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// What a peer can make the daemon hold.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Control connections at a time.
+    pub connections: usize,
+    /// Data channels at a time.
+    pub channels: usize,
+    /// Clients in line for the lease.
+    pub queue: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { connections: 256, channels: 64, queue: 64 }
+    }
+}
+
+/// How a daemon runs.
+#[derive(Debug, Clone, Copy)]
+pub struct Config {
+    /// What a peer can make it hold.
+    pub limits: Limits,
+    /// How many clients may measure at the same time. More than one disturb each other.
+    pub measurements: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { limits: Limits::default(), measurements: 1 }
+    }
+}
+
+/// Where a daemon's clients come from.
+#[derive(Debug)]
+pub enum Sources {
+    /// Whoever connects; until it is stopped.
+    Socket(Bound),
+    /// This one; until it goes.
+    Connection(OwnedFd),
+}
+
+type ConnectionId = u64;
+
+/// Serves clients until `stop` is readable (or, with one connection, until that is gone), a client asks it to stop, or
+/// the system refuses.
+///
+/// # Errors
+/// The system refuses to wait or to accept.
+pub fn run(sources: Sources, config: Config, stop: BorrowedFd<'_>) -> io::Result<()> {
+    let mut server = Server::new(config)?;
+    let bound = match sources {
+        Sources::Socket(bound) => Some(bound),
+        Sources::Connection(socket) => {
+            server.welcome(socket);
+            None
+        }
+    };
+    while !server.stopping && (bound.is_some() || !server.connections.is_empty()) {
+        server.turn(bound.as_ref(), Some(stop))?;
+    }
+    let result = server.end_channels();
+    // The files go before the connections: a client that sees its connection end finds nothing left.
+    drop(bound);
+    drop(server);
+    result
+}
+
+/// An open channel and whose it is.
+struct Held {
+    channel: Channel,
+    /// `None` once its client is gone.
+    owner: Option<ConnectionId>,
+    /// Whether its client waits for its end.
+    closing: bool,
+}
+
+struct Server {
+    config: Config,
+    /// Begins the names of resources; unique on this host.
+    instance: String,
+    started: Instant,
+    connections: BTreeMap<ConnectionId, Connection>,
+    channels: BTreeMap<ChannelId, Held>,
+    lease: Lease<ConnectionId>,
+    totals: Totals,
+    next_channel: ChannelId,
+    accept_again: Option<Instant>,
+    stopping: bool,
+}
+
+/// What a turn's waiting found.
+struct Ready {
+    stop: bool,
+    accept: bool,
+    connections: Vec<ConnectionId>,
+    channels: Vec<ChannelId>,
+}
+
+impl Server {
+    fn new(config: Config) -> io::Result<Self> {
+        Ok(Self {
+            config,
+            instance: instance()?,
+            started: Instant::now(),
+            connections: BTreeMap::new(),
+            channels: BTreeMap::new(),
+            lease: Lease::new(config.measurements, config.limits.queue),
+            totals: Totals::default(),
+            next_channel: 1,
+            accept_again: None,
+            stopping: false,
+        })
+    }
+
+    /// Waits for something to happen and deals with it.
+    fn turn(&mut self, bound: Option<&Bound>, stop: Option<BorrowedFd<'_>>) -> io::Result<()> {
+        let ready = self.wait(bound, stop)?;
+        if ready.stop {
+            self.stopping = true;
+            return Ok(());
+        }
+        for id in ready.channels {
+            self.hear_channel(id);
+        }
+        for id in ready.connections {
+            self.hear_connection(id);
+        }
+        if let Some(bound) = bound.filter(|_| ready.accept) {
+            self.accept(bound)?;
+        }
+        self.enforce_deadlines();
+        Ok(())
+    }
+
+    fn wait(&self, bound: Option<&Bound>, stop: Option<BorrowedFd<'_>>) -> io::Result<Ready> {
+        let accepting =
+            self.connections.len() < self.config.limits.connections && self.accept_again.is_none();
+        let listener = bound.filter(|_| accepting).map(AsFd::as_fd);
+        let mut fds = Vec::with_capacity(2 + self.connections.len() + self.channels.len());
+        fds.extend(stop.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
+        fds.extend(listener.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
+        fds.extend(self.connections.values().map(|c| PollFd::from_borrowed_fd(c.as_fd(), c.interest())));
+        fds.extend(
+            self.channels.values().map(|c| PollFd::from_borrowed_fd(c.channel.as_fd(), PollFlags::IN)),
+        );
+
+        let now = Instant::now();
+        let timeout = self.next_deadline().map(|deadline| timespec(deadline.saturating_duration_since(now)));
+        match poll(&mut fds, timeout.as_ref()) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let mut happened = fds.iter().map(|fd| !fd.revents().is_empty());
+        let mut next = || happened.next().unwrap_or(false);
+        Ok(Ready {
+            stop: stop.is_some() && next(),
+            accept: listener.is_some() && next(),
+            connections: self.connections.keys().copied().filter(|_| next()).collect(),
+            channels: self.channels.keys().copied().filter(|_| next()).collect(),
+        })
+    }
+
+    fn next_deadline(&self) -> Option<Instant> {
+        let connections = self.connections.values().filter_map(Connection::deadline);
+        let channels = self.channels.values().filter_map(|held| held.channel.deadline());
+        connections.chain(channels).chain(self.accept_again).min()
+    }
+
+    fn enforce_deadlines(&mut self) {
+        let now = Instant::now();
+        let over = |deadline: Option<Instant>| deadline.is_some_and(|deadline| deadline <= now);
+        if over(self.accept_again) {
+            self.accept_again = None;
+        }
+        let slow: Vec<_> =
+            self.connections.iter().filter(|(_, c)| over(c.deadline())).map(|(id, _)| *id).collect();
+        for id in slow {
+            self.forget(id, &Gone::TooSlow);
+        }
+        let slow: Vec<_> = self
+            .channels
+            .values()
+            .filter(|held| over(held.channel.deadline()))
+            .map(|held| (held.channel.id, held.owner))
+            .collect();
+        for (id, owner) in slow {
+            warn!("channel {id}: its responder is not ready in time and is killed");
+            if let Some(held) = self.channels.get_mut(&id) {
+                held.channel.kill();
+            }
+            let deadline_ms = u32::try_from(READY_PATIENCE.as_millis()).unwrap_or(u32::MAX);
+            self.refuse(owner, Refusal::NotReady { deadline_ms });
+        }
+    }
+
+    // Connections.
+
+    fn accept(&mut self, bound: &Bound) -> io::Result<()> {
+        match bound.accept() {
+            Ok(socket) => self.welcome(socket),
+            Err(error) => match Errno::from_io_error(&error) {
+                // It went away again, or was another's.
+                Some(Errno::AGAIN | Errno::INTR | Errno::CONNABORTED) => {}
+                // Waiting for the listener would return at once, again and again.
+                Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) => {
+                    warn!("cannot accept a connection for now: {error}");
+                    self.accept_again = Some(Instant::now() + ACCEPT_PAUSE);
+                }
+                _ => return Err(error),
+            },
+        }
+        Ok(())
+    }
+
+    fn welcome(&mut self, socket: OwnedFd) {
+        self.totals.connections += 1;
+        let id = self.totals.connections;
+        match Connection::new(socket) {
+            Ok(connection) => {
+                debug!("client {id}: process {}, user {}", connection.peer.pid, connection.peer.uid);
+                self.connections.insert(id, connection);
+            }
+            Err(gone) => debug!("client {id}: {gone}"),
+        }
+    }
+
+    fn hear_connection(&mut self, id: ConnectionId) {
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        match connection.flush().and_then(|()| connection.receive()) {
+            Ok(None) => {}
+            Ok(Some(request)) => self.answer(id, request),
+            Err(gone) => self.forget(id, &gone),
+        }
+    }
+
+    /// Ends a connection and all that it had.
+    fn forget(&mut self, id: ConnectionId, gone: &Gone) {
+        let Some(connection) = self.connections.remove(&id) else { return };
+        match gone {
+            Gone::Closed => debug!("client {id}: {gone}"),
+            _ => info!("client {id} (process {}, user {}): {gone}", connection.peer.pid, connection.peer.uid),
+        }
+        drop(connection);
+        for held in self.channels.values_mut().filter(|held| held.owner == Some(id)) {
+            held.owner = None;
+            held.channel.kill();
+        }
+        self.pass_on_lease(id);
+    }
+
+    fn send(&mut self, id: ConnectionId, reply: &Reply, descriptors: Vec<OwnedFd>) {
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        if let Err(gone) = connection.send(reply, descriptors) {
+            self.forget(id, &gone);
+        }
+    }
+
+    fn refuse(&mut self, id: Option<ConnectionId>, refusal: Refusal) {
+        let Some(id) = id else { return };
+        info!("client {id}: refused: {refusal}");
+        self.totals.refusals += 1;
+        self.send(id, &Reply::Refused(refusal), Vec::new());
+    }
+
+    // Requests.
+
+    fn answer(&mut self, id: ConnectionId, request: Request) {
+        let reply = match request {
+            Request::Status => Reply::Status(self.status()),
+            Request::Methods => Reply::Methods(transports::states()),
+            Request::Stop => match self.may_stop(id) {
+                Ok(()) => {
+                    self.stopping = true;
+                    Reply::Stopping
+                }
+                Err(refusal) => return self.refuse(Some(id), refusal),
+            },
+            Request::Acquire { wait } => return self.acquire(id, wait),
+            Request::Release => {
+                self.pass_on_lease(id);
+                Reply::Released
+            }
+            Request::Open(spec) => match self.open(id, &spec) {
+                Ok(()) => return,
+                Err(refusal) => return self.refuse(Some(id), refusal),
+            },
+            Request::Usage(channel) => match self.usage(id, channel) {
+                Ok(reply) => reply,
+                Err(refusal) => return self.refuse(Some(id), refusal),
+            },
+            Request::Close(channel) => match self.channels.get_mut(&channel) {
+                Some(held) if held.owner == Some(id) && !held.closing => {
+                    held.closing = true;
+                    return held.channel.kill();
+                }
+                _ => return self.refuse(Some(id), Refusal::NoChannel { channel }),
+            },
+        };
+        self.send(id, &reply, Vec::new());
+    }
+
+    fn pid_of(&self, id: ConnectionId) -> u32 {
+        self.connections.get(&id).map_or(0, |connection| connection.peer.pid)
+    }
+
+    fn status(&self) -> Status {
+        Status {
+            pid: std::process::id(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            protocol_version: PROTOCOL_VERSION,
+            uptime_ns: u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX),
+            connections: count(self.connections.len()),
+            lease_holders: self.lease.holders().iter().map(|id| self.pid_of(*id)).collect(),
+            queue: self.lease.queue().map(|id| self.pid_of(id)).collect(),
+            channels: self
+                .channels
+                .values()
+                .map(|held| held.channel.status(held.owner.map_or(0, |id| self.pid_of(id))))
+                .collect(),
+            totals: self.totals,
+        }
+    }
+
+    fn may_stop(&self, id: ConnectionId) -> Result<(), Refusal> {
+        let uid = self.connections.get(&id).map_or(u32::MAX, |connection| connection.peer.uid);
+        if uid == 0 || uid == rustix::process::geteuid().as_raw() {
+            Ok(())
+        } else {
+            Err(Refusal::NotPermitted { uid })
+        }
+    }
+
+    fn acquire(&mut self, id: ConnectionId, wait: bool) {
+        if self.stopping {
+            return self.refuse(Some(id), Refusal::Stopping);
+        }
+        match self.lease.acquire(id, wait) {
+            Acquired::Now => self.send(id, &Reply::Acquired, Vec::new()),
+            Acquired::Place(place) => self.send(id, &Reply::Queued { place: count(place) }, Vec::new()),
+            Acquired::Busy => {
+                let holder_pid = self.lease.holders().first().map_or(0, |holder| self.pid_of(*holder));
+                self.refuse(Some(id), Refusal::Busy { holder_pid });
+            }
+            Acquired::QueueFull => {
+                self.refuse(Some(id), Refusal::QueueFull { limit: count(self.config.limits.queue) });
+            }
+        }
+    }
+
+    /// Takes the lease, or the place in line, from `id`, and tells everybody else in line.
+    fn pass_on_lease(&mut self, id: ConnectionId) {
+        let before: Vec<_> = self.lease.queue().collect();
+        if let Some(next) = self.lease.release(id) {
+            self.send(next, &Reply::Acquired, Vec::new());
+        }
+        let after: Vec<_> = self.lease.queue().collect();
+        for (index, waiting) in after.iter().enumerate() {
+            if before.get(index) != Some(waiting) {
+                self.send(*waiting, &Reply::Queued { place: count(index + 1) }, Vec::new());
+            }
+        }
+    }
+
+    // Channels.
+
+    fn open(&mut self, id: ConnectionId, spec: &ChannelSpec) -> Result<(), Refusal> {
+        if self.stopping {
+            return Err(Refusal::Stopping);
+        }
+        if !self.lease.is_held_by(id) {
+            return Err(Refusal::NoLease);
+        }
+        if self.channels.len() >= self.config.limits.channels {
+            return Err(Refusal::TooManyChannels { limit: count(self.config.limits.channels) });
+        }
+        let channel_id = self.next_channel;
+        let channel = Channel::start(channel_id, spec, format!("{}-{channel_id}", self.instance))?;
+        self.next_channel += 1;
+        self.channels.insert(channel_id, Held { channel, owner: Some(id), closing: false });
+        Ok(())
+    }
+
+    fn usage(&self, id: ConnectionId, channel: ChannelId) -> Result<Reply, Refusal> {
+        self.channels
+            .get(&channel)
+            .filter(|held| held.owner == Some(id))
+            .and_then(|held| transports::sys::usage(Some(held.channel.responder_pid())).ok())
+            .map(Reply::Usage)
+            .ok_or(Refusal::NoChannel { channel })
+    }
+
+    fn hear_channel(&mut self, id: ChannelId) {
+        let Some(held) = self.channels.get_mut(&id) else { return };
+        match held.channel.receive() {
+            None => {}
+            Some(News::Ready { endpoint, descriptors }) => {
+                let channel = &mut held.channel;
+                if channel.state != State::Starting {
+                    return;
+                }
+                channel.state = State::Open;
+                let reply = Reply::Opened {
+                    channel: id,
+                    token: channel.token,
+                    endpoint,
+                    descriptors: count(descriptors.len()),
+                    responder_pid: channel.responder_pid(),
+                };
+                let method = channel.method();
+                let Some(owner) = held.owner else { return };
+                info!("client {owner}: channel {id} ({method}) is open");
+                self.totals.channels_opened += 1;
+                self.send(owner, &reply, descriptors);
+            }
+            Some(News::Ended(end)) => {
+                if let Some(held) = self.channels.remove(&id) {
+                    self.bury(&held, end);
+                }
+            }
+        }
+    }
+
+    /// Tells whom it concerns that a channel is no more.
+    fn bury(&mut self, held: &Held, end: End) {
+        let id = held.channel.id;
+        let Some(owner) = held.owner else {
+            return debug!("channel {id}: ended, its client is gone");
+        };
+        if held.closing {
+            info!("client {owner}: channel {id} is closed");
+            return self.send(owner, &Reply::Closed, Vec::new());
+        }
+        match held.channel.state {
+            State::Starting => self.refuse(Some(owner), Refusal::NotOpened { end }),
+            // It was killed for being late, which its client knows.
+            State::Ending => {}
+            State::Open => {
+                warn!("client {owner}: channel {id} ended: {end}");
+                self.totals.channels_broken += 1;
+                self.send(owner, &Reply::Event(Event::Ended { channel: id, end }), Vec::new());
+            }
+        }
+    }
+
+    /// Ends every channel, and tells every client.
+    fn end_channels(&mut self) -> io::Result<()> {
+        self.stopping = true;
+        let ids: Vec<_> = self.connections.keys().copied().collect();
+        for id in ids {
+            self.send(id, &Reply::Event(Event::Stopping), Vec::new());
+        }
+        for held in self.channels.values_mut() {
+            held.owner = None;
+            held.channel.kill();
+        }
+        let deadline = Instant::now() + STOP_PATIENCE;
+        while !self.channels.is_empty() && Instant::now() < deadline {
+            self.accept_again = Some(deadline);
+            self.turn(None, None)?;
+        }
+        for held in self.channels.values() {
+            warn!("channel {}: its responder does not end", held.channel.id);
+        }
+        Ok(())
+    }
+}
+
+/// A name for this daemon that no other process on this host has had since boot: its process id and start time.
+fn instance() -> io::Result<String> {
+    let stat = std::fs::read_to_string("/proc/self/stat")?;
+    // The 22nd field of proc(5), the 20th behind the command's parenthesis.
+    let start = stat.rsplit(')').next().and_then(|rest| rest.split_whitespace().nth(19));
+    let start = start.ok_or_else(|| io::Error::other("/proc/self/stat tells no start time"))?;
+    Ok(format!("ipcd-{}-{start}", std::process::id()))
+}
+
+fn count(n: usize) -> u32 {
+    u32::try_from(n).unwrap_or(u32::MAX)
+}
+
+fn timespec(duration: Duration) -> Timespec {
+    Timespec::try_from(duration).unwrap_or(Timespec { tv_sec: i64::MAX, tv_nsec: 0 })
+}

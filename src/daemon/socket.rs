@@ -1,0 +1,230 @@
+//! The control socket and the lock that says whether its owner lives.
+//!
+//! Beside a socket `S` stands the file `S.lock`, which a daemon locks for as long as it lives. Only a lock that can be
+//! taken makes a socket file stale: a daemon that is slow to answer is alive all the same.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Seek, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+use interprocess::local_socket::traits::Listener as _;
+use interprocess::local_socket::{
+    GenericFilePath, Listener, ListenerNonblockingMode, ListenerOptions, Stream, ToFsName,
+};
+use interprocess::os::unix::local_socket::ListenerOptionsExt;
+use rustix::fs::{FlockOperation, Mode, OFlags, flock};
+use rustix::io::Errno;
+
+use crate::protocol::{AddressError, Exit, SocketAddress};
+
+/// Why a daemon has no control socket.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    /// Another daemon holds it.
+    #[error("the socket {} is held by a running daemon, {}", .path.display(), show_holder(.pid))]
+    AlreadyRunning {
+        /// The socket.
+        path: PathBuf,
+        /// The daemon's process, if its lock file tells.
+        pid: Option<u32>,
+    },
+    /// Something else has that name.
+    #[error("{} exists and is no socket", .0.display())]
+    NotASocket(PathBuf),
+    /// No candidate's folder can be used; the last one's reason.
+    #[error(transparent)]
+    Address(#[from] AddressError),
+    /// The system refused.
+    #[error("cannot listen at {}", .path.display())]
+    System {
+        /// The socket or its lock file.
+        path: PathBuf,
+        /// The system's error.
+        source: io::Error,
+    },
+}
+
+fn show_holder(pid: &Option<u32>) -> String {
+    pid.map_or_else(|| "whose process is not known".to_owned(), |pid| format!("process {pid}"))
+}
+
+impl BindError {
+    /// The exit code that tells of it.
+    #[must_use]
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::AlreadyRunning { .. } => Exit::AlreadyRunning,
+            Self::NotASocket(_) | Self::Address(AddressError::TooLong(_)) => Exit::Usage,
+            Self::Address(AddressError::NotPrivate { .. }) => Exit::Permission,
+            Self::Address(AddressError::Folder { source, .. }) | Self::System { source, .. } => {
+                match source.kind() {
+                    io::ErrorKind::PermissionDenied => Exit::Permission,
+                    _ => Exit::Failure,
+                }
+            }
+        }
+    }
+}
+
+/// A control socket that is listened on. Its files go with it.
+#[derive(Debug)]
+pub struct Bound {
+    listener: Listener,
+    path: PathBuf,
+    _lock: Lock,
+}
+
+impl Bound {
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// A waiting connection.
+    pub(super) fn accept(&self) -> io::Result<OwnedFd> {
+        let Stream::UdSocket(stream) = self.listener.accept()?;
+        Ok(stream.into())
+    }
+}
+
+impl AsFd for Bound {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        let Listener::UdSocket(listener) = &self.listener;
+        listener.as_fd()
+    }
+}
+
+/// Listens at the first place of `address` whose folder can be used.
+///
+/// # Errors
+/// See [`BindError`]. A place that a running daemon holds is an error, not a reason to try the next.
+pub fn bind(address: &SocketAddress) -> Result<Bound, BindError> {
+    let mut unusable = None;
+    for candidate in &address.candidates {
+        match candidate.prepare() {
+            Ok(()) => return bind_at(&candidate.path),
+            Err(error) => unusable = Some(error),
+        }
+    }
+    Err(unusable.expect("an address has a candidate").into())
+}
+
+fn bind_at(path: &Path) -> Result<Bound, BindError> {
+    let system = |source| BindError::System { path: path.to_owned(), source };
+    let lock = Lock::take(path)?;
+    match fs::symlink_metadata(path) {
+        // Its owner is dead, as the lock shows.
+        Ok(meta) if meta.file_type().is_socket() => fs::remove_file(path).map_err(system)?,
+        Ok(_) => return Err(BindError::NotASocket(path.to_owned())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(system(error)),
+    }
+    let name = path.to_fs_name::<GenericFilePath>().map_err(system)?;
+    let listener = ListenerOptions::new()
+        .name(name)
+        .mode(0o600)
+        .nonblocking(ListenerNonblockingMode::Both)
+        .create_sync()
+        .map_err(system)?;
+    Ok(Bound { listener, path: path.to_owned(), _lock: lock })
+}
+
+/// A lock file that this process has locked. It is removed with its value.
+#[derive(Debug)]
+struct Lock {
+    file: File,
+    path: PathBuf,
+}
+
+impl Lock {
+    fn take(socket: &Path) -> Result<Self, BindError> {
+        let mut path = socket.as_os_str().to_owned();
+        path.push(".lock");
+        let path = PathBuf::from(path);
+        let system = |source: io::Error| BindError::System { path: path.clone(), source };
+        loop {
+            let flags = OFlags::CREATE | OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+            let file =
+                rustix::fs::open(&path, flags, Mode::from_raw_mode(0o644)).map_err(|e| system(e.into()))?;
+            let mut file = File::from(file);
+            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => {}
+                Err(Errno::INTR) => continue,
+                Err(Errno::WOULDBLOCK) => {
+                    let mut text = String::new();
+                    let pid = file.read_to_string(&mut text).ok().and_then(|_| text.trim().parse().ok());
+                    return Err(BindError::AlreadyRunning { path: socket.to_owned(), pid });
+                }
+                Err(error) => return Err(system(error.into())),
+            }
+            // Its last owner may have removed it between the two calls: then it locks nothing any more.
+            let locked = file.metadata().map_err(system)?;
+            if fs::symlink_metadata(&path)
+                .is_ok_and(|there| (there.dev(), there.ino()) == (locked.dev(), locked.ino()))
+            {
+                file.set_len(0).and_then(|()| file.rewind()).map_err(system)?;
+                writeln!(file, "{}", std::process::id()).map_err(system)?;
+                return Ok(Self { file, path });
+            }
+        }
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // While it is still locked, so that nobody can have taken it.
+        let _ = fs::remove_file(&self.path);
+        let _ = flock(&self.file, FlockOperation::Unlock);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(path: &Path) -> SocketAddress {
+        SocketAddress::resolve(Some(path))
+    }
+
+    #[test]
+    fn a_held_socket_is_refused_and_names_its_holder() {
+        let temp = tempfile::tempdir().unwrap();
+        let path = temp.path().join("s");
+        let bound = bind(&at(&path)).unwrap();
+        let error = bind(&at(&path)).unwrap_err();
+        assert_eq!(error.exit(), Exit::AlreadyRunning);
+        assert!(error.to_string().contains(&format!("process {}", std::process::id())), "{error}");
+        drop(bound);
+        assert_eq!(fs::read_dir(temp.path()).unwrap().count(), 0, "nothing is left");
+        bind(&at(&path)).unwrap();
+    }
+
+    #[test]
+    fn a_dead_daemons_socket_is_taken_over() {
+        let temp = tempfile::tempdir().unwrap();
+        let path = temp.path().join("s");
+        drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+        fs::write(temp.path().join("s.lock"), "1\n").unwrap();
+        bind(&at(&path)).unwrap();
+    }
+
+    #[test]
+    fn a_file_that_is_no_socket_is_left_alone() {
+        let temp = tempfile::tempdir().unwrap();
+        let path = temp.path().join("precious");
+        fs::write(&path, "data").unwrap();
+        assert!(matches!(bind(&at(&path)), Err(BindError::NotASocket(_))));
+        assert_eq!(fs::read(&path).unwrap(), b"data");
+    }
+
+    #[test]
+    fn the_socket_is_its_owners_alone() {
+        let temp = tempfile::tempdir().unwrap();
+        let path = temp.path().join("s");
+        let _bound = bind(&at(&path)).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
+    }
+}

@@ -1,0 +1,267 @@
+//! Where daemon and client meet: one rule for both.
+//!
+//! An address that was named (`--socket`, then `$IPCD_SOCKET`) is the only one. Else the candidates are, in order:
+//! `$RUNTIME_DIRECTORY/ipcd.sock`, `$XDG_RUNTIME_DIR/ipcd/ipcd.sock`, `/run/ipcd/ipcd.sock`, and
+//! `ipcd-UID/ipcd.sock` in the temporary folder. A daemon takes the first whose folder it may write to (or make); a
+//! client the first that answers.
+
+use std::ffi::OsString;
+use std::fs;
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+const SOCKET_NAME: &str = "ipcd.sock";
+
+/// The longest path that a socket can have (`sun_path` holds 108 bytes, the last one 0).
+const MAX_PATH_LEN: usize = 107;
+
+/// The socket's address: one that was named, or candidates in order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SocketAddress {
+    /// Whether the user named it.
+    pub named: bool,
+    /// At least one.
+    pub candidates: Vec<Candidate>,
+}
+
+/// A place where the socket may be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Candidate {
+    /// The socket's path.
+    pub path: PathBuf,
+    /// Which rule gave it, for messages.
+    pub origin: &'static str,
+    folder: Folder,
+}
+
+/// What becomes of a candidate's folder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Folder {
+    /// The user's own affair: it has to exist.
+    Existing,
+    /// Made where missing.
+    Made {
+        /// Nobody else may have it (mode 0700, owned by this user): the temporary folder belongs to everybody.
+        private: bool,
+    },
+}
+
+/// Why a candidate cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum AddressError {
+    /// Too long for a socket's name.
+    #[error("the socket path {} has {} bytes; {MAX_PATH_LEN} at most", .0.display(), .0.as_os_str().len())]
+    TooLong(PathBuf),
+    /// The folder is not there and cannot be made.
+    #[error("the folder {} cannot be used", .path.display())]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// The system's error.
+        source: io::Error,
+    },
+    /// Somebody else may have prepared the folder.
+    #[error("the folder {} is not private: it must be a folder of user {uid} with mode 0700", .path.display())]
+    NotPrivate {
+        /// The folder.
+        path: PathBuf,
+        /// Who should own it.
+        uid: u32,
+    },
+}
+
+/// What the rule looks at.
+struct Surroundings {
+    ipcd_socket: Option<OsString>,
+    runtime_directory: Option<OsString>,
+    xdg_runtime_dir: Option<OsString>,
+    temp_dir: PathBuf,
+    uid: u32,
+}
+
+impl SocketAddress {
+    /// The address by the rule above, from `--socket` if given and this process's environment.
+    #[must_use]
+    pub fn resolve(named: Option<&Path>) -> Self {
+        let var = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+        Self::from_surroundings(
+            named,
+            &Surroundings {
+                ipcd_socket: var("IPCD_SOCKET"),
+                runtime_directory: var("RUNTIME_DIRECTORY"),
+                xdg_runtime_dir: var("XDG_RUNTIME_DIR"),
+                temp_dir: std::env::temp_dir(),
+                uid: rustix::process::geteuid().as_raw(),
+            },
+        )
+    }
+
+    fn from_surroundings(named: Option<&Path>, around: &Surroundings) -> Self {
+        let candidate = |path, origin, folder| Candidate { path, origin, folder };
+        let named =
+            named.map(|path| candidate(path.to_owned(), "--socket", Folder::Existing)).or_else(|| {
+                around.ipcd_socket.as_ref().map(|p| candidate(p.into(), "$IPCD_SOCKET", Folder::Existing))
+            });
+        if let Some(named) = named {
+            return Self { named: true, candidates: vec![named] };
+        }
+        let mut candidates = Vec::new();
+        if let Some(list) = &around.runtime_directory {
+            // systemd gives several folders with colons between them.
+            if let Some(first) = std::env::split_paths(list).next() {
+                candidates.push(candidate(first.join(SOCKET_NAME), "$RUNTIME_DIRECTORY", Folder::Existing));
+            }
+        }
+        if let Some(dir) = &around.xdg_runtime_dir {
+            let path = Path::new(dir).join("ipcd").join(SOCKET_NAME);
+            candidates.push(candidate(path, "$XDG_RUNTIME_DIR", Folder::Made { private: true }));
+        }
+        let system = Path::new("/run/ipcd").join(SOCKET_NAME);
+        candidates.push(candidate(system, "the system's", Folder::Made { private: false }));
+        let own = around.temp_dir.join(format!("ipcd-{}", around.uid)).join(SOCKET_NAME);
+        candidates.push(candidate(own, "the user's temporary", Folder::Made { private: true }));
+        Self { named: false, candidates }
+    }
+}
+
+impl Candidate {
+    /// Makes the folder ready for a daemon's socket.
+    ///
+    /// # Errors
+    /// See [`AddressError`].
+    pub fn prepare(&self) -> Result<(), AddressError> {
+        self.check_length()?;
+        let folder = self.folder();
+        let fail = |source| AddressError::Folder { path: folder.to_owned(), source };
+        if let Folder::Made { private } = self.folder {
+            let mode = if private { 0o700 } else { 0o755 };
+            match fs::DirBuilder::new().mode(mode).create(folder) {
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(fail(error)),
+                _ => {}
+            }
+        } else if !fs::metadata(folder).map_err(fail)?.is_dir() {
+            return Err(fail(io::ErrorKind::NotADirectory.into()));
+        }
+        self.check_private()?;
+        rustix::fs::access(folder, rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK)
+            .map_err(|error| fail(error.into()))
+    }
+
+    /// Whether a client may trust what it finds here.
+    ///
+    /// # Errors
+    /// See [`AddressError`].
+    pub fn check(&self) -> Result<(), AddressError> {
+        self.check_length()?;
+        if self.folder().symlink_metadata().is_err() {
+            return Ok(()); // Nobody is there, as connecting will tell.
+        }
+        self.check_private()
+    }
+
+    fn folder(&self) -> &Path {
+        match self.path.parent() {
+            Some(folder) if folder != Path::new("") => folder,
+            _ => Path::new("."),
+        }
+    }
+
+    fn check_length(&self) -> Result<(), AddressError> {
+        if self.path.as_os_str().len() > MAX_PATH_LEN {
+            return Err(AddressError::TooLong(self.path.clone()));
+        }
+        Ok(())
+    }
+
+    fn check_private(&self) -> Result<(), AddressError> {
+        if self.folder != (Folder::Made { private: true }) {
+            return Ok(());
+        }
+        let path = self.folder();
+        // Not followed: a link in the temporary folder is somebody else's.
+        let meta = fs::symlink_metadata(path)
+            .map_err(|source| AddressError::Folder { path: path.to_owned(), source })?;
+        let uid = rustix::process::geteuid().as_raw();
+        if !meta.is_dir() || meta.uid() != uid || meta.mode() & 0o077 != 0 {
+            return Err(AddressError::NotPrivate { path: path.to_owned(), uid });
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    fn around(temp: &Path) -> Surroundings {
+        Surroundings {
+            ipcd_socket: Some("/a/sock".into()),
+            runtime_directory: Some("/run/x:/run/y".into()),
+            xdg_runtime_dir: Some("/run/user/7".into()),
+            temp_dir: temp.to_owned(),
+            uid: 7,
+        }
+    }
+
+    fn paths(address: &SocketAddress) -> Vec<&str> {
+        address.candidates.iter().map(|c| c.path.to_str().unwrap()).collect()
+    }
+
+    #[test]
+    fn the_rule_in_its_order() {
+        let mut around = around(Path::new("/tmp"));
+        let address = SocketAddress::from_surroundings(Some(Path::new("here.sock")), &around);
+        assert!(address.named);
+        assert_eq!(paths(&address), ["here.sock"]);
+
+        let address = SocketAddress::from_surroundings(None, &around);
+        assert!(address.named);
+        assert_eq!(paths(&address), ["/a/sock"]);
+
+        around.ipcd_socket = None;
+        let address = SocketAddress::from_surroundings(None, &around);
+        assert!(!address.named);
+        assert_eq!(
+            paths(&address),
+            [
+                "/run/x/ipcd.sock",
+                "/run/user/7/ipcd/ipcd.sock",
+                "/run/ipcd/ipcd.sock",
+                "/tmp/ipcd-7/ipcd.sock"
+            ]
+        );
+
+        around.runtime_directory = None;
+        around.xdg_runtime_dir = None;
+        let address = SocketAddress::from_surroundings(None, &around);
+        assert_eq!(paths(&address), ["/run/ipcd/ipcd.sock", "/tmp/ipcd-7/ipcd.sock"]);
+    }
+
+    #[test]
+    fn the_folder_in_the_temporary_folder_is_made_private_and_must_be() {
+        let temp = tempfile::tempdir().unwrap();
+        let mut around = around(temp.path());
+        around.ipcd_socket = None;
+        let address = SocketAddress::from_surroundings(None, &around);
+        let own = address.candidates.last().unwrap();
+
+        own.check().expect("nothing is there, which connecting will tell");
+        own.prepare().unwrap();
+        assert_eq!(fs::metadata(own.folder()).unwrap().mode() & 0o777, 0o700);
+        own.prepare().expect("it may be there already");
+
+        fs::set_permissions(own.folder(), fs::Permissions::from_mode(0o777)).unwrap();
+        assert!(matches!(own.prepare(), Err(AddressError::NotPrivate { .. })));
+        assert!(matches!(own.check(), Err(AddressError::NotPrivate { .. })));
+    }
+
+    #[test]
+    fn a_path_too_long_for_a_socket_is_named() {
+        let long = PathBuf::from(format!("/tmp/{}", "x".repeat(120)));
+        let address = SocketAddress::resolve(Some(&long));
+        let error = address.candidates[0].prepare().unwrap_err().to_string();
+        assert!(error.contains("125 bytes; 107 at most"), "{error}");
+    }
+}

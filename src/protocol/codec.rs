@@ -1,0 +1,60 @@
+//! The one place that knows the encoding of a frame's body: bincode, little endian, variable-length integers.
+//!
+//! bincode 2.0.1 is unmaintained (RUSTSEC-2025-0141): it is used here only, always under a limit, so that it can be
+//! swapped.
+
+use bincode::config::{Configuration, Limit, LittleEndian, Varint};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::frame::MAX_BODY;
+
+const CONFIG: Configuration<LittleEndian, Varint, Limit<MAX_BODY>> =
+    bincode::config::standard().with_limit::<MAX_BODY>();
+
+/// A frame's body that is not the message expected.
+#[derive(Debug, thiserror::Error)]
+pub enum DecodeError {
+    /// The bytes are no such message.
+    #[error("a frame of {len} bytes is not a known message")]
+    Body {
+        /// Length of the body in bytes.
+        len: usize,
+        /// What the decoder found.
+        source: bincode::error::DecodeError,
+    },
+    /// A message was found and bytes are left over.
+    #[error("a frame of {len} bytes holds a message of {used} bytes")]
+    Trailing {
+        /// Length of the body in bytes.
+        len: usize,
+        /// Bytes that the message took.
+        used: usize,
+    },
+}
+
+/// Encodes a frame's body.
+///
+/// # Errors
+/// The message is larger than [`MAX_BODY`]: a caller that lets a peer choose what goes into a message sees to it
+/// that it is not.
+pub fn encode<T: Serialize>(message: &T) -> std::io::Result<Vec<u8>> {
+    let body = bincode::serde::encode_to_vec(message, CONFIG).map_err(std::io::Error::other)?;
+    if body.len() > MAX_BODY {
+        return Err(std::io::Error::other(format!("a message of {} bytes; {MAX_BODY} at most", body.len())));
+    }
+    Ok(body)
+}
+
+/// Decodes a frame's body, which must hold one message and nothing else.
+///
+/// # Errors
+/// See [`DecodeError`]. Nothing larger than [`MAX_BODY`] is ever allocated.
+pub fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<T, DecodeError> {
+    let (message, used) = bincode::serde::decode_from_slice(body, CONFIG)
+        .map_err(|source| DecodeError::Body { len: body.len(), source })?;
+    if used != body.len() {
+        return Err(DecodeError::Trailing { len: body.len(), used });
+    }
+    Ok(message)
+}

@@ -1,0 +1,130 @@
+//! How a client finds its daemon: the address rule, a connection, a greeting.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use interprocess::ConnectWaitMode;
+use interprocess::local_socket::{ConnectOptions, GenericFilePath, Stream, ToFsName};
+
+use super::link::{Link, LinkError};
+use super::{AddressError, Exit, GreetingError, SocketAddress};
+
+/// How long a daemon may take to accept and to greet.
+pub(super) const GREETING_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Why a client has no daemon to talk to.
+#[derive(Debug, thiserror::Error)]
+pub enum DialError {
+    /// Nobody answers at any of the places.
+    #[error("no daemon answers; tried {}", show_tried(.tried))]
+    NoDaemon {
+        /// Each path, and what came of it.
+        tried: Vec<(PathBuf, String)>,
+    },
+    /// A socket is there and this user may not use it.
+    #[error("user {uid} may not use the socket {}", .path.display())]
+    Permission {
+        /// The socket.
+        path: PathBuf,
+        /// The user.
+        uid: u32,
+    },
+    /// The place cannot be used.
+    #[error(transparent)]
+    Address(#[from] AddressError),
+    /// Somebody answers, and is no daemon that this client can talk to.
+    #[error("cannot talk to what answers at {}", .path.display())]
+    Greeting {
+        /// The socket.
+        path: PathBuf,
+        /// What is wrong.
+        source: LinkError,
+    },
+}
+
+fn show_tried(tried: &[(PathBuf, String)]) -> String {
+    let each: Vec<_> = tried.iter().map(|(path, why)| format!("{} ({why})", path.display())).collect();
+    each.join(", ")
+}
+
+impl DialError {
+    /// The exit code that tells of it.
+    #[must_use]
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::NoDaemon { .. } => Exit::NoDaemon,
+            Self::Permission { .. } | Self::Address(AddressError::NotPrivate { .. }) => Exit::Permission,
+            Self::Address(AddressError::TooLong(_)) => Exit::Usage,
+            Self::Address(AddressError::Folder { .. }) => Exit::NoDaemon,
+            Self::Greeting { source: LinkError::Greeting(GreetingError::Version { .. }), .. } => {
+                Exit::Version
+            }
+            Self::Greeting { source: LinkError::Io(_), .. } => Exit::Failure,
+            Self::Greeting { .. } => Exit::NotIpcd,
+        }
+    }
+
+    /// What the user can do.
+    #[must_use]
+    pub fn advice(&self) -> &'static str {
+        match self {
+            Self::NoDaemon { .. } => "start a daemon with \"ipcd start\", or name its socket with --socket",
+            Self::Permission { .. } => {
+                "ask for membership in the group that owns the socket, or run a daemon of your own"
+            }
+            Self::Address(_) => "name another socket with --socket",
+            Self::Greeting { source: LinkError::Greeting(GreetingError::Version { .. }), .. } => {
+                "install daemon and client of the same release, and restart the daemon"
+            }
+            Self::Greeting { .. } => {
+                "name the daemon's socket with --socket, or restart the daemon if it hangs"
+            }
+        }
+    }
+}
+
+/// Connects to the first daemon that the address leads to, and exchanges greetings.
+///
+/// # Errors
+/// See [`DialError`]. A place where nobody is leads on to the next; one with a problem ends the search, since whoever
+/// put a socket there meant it to be used.
+pub fn dial(address: &SocketAddress) -> Result<(Link, PathBuf), DialError> {
+    let mut tried = Vec::new();
+    for candidate in &address.candidates {
+        let path = &candidate.path;
+        candidate.check()?;
+        match connect(path) {
+            Ok(socket) => {
+                let mut link = Link::new(socket);
+                link.greet(GREETING_PATIENCE)
+                    .map_err(|source| DialError::Greeting { path: path.clone(), source })?;
+                return Ok((link, path.clone()));
+            }
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                let uid = rustix::process::geteuid().as_raw();
+                return Err(DialError::Permission { path: path.clone(), uid });
+            }
+            Err(error) => {
+                let why = match error.kind() {
+                    io::ErrorKind::NotFound => "nothing there".to_owned(),
+                    io::ErrorKind::ConnectionRefused => "nobody listens".to_owned(),
+                    io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => "it does not accept".to_owned(),
+                    _ => error.to_string(),
+                };
+                tried.push((path.clone(), why));
+            }
+        }
+    }
+    Err(DialError::NoDaemon { tried })
+}
+
+fn connect(path: &Path) -> io::Result<OwnedFd> {
+    let stream = ConnectOptions::new()
+        .name(path.to_fs_name::<GenericFilePath>()?)
+        .wait_mode(ConnectWaitMode::Timeout(GREETING_PATIENCE))
+        .connect_sync()?;
+    let Stream::UdSocket(stream) = stream;
+    Ok(stream.into())
+}

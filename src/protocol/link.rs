@@ -1,0 +1,234 @@
+//! A blocking, typed end of a control channel, and the two calls that move bytes and file descriptors together.
+//!
+//! File descriptors (`SCM_RIGHTS`) arrive with the first byte of the frame that they were sent with. They are
+//! close-on-exec on arrival, so that no other process inherits them.
+
+use std::io::{self, IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
+    SendFlags, recvmsg, sendmsg,
+};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::frame::{Assembler, TooLong, frame};
+use super::{DecodeError, GREETING_LEN, Greeting, GreetingError, decode, encode};
+
+/// The most file descriptors that come with one frame.
+pub const MAX_DESCRIPTORS: usize = 4;
+
+/// Sends what the socket takes of `bytes`, and `descriptors` with the first of them.
+///
+/// # Errors
+/// The system's; [`Errno::AGAIN`] if it takes nothing now.
+pub fn send_part(
+    socket: BorrowedFd<'_>,
+    bytes: &[u8],
+    descriptors: &[BorrowedFd<'_>],
+) -> Result<usize, Errno> {
+    debug_assert!(descriptors.len() <= MAX_DESCRIPTORS);
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    if !descriptors.is_empty() {
+        control.push(SendAncillaryMessage::ScmRights(descriptors));
+    }
+    sendmsg(socket, &[IoSlice::new(bytes)], &mut control, SendFlags::NOSIGNAL)
+}
+
+/// Receives what is there, at most `buffer` full, and appends the file descriptors that come with it.
+///
+/// # Errors
+/// The system's; [`Errno::AGAIN`] if there is nothing now.
+pub fn receive_part(
+    socket: BorrowedFd<'_>,
+    buffer: &mut [u8],
+    descriptors: &mut Vec<OwnedFd>,
+) -> Result<usize, Errno> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let flags = RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC;
+    let received = recvmsg(socket, &mut [IoSliceMut::new(buffer)], &mut control, flags)?;
+    for message in control.drain() {
+        if let RecvAncillaryMessage::ScmRights(rights) = message {
+            descriptors.extend(rights);
+        }
+    }
+    Ok(received.bytes)
+}
+
+/// Why a control channel cannot be used any more.
+#[derive(Debug, thiserror::Error)]
+pub enum LinkError {
+    /// The peer closed it.
+    #[error("the peer closed the connection")]
+    Closed,
+    /// The peer said nothing in time.
+    #[error("the peer sent nothing for {:.1} s", .0.as_secs_f64())]
+    Silent(Duration),
+    /// The peer's greeting is refused.
+    #[error(transparent)]
+    Greeting(#[from] GreetingError),
+    /// The peer announced too long a frame.
+    #[error(transparent)]
+    TooLong(#[from] TooLong),
+    /// The peer sent something unknown.
+    #[error(transparent)]
+    Decode(#[from] DecodeError),
+    /// The system refused.
+    #[error("the connection failed")]
+    Io(#[from] io::Error),
+}
+
+impl From<Errno> for LinkError {
+    fn from(error: Errno) -> Self {
+        match error {
+            Errno::PIPE | Errno::CONNRESET => Self::Closed,
+            other => Self::Io(other.into()),
+        }
+    }
+}
+
+/// A blocking, typed end of a control channel.
+#[derive(Debug)]
+pub struct Link {
+    socket: OwnedFd,
+    assembler: Assembler,
+    descriptors: Vec<OwnedFd>,
+}
+
+impl AsFd for Link {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+impl Link {
+    /// An end over a connected stream socket.
+    #[must_use]
+    pub fn new(socket: OwnedFd) -> Self {
+        Self { socket, assembler: Assembler::default(), descriptors: Vec::new() }
+    }
+
+    /// Exchanges greetings.
+    ///
+    /// # Errors
+    /// The peer is no ipcd, one of another version, or not done after `patience`.
+    pub fn greet(&mut self, patience: Duration) -> Result<Greeting, LinkError> {
+        let deadline = Deadline::after(patience);
+        // A peer that is no ipcd may have closed already; what it said before tells more than that.
+        let sent = self.send_all(&Greeting::OURS.to_bytes(), &[]);
+        let mut bytes = [0; GREETING_LEN];
+        let mut have = 0;
+        while have < GREETING_LEN {
+            match self.receive_part(&mut bytes[have..], Some(&deadline)) {
+                Ok(n) => have += n,
+                Err(LinkError::Closed) if have > 0 => {
+                    return Err(GreetingError::NotIpcd(bytes[..have].to_vec()).into());
+                }
+                Err(error) => return Err(error),
+            }
+            if !Greeting::may_start_with(&bytes[..have]) {
+                return Err(GreetingError::NotIpcd(bytes[..have].to_vec()).into());
+            }
+        }
+        let greeting = Greeting::from_bytes(&bytes)?;
+        greeting.accept()?;
+        sent?;
+        Ok(greeting)
+    }
+
+    /// Sends a message, and file descriptors with it.
+    ///
+    /// # Errors
+    /// The peer is gone, or the system's error.
+    pub fn send<T: Serialize>(
+        &mut self,
+        message: &T,
+        descriptors: &[BorrowedFd<'_>],
+    ) -> Result<(), LinkError> {
+        self.send_all(&frame(&encode(message)?), descriptors)
+    }
+
+    fn send_all(&self, mut bytes: &[u8], mut descriptors: &[BorrowedFd<'_>]) -> Result<(), LinkError> {
+        while !bytes.is_empty() {
+            match send_part(self.as_fd(), bytes, descriptors) {
+                Ok(n) => {
+                    bytes = &bytes[n..];
+                    descriptors = &[];
+                }
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => {
+                    wait_for(self.as_fd(), PollFlags::OUT, None)?;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Receives a message; its file descriptors are then [taken](Self::take_descriptors).
+    ///
+    /// # Errors
+    /// The peer is gone, sent what cannot be understood, or (with `patience`) sent no whole message in time.
+    pub fn receive<T: DeserializeOwned>(&mut self, patience: Option<Duration>) -> Result<T, LinkError> {
+        let deadline = patience.map(Deadline::after);
+        let mut buffer = [0; 4096];
+        loop {
+            let wanted = self.assembler.wanted().min(buffer.len());
+            let n = self.receive_part(&mut buffer[..wanted], deadline.as_ref())?;
+            if let Some(body) = self.assembler.take_in(&buffer[..n])? {
+                return Ok(decode(&body)?);
+            }
+        }
+    }
+
+    /// The file descriptors that came with the messages received since the last call.
+    pub fn take_descriptors(&mut self) -> Vec<OwnedFd> {
+        std::mem::take(&mut self.descriptors)
+    }
+
+    fn receive_part(&mut self, buffer: &mut [u8], deadline: Option<&Deadline>) -> Result<usize, LinkError> {
+        loop {
+            match receive_part(self.socket.as_fd(), buffer, &mut self.descriptors) {
+                Ok(0) => return Err(LinkError::Closed),
+                Ok(n) => return Ok(n),
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => wait_for(self.socket.as_fd(), PollFlags::IN, deadline)?,
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+}
+
+/// A point in time and how far away it was.
+struct Deadline {
+    at: Instant,
+    patience: Duration,
+}
+
+impl Deadline {
+    fn after(patience: Duration) -> Self {
+        Self { at: Instant::now() + patience, patience }
+    }
+}
+
+/// Waits until the socket is ready or the deadline has passed.
+fn wait_for(socket: BorrowedFd<'_>, flags: PollFlags, deadline: Option<&Deadline>) -> Result<(), LinkError> {
+    loop {
+        let left = deadline.map(|deadline| deadline.at.saturating_duration_since(Instant::now()));
+        let timeout =
+            left.map(|left| Timespec::try_from(left).unwrap_or(Timespec { tv_sec: i64::MAX, tv_nsec: 0 }));
+        match (poll(&mut [PollFd::from_borrowed_fd(socket, flags)], timeout.as_ref()), deadline) {
+            (Ok(0), Some(deadline)) => return Err(LinkError::Silent(deadline.patience)),
+            (Ok(_), _) => return Ok(()),
+            (Err(Errno::INTR), _) => {}
+            (Err(error), _) => return Err(error.into()),
+        }
+    }
+}

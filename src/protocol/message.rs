@@ -1,0 +1,412 @@
+//! The messages of the control channel.
+//!
+//! A client sends a [`Request`] and gets [`Reply`]s: one for each request, but for a queued [`Request::Acquire`],
+//! which gets a [`Reply::Queued`] for each place in line before its [`Reply::Acquired`]. [`Reply::Event`] comes
+//! unasked. Any change here is a new [`PROTOCOL_VERSION`](super::PROTOCOL_VERSION).
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use super::Status;
+
+/// Names a data channel for as long as the daemon runs.
+pub type ChannelId = u64;
+
+/// What a client asks of the daemon.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Request {
+    /// What the daemon is doing: [`Reply::Status`].
+    Status,
+    /// Which mechanisms the daemon's side of this host offers: [`Reply::Methods`].
+    Methods,
+    /// End the daemon: [`Reply::Stopping`], or refused to anyone but its own user and root.
+    Stop,
+    /// Take the lease, without which no channel is opened: [`Reply::Acquired`].
+    Acquire {
+        /// Wait in line; else [`Refusal::Busy`] if it is taken.
+        wait: bool,
+    },
+    /// Give the lease back, or leave the line: [`Reply::Released`].
+    Release,
+    /// Open a data channel: [`Reply::Opened`] once it is connectable.
+    Open(ChannelSpec),
+    /// What a channel's responder has used so far: [`Reply::Usage`].
+    Usage(ChannelId),
+    /// End a channel: [`Reply::Closed`] once its responder is gone and its resources are freed.
+    Close(ChannelId),
+}
+
+/// What the daemon sends.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Reply {
+    /// Answers [`Request::Status`].
+    Status(Status),
+    /// Answers [`Request::Methods`], in the order of the list.
+    Methods(Vec<MethodState>),
+    /// Answers [`Request::Stop`].
+    Stopping,
+    /// The lease is this client's.
+    Acquired,
+    /// The client waits for the lease.
+    Queued {
+        /// Place in line; 1 is next.
+        place: u32,
+    },
+    /// Answers [`Request::Release`].
+    Released,
+    /// The channel exists and can be connected to. File descriptors that belong to it come with this frame.
+    Opened {
+        /// The channel.
+        channel: ChannelId,
+        /// By which both sides prove themselves.
+        token: Token,
+        /// Where it is, in the mechanism's own words.
+        endpoint: String,
+        /// How many file descriptors come with the frame.
+        descriptors: u32,
+        /// The responder's process.
+        responder_pid: u32,
+    },
+    /// Answers [`Request::Usage`].
+    Usage(Usage),
+    /// Answers [`Request::Close`].
+    Closed,
+    /// The request is refused; the connection goes on.
+    Refused(Refusal),
+    /// Something happened that nobody asked for.
+    Event(Event),
+}
+
+/// What a daemon tells unasked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Event {
+    /// A channel ended before its client closed it.
+    Ended {
+        /// The channel.
+        channel: ChannelId,
+        /// How its responder ended.
+        end: End,
+    },
+    /// The daemon stops and ends this connection.
+    Stopping,
+}
+
+/// How a responder ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum End {
+    /// By itself, with this exit code.
+    Exited(i32),
+    /// By this signal.
+    Signalled(i32),
+    /// By an error that it told.
+    Failed(String),
+}
+
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exited(code) => write!(f, "its responder exited with code {code}"),
+            Self::Signalled(signal) => write!(f, "its responder was killed by signal {signal}"),
+            Self::Failed(reason) => write!(f, "its responder failed: {reason}"),
+        }
+    }
+}
+
+/// What a data channel shall be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChannelSpec {
+    /// The mechanism's name or an alias of it.
+    pub method: String,
+    /// Bytes carried each way in a round.
+    pub size_bytes: u32,
+    /// How either side waits; the mechanism's own default if `None`.
+    pub wait: Option<Wait>,
+    /// The CPU that the responder is pinned to.
+    pub server_cpu: Option<u32>,
+    /// The mechanism's own options (`nodelay`: `true`); defaults where absent.
+    pub options: BTreeMap<String, String>,
+}
+
+impl ChannelSpec {
+    /// The smallest payload: it holds the round's number.
+    pub const DEFAULT_SIZE_BYTES: u32 = 8;
+
+    /// A channel of this mechanism with everything at its default.
+    #[must_use]
+    pub fn new(method: impl Into<String>) -> Self {
+        Self {
+            method: method.into(),
+            size_bytes: Self::DEFAULT_SIZE_BYTES,
+            wait: None,
+            server_cpu: None,
+            options: BTreeMap::new(),
+        }
+    }
+}
+
+/// How a side waits for the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Wait {
+    /// In the kernel, at once.
+    Block,
+    /// Looking again and again, never giving the CPU up.
+    Spin,
+    /// Looking for a short while, then in the kernel.
+    Adaptive,
+}
+
+impl Wait {
+    /// Every strategy.
+    pub const ALL: [Self; 3] = [Self::Block, Self::Spin, Self::Adaptive];
+
+    /// Its name on the command line.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Block => "block",
+            Self::Spin => "spin",
+            Self::Adaptive => "adaptive",
+        }
+    }
+}
+
+impl fmt::Display for Wait {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl FromStr for Wait {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Self::ALL
+            .into_iter()
+            .find(|wait| wait.name() == text)
+            .ok_or_else(|| format!("\"{text}\" is no wait strategy; there are block, spin and adaptive"))
+    }
+}
+
+/// 32 random bytes that only the two ends of one channel know: the client proves itself with the first half, the
+/// responder answers with the second.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Token([u8; 32]);
+
+impl Token {
+    /// Length of either half in bytes.
+    pub const HALF_LEN: usize = 16;
+
+    /// A token of these bytes, which come from the kernel's random source.
+    #[must_use]
+    pub fn new(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// What the client shows.
+    #[must_use]
+    pub fn client_half(&self) -> &[u8; Self::HALF_LEN] {
+        self.0.first_chunk().expect("32 bytes hold 16")
+    }
+
+    /// What the responder shows.
+    #[must_use]
+    pub fn responder_half(&self) -> &[u8; Self::HALF_LEN] {
+        self.0.last_chunk().expect("32 bytes hold 16")
+    }
+}
+
+impl fmt::Debug for Token {
+    /// A secret is not for logs.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token(…)")
+    }
+}
+
+/// A mechanism, as the daemon's side of this host has it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MethodState {
+    /// The mechanism's name.
+    pub name: String,
+    /// Why it is not to be had here, if it is not.
+    pub unavailable: Option<Unavailable>,
+    /// The largest payload in bytes.
+    pub max_size_bytes: u32,
+}
+
+/// Why this host cannot do a mechanism: what it lacks (module, sysctl, kernel, sandbox).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{0}")]
+pub struct Unavailable(pub String);
+
+/// What a process has used, by the kernel's accounting.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Usage {
+    /// CPU time.
+    pub cpu_ns: u64,
+    /// Context switches because it waited.
+    pub voluntary_switches: u64,
+    /// Context switches because its time was up or another was more urgent.
+    pub involuntary_switches: u64,
+    /// Page faults without I/O.
+    pub minor_faults: u64,
+    /// Page faults with I/O.
+    pub major_faults: u64,
+    /// Moves from one CPU to another, where the kernel tells.
+    pub migrations: Option<u64>,
+    /// The CPU it ran on last.
+    pub cpu: Option<u32>,
+}
+
+impl Usage {
+    /// What was used between `earlier` and this; the CPU is this one's.
+    #[must_use]
+    pub fn since(&self, earlier: &Self) -> Self {
+        Self {
+            cpu_ns: self.cpu_ns.saturating_sub(earlier.cpu_ns),
+            voluntary_switches: self.voluntary_switches.saturating_sub(earlier.voluntary_switches),
+            involuntary_switches: self.involuntary_switches.saturating_sub(earlier.involuntary_switches),
+            minor_faults: self.minor_faults.saturating_sub(earlier.minor_faults),
+            major_faults: self.major_faults.saturating_sub(earlier.major_faults),
+            migrations: self.migrations.zip(earlier.migrations).map(|(now, then)| now.saturating_sub(then)),
+            cpu: self.cpu,
+        }
+    }
+
+    /// What was used by both together.
+    #[must_use]
+    pub fn plus(&self, other: &Self) -> Self {
+        Self {
+            cpu_ns: self.cpu_ns + other.cpu_ns,
+            voluntary_switches: self.voluntary_switches + other.voluntary_switches,
+            involuntary_switches: self.involuntary_switches + other.involuntary_switches,
+            minor_faults: self.minor_faults + other.minor_faults,
+            major_faults: self.major_faults + other.major_faults,
+            migrations: self.migrations.zip(other.migrations).map(|(a, b)| a + b),
+            cpu: other.cpu,
+        }
+    }
+}
+
+/// Why a request is refused.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+pub enum Refusal {
+    /// Another client holds the lease.
+    #[error("another measurement runs, for process {holder_pid}")]
+    Busy {
+        /// The client that holds it.
+        holder_pid: u32,
+    },
+    /// The line is full.
+    #[error("{limit} clients wait in line already, which is the limit")]
+    QueueFull {
+        /// The longest line allowed.
+        limit: u32,
+    },
+    /// A channel was asked for without the lease.
+    #[error("a channel needs the lease, which this connection does not hold")]
+    NoLease,
+    /// No such mechanism.
+    #[error("there is no method \"{method}\"; there are {}", .known.join(", "))]
+    UnknownMethod {
+        /// What was asked for.
+        method: String,
+        /// What there is.
+        known: Vec<String>,
+    },
+    /// The daemon's side of this host cannot do it.
+    #[error("{method} is not to be had on this host: {reason}")]
+    Unavailable {
+        /// The mechanism.
+        method: String,
+        /// What is missing.
+        reason: Unavailable,
+    },
+    /// The specification does not fit the mechanism.
+    #[error("{method} cannot do that: {reason}")]
+    Unfit {
+        /// The mechanism.
+        method: String,
+        /// What does not fit, and what would.
+        reason: String,
+    },
+    /// As many channels are open as the daemon allows.
+    #[error("{limit} channels are open already, which is the limit")]
+    TooManyChannels {
+        /// The limit.
+        limit: u32,
+    },
+    /// No such channel, or not this connection's.
+    #[error("this connection has no channel {channel}")]
+    NoChannel {
+        /// What was asked for.
+        channel: ChannelId,
+    },
+    /// The responder could not be started.
+    #[error("the responder could not be started: {reason}")]
+    Spawn {
+        /// The system's error.
+        reason: String,
+    },
+    /// The responder ended before the channel was connectable.
+    #[error("the channel could not be opened: {end}")]
+    NotOpened {
+        /// How it ended.
+        end: End,
+    },
+    /// The responder was not ready in time.
+    #[error("the responder was not ready within {deadline_ms} ms")]
+    NotReady {
+        /// The deadline.
+        deadline_ms: u32,
+    },
+    /// Not allowed to this user.
+    #[error("only the daemon's own user and root may ask for that; this is user {uid}")]
+    NotPermitted {
+        /// The client's user.
+        uid: u32,
+    },
+    /// The daemon is stopping.
+    #[error("the daemon is stopping")]
+    Stopping,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::{decode, encode};
+
+    #[test]
+    fn messages_survive_the_wire() {
+        let mut spec = ChannelSpec::new("tcp");
+        spec.options.insert("nodelay".into(), "false".into());
+        spec.wait = Some(Wait::Adaptive);
+        let request = Request::Open(spec);
+        assert_eq!(decode::<Request>(&encode(&request).unwrap()).unwrap(), request);
+
+        let reply = Reply::Event(Event::Ended { channel: u64::MAX, end: End::Signalled(9) });
+        assert_eq!(decode::<Reply>(&encode(&reply).unwrap()).unwrap(), reply);
+    }
+
+    #[test]
+    fn a_length_inside_a_body_cannot_make_the_decoder_allocate() {
+        // Open, then a method whose length claims 2^60 bytes.
+        let body = [5, 253, 0, 0, 0, 0, 0, 0, 0, 16];
+        assert!(decode::<Request>(&body).is_err());
+    }
+
+    #[test]
+    fn left_over_bytes_are_an_error() {
+        let mut body = encode(&Request::Status).unwrap();
+        body.push(0);
+        assert!(decode::<Request>(&body).unwrap_err().to_string().contains("holds a message of 1 bytes"));
+    }
+
+    #[test]
+    fn a_token_does_not_show_itself() {
+        assert_eq!(format!("{:?}", Token::new([42; 32])), "Token(…)");
+    }
+}

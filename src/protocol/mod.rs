@@ -1,0 +1,27 @@
+//! What client and daemon say to each other over the control channel, and where they meet.
+//!
+//! A connection starts with a fixed [greeting](Greeting) in both directions, then carries [frames](frame): a length
+//! that is checked before anything is allocated, and a bincode body, a [`Request`] or a [`Reply`].
+
+mod address;
+mod codec;
+mod complaint;
+mod dial;
+mod exit;
+pub mod frame;
+mod greeting;
+pub mod link;
+mod message;
+pub mod role;
+mod status;
+
+pub use address::{AddressError, Candidate, SocketAddress};
+pub use codec::{DecodeError, decode, encode};
+pub use complaint::{chain, complain};
+pub use dial::{DialError, dial};
+pub use exit::Exit;
+pub use greeting::{GREETING_LEN, Greeting, GreetingError, PROTOCOL_VERSION};
+pub use message::{
+    ChannelId, ChannelSpec, End, Event, MethodState, Refusal, Reply, Request, Token, Unavailable, Usage, Wait,
+};
+pub use status::{ChannelStatus, Status, Totals};

@@ -1,0 +1,224 @@
+//! What a mechanism promises: its description, its two sides, and their errors.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+use super::{Rounds, Settings, Supervisor, Watch};
+use crate::protocol::{Unavailable, Wait};
+
+/// One mechanism. Its file holds both sides.
+///
+/// A channel comes to be in this order: the responder makes the resource and [announces](Supervisor::ready) where it
+/// is; the client connects; both prove themselves with the channel's token; the responder says that this is
+/// [done](Supervisor::proven), by when no name of the resource is left anywhere; rounds follow until the client goes.
+pub trait Mechanism: Sync {
+    /// What it is, whatever the host.
+    fn info(&self) -> &'static Info;
+
+    /// What it can do on this host.
+    fn capabilities(&self) -> Capabilities;
+
+    /// Whether this host has it.
+    ///
+    /// # Errors
+    /// What the host lacks: module, sysctl, kernel, sandbox.
+    fn probe(&self) -> Result<(), Unavailable> {
+        Ok(())
+    }
+
+    /// The responder's whole life: makes the resource, announces it, checks its peer, echoes until the peer goes.
+    ///
+    /// # Errors
+    /// Why it ended otherwise.
+    fn respond(&self, settings: &Settings, supervisor: &mut Supervisor) -> Result<Served, ServeError>;
+
+    /// The client's side: connects, proves itself, and is then ready for round 1.
+    ///
+    /// # Errors
+    /// Why there is no connection. Every wait ends by the peer, by the control connection or by a deadline.
+    fn connect(
+        &self,
+        settings: &Settings,
+        endpoint: Endpoint,
+        watch: &mut Watch,
+    ) -> Result<Box<dyn Rounds>, ConnectError>;
+
+    /// Removes what a responder that was killed may have left under [`Settings::name`]. Nothing, if it left nothing.
+    fn remove_leftovers(&self, _name: &str) {}
+}
+
+/// What a mechanism is, whatever the host.
+#[derive(Debug)]
+pub struct Info {
+    /// Its name on the command line and in results.
+    pub name: &'static str,
+    /// Other names for it.
+    pub aliases: &'static [&'static str],
+    /// What it is, in a line.
+    pub summary: &'static str,
+    /// How a round's bytes are kept apart and whether they arrive.
+    pub delivery: Delivery,
+    /// The wait strategies that it can do; the first is its default, what an ordinary program would do.
+    pub waits: &'static [Wait],
+    /// Its own options.
+    pub options: &'static [OptionSpec],
+}
+
+/// How a round's bytes are kept apart and whether they arrive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Delivery {
+    /// A stream of bytes, in order, none lost.
+    Stream,
+    /// Messages, each of which may be lost.
+    UnreliableMessage,
+    /// Memory that both sides see.
+    Memory,
+}
+
+impl Delivery {
+    /// In a word or two.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Stream => "stream",
+            Self::UnreliableMessage => "message, may be lost",
+            Self::Memory => "memory",
+        }
+    }
+}
+
+/// An option that a mechanism has of its own. Equal names mean the same in every mechanism.
+#[derive(Debug)]
+pub struct OptionSpec {
+    /// `nodelay` becomes `--nodelay`.
+    pub name: &'static str,
+    /// What it may be; the first is the default.
+    pub values: &'static [&'static str],
+    /// What it does, in a line.
+    pub help: &'static str,
+}
+
+/// What a mechanism can do on this host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Capabilities {
+    /// The smallest payload in bytes.
+    pub min_size: usize,
+    /// The largest payload in bytes.
+    pub max_size: usize,
+}
+
+impl Capabilities {
+    /// The largest payload of a mechanism that itself sets no limit: 16 MiB.
+    pub const MAX_SIZE: usize = 16 << 20;
+
+    /// Any payload that holds a round's number.
+    pub const ANY_SIZE: Self = Self { min_size: 8, max_size: Self::MAX_SIZE };
+}
+
+/// Where an announced channel is.
+#[derive(Debug)]
+pub struct Endpoint {
+    /// In the mechanism's own words.
+    pub address: String,
+    /// What came with it.
+    pub descriptors: Vec<OwnedFd>,
+}
+
+/// A responder's normal end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Served {
+    /// The client closed its side.
+    ClientGone,
+}
+
+/// A system call that failed.
+#[derive(Debug, thiserror::Error)]
+#[error("{what} failed")]
+pub struct CallError {
+    /// What was tried.
+    pub what: &'static str,
+    /// The system's error.
+    pub source: io::Error,
+}
+
+/// Why a responder ended without having done its work.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// A system call failed.
+    #[error(transparent)]
+    Call(#[from] CallError),
+    /// The peer is not the one that the channel was opened for.
+    #[error("a peer with a wrong token")]
+    WrongToken,
+    /// No client came.
+    #[error("no client connected within {:.0} s", .0.as_secs_f64())]
+    NoClient(Duration),
+}
+
+/// Why a client has no connection to a channel that was announced.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// A system call failed.
+    #[error(transparent)]
+    Call(#[from] CallError),
+    /// The announced endpoint makes no sense to the mechanism.
+    #[error("the endpoint \"{0}\" cannot be understood")]
+    Endpoint(String),
+    /// The peer is not this channel's responder.
+    #[error("the peer does not know this channel's token")]
+    WrongToken,
+    /// The wait for the proof broke off.
+    #[error(transparent)]
+    Round(#[from] RoundError),
+}
+
+/// Why a round did not complete.
+#[derive(Debug, thiserror::Error)]
+pub enum RoundError {
+    /// The peer closed its side, or died.
+    #[error("the peer closed the channel")]
+    PeerClosed,
+    /// The control connection has news: the channel's end, or its own.
+    #[error("the channel was ended")]
+    Ended,
+    /// Nothing came, and this mechanism may lose a message. The next round may go on.
+    #[error("no answer within {:.1} s: the datagram was lost", .0.as_secs_f64())]
+    Lost(Duration),
+    /// Nothing came, and this mechanism loses nothing.
+    #[error("no answer within {:.0} s", .0.as_secs_f64())]
+    TimedOut(Duration),
+    /// A pong came that is not this round's.
+    #[error("the pong of round {round} is wrong: {what}")]
+    WrongPong {
+        /// The round.
+        round: u64,
+        /// What is wrong with it.
+        what: &'static str,
+    },
+    /// A system call failed.
+    #[error("the system refused the channel")]
+    System(#[from] io::Error),
+}
+
+impl From<rustix::io::Errno> for RoundError {
+    fn from(error: rustix::io::Errno) -> Self {
+        use rustix::io::Errno;
+        match error {
+            Errno::PIPE | Errno::CONNRESET | Errno::CONNREFUSED => Self::PeerClosed,
+            other => Self::System(other.into()),
+        }
+    }
+}
+
+/// Names what was tried when a system call failed.
+pub(super) trait While<T> {
+    /// The error says that it happened while doing `what`.
+    fn while_doing(self, what: &'static str) -> Result<T, CallError>;
+}
+
+impl<T, E: Into<io::Error>> While<T> for Result<T, E> {
+    fn while_doing(self, what: &'static str) -> Result<T, CallError> {
+        self.map_err(|error| CallError { what, source: error.into() })
+    }
+}

@@ -1,0 +1,96 @@
+//! The mechanisms: the contract that each fulfils, the list that names them all, and one file for each.
+//!
+//! A mechanism's file holds both sides: how the responder opens and serves it, and how the client connects and runs
+//! a round. Adding one touches that file and one line of [`ALL`].
+
+mod contract;
+mod datagram;
+mod pace;
+mod payload;
+mod proof;
+mod rounds;
+mod settings;
+mod stream;
+mod supervisor;
+pub mod sys;
+mod turn;
+mod watch;
+
+mod pipe;
+mod shmem;
+mod tcp;
+mod udp;
+
+pub use contract::{
+    CallError, Capabilities, ConnectError, Delivery, Endpoint, Info, Mechanism, OptionSpec, RoundError,
+    ServeError, Served,
+};
+pub use pace::{Pace, Pacer};
+pub use rounds::{Block, Round, Rounds};
+pub use settings::Settings;
+pub use supervisor::{Announcement, Assignment, Supervisor};
+pub use watch::{Alive, Unwatched, Watch};
+
+use crate::protocol::{MethodState, Refusal};
+
+/// Every mechanism, in the order in which they are shown.
+pub static ALL: &[&dyn Mechanism] = &[&tcp::Tcp, &udp::Udp, &shmem::SharedMemory, &pipe::Pipe];
+
+/// The mechanism with this name or alias.
+///
+/// # Errors
+/// [`Refusal::UnknownMethod`], which names the known ones.
+pub fn find(name: &str) -> Result<&'static dyn Mechanism, Refusal> {
+    ALL.iter()
+        .copied()
+        .find(|mechanism| mechanism.info().name == name || mechanism.info().aliases.contains(&name))
+        .ok_or_else(|| Refusal::UnknownMethod {
+            method: name.to_owned(),
+            known: ALL.iter().map(|mechanism| mechanism.info().name.to_owned()).collect(),
+        })
+}
+
+/// Every mechanism, as this process has it on this host.
+#[must_use]
+pub fn states() -> Vec<MethodState> {
+    ALL.iter()
+        .map(|mechanism| MethodState {
+            name: mechanism.info().name.to_owned(),
+            unavailable: mechanism.probe().err(),
+            max_size_bytes: u32::try_from(mechanism.capabilities().max_size).unwrap_or(u32::MAX),
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn names_and_aliases_are_unique() {
+        let mut seen = HashSet::new();
+        for mechanism in ALL {
+            let info = mechanism.info();
+            for name in std::iter::once(&info.name).chain(info.aliases) {
+                assert!(seen.insert(*name), "{name} twice");
+                assert_ne!(*name, "all", "that means every method");
+            }
+        }
+    }
+
+    #[test]
+    fn an_option_of_the_same_name_means_the_same_everywhere() {
+        for a in ALL.iter().flat_map(|m| m.info().options) {
+            for b in ALL.iter().flat_map(|m| m.info().options) {
+                assert!(a.name != b.name || (a.values, a.help) == (b.values, b.help), "{}", a.name);
+            }
+        }
+    }
+
+    #[test]
+    fn an_unknown_method_names_the_known_ones() {
+        let error = find("carrier-pigeon").map(|m| m.info().name).unwrap_err().to_string();
+        assert!(error.contains("carrier-pigeon") && error.contains("tcp, udp, shmem, pipe"), "{error}");
+    }
+}

@@ -1,0 +1,64 @@
+//! `pipe`: two anonymous pipes, which are the responder's standard input and output.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::stdio::{dup2_stdin, dup2_stdout, stdin, stdout};
+
+use super::contract::While;
+use super::stream::{Files, StreamClient, echo};
+use super::{
+    Capabilities, ConnectError, Delivery, Endpoint, Info, Mechanism, Rounds, ServeError, Served, Settings,
+    Supervisor, Watch, proof,
+};
+use crate::protocol::Wait;
+
+static INFO: Info = Info {
+    name: "pipe",
+    aliases: &["stdout", "stdio"],
+    summary: "two pipes, the responder's standard input and output",
+    delivery: Delivery::Stream,
+    waits: &[Wait::Block, Wait::Spin, Wait::Adaptive],
+    options: &[],
+};
+
+/// Two anonymous pipes.
+pub(super) struct Pipe;
+
+impl Mechanism for Pipe {
+    fn info(&self) -> &'static Info {
+        &INFO
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::ANY_SIZE
+    }
+
+    fn respond(&self, settings: &Settings, supervisor: &mut Supervisor) -> Result<Served, ServeError> {
+        {
+            let (ping_reader, ping_writer) = pipe_with(PipeFlags::CLOEXEC).while_doing("making a pipe")?;
+            let (pong_reader, pong_writer) = pipe_with(PipeFlags::CLOEXEC).while_doing("making a pipe")?;
+            dup2_stdin(&ping_reader).while_doing("making a pipe the standard input")?;
+            dup2_stdout(&pong_writer).while_doing("making a pipe the standard output")?;
+            supervisor.ready("stdin and stdout", &[pong_reader.as_fd(), ping_writer.as_fd()])?;
+            // The client's ends close here: kept open, they would hide its death.
+        }
+        let pipe: Files<BorrowedFd<'_>, BorrowedFd<'_>> = Files { reader: stdin(), writer: stdout() };
+        proof::check_peer(&pipe, &settings.token, supervisor)?;
+        supervisor.proven()?;
+        echo(&pipe, settings)
+    }
+
+    fn connect(
+        &self,
+        settings: &Settings,
+        endpoint: Endpoint,
+        watch: &mut Watch,
+    ) -> Result<Box<dyn Rounds>, ConnectError> {
+        let [reader, writer]: [OwnedFd; 2] =
+            endpoint.descriptors.try_into().map_err(|_| ConnectError::Endpoint(endpoint.address))?;
+        let pipe = Files { reader, writer };
+        proof::prove(&pipe, &settings.token, watch)?;
+        Ok(Box::new(StreamClient::new(pipe, settings).while_doing("setting the wait strategy")?))
+    }
+}

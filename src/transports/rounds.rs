@@ -1,0 +1,160 @@
+//! The timed loops: generic code, compiled once for each mechanism and clock.
+//!
+//! Between two clock reads stands one round and nothing else: no allocation, no lock, no log line, no virtual call.
+//! One clock read serves as the end of a round and the start of the next, where nothing stands between them.
+
+use super::pace::Pacer;
+use super::payload::Payload;
+use super::sys::clock::{Clock, ClockSource};
+use super::{RoundError, Watch};
+
+/// The client's side of one mechanism: a single round.
+pub trait Round {
+    /// Sends the ping of `round` and waits for its pong. Rounds are numbered from 1, without a gap.
+    ///
+    /// # Errors
+    /// See [`RoundError`].
+    fn round(&mut self, round: u64, watch: &mut Watch) -> Result<(), RoundError>;
+
+    /// What it sends and receives.
+    fn payload(&mut self) -> &mut Payload;
+}
+
+/// What a block of rounds came to.
+#[derive(Debug)]
+pub struct Block {
+    /// Rounds that completed.
+    pub done: usize,
+    /// Clock ticks from the start of the block to its end, a round that failed included.
+    pub ticks: u64,
+    /// Why it ended before its last round, which is then the round after those that completed.
+    pub stop: Option<RoundError>,
+}
+
+/// The client's side of any mechanism: a block of rounds for one virtual call. The latencies are stored in clock
+/// ticks.
+pub trait Rounds {
+    /// Runs `service.len()` rounds from round `first` on, and stores what each took.
+    fn timed(&mut self, first: u64, clock: ClockSource, service: &mut [u64], watch: &mut Watch) -> Block;
+
+    /// Runs `count` rounds from round `first` on, and times them as a whole.
+    fn untimed(&mut self, first: u64, clock: ClockSource, count: usize, watch: &mut Watch) -> Block;
+
+    /// As [`timed`](Self::timed), but each round starts when the pacer says; `response`, as long as `service`, gets
+    /// the time from then to its end.
+    fn paced(
+        &mut self,
+        first: u64,
+        clock: ClockSource,
+        pacer: &mut Pacer,
+        service: &mut [u64],
+        response: &mut [u64],
+        watch: &mut Watch,
+    ) -> Block;
+
+    /// Compares the last pong with the last ping, byte by byte, and changes the payload for the rounds to come.
+    ///
+    /// # Errors
+    /// [`RoundError::WrongPong`].
+    fn verify(&mut self) -> Result<(), RoundError>;
+}
+
+impl<R: Round> Rounds for R {
+    fn timed(&mut self, first: u64, clock: ClockSource, service: &mut [u64], watch: &mut Watch) -> Block {
+        match clock {
+            ClockSource::Tsc(clock) => timed(self, first, clock, service, watch),
+            ClockSource::Monotonic(clock) => timed(self, first, clock, service, watch),
+        }
+    }
+
+    fn untimed(&mut self, first: u64, clock: ClockSource, count: usize, watch: &mut Watch) -> Block {
+        match clock {
+            ClockSource::Tsc(clock) => untimed(self, first, clock, count, watch),
+            ClockSource::Monotonic(clock) => untimed(self, first, clock, count, watch),
+        }
+    }
+
+    fn paced(
+        &mut self,
+        first: u64,
+        clock: ClockSource,
+        pacer: &mut Pacer,
+        service: &mut [u64],
+        response: &mut [u64],
+        watch: &mut Watch,
+    ) -> Block {
+        match clock {
+            ClockSource::Tsc(clock) => paced(self, first, clock, pacer, service, response, watch),
+            ClockSource::Monotonic(clock) => paced(self, first, clock, pacer, service, response, watch),
+        }
+    }
+
+    fn verify(&mut self) -> Result<(), RoundError> {
+        self.payload().verify()
+    }
+}
+
+fn timed<R: Round, C: Clock>(
+    side: &mut R,
+    first: u64,
+    clock: C,
+    service: &mut [u64],
+    watch: &mut Watch,
+) -> Block {
+    let start = clock.now();
+    let mut last = start;
+    let mut round = first;
+    for slot in service.iter_mut() {
+        if let Err(stop) = side.round(round, watch) {
+            return Block { done: done(first, round), ticks: clock.now() - start, stop: Some(stop) };
+        }
+        let now = clock.now();
+        *slot = now - last;
+        last = now;
+        round += 1;
+    }
+    Block { done: done(first, round), ticks: last - start, stop: None }
+}
+
+fn untimed<R: Round, C: Clock>(side: &mut R, first: u64, clock: C, count: usize, watch: &mut Watch) -> Block {
+    let start = clock.now();
+    let mut round = first;
+    for _ in 0..count {
+        if let Err(stop) = side.round(round, watch) {
+            return Block { done: done(first, round), ticks: clock.now() - start, stop: Some(stop) };
+        }
+        round += 1;
+    }
+    Block { done: done(first, round), ticks: clock.now() - start, stop: None }
+}
+
+fn paced<R: Round, C: Clock>(
+    side: &mut R,
+    first: u64,
+    clock: C,
+    pacer: &mut Pacer,
+    service: &mut [u64],
+    response: &mut [u64],
+    watch: &mut Watch,
+) -> Block {
+    let start = clock.now();
+    let mut round = first;
+    for (service, response) in service.iter_mut().zip(response) {
+        let intended = pacer.wait(clock);
+        let sent = clock.now();
+        let result = side.round(round, watch);
+        let now = clock.now();
+        pacer.done(now);
+        if let Err(stop) = result {
+            return Block { done: done(first, round), ticks: now - start, stop: Some(stop) };
+        }
+        *service = now - sent;
+        *response = now - intended;
+        round += 1;
+    }
+    Block { done: done(first, round), ticks: clock.now() - start, stop: None }
+}
+
+fn done(first: u64, next: u64) -> usize {
+    usize::try_from(next - first).expect("a block's length is a usize")
+}

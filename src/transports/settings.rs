@@ -1,0 +1,120 @@
+//! A channel's settings: a specification that was checked against its mechanism, with every default filled in.
+
+use std::collections::BTreeMap;
+
+use super::{Mechanism, find};
+use crate::protocol::{ChannelSpec, Refusal, Token, Wait};
+
+/// What both sides of a channel agree on.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The mechanism's own name, not an alias.
+    pub method: &'static str,
+    /// Bytes carried each way in a round.
+    pub size: usize,
+    /// How either side waits.
+    pub wait: Wait,
+    /// Each option of the mechanism, with its value.
+    pub options: BTreeMap<&'static str, &'static str>,
+    /// By which both sides prove themselves.
+    pub token: Token,
+    /// What a resource with a name is called, or its name begins with; unique on this host.
+    pub name: String,
+}
+
+impl Settings {
+    /// Checks `spec` against its mechanism and fills in the defaults.
+    ///
+    /// # Errors
+    /// [`Refusal::UnknownMethod`], or [`Refusal::Unfit`] with what would be right. Nothing is clamped.
+    pub fn of(
+        spec: &ChannelSpec,
+        token: Token,
+        name: String,
+    ) -> Result<(&'static dyn Mechanism, Self), Refusal> {
+        let mechanism = find(&spec.method)?;
+        let info = mechanism.info();
+        let unfit = |reason| Refusal::Unfit { method: info.name.to_owned(), reason };
+
+        let can = mechanism.capabilities();
+        let size = usize::try_from(spec.size_bytes)
+            .ok()
+            .filter(|size| (can.min_size..=can.max_size).contains(size))
+            .ok_or_else(|| {
+                unfit(format!(
+                    "a size of {} bytes; it carries {} to {}",
+                    spec.size_bytes, can.min_size, can.max_size
+                ))
+            })?;
+
+        let wait = spec.wait.unwrap_or(info.waits[0]);
+        if !info.waits.contains(&wait) {
+            let waits: Vec<_> = info.waits.iter().map(|wait| wait.name()).collect();
+            return Err(unfit(format!("the wait strategy \"{wait}\"; it can {}", waits.join(", "))));
+        }
+
+        let mut options: BTreeMap<_, _> =
+            info.options.iter().map(|option| (option.name, option.values[0])).collect();
+        for (name, value) in &spec.options {
+            let Some(option) = info.options.iter().find(|option| option.name == name) else {
+                return Err(unfit(format!("the option \"{name}\", which it does not have")));
+            };
+            let Some(value) = option.values.iter().find(|known| *known == value) else {
+                return Err(unfit(format!("{name} \"{value}\"; it may be {}", option.values.join(" or "))));
+            };
+            options.insert(option.name, value);
+        }
+        Ok((mechanism, Self { method: info.name, size, wait, options, token, name }))
+    }
+
+    /// Whether the option is `true`.
+    ///
+    /// # Panics
+    /// If the mechanism has no such option.
+    #[must_use]
+    pub fn is_on(&self, option: &str) -> bool {
+        self.options[option] == "true"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(spec: &ChannelSpec) -> Result<Settings, String> {
+        Settings::of(spec, Token::new([0; 32]), "x".into())
+            .map(|(_, s)| s)
+            .map_err(|refusal| refusal.to_string())
+    }
+
+    #[test]
+    fn defaults_are_filled_in() {
+        let settings = check(&ChannelSpec::new("tcp")).unwrap();
+        assert_eq!((settings.wait, settings.is_on("nodelay"), settings.size), (Wait::Block, true, 8));
+        assert_eq!(check(&ChannelSpec::new("stdio")).unwrap().method, "pipe");
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused_with_what_would() {
+        let mut spec = ChannelSpec::new("udp");
+        spec.size_bytes = 70_000;
+        assert_eq!(
+            check(&spec).unwrap_err(),
+            "udp cannot do that: a size of 70000 bytes; it carries 8 to 65507"
+        );
+
+        let mut spec = ChannelSpec::new("udp");
+        spec.options.insert("nodelay".into(), "true".into());
+        assert_eq!(
+            check(&spec).unwrap_err(),
+            "udp cannot do that: the option \"nodelay\", which it does not have"
+        );
+
+        let mut spec = ChannelSpec::new("tcp");
+        spec.options.insert("nodelay".into(), "maybe".into());
+        assert_eq!(
+            check(&spec).unwrap_err(),
+            "tcp cannot do that: nodelay \"maybe\"; it may be true or false"
+        );
+    }
+}

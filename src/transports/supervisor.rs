@@ -1,0 +1,110 @@
+//! The responder's end of the socket pair that it inherits from its supervisor.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::io::Errno;
+use rustix::process::{Signal, set_parent_process_death_signal};
+use serde::{Deserialize, Serialize};
+
+use super::contract::While;
+use super::{Alive, RoundError, ServeError, Watch};
+use crate::protocol::link::{Link, LinkError};
+use crate::protocol::{ChannelSpec, Token};
+
+/// What a responder is told to serve.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Assignment {
+    /// What the channel shall be.
+    pub spec: ChannelSpec,
+    /// By which both sides prove themselves.
+    pub token: Token,
+    /// What a resource with a name is called.
+    pub name: String,
+}
+
+/// What a responder tells its supervisor.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Announcement {
+    /// The channel is connectable. File descriptors for the client come with the frame.
+    Ready {
+        /// Where it is, in the mechanism's own words.
+        endpoint: String,
+    },
+    /// The responder ends because of an error.
+    Failed {
+        /// The error and its causes.
+        reason: String,
+    },
+}
+
+/// The responder's supervisor.
+#[derive(Debug)]
+pub struct Supervisor {
+    /// Held to the end: its closing is how the supervisor learns of the end first.
+    link: Link,
+    /// Until the peer has proved itself.
+    watch: Option<Watch>,
+}
+
+impl Supervisor {
+    /// Takes the assignment from the inherited socket.
+    ///
+    /// # Errors
+    /// The supervisor is gone, or the system's error.
+    pub fn take_assignment(socket: OwnedFd) -> Result<(Assignment, Self), LinkError> {
+        let mut link = Link::new(socket);
+        let assignment = link.receive(None)?;
+        let watch = Watch::new(link.as_fd())?;
+        Ok((assignment, Self { link, watch: Some(watch) }))
+    }
+
+    /// Announces that the channel is connectable. `descriptors` are the client's ends; the responder drops its own
+    /// copies of them after this, lest it keep alive what it waits for the end of.
+    ///
+    /// # Errors
+    /// The supervisor is gone.
+    pub fn ready(&mut self, endpoint: &str, descriptors: &[BorrowedFd<'_>]) -> Result<(), ServeError> {
+        let ready = Announcement::Ready { endpoint: endpoint.to_owned() };
+        self.link
+            .send(&ready, descriptors)
+            .map_err(std::io::Error::other)
+            .while_doing("announcing the channel")?;
+        Ok(())
+    }
+
+    /// Tells why the responder ends. If nobody listens any more, nobody needs to know.
+    pub fn failed(&mut self, reason: String) {
+        let _ = self.link.send(&Announcement::Failed { reason }, &[]);
+    }
+
+    /// The peer has proved itself and no name of the resource is left: from now on this process needs no cleaning
+    /// up, and the kernel ends it when its supervisor dies. The ticks end, so that nothing disturbs the echo.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn proven(&mut self) -> Result<(), ServeError> {
+        self.watch = None;
+        // The thread that started this process is the supervisor's main thread, which ends with it.
+        set_parent_process_death_signal(Some(Signal::KILL))
+            .while_doing("tying this process to its supervisor")?;
+        // It may have died just before.
+        let mut fds = [rustix::event::PollFd::new(&self.link, rustix::event::PollFlags::IN)];
+        let now = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
+        match rustix::event::poll(&mut fds, Some(&now)) {
+            Ok(0) => Ok(()),
+            Ok(_) => Err(Errno::PIPE).while_doing("looking for the supervisor")?,
+            Err(error) => Err(error).while_doing("looking for the supervisor")?,
+        }
+    }
+}
+
+/// Watches the supervisor while this side waits for its peer to prove itself.
+impl Alive for Supervisor {
+    fn due(&self) -> bool {
+        self.watch.as_ref().is_some_and(Alive::due)
+    }
+
+    fn check(&mut self, round: u64) -> Result<(), RoundError> {
+        self.watch.as_mut().map_or(Ok(()), |watch| watch.check(round))
+    }
+}

@@ -1,0 +1,74 @@
+//! A piece of memory that two processes share, reached through atomics and copies only.
+
+use std::ptr::NonNull;
+use std::sync::atomic::AtomicU32;
+
+/// Memory that another process maps too, and whatever keeps it mapped.
+///
+/// The other process is not trusted: it may write anything at any time. So no reference to plain data is ever made,
+/// only to atomics, and bytes are copied out before they are looked at. (A peer that truncates the memory ends this
+/// process by SIGBUS, which is why a responder is a process of its own.)
+pub struct Region {
+    base: NonNull<u8>,
+    len: usize,
+    /// Keeps the mapping alive; dropped with the region.
+    _owner: Box<dyn std::any::Any>,
+}
+
+impl std::fmt::Debug for Region {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Region({} bytes)", self.len)
+    }
+}
+
+impl Region {
+    /// The memory of a `shared_memory` segment.
+    #[must_use]
+    pub fn of_shmem(shmem: shared_memory::Shmem) -> Self {
+        let base = NonNull::new(shmem.as_ptr()).expect("a mapping is never at address 0");
+        Self { base, len: shmem.len(), _owner: Box::new(shmem) }
+    }
+
+    /// How many bytes it has.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.len
+    }
+
+    /// The word at `offset` bytes.
+    ///
+    /// # Panics
+    /// If it is not aligned or not inside.
+    #[inline(always)]
+    #[must_use]
+    pub fn word(&self, offset: usize) -> &AtomicU32 {
+        assert!(offset.is_multiple_of(4) && offset + 4 <= self.len, "the layout is inside the region");
+        // SAFETY: inside the mapping, which lives as long as `self`; page-aligned base plus a multiple of 4 is
+        // aligned; an atomic may be shared with another process.
+        unsafe { AtomicU32::from_ptr(self.base.as_ptr().add(offset).cast()) }
+    }
+
+    /// Copies `bytes` into the region at `offset`.
+    ///
+    /// # Panics
+    /// If they do not fit.
+    #[inline(always)]
+    pub fn write(&self, offset: usize, bytes: &[u8]) {
+        assert!(offset <= self.len && bytes.len() <= self.len - offset, "the layout is inside the region");
+        // SAFETY: the destination is inside the mapping and cannot overlap `bytes`, which is this process's own
+        // memory. The words around it order this copy with the peer's; a peer that breaks that order only gets
+        // other bytes, and any bytes are valid.
+        unsafe { bytes.as_ptr().copy_to_nonoverlapping(self.base.as_ptr().add(offset), bytes.len()) };
+    }
+
+    /// Copies bytes out of the region at `offset`.
+    ///
+    /// # Panics
+    /// If they are not inside.
+    #[inline(always)]
+    pub fn read(&self, offset: usize, bytes: &mut [u8]) {
+        assert!(offset <= self.len && bytes.len() <= self.len - offset, "the layout is inside the region");
+        // SAFETY: as in `write`.
+        unsafe { self.base.as_ptr().add(offset).copy_to_nonoverlapping(bytes.as_mut_ptr(), bytes.len()) };
+    }
+}

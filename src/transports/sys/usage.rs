@@ -1,0 +1,105 @@
+//! What a process has used so far, by the kernel's accounting of it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::protocol::Usage;
+
+/// Reads the usage of process `pid` from `/proc`; of this process if `None`. For a process of one thread, which
+/// responders are and a measuring client is.
+///
+/// # Errors
+/// The process is gone.
+pub fn usage(pid: Option<u32>) -> std::io::Result<Usage> {
+    let folder = match pid {
+        Some(pid) => PathBuf::from(format!("/proc/{pid}")),
+        None => PathBuf::from("/proc/self"),
+    };
+    read(&folder)
+}
+
+fn read(folder: &Path) -> std::io::Result<Usage> {
+    let stat = fs::read_to_string(folder.join("stat"))?;
+    // The second field, the command, may hold anything; what follows its last parenthesis are numbers.
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+    // Numbered as in proc(5), of which `fields` begins with the third.
+    let field = |number: usize| fields.get(number - 3).and_then(|text| text.parse::<u64>().ok());
+
+    let status = fs::read_to_string(folder.join("status"))?;
+    let switches = |key| value(&status, key).unwrap_or(0);
+
+    // Where the kernel keeps no schedstat, the clock ticks of stat must do.
+    let ran_ns = fs::read_to_string(folder.join("schedstat"))
+        .ok()
+        .and_then(|text| text.split_whitespace().next()?.parse().ok());
+    let tick_ns = 1_000_000_000 / rustix::param::clock_ticks_per_second().max(1);
+    let ticks = field(14).unwrap_or(0) + field(15).unwrap_or(0);
+
+    let sched = fs::read_to_string(folder.join("sched")).unwrap_or_default();
+    Ok(Usage {
+        cpu_ns: ran_ns.unwrap_or(ticks * tick_ns),
+        voluntary_switches: switches("voluntary_ctxt_switches"),
+        involuntary_switches: switches("nonvoluntary_ctxt_switches"),
+        minor_faults: field(10).unwrap_or(0),
+        major_faults: field(12).unwrap_or(0),
+        migrations: value(&sched, "se.nr_migrations"),
+        cpu: field(39).and_then(|cpu| u32::try_from(cpu).ok()),
+    })
+}
+
+/// The number in a line `key : number`.
+fn value(text: &str, key: &str) -> Option<u64> {
+    text.lines().find_map(|line| {
+        let (name, value) = line.split_once(':')?;
+        (name.trim() == key).then(|| value.trim().parse().ok()).flatten()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn work_shows_in_the_usage() {
+        let before = usage(None).unwrap();
+        let mut sum = 0_u64;
+        while usage(None).unwrap().cpu_ns < before.cpu_ns + 2_000_000 {
+            sum = sum.wrapping_add(std::hint::black_box(1));
+        }
+        let after = usage(Some(std::process::id())).unwrap();
+        assert!(after.cpu_ns > before.cpu_ns && sum > 0);
+        assert!(after.minor_faults >= before.minor_faults);
+        assert!(after.cpu.is_some());
+    }
+
+    #[test]
+    fn a_command_with_parentheses_and_spaces_does_not_confuse() {
+        let temp = tempfile::tempdir().unwrap();
+        let mut fields = vec!["0"; 49];
+        fields[7] = "11"; // minor faults
+        fields[9] = "12"; // major faults
+        fields[36] = "3"; // processor
+        fs::write(temp.path().join("stat"), format!("7 (a ) b) {}", fields.join(" "))).unwrap();
+        fs::write(
+            temp.path().join("status"),
+            "voluntary_ctxt_switches:\t5\nnonvoluntary_ctxt_switches:\t6\n",
+        )
+        .unwrap();
+        fs::write(temp.path().join("schedstat"), "123 4 5\n").unwrap();
+        fs::write(temp.path().join("sched"), "a b (7, #threads: 1)\nse.nr_migrations      :      9\n")
+            .unwrap();
+        let usage = read(temp.path()).unwrap();
+        assert_eq!(
+            usage,
+            Usage {
+                cpu_ns: 123,
+                voluntary_switches: 5,
+                involuntary_switches: 6,
+                minor_faults: 11,
+                major_faults: 12,
+                migrations: Some(9),
+                cpu: Some(3),
+            }
+        );
+    }
+}

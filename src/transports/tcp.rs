@@ -1,0 +1,67 @@
+//! `tcp`: a TCP connection over the loopback interface.
+
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+
+use super::contract::While;
+use super::stream::{Socket, StreamClient, echo};
+use super::{
+    Capabilities, ConnectError, Delivery, Endpoint, Info, Mechanism, OptionSpec, Rounds, ServeError, Served,
+    Settings, Supervisor, Watch, proof,
+};
+use crate::protocol::Wait;
+
+static INFO: Info = Info {
+    name: "tcp",
+    aliases: &[],
+    summary: "a TCP connection over loopback",
+    delivery: Delivery::Stream,
+    waits: &[Wait::Block, Wait::Spin, Wait::Adaptive],
+    options: &[NODELAY],
+};
+
+const NODELAY: OptionSpec = OptionSpec {
+    name: "nodelay",
+    values: &["true", "false"],
+    help: "tcp: send small segments at once (TCP_NODELAY) instead of waiting for the acknowledgement of earlier ones",
+};
+
+/// A TCP connection over loopback.
+pub(super) struct Tcp;
+
+impl Mechanism for Tcp {
+    fn info(&self) -> &'static Info {
+        &INFO
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::ANY_SIZE
+    }
+
+    fn respond(&self, settings: &Settings, supervisor: &mut Supervisor) -> Result<Served, ServeError> {
+        let listener =
+            TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).while_doing("listening on a port of 127.0.0.1")?;
+        let address = listener.local_addr().while_doing("asking for the port")?;
+        supervisor.ready(&address.to_string(), &[])?;
+        let peer = proof::accept_peer(&listener, &settings.token, supervisor)?;
+        drop(listener);
+        rustix::net::sockopt::set_tcp_nodelay(&peer.0, settings.is_on(NODELAY.name))
+            .while_doing("setting TCP_NODELAY")?;
+        supervisor.proven()?;
+        echo(&peer, settings)
+    }
+
+    fn connect(
+        &self,
+        settings: &Settings,
+        endpoint: Endpoint,
+        watch: &mut Watch,
+    ) -> Result<Box<dyn Rounds>, ConnectError> {
+        let address: SocketAddr =
+            endpoint.address.parse().map_err(|_| ConnectError::Endpoint(endpoint.address.clone()))?;
+        let stream = TcpStream::connect_timeout(&address, Watch::PATIENCE).while_doing("connecting")?;
+        stream.set_nodelay(settings.is_on(NODELAY.name)).while_doing("setting TCP_NODELAY")?;
+        let socket = Socket(stream.into());
+        proof::prove(&socket, &settings.token, watch)?;
+        Ok(Box::new(StreamClient::new(socket, settings).while_doing("setting the wait strategy")?))
+    }
+}
