@@ -1,19 +1,19 @@
-//! What a process has used so far, by the kernel's accounting of it.
+//! What a process or a thread has used so far, by the kernel's accounting of it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::protocol::Usage;
 
-/// Reads the usage of process `pid` from `/proc`; of this process if `None`. For a process of one thread, which
-/// responders are and a measuring client is.
+/// Reads the usage of process `pid`, which has one thread as responders have, from `/proc`; of the calling thread if
+/// `None`.
 ///
 /// # Errors
 /// The process is gone.
 pub fn usage(pid: Option<u32>) -> std::io::Result<Usage> {
     let folder = match pid {
         Some(pid) => PathBuf::from(format!("/proc/{pid}")),
-        None => PathBuf::from("/proc/self"),
+        None => PathBuf::from("/proc/thread-self"),
     };
     read(&folder)
 }
@@ -66,7 +66,7 @@ mod tests {
         while usage(None).unwrap().cpu_ns < before.cpu_ns + 2_000_000 {
             sum = sum.wrapping_add(std::hint::black_box(1));
         }
-        let after = usage(Some(std::process::id())).unwrap();
+        let after = usage(None).unwrap();
         assert!(after.cpu_ns > before.cpu_ns && sum > 0);
         assert!(after.minor_faults >= before.minor_faults);
         assert!(after.cpu.is_some());
