@@ -57,6 +57,11 @@ impl Payload {
         &mut self.pong
     }
 
+    /// Receives into a newly allocated buffer from now on.
+    pub fn reallocate(&mut self) {
+        self.pong = vec![0; self.ping.len()];
+    }
+
     /// The round that the pong claims to be of.
     #[inline(always)]
     #[must_use]

@@ -6,10 +6,11 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::stdio::{dup2_stdin, dup2_stdout, stdin, stdout};
 
 use super::contract::While;
-use super::stream::{Files, StreamClient, echo};
+use super::payload::Payload;
+use super::stream::{self, Files, StreamClient, echo};
 use super::{
-    Capabilities, ConnectError, Delivery, Endpoint, Info, Mechanism, Rounds, ServeError, Served, Settings,
-    Supervisor, Watch, proof,
+    Capabilities, ConnectError, Delivery, Endpoint, Info, Mechanism, OptionSpec, Round, RoundError, Rounds,
+    ServeError, Served, Settings, Supervisor, Watch, proof,
 };
 use crate::protocol::Wait;
 
@@ -19,7 +20,13 @@ static INFO: Info = Info {
     summary: "two pipes, the responder's standard input and output",
     delivery: Delivery::Stream,
     waits: &[Wait::Block, Wait::Spin, Wait::Adaptive],
-    options: &[],
+    options: &[PREALLOCATE],
+};
+
+const PREALLOCATE: OptionSpec = OptionSpec {
+    name: "preallocate",
+    values: &["true", "false"],
+    help: "pipe: receive into a buffer that is there, instead of allocating one for each round",
 };
 
 /// Two anonymous pipes.
@@ -59,6 +66,22 @@ impl Mechanism for Pipe {
             endpoint.descriptors.try_into().map_err(|_| ConnectError::Endpoint(endpoint.address))?;
         let pipe = Files { reader, writer };
         proof::prove(&pipe, &settings.token, watch)?;
-        Ok(Box::new(StreamClient::new(pipe, settings).while_doing("setting the wait strategy")?))
+        let client = StreamClient::new(pipe, settings).while_doing("setting the wait strategy")?;
+        Ok(if settings.is_on(PREALLOCATE.name) { Box::new(client) } else { Box::new(Allocating(client)) })
+    }
+}
+
+/// A client's side that allocates a buffer for each round, as a simple program does.
+struct Allocating<P>(StreamClient<P>);
+
+impl<P: stream::Pipe> Round for Allocating<P> {
+    #[inline(always)]
+    fn round(&mut self, round: u64, watch: &mut Watch) -> Result<(), RoundError> {
+        self.0.payload().reallocate();
+        self.0.round(round, watch)
+    }
+
+    fn payload(&mut self) -> &mut Payload {
+        self.0.payload()
     }
 }
