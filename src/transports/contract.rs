@@ -74,6 +74,8 @@ pub enum Delivery {
     UnreliableMessage,
     /// Memory that both sides see.
     Memory,
+    /// Nothing is carried anywhere: what is measured is the tool itself, which "all" does not mean.
+    None,
 }
 
 impl Delivery {
@@ -84,6 +86,7 @@ impl Delivery {
             Self::Stream => "stream",
             Self::UnreliableMessage => "message, may be lost",
             Self::Memory => "memory",
+            Self::None => "none",
         }
     }
 }

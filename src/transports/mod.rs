@@ -16,6 +16,7 @@ pub mod sys;
 mod turn;
 mod watch;
 
+mod null;
 mod pipe;
 mod shmem;
 mod tcp;
@@ -26,6 +27,7 @@ pub use contract::{
     ServeError, Served,
 };
 pub use pace::{Pace, Pacer};
+pub use payload::Payload;
 pub use rounds::{Block, Round, Rounds};
 pub use settings::Settings;
 pub use supervisor::{Announcement, Assignment, Supervisor};
@@ -34,7 +36,7 @@ pub use watch::{Alive, Unwatched, Watch};
 use crate::protocol::{MethodState, Refusal};
 
 /// Every mechanism, in the order in which they are shown.
-pub static ALL: &[&dyn Mechanism] = &[&tcp::Tcp, &udp::Udp, &shmem::SharedMemory, &pipe::Pipe];
+pub static ALL: &[&dyn Mechanism] = &[&tcp::Tcp, &udp::Udp, &shmem::SharedMemory, &pipe::Pipe, &null::Null];
 
 /// The mechanism with this name or alias.
 ///
@@ -91,6 +93,6 @@ mod tests {
     #[test]
     fn an_unknown_method_names_the_known_ones() {
         let error = find("carrier-pigeon").map(|m| m.info().name).unwrap_err().to_string();
-        assert!(error.contains("carrier-pigeon") && error.contains("tcp, udp, shmem, pipe"), "{error}");
+        assert!(error.contains("carrier-pigeon") && error.contains("tcp, udp, shmem, pipe, null"), "{error}");
     }
 }

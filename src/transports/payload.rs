@@ -57,6 +57,12 @@ impl Payload {
         &mut self.pong
     }
 
+    /// The pong is the ping: for a side that echoes to itself.
+    #[inline(always)]
+    pub fn echo(&mut self) {
+        self.pong.copy_from_slice(&self.ping);
+    }
+
     /// Receives into a newly allocated buffer from now on.
     pub fn reallocate(&mut self) {
         self.pong = vec![0; self.ping.len()];

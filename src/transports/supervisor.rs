@@ -7,7 +7,7 @@ use rustix::process::{Signal, set_parent_process_death_signal};
 use serde::{Deserialize, Serialize};
 
 use super::contract::While;
-use super::{Alive, RoundError, ServeError, Watch};
+use super::{Alive, RoundError, ServeError, Served, Watch};
 use crate::protocol::link::{Link, LinkError};
 use crate::protocol::{ChannelSpec, Token};
 
@@ -75,6 +75,17 @@ impl Supervisor {
     /// Tells why the responder ends. If nobody listens any more, nobody needs to know.
     pub fn failed(&mut self, reason: String) {
         let _ = self.link.send(&Announcement::Failed { reason }, &[]);
+    }
+
+    /// Waits for the supervisor to end: for a mechanism that has nothing to serve.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn wait_for_end(&mut self) -> Result<Served, ServeError> {
+        match self.link.receive::<()>(None) {
+            Ok(()) | Err(LinkError::Closed) => Ok(Served::ClientGone),
+            Err(error) => Err(std::io::Error::other(error)).while_doing("waiting for the supervisor")?,
+        }
     }
 
     /// The peer has proved itself and no name of the resource is left: from now on this process needs no cleaning

@@ -9,7 +9,7 @@ use crate::client::bench::{Bench, Cell, Precision};
 use crate::client::measure::{Plan, Stop, Warmup};
 use crate::client::placement::{CpuPair, Placement, Topology};
 use crate::protocol::{ChannelSpec, MethodState, Refusal, Token, Wait};
-use crate::transports::{self, Mechanism, Pace, Settings};
+use crate::transports::{self, Delivery, Mechanism, Pace, Settings};
 
 /// A trial that nobody has set a length for.
 const TRIAL: Duration = Duration::from_millis(600);
@@ -126,7 +126,8 @@ fn methods(names: &[String], states: &[MethodState]) -> Result<Vec<(&'static dyn
     };
     for name in names {
         if name == "all" {
-            for mechanism in transports::ALL {
+            let host = transports::ALL.iter().filter(|mechanism| mechanism.info().delivery != Delivery::None);
+            for mechanism in host {
                 match state(mechanism.info().name).and_then(|state| state.unavailable.as_ref()) {
                     Some(reason) => eprintln!("ipc-client: skipping {}: {reason}", mechanism.info().name),
                     None => choose(*mechanism, true),

@@ -4,6 +4,8 @@
 //! the block has stored: into histograms of fixed size, so that memory does not depend on the number of rounds.
 
 mod block;
+#[cfg(test)]
+mod fake;
 mod recorder;
 pub mod stats;
 mod trial;

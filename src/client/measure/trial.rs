@@ -172,7 +172,7 @@ pub fn run(
 }
 
 /// The state of a running trial.
-struct Runner<'a> {
+pub(super) struct Runner<'a> {
     channel: &'a mut Channel,
     calibration: &'a Calibration,
     plan: &'a Plan,
@@ -194,7 +194,7 @@ struct Runner<'a> {
 }
 
 impl<'a> Runner<'a> {
-    fn new(channel: &'a mut Channel, calibration: &'a Calibration, plan: &'a Plan) -> Self {
+    pub(super) fn new(channel: &'a mut Channel, calibration: &'a Calibration, plan: &'a Plan) -> Self {
         let paced = plan.pace.is_some();
         Self {
             channel,
@@ -221,7 +221,7 @@ impl<'a> Runner<'a> {
     }
 
     /// Runs the warm-up as the rounds that follow will run, but for their pace.
-    fn warm_up(&mut self) -> Result<(u64, Duration), RoundError> {
+    pub(super) fn warm_up(&mut self) -> Result<(u64, Duration), RoundError> {
         let start = Instant::now();
         let mut done = 0;
         let Warmup { rounds, time } = self.plan.warmup;
@@ -244,7 +244,7 @@ impl<'a> Runner<'a> {
         Ok((done, start.elapsed()))
     }
 
-    fn measure(
+    pub(super) fn measure(
         &mut self,
         progress: &mut dyn FnMut(u64, Duration),
         on_interval: &mut dyn FnMut(&Interval<'_>),
@@ -320,6 +320,12 @@ impl<'a> Runner<'a> {
             }
         }
         (block, timed)
+    }
+
+    /// The latencies, those from the intended start, and the number of rounds.
+    #[cfg(test)]
+    pub(super) fn into_histograms(self) -> (Histogram<u64>, Option<Histogram<u64>>, u64) {
+        (self.recorder.histogram, self.response, self.rounds)
     }
 
     /// Verifies a block's last pong, or deals with what ended the block.

@@ -1,0 +1,138 @@
+//! Trials over a fake transport, whose latency is known.
+
+use std::cell::RefCell;
+use std::os::fd::AsFd;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use super::trial::Runner;
+use super::{Plan, Stop, Timing, Warmup};
+use crate::client::Channel;
+use crate::protocol::{ChannelSpec, Token};
+use crate::transports::sys::clock::{Calibration, ClockChoice};
+use crate::transports::{Pace, Payload, Round, RoundError, Settings, Watch};
+
+/// Answers after `latency`, and in one round of `stall_every` after `stall` more.
+struct Fake {
+    latency: Duration,
+    stall: Duration,
+    stall_every: u64,
+    /// What each round really took.
+    took: Rc<RefCell<Vec<Duration>>>,
+    payload: Payload,
+}
+
+impl Round for Fake {
+    fn round(&mut self, round: u64, _: &mut Watch) -> Result<(), RoundError> {
+        let start = Instant::now();
+        let stalls = round.is_multiple_of(self.stall_every);
+        let until = self.latency + if stalls { self.stall } else { Duration::ZERO };
+        self.payload.stamp(round);
+        self.payload.echo();
+        let took = loop {
+            let elapsed = start.elapsed();
+            if elapsed >= until {
+                break elapsed;
+            }
+        };
+        self.took.borrow_mut().push(took);
+        Ok(())
+    }
+
+    fn payload(&mut self) -> &mut Payload {
+        &mut self.payload
+    }
+}
+
+/// A trial's results, in nanoseconds.
+struct Measured {
+    runner_rounds: u64,
+    took: Vec<Duration>,
+    service: hdrhistogram::Histogram<u64>,
+    response: Option<hdrhistogram::Histogram<u64>>,
+    calibration: Calibration,
+}
+
+fn measure(
+    latency: Duration,
+    stall: Duration,
+    stall_every: u64,
+    rounds: u64,
+    pace: Option<Pace>,
+) -> Measured {
+    let (control, _other) = rustix::pipe::pipe().unwrap();
+    let watch = Watch::new(control.as_fd()).unwrap();
+    let (_, settings) = Settings::of(&ChannelSpec::new("null"), Token::new([1; 32]), String::new()).unwrap();
+    let took = Rc::new(RefCell::new(Vec::with_capacity(usize::try_from(rounds).unwrap())));
+    let payload = Payload::new(settings.size, &settings.token);
+    let fake = Fake { latency, stall, stall_every, took: Rc::clone(&took), payload };
+    let mut channel = Channel::new(1, settings, 0, Box::new(fake), watch);
+    let calibration = Calibration::run(ClockChoice::Auto).unwrap();
+    let plan = Plan {
+        stop: Stop::Rounds(rounds),
+        warmup: Warmup { rounds: 0, time: Duration::MAX },
+        timing: Timing::Round,
+        pace,
+        interval: None,
+    };
+    let mut runner = Runner::new(&mut channel, &calibration, &plan);
+    runner.warm_up().unwrap();
+    runner.measure(&mut |_, _| (), &mut |_| ()).unwrap();
+    let (service, response, runner_rounds) = runner.into_histograms();
+    Measured { runner_rounds, took: took.take(), service, response, calibration }
+}
+
+#[test]
+fn a_known_latency_is_measured_within_the_clocks_error() {
+    let latency = Duration::from_micros(20);
+    let measured = measure(latency, Duration::ZERO, u64::MAX, 5000, None);
+    assert_eq!(measured.runner_rounds, 5000);
+    let mut took: Vec<f64> = measured.took.iter().map(|took| took.as_nanos() as f64).collect();
+    took.sort_by(f64::total_cmp);
+    let (known, shown) = (took[2499], measured.service.value_at_quantile(0.5) as f64 / 1000.0);
+    // Beside the clock's own cost and step stand the fake's: two reads of `Instant` that its own figure holds half of,
+    // and the bookkeeping of the loop around it.
+    let calibration = &measured.calibration;
+    let stated = calibration.cost_ns()
+        + calibration.resolution_ns()
+        + 2.0 * calibration.monotonic.cost_ns
+        + 0.0005 * known;
+    assert!(
+        shown >= known - calibration.resolution_ns() - 0.0005 * known,
+        "{shown} ns shown, {known} ns known"
+    );
+    // An unoptimised build keeps books slowly.
+    let slack = if cfg!(debug_assertions) { 2000.0 } else { 50.0 };
+    assert!(shown - known <= stated + slack, "{shown} ns shown, {known} ns known, {stated} ns stated");
+}
+
+#[test]
+fn a_planted_stall_shows_in_the_tail_and_not_in_the_median() {
+    let stall = Duration::from_millis(2);
+    // One round in 500 is above the 99.8 % quantile.
+    let measured = measure(Duration::from_micros(5), stall, 500, 20_000, None);
+    let stall_ps = u64::try_from(stall.as_nanos()).unwrap() * 1000;
+    assert!(measured.service.value_at_quantile(0.999) >= stall_ps);
+    assert!(measured.service.value_at_quantile(0.5) < stall_ps / 4);
+    assert!(measured.response.is_none(), "a closed loop has no other latency");
+}
+
+#[test]
+fn at_a_fixed_rate_every_round_that_a_stall_delayed_shows_it() {
+    // A round each 100 µs; one in 1000 stalls for 20 ms, and so delays the 200 that should have started meanwhile.
+    let (every, stall) = (Duration::from_micros(100), Duration::from_millis(20));
+    let measured = measure(Duration::from_micros(5), stall, 1000, 4500, Some(Pace::Every(every)));
+    let response = measured.response.unwrap();
+    let ps = |time: Duration| u64::try_from(time.as_nanos()).unwrap() * 1000;
+    let slower_than =
+        |histogram: &hdrhistogram::Histogram<u64>, time| histogram.count_between(ps(time), u64::MAX);
+    // Four stalls. The rounds of the first half of each backlog waited more than half of the stall.
+    let half = stall / 2;
+    assert!(slower_than(&response, half) >= 4 * 90, "{}", slower_than(&response, half));
+    let stalled = measured.took.iter().filter(|took| **took >= half).count();
+    assert_eq!(
+        slower_than(&measured.service, half),
+        u64::try_from(stalled).unwrap(),
+        "service time shows the stalls alone"
+    );
+}
