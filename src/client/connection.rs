@@ -135,7 +135,7 @@ impl Client {
             // The receiving process had none left.
             return Err(LinkError::Io(rustix::io::Errno::MFILE.into()).into());
         }
-        let (mechanism, settings) = Settings::of(spec, token, String::new())?;
+        let (mechanism, settings) = Settings::of_own(spec, token)?;
         let connected = Watch::new(self.link.as_fd())
             .map_err(RoundError::System)
             .map_err(Into::into)

@@ -13,7 +13,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use crate::protocol::frame::{Assembler, frame};
 use crate::protocol::link::{receive_part, send_part};
 use crate::protocol::{ChannelId, ChannelSpec, ChannelStatus, End, Refusal, Token, decode, encode, role};
-use crate::transports::{Announcement, Assignment, Mechanism, Settings};
+use crate::transports::{Announcement, Assignment, Grant, Mechanism, Owner, Settings};
 
 /// How long a responder may take to be connectable.
 pub(super) const READY_PATIENCE: Duration = Duration::from_secs(5);
@@ -63,20 +63,26 @@ impl AsFd for Channel {
 }
 
 impl Channel {
-    /// Starts a responder for `spec`. `name` is what a resource of it that needs a name will be called.
-    pub(super) fn start(id: ChannelId, spec: &ChannelSpec, name: String) -> Result<Self, Refusal> {
+    /// Starts a responder for `spec`, for `client`. `name` is what a resource of it that needs a name will be called.
+    pub(super) fn start(
+        id: ChannelId,
+        spec: &ChannelSpec,
+        name: String,
+        client: Owner,
+    ) -> Result<Self, Refusal> {
         let spawn_failed = |reason: io::Error| Refusal::Spawn { reason: reason.to_string() };
         let mut bytes = [0; 32];
         fill_random(&mut bytes).map_err(|error| spawn_failed(error.into()))?;
         let token = Token::new(bytes);
-        let (mechanism, settings) = Settings::of(spec, token, name.clone())?;
+        let grant = Grant { token, name: name.clone(), client };
+        let (mechanism, settings) = Settings::of(spec, grant.clone())?;
         if let Err(reason) = mechanism.probe() {
             return Err(Refusal::Unavailable { method: settings.method.to_owned(), reason });
         }
 
         let (link, theirs) = socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
             .map_err(|error| spawn_failed(error.into()))?;
-        let assignment = Assignment { spec: spec.clone(), token, name: name.clone() };
+        let assignment = Assignment { spec: spec.clone(), grant };
         let assignment = frame(&encode(&assignment).map_err(spawn_failed)?);
         // A fresh socket takes more than a frame can hold.
         let sent = send_part(link.as_fd(), &assignment, &[]).map_err(|error| spawn_failed(error.into()))?;

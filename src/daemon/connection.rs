@@ -11,19 +11,13 @@ use rustix::net::{RecvFlags, recv, sockopt};
 use crate::protocol::frame::{Assembler, frame};
 use crate::protocol::link::send_part;
 use crate::protocol::{GREETING_LEN, Greeting, Reply, Request, decode, encode};
+use crate::transports::Owner;
 
 /// How long a greeting or a frame may take from its first byte to its last.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Bytes of replies that a peer may leave unread before it is dropped.
 const MAX_UNREAD: usize = 256 * 1024;
-
-/// Who is at the other end, by the kernel's word.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Peer {
-    pub(super) pid: u32,
-    pub(super) uid: u32,
-}
 
 /// Why a connection is over.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -50,7 +44,8 @@ struct Outgoing {
 #[derive(Debug)]
 pub(super) struct Connection {
     socket: OwnedFd,
-    pub(super) peer: Peer,
+    /// Who is at the other end, by the kernel's word.
+    pub(super) peer: Owner,
     /// The start of the peer's greeting; `None` once it is whole.
     greeting: Option<Vec<u8>>,
     assembler: Assembler,
@@ -70,9 +65,10 @@ impl Connection {
     pub(super) fn new(socket: OwnedFd) -> Result<Self, Gone> {
         let credentials =
             sockopt::socket_peercred(&socket).map_err(|error| Gone::Misbehaved(error.to_string()))?;
-        let peer = Peer {
+        let peer = Owner {
             pid: credentials.pid.as_raw_nonzero().get().cast_unsigned(),
             uid: credentials.uid.as_raw(),
+            gid: credentials.gid.as_raw(),
         };
         let mut connection = Self {
             socket,

@@ -30,8 +30,8 @@ pub(super) fn main() -> Exit {
 }
 
 fn serve(assignment: &Assignment, supervisor: &mut Supervisor) -> Result<Served, String> {
-    let (mechanism, settings) = Settings::of(&assignment.spec, assignment.token, assignment.name.clone())
-        .map_err(|refusal| refusal.to_string())?;
+    let (mechanism, settings) =
+        Settings::of(&assignment.spec, assignment.grant.clone()).map_err(|refusal| refusal.to_string())?;
     if let Some(cpu) = assignment.spec.server_cpu {
         pin(cpu).map_err(|error| format!("it cannot run on CPU {cpu}: {error}"))?;
     }

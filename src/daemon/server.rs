@@ -16,7 +16,7 @@ use super::socket::Bound;
 use crate::protocol::{
     ChannelId, ChannelSpec, End, Event, PROTOCOL_VERSION, Refusal, Reply, Request, Status, Totals,
 };
-use crate::transports;
+use crate::transports::{self, Owner};
 
 /// How long responders may take to end when the daemon stops. They are killed: only the kernel can delay them.
 const STOP_PATIENCE: Duration = Duration::from_millis(900);
@@ -75,7 +75,10 @@ type ConnectionId = u64;
 pub fn run(sources: Sources, config: Config, stop: BorrowedFd<'_>) -> io::Result<()> {
     let mut server = Server::new(config)?;
     let bound = match sources {
-        Sources::Socket(bound) => Some(bound),
+        Sources::Socket(bound) => {
+            transports::remove_leftovers_of_the_dead();
+            Some(bound)
+        }
         Sources::Connection(socket) => {
             server.welcome(socket);
             None
@@ -126,7 +129,7 @@ impl Server {
     fn new(config: Config) -> io::Result<Self> {
         Ok(Self {
             config,
-            instance: instance()?,
+            instance: transports::instance_name()?,
             started: Instant::now(),
             connections: BTreeMap::new(),
             channels: BTreeMap::new(),
@@ -400,7 +403,8 @@ impl Server {
             return Err(Refusal::TooManyChannels { limit: count(self.config.limits.channels) });
         }
         let channel_id = self.next_channel;
-        let channel = Channel::start(channel_id, spec, format!("{}-{channel_id}", self.instance))?;
+        let client = self.connections.get(&id).map_or_else(Owner::this, |connection| connection.peer);
+        let channel = Channel::start(channel_id, spec, format!("{}-{channel_id}", self.instance), client)?;
         self.next_channel += 1;
         self.channels.insert(channel_id, Held { channel, owner: Some(id), closing: false });
         Ok(())
@@ -489,15 +493,6 @@ impl Server {
         }
         Ok(())
     }
-}
-
-/// A name for this daemon that no other process on this host has had since boot: its process id and start time.
-fn instance() -> io::Result<String> {
-    let stat = std::fs::read_to_string("/proc/self/stat")?;
-    // The 22nd field of proc(5), the 20th behind the command's parenthesis.
-    let start = stat.rsplit(')').next().and_then(|rest| rest.split_whitespace().nth(19));
-    let start = start.ok_or_else(|| io::Error::other("/proc/self/stat tells no start time"))?;
-    Ok(format!("ipcd-{}-{start}", std::process::id()))
 }
 
 fn count(n: usize) -> u32 {

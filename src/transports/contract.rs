@@ -55,8 +55,12 @@ pub struct Info {
     pub name: &'static str,
     /// Other names for it.
     pub aliases: &'static [&'static str],
+    /// What `--method` may call it together with others.
+    pub group: Group,
     /// What it is, in a line.
     pub summary: &'static str,
+    /// What a person who must choose wants to know.
+    pub explanation: Explanation,
     /// How a round's bytes are kept apart and whether they arrive.
     pub delivery: Delivery,
     /// The wait strategies that it can do; the first is its default, what an ordinary program would do.
@@ -65,16 +69,64 @@ pub struct Info {
     pub options: &'static [OptionSpec],
 }
 
+/// Mechanisms of one kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Group {
+    /// Sockets of any family.
+    Sockets,
+    /// Memory that both sides see.
+    Memory,
+    /// Pipes and what is like them.
+    Pipes,
+    /// Message queues and signals.
+    Queues,
+    /// Libraries and runtimes over one of the others.
+    Frameworks,
+    /// The tool itself, not the host: "all" does not mean it.
+    Tool,
+}
+
+impl Group {
+    /// The groups that `--method` knows.
+    pub const ALL: [Self; 5] = [Self::Sockets, Self::Memory, Self::Pipes, Self::Queues, Self::Frameworks];
+
+    /// Its name on the command line.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Sockets => "sockets",
+            Self::Memory => "memory",
+            Self::Pipes => "pipes",
+            Self::Queues => "queues",
+            Self::Frameworks => "frameworks",
+            Self::Tool => "tool",
+        }
+    }
+}
+
+/// What a person who must choose wants to know of a mechanism. Whole sentences.
+#[derive(Debug)]
+pub struct Explanation {
+    /// When to choose it, and when not.
+    pub choose: &'static str,
+    /// What limits it.
+    pub limits: &'static str,
+    /// What a round executes, on each side.
+    pub round: &'static str,
+}
+
 /// How a round's bytes are kept apart and whether they arrive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Delivery {
     /// A stream of bytes, in order, none lost.
     Stream,
+    /// Messages, in order, none lost.
+    Message,
     /// Messages, each of which may be lost.
     UnreliableMessage,
     /// Memory that both sides see.
     Memory,
-    /// Nothing is carried anywhere: what is measured is the tool itself, which "all" does not mean.
+    /// Nothing is carried anywhere.
     None,
 }
 
@@ -84,6 +136,7 @@ impl Delivery {
     pub fn name(self) -> &'static str {
         match self {
             Self::Stream => "stream",
+            Self::Message => "message",
             Self::UnreliableMessage => "message, may be lost",
             Self::Memory => "memory",
             Self::None => "none",

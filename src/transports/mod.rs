@@ -7,6 +7,7 @@ mod contract;
 mod datagram;
 mod pace;
 mod payload;
+mod place;
 mod proof;
 mod rounds;
 mod settings;
@@ -23,13 +24,13 @@ mod tcp;
 mod udp;
 
 pub use contract::{
-    CallError, Capabilities, ConnectError, Delivery, Endpoint, Info, Mechanism, OptionSpec, RoundError,
-    ServeError, Served,
+    CallError, Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism,
+    OptionSpec, RoundError, ServeError, Served,
 };
 pub use pace::{Pace, Pacer};
 pub use payload::Payload;
 pub use rounds::{Block, Round, Rounds};
-pub use settings::Settings;
+pub use settings::{Grant, Owner, Settings};
 pub use supervisor::{Announcement, Assignment, Supervisor};
 pub use watch::{Alive, Unwatched, Watch};
 
@@ -50,6 +51,28 @@ pub fn find(name: &str) -> Result<&'static dyn Mechanism, Refusal> {
             method: name.to_owned(),
             known: ALL.iter().map(|mechanism| mechanism.info().name.to_owned()).collect(),
         })
+}
+
+/// Begins the names of a daemon's resources: no other process on this host has had it since boot.
+///
+/// # Errors
+/// `/proc` does not tell when this process was started.
+pub fn instance_name() -> std::io::Result<String> {
+    let pid = std::process::id();
+    let start = place::start_time(&pid.to_string());
+    let start =
+        start.ok_or_else(|| std::io::Error::other("/proc does not tell when this process was started"))?;
+    Ok(format!("ipcd-{pid}-{start}"))
+}
+
+/// Removes what daemons of this user have left that were killed together with their responders.
+pub fn remove_leftovers_of_the_dead() {
+    for name in place::dead_names() {
+        log::info!("removing {name}, which a killed daemon has left");
+        for mechanism in ALL {
+            mechanism.remove_leftovers(&name);
+        }
+    }
 }
 
 /// Every mechanism, as this process has it on this host.

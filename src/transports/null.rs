@@ -2,15 +2,21 @@
 
 use super::payload::Payload;
 use super::{
-    Alive, Capabilities, ConnectError, Delivery, Endpoint, Info, Mechanism, Round, RoundError, Rounds,
-    ServeError, Served, Settings, Supervisor, Watch,
+    Alive, Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism, Round,
+    RoundError, Rounds, ServeError, Served, Settings, Supervisor, Watch,
 };
 use crate::protocol::Wait;
 
 static INFO: Info = Info {
     name: "null",
     aliases: &[],
+    group: Group::Tool,
     summary: "nothing: the client echoes to itself, which tells what measuring costs",
+    explanation: Explanation {
+        choose: "Choose it to learn what measuring itself costs: subtract nothing, but trust no difference below it.",
+        limits: "It carries nothing to anybody.",
+        round: "The payload's numbers are written, copied and compared, and the clock is read once.",
+    },
     delivery: Delivery::None,
     waits: &[Wait::Block],
     options: &[],

@@ -9,15 +9,23 @@ use super::contract::While;
 use super::payload::Payload;
 use super::stream::{self, Files, StreamClient, echo};
 use super::{
-    Capabilities, ConnectError, Delivery, Endpoint, Info, Mechanism, OptionSpec, Round, RoundError, Rounds,
-    ServeError, Served, Settings, Supervisor, Watch, proof,
+    Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism, OptionSpec, Round,
+    RoundError, Rounds, ServeError, Served, Settings, Supervisor, Watch, proof,
 };
 use crate::protocol::Wait;
 
 static INFO: Info = Info {
     name: "pipe",
     aliases: &["stdout", "stdio"],
+    group: Group::Pipes,
     summary: "two pipes, the responder's standard input and output",
+    explanation: Explanation {
+        choose: "Choose it between a process and the child that it starts: nothing to name, nothing to clean up, and the \
+                 end of file tells of the peer's death.",
+        limits: "A stream, in one direction each, between processes that inherit its ends or are handed them. 64 KiB \
+                 are buffered by default.",
+        round: "One write and one read on each side; the kernel copies through a page of its own.",
+    },
     delivery: Delivery::Stream,
     waits: &[Wait::Block, Wait::Spin, Wait::Adaptive],
     options: &[PREALLOCATE],

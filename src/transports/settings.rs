@@ -2,8 +2,44 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use super::{Mechanism, find};
 use crate::protocol::{ChannelSpec, Refusal, Token, Wait};
+
+/// What the daemon decides about a channel.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Grant {
+    /// By which both sides prove themselves.
+    pub token: Token,
+    /// What a resource with a name is called, or its name begins with; unique on this host.
+    pub name: String,
+    /// Whose channel it is.
+    pub client: Owner,
+}
+
+/// A process, and the user that it runs as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Owner {
+    /// The process.
+    pub pid: u32,
+    /// Its user.
+    pub uid: u32,
+    /// Its user's group.
+    pub gid: u32,
+}
+
+impl Owner {
+    /// This process.
+    #[must_use]
+    pub fn this() -> Self {
+        Self {
+            pid: std::process::id(),
+            uid: rustix::process::geteuid().as_raw(),
+            gid: rustix::process::getegid().as_raw(),
+        }
+    }
+}
 
 /// What both sides of a channel agree on.
 #[derive(Debug, Clone)]
@@ -18,20 +54,34 @@ pub struct Settings {
     pub options: BTreeMap<&'static str, &'static str>,
     /// By which both sides prove themselves.
     pub token: Token,
-    /// What a resource with a name is called, or its name begins with; unique on this host.
+    /// What a resource with a name is called, or its name begins with. Empty on the client's side, which makes none.
     pub name: String,
+    /// Whose channel it is.
+    pub client: Owner,
 }
 
 impl Settings {
+    /// Checks `spec` against its mechanism without opening anything.
+    ///
+    /// # Errors
+    /// As [`Settings::of`].
+    pub fn check(spec: &ChannelSpec) -> Result<Self, Refusal> {
+        Self::of_own(spec, Token::new([0; 32])).map(|(_, settings)| settings)
+    }
+
+    /// The client's own side of a channel that was opened with this token.
+    ///
+    /// # Errors
+    /// As [`Settings::of`].
+    pub fn of_own(spec: &ChannelSpec, token: Token) -> Result<(&'static dyn Mechanism, Self), Refusal> {
+        Self::of(spec, Grant { token, name: String::new(), client: Owner::this() })
+    }
+
     /// Checks `spec` against its mechanism and fills in the defaults.
     ///
     /// # Errors
     /// [`Refusal::UnknownMethod`], or [`Refusal::Unfit`] with what would be right. Nothing is clamped.
-    pub fn of(
-        spec: &ChannelSpec,
-        token: Token,
-        name: String,
-    ) -> Result<(&'static dyn Mechanism, Self), Refusal> {
+    pub fn of(spec: &ChannelSpec, grant: Grant) -> Result<(&'static dyn Mechanism, Self), Refusal> {
         let mechanism = find(&spec.method)?;
         let info = mechanism.info();
         let unfit = |reason| Refusal::Unfit { method: info.name.to_owned(), reason };
@@ -64,7 +114,8 @@ impl Settings {
             };
             options.insert(option.name, value);
         }
-        Ok((mechanism, Self { method: info.name, size, wait, options, token, name }))
+        let Grant { token, name, client } = grant;
+        Ok((mechanism, Self { method: info.name, size, wait, options, token, name, client }))
     }
 
     /// Whether the option is `true`.
@@ -82,9 +133,7 @@ mod tests {
     use super::*;
 
     fn check(spec: &ChannelSpec) -> Result<Settings, String> {
-        Settings::of(spec, Token::new([0; 32]), "x".into())
-            .map(|(_, s)| s)
-            .map_err(|refusal| refusal.to_string())
+        Settings::check(spec).map_err(|refusal| refusal.to_string())
     }
 
     #[test]

@@ -12,6 +12,8 @@
 //!
 //! Round `r` is published as the word `2r - 1` by the client and as `2r` by the responder.
 
+use std::path::Path;
+
 use rustix::fs::{FallocateFlags, Mode, fallocate};
 use rustix::io::Errno;
 use rustix::shm;
@@ -19,19 +21,30 @@ use shared_memory::{ShmemConf, ShmemError};
 
 use super::contract::While;
 use super::payload::Payload;
+use super::place::let_client_in;
 use super::proof::proof_broke_off;
 use super::sys::Region;
 use super::turn::{Turn, on_these_cpus};
 use super::{
-    Capabilities, ConnectError, Delivery, Endpoint, Info, Mechanism, Round, RoundError, Rounds, ServeError,
-    Served, Settings, Supervisor, Unwatched, Watch,
+    Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism, Round, RoundError,
+    Rounds, ServeError, Served, Settings, Supervisor, Unwatched, Watch,
 };
 use crate::protocol::{Token, Wait};
 
 static INFO: Info = Info {
     name: "shmem",
     aliases: &[],
+    group: Group::Memory,
     summary: "a POSIX shared memory segment, futexes to sleep on",
+    explanation: Explanation {
+        choose: "Choose it where latency counts more than anything: no system call is made while both sides look.",
+        limits: "Both sides must trust each other not to truncate the segment, which ends the other with SIGBUS; a sealed \
+                 memfd has no such trouble. Looking again and again burns a CPU; a side that sleeps is woken through the \
+                 kernel, which costs as much as a pipe does.",
+        round: "A copy into the segment and a store on one side, loads until the word changes and a copy on the other; \
+                with a payload of up to 48 bytes all of it is one cache line. A side that has waited too long sleeps on \
+                a futex, and the other then makes one system call to wake it.",
+    },
     delivery: Delivery::Memory,
     waits: &[Wait::Adaptive, Wait::Spin, Wait::Block],
     options: &[],
@@ -61,6 +74,8 @@ impl Mechanism for SharedMemory {
         // Its name goes with `name`, earlier than the segment.
         segment.set_owner(false);
         reserve(&name.0, layout.len).while_doing("reserving memory for the segment in /dev/shm")?;
+        let_client_in(&Path::new("/dev/shm").join(&settings.name), settings.client)
+            .while_doing("opening the segment to the client")?;
         let memory = Region::of_shmem(segment);
 
         supervisor.ready(&name.0, &[])?;

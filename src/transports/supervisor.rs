@@ -7,19 +7,17 @@ use rustix::process::{Signal, set_parent_process_death_signal};
 use serde::{Deserialize, Serialize};
 
 use super::contract::While;
-use super::{Alive, RoundError, ServeError, Served, Watch};
+use super::{Alive, Grant, RoundError, ServeError, Served, Watch};
+use crate::protocol::ChannelSpec;
 use crate::protocol::link::{Link, LinkError};
-use crate::protocol::{ChannelSpec, Token};
 
 /// What a responder is told to serve.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Assignment {
     /// What the channel shall be.
     pub spec: ChannelSpec,
-    /// By which both sides prove themselves.
-    pub token: Token,
-    /// What a resource with a name is called.
-    pub name: String,
+    /// What the daemon has decided about it.
+    pub grant: Grant,
 }
 
 /// What a responder tells its supervisor.

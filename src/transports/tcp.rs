@@ -5,15 +5,24 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use super::contract::While;
 use super::stream::{Socket, StreamClient, echo};
 use super::{
-    Capabilities, ConnectError, Delivery, Endpoint, Info, Mechanism, OptionSpec, Rounds, ServeError, Served,
-    Settings, Supervisor, Watch, proof,
+    Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism, OptionSpec, Rounds,
+    ServeError, Served, Settings, Supervisor, Watch, proof,
 };
 use crate::protocol::Wait;
 
 static INFO: Info = Info {
     name: "tcp",
     aliases: &[],
+    group: Group::Sockets,
     summary: "a TCP connection over loopback",
+    explanation: Explanation {
+        choose: "Choose it when the peer may one day be on another host, or when the peer's language knows nothing else. \
+                 On one host a unix socket does the same for less.",
+        limits: "A stream: messages need a frame of their own. Without TCP_NODELAY a small segment may wait for the \
+                 acknowledgement of the one before. Any process on the host may connect to the port.",
+        round: "One send and one recv on each side; the kernel runs the whole TCP and IP stack for each, in a softirq \
+                of the sender.",
+    },
     delivery: Delivery::Stream,
     waits: &[Wait::Block, Wait::Spin, Wait::Adaptive],
     options: &[NODELAY],

@@ -5,15 +5,22 @@ use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use super::contract::While;
 use super::datagram::{self, DatagramClient};
 use super::{
-    Capabilities, ConnectError, Delivery, Endpoint, Info, Mechanism, Rounds, ServeError, Served, Settings,
-    Supervisor, Watch,
+    Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism, Rounds, ServeError,
+    Served, Settings, Supervisor, Watch,
 };
 use crate::protocol::Wait;
 
 static INFO: Info = Info {
     name: "udp",
     aliases: &[],
+    group: Group::Sockets,
     summary: "UDP datagrams over loopback",
+    explanation: Explanation {
+        choose: "Choose it when messages may be lost and late ones are worthless, or for multicast.",
+        limits: "65507 bytes a datagram over IPv4. A datagram is lost when the receiver's buffer is full, and nobody \
+                 is told. Any process on the host may send to the port.",
+        round: "One send and one recv on each side; the kernel runs the UDP and IP stack for each.",
+    },
     delivery: Delivery::UnreliableMessage,
     waits: &[Wait::Block, Wait::Spin, Wait::Adaptive],
     options: &[],

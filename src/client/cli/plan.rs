@@ -8,8 +8,8 @@ use super::args::{BenchArgs, PlacementArg, WarmupArg};
 use crate::client::bench::{Bench, Cell, Precision};
 use crate::client::measure::{Plan, Stop, Warmup};
 use crate::client::placement::{CpuPair, Placement, Topology};
-use crate::protocol::{ChannelSpec, MethodState, Refusal, Token, Wait};
-use crate::transports::{self, Delivery, Mechanism, Pace, Settings};
+use crate::protocol::{ChannelSpec, MethodState, Refusal, Wait};
+use crate::transports::{self, Group, Mechanism, Pace, Settings};
 
 /// A trial that nobody has set a length for.
 const TRIAL: Duration = Duration::from_millis(600);
@@ -62,8 +62,8 @@ pub(super) fn plan(
                         .map(|(name, value)| (name.clone(), value.clone()))
                         .collect(),
                 };
-                match Settings::of(&spec, Token::new([0; 32]), String::new()) {
-                    Ok((_, settings)) => {
+                match Settings::check(&spec) {
+                    Ok(settings) => {
                         for place in &places {
                             cells.extend(paces.iter().map(|pace| Cell {
                                 spec: ChannelSpec { server_cpu: place.server, ..spec.clone() },
@@ -126,7 +126,7 @@ fn methods(names: &[String], states: &[MethodState]) -> Result<Vec<(&'static dyn
     };
     for name in names {
         if name == "all" {
-            let host = transports::ALL.iter().filter(|mechanism| mechanism.info().delivery != Delivery::None);
+            let host = transports::ALL.iter().filter(|mechanism| mechanism.info().group != Group::Tool);
             for mechanism in host {
                 match state(mechanism.info().name).and_then(|state| state.unavailable.as_ref()) {
                     Some(reason) => eprintln!("ipc-client: skipping {}: {reason}", mechanism.info().name),

@@ -1,0 +1,96 @@
+//! Where resources with a name live while they have one, and who may open them.
+
+use std::fs::{self, DirBuilder};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, chown};
+use std::path::{Path, PathBuf};
+
+use super::contract::While;
+use super::{CallError, Owner, Settings};
+
+/// The folder of one channel's sockets, FIFOs and files. It goes, with all that is in it, with its value.
+#[derive(Debug)]
+pub(super) struct Folder {
+    path: PathBuf,
+}
+
+impl Folder {
+    /// Makes it. Others may pass through it, not list it: each thing in it has permissions of its own.
+    pub(super) fn make(settings: &Settings) -> Result<Self, CallError> {
+        let path = path_of(&settings.name);
+        DirBuilder::new().mode(0o711).create(&path).while_doing("making a folder for the channel")?;
+        // Whatever the umask says.
+        let folder = Self { path };
+        fs::set_permissions(&folder.path, fs::Permissions::from_mode(0o711))
+            .while_doing("opening the channel's folder to the client")?;
+        Ok(folder)
+    }
+
+    /// The path of something in it.
+    pub(super) fn join(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // Nothing is to be done if it is gone already.
+        let _ = fs::remove_dir_all(&self.path);
+    }
+}
+
+/// Removes the folder that a killed responder may have left.
+pub(super) fn remove_folder(name: &str) {
+    let _ = fs::remove_dir_all(path_of(name));
+}
+
+/// Names of resources that dead daemons of this user have left: `ipcd-PID-START-CHANNEL`, where no process PID that was
+/// started at START lives. That takes a daemon and its responder to be killed within the same few milliseconds.
+pub(super) fn dead_names() -> Vec<String> {
+    let uid = Owner::this().uid;
+    let places = [place(), "/dev/shm".into(), "/dev/mqueue".into()];
+    let entries = places.iter().filter_map(|place| fs::read_dir(place).ok()).flatten().filter_map(Result::ok);
+    entries
+        .filter(|entry| entry.metadata().is_ok_and(|meta| meta.uid() == uid))
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .filter_map(|name| {
+            let mut parts = name.strip_prefix("ipcd-")?.split('-');
+            let (pid, start, channel) = (parts.next()?, parts.next()?, parts.next()?);
+            let numbers = [pid, start, channel].iter().all(|part| part.parse::<u64>().is_ok());
+            let lives = start_time(pid).is_some_and(|lives| lives == start);
+            (numbers && !lives).then(|| format!("ipcd-{pid}-{start}-{channel}"))
+        })
+        .collect()
+}
+
+/// When the process was started, in clock ticks since boot, as `/proc` tells it; `None` if it is dead.
+pub(super) fn start_time(pid: &str) -> Option<String> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The 22nd field of proc(5), the 20th behind the command's parenthesis.
+    Some(stat.rsplit(')').next()?.split_whitespace().nth(19)?.to_owned())
+}
+
+/// The service's own folder where it has one, which its clients see too; else the temporary folder.
+fn place() -> PathBuf {
+    let runtime = std::env::var_os("RUNTIME_DIRECTORY").and_then(|list| std::env::split_paths(&list).next());
+    runtime.filter(|folder| folder.is_absolute()).unwrap_or_else(std::env::temp_dir)
+}
+
+fn path_of(name: &str) -> PathBuf {
+    place().join(name)
+}
+
+/// Lets the client open a resource that this process has made with mode 0600.
+///
+/// A client of the same user may already. Root gives the resource away. Any other daemon lets its group in, which is how
+/// a client of another user came to its control socket; one that came otherwise is refused when it opens the resource.
+pub(super) fn let_client_in(path: &Path, client: Owner) -> io::Result<()> {
+    let own = Owner::this();
+    if own.uid == client.uid {
+        Ok(())
+    } else if own.uid == 0 {
+        chown(path, Some(client.uid), Some(client.gid))
+    } else {
+        fs::set_permissions(path, fs::Permissions::from_mode(0o660))
+    }
+}
