@@ -5,6 +5,8 @@ use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rustix::net::{Shutdown, shutdown};
+
 use super::private::{Private, Process};
 use super::{Channel, ClientError};
 use crate::protocol::link::{Link, LinkError};
@@ -248,6 +250,15 @@ impl Client {
                 None => {}
             }
         }
+    }
+}
+
+impl Drop for Client {
+    /// Ends the connection, and so its channels and its lease, also where a [`Channel`] that is still held watches
+    /// it through a descriptor of its own.
+    fn drop(&mut self) {
+        // Fails only if the daemon was first.
+        let _ = shutdown(self.link.as_fd(), Shutdown::Both);
     }
 }
 
