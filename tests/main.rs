@@ -1,1 +1,5 @@
-//! Tests of the real programs.
+//! Tests of the real programs: real daemons, real responders, real clients, in folders of their own.
+#![allow(clippy::unwrap_used, reason = "a test, and what helps one, may stop at the first surprise")]
+
+mod conformance;
+mod harness;

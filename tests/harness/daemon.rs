@@ -1,0 +1,144 @@
+//! A running `ipcd start`.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+use std::thread;
+
+use ipcd::client::{Channel, Client, LeaseWait};
+use ipcd::protocol::{ChannelSpec, Exit, SocketAddress, Status};
+use ipcd::transports::RoundError;
+use ipcd::transports::sys::clock::{Calibration, ClockChoice};
+use rustix::process::Signal;
+
+use super::leftovers::{children, shared_memory};
+use super::{Output, PATIENCE, Peer, Process, SOON, Sandbox, eventually};
+
+/// A running daemon. At the end of its value it is told to stop, and has to do so in time and leave nothing.
+#[derive(Debug)]
+pub(crate) struct Daemon {
+    process: Option<Process>,
+    pub(crate) pid: u32,
+    pub(crate) socket: PathBuf,
+}
+
+impl Daemon {
+    /// Runs `command` and waits until it says where it listens.
+    pub(crate) fn start(sandbox: &Sandbox, mut command: Command) -> Self {
+        let process = sandbox.start(&mut command);
+        let pid = process.pid();
+        sandbox.note_daemon(pid);
+        let socket = PathBuf::from(process.wait_for_line("ipcd: listening on "));
+        Self { process: Some(process), pid, socket }
+    }
+
+    pub(crate) fn process(&self) -> &Process {
+        self.process.as_ref().expect("it is taken only at the end")
+    }
+
+    /// A connection by the library.
+    pub(crate) fn connect(&self) -> Client {
+        Client::connect(&SocketAddress::resolve(Some(&self.socket))).unwrap()
+    }
+
+    /// A connection by the library that holds the lease.
+    pub(crate) fn lease(&self) -> Client {
+        let mut client = self.connect();
+        client.acquire(LeaseWait::Queue, |_| ()).unwrap();
+        client
+    }
+
+    /// What the daemon tells of itself.
+    pub(crate) fn status(&self) -> Status {
+        self.connect().status().unwrap()
+    }
+
+    /// Waits until a status is as wanted.
+    pub(crate) fn wait_for_status(&self, what: &str, wanted: impl Fn(&Status) -> bool) -> Status {
+        eventually(what, PATIENCE, || Some(self.status()).filter(&wanted))
+    }
+
+    /// Checks that a well-behaved client is served.
+    pub(crate) fn serves(&self, method: &str) {
+        let mut client = self.lease();
+        let mut channel = client.open(&ChannelSpec::new(method)).unwrap();
+        rounds(&mut channel, 20).unwrap();
+        client.close(channel).unwrap();
+    }
+
+    /// Checks that it has neither channels nor children, and, but for the status's, no connection.
+    pub(crate) fn is_at_rest(&self) {
+        self.wait_for_status("the daemon is at rest", |status| {
+            status.channels.is_empty() && status.lease_holders.is_empty() && status.connections == 1
+        });
+        assert_eq!(children(self.pid), Vec::<String>::new());
+    }
+
+    /// Ends it the hard way.
+    pub(crate) fn kill(mut self) -> Output {
+        let process = self.process.take().expect("it is taken only at the end");
+        process.signal(Signal::KILL);
+        process.wait(SOON).expect_signal(Signal::KILL)
+    }
+
+    /// Tells it to stop by a signal; it does so in time and removes its files.
+    pub(crate) fn stop_by(mut self, signal: Signal) -> Output {
+        self.end(signal)
+    }
+
+    /// Waits for its end, which something else has brought about.
+    pub(crate) fn ends(mut self) -> Output {
+        self.process.take().expect("it is taken only at the end").wait(SOON)
+    }
+
+    fn end(&mut self, signal: Signal) -> Output {
+        let process = self.process.take().expect("it is taken only at the end");
+        process.signal(signal);
+        let output = process.wait(SOON).expect(Exit::Success);
+        let gone = |path: &Path| path.symlink_metadata().is_err();
+        assert!(gone(&self.socket), "the socket is left");
+        let mut lock = self.socket.clone().into_os_string();
+        lock.push(".lock");
+        assert!(gone(Path::new(&lock)), "the lock file is left");
+        assert_eq!(shared_memory(self.pid), Vec::<String>::new());
+        output
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        if self.process.is_some() && !thread::panicking() {
+            self.end(Signal::TERM);
+        }
+    }
+}
+
+/// Runs rounds and compares the bytes of the last one; the library's [`Channel::timed`] without its calibration each
+/// time.
+pub(crate) fn rounds(channel: &mut Channel, count: usize) -> Result<(), RoundError> {
+    static CLOCK: OnceLock<Calibration> = OnceLock::new();
+    let clock = CLOCK.get_or_init(|| Calibration::run(ClockChoice::Monotonic).unwrap());
+    let block = channel.timed_block(clock.source, &mut vec![0; count]);
+    block.stop.map_or(Ok(()), Err)?;
+    assert_eq!(block.done, count);
+    channel.verify()
+}
+
+/// The responder of the daemon's only channel, once rounds run through it: what it uses grows.
+pub(crate) fn busy_responder(daemon: &Daemon) -> Peer {
+    let status = daemon.wait_for_status("a channel is open", |status| status.channels.len() == 1);
+    let pid = status.channels[0].responder_pid;
+    wait_until_busy(pid)
+}
+
+/// A responder, once what it uses grows.
+pub(crate) fn wait_until_busy(pid: u32) -> Peer {
+    let peer = Peer::find(pid).expect("its channel is open");
+    let used = || ipcd::transports::sys::usage(Some(pid)).expect("the responder runs");
+    let before = used();
+    eventually("rounds run", PATIENCE, || {
+        let since = used().since(&before);
+        (since.cpu_ns > 5_000_000 || since.voluntary_switches > 100).then_some(())
+    });
+    peer
+}

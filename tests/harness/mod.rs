@@ -1,0 +1,69 @@
+//! What every test stands on: a sandbox of its own, a watchdog over it, and a look at what is left at its end.
+
+mod daemon;
+mod leftovers;
+mod process;
+mod sandbox;
+
+use std::panic::resume_unwind;
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+pub(crate) use daemon::{Daemon, busy_responder, rounds, wait_until_busy};
+pub(crate) use process::{Output, Peer, Process};
+pub(crate) use sandbox::Sandbox;
+
+/// How long anything may take that is promised at all. Generous: a CI machine has two busy cores.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// How long something may take that is promised within a second.
+pub(crate) const SOON: Duration = Duration::from_secs(5);
+
+/// How long a whole test may take before it counts as hanging.
+const WATCHDOG: Duration = Duration::from_secs(60);
+
+/// Runs a test in a sandbox, under a watchdog, and checks that nothing is left of it.
+///
+/// A test that hangs fails under its own name: the watchdog kills the processes that the test has started, which ends
+/// whatever wait of theirs it hangs in.
+pub(crate) fn run(test: impl FnOnce(&Sandbox) + Send + 'static) {
+    let name = thread::current().name().unwrap_or("a test").to_owned();
+    let sandbox = Sandbox::new();
+    let processes = sandbox.processes();
+    let (done, waiting) = channel();
+    let body = thread::Builder::new()
+        .name(name.clone())
+        .spawn(move || {
+            test(&sandbox);
+            sandbox.close();
+            // Received or not: a watchdog that has given up does not listen any more.
+            let _ = done.send(());
+        })
+        .unwrap();
+    match waiting.recv_timeout(WATCHDOG) {
+        Ok(()) => body.join().unwrap(),
+        Err(RecvTimeoutError::Disconnected) => {
+            let panic = body.join().unwrap_err();
+            eprintln!("{}", processes.transcript());
+            resume_unwind(panic);
+        }
+        Err(RecvTimeoutError::Timeout) => {
+            eprintln!("{}", processes.transcript());
+            processes.kill();
+            panic!("{name} hangs: it is not done after {WATCHDOG:?}");
+        }
+    }
+}
+
+/// Looks again and again until `probe` finds something; for what gives no signal when it happens.
+pub(crate) fn eventually<T>(what: &str, patience: Duration, mut probe: impl FnMut() -> Option<T>) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(found) = probe() {
+            return found;
+        }
+        assert!(start.elapsed() < patience, "{what}: not within {patience:?}");
+        thread::sleep(Duration::from_millis(5));
+    }
+}

@@ -1,0 +1,130 @@
+//! A test's own folder, environment and processes.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Mutex;
+
+use tempfile::TempDir;
+
+use super::process::Processes;
+use super::{Daemon, Output, PATIENCE, Process, SOON, eventually, leftovers};
+
+const DAEMON: &str = env!("CARGO_BIN_EXE_ipcd");
+const CLIENT: &str = env!("CARGO_BIN_EXE_ipc-client");
+
+/// A test's own folder, environment and processes.
+#[derive(Debug)]
+pub(crate) struct Sandbox {
+    folder: TempDir,
+    processes: Processes,
+    /// Processes that name shared memory after themselves.
+    daemons: Mutex<Vec<u32>>,
+}
+
+impl Sandbox {
+    pub(super) fn new() -> Self {
+        Self {
+            folder: tempfile::Builder::new().prefix("ipcd-test-").tempdir().unwrap(),
+            processes: Processes::default(),
+            daemons: Mutex::default(),
+        }
+    }
+
+    pub(super) fn processes(&self) -> Processes {
+        self.processes.clone()
+    }
+
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Where this sandbox's programs meet, unless told otherwise.
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.folder().join("ipcd.sock")
+    }
+
+    /// `ipcd` with these arguments, in an environment that holds the sandbox and nothing of the host.
+    pub(crate) fn ipcd(&self, arguments: &[&str]) -> Command {
+        self.program(DAEMON, arguments)
+    }
+
+    /// `ipc-client` with these arguments, in the same environment.
+    pub(crate) fn client(&self, arguments: &[&str]) -> Command {
+        self.program(CLIENT, arguments)
+    }
+
+    fn program(&self, program: &str, arguments: &[&str]) -> Command {
+        let mut command = Command::new(program);
+        command.args(arguments).env_clear().current_dir(self.folder());
+        command.env("TMPDIR", self.folder()).env("IPCD_SOCKET", self.socket());
+        // Where a program that is built for coverage puts its counts.
+        command.envs(std::env::var_os("LLVM_PROFILE_FILE").map(|file| ("LLVM_PROFILE_FILE", file)));
+        command
+    }
+
+    /// Starts a program of this sandbox.
+    pub(crate) fn start(&self, command: &mut Command) -> Process {
+        let name = Path::new(command.get_program()).file_name().unwrap().to_string_lossy().into_owned();
+        let arguments: Vec<_> = command.get_args().map(|argument| argument.to_string_lossy()).collect();
+        let process = Process::start(&format!("{name} {}", arguments.join(" ")), command);
+        self.processes.add(&process);
+        process
+    }
+
+    /// Runs a program of this sandbox to its end.
+    pub(crate) fn finish(&self, command: &mut Command) -> Output {
+        self.start(command).wait(PATIENCE)
+    }
+
+    /// Starts a daemon at this sandbox's socket, and waits until it says that it listens.
+    pub(crate) fn daemon(&self) -> Daemon {
+        self.daemon_with(&[])
+    }
+
+    /// The same, with more arguments.
+    pub(crate) fn daemon_with(&self, arguments: &[&str]) -> Daemon {
+        Daemon::start(self, self.ipcd(&[&["start"], arguments].concat()))
+    }
+
+    /// Remembers a process that names shared memory after itself.
+    pub(crate) fn note_daemon(&self, pid: u32) {
+        self.daemons.lock().unwrap().push(pid);
+    }
+
+    /// What is there of processes and shared memory.
+    pub(crate) fn left(&self) -> Vec<String> {
+        let mut left = leftovers::processes(self.folder());
+        for daemon in self.daemons.lock().unwrap().iter() {
+            left.extend(leftovers::shared_memory(*daemon));
+        }
+        left
+    }
+
+    /// Files in the sandbox's folder.
+    pub(crate) fn files(&self) -> Vec<PathBuf> {
+        leftovers::files(self.folder())
+    }
+
+    /// Waits until no process and no shared memory of this sandbox is left.
+    pub(crate) fn settle(&self) {
+        let mut left = Vec::new();
+        eventually("nothing is left", SOON, || {
+            left = self.left();
+            if left.is_empty() { Some(()) } else { None }
+        });
+    }
+
+    /// Checks that nothing is left. What a test itself has put here, it has removed.
+    pub(super) fn close(self) {
+        self.settle();
+        let files = self.files();
+        assert!(files.is_empty(), "left behind: {files:?}");
+    }
+}
+
+impl Drop for Sandbox {
+    fn drop(&mut self) {
+        // Whatever is still there when a test has failed; its responders end with it.
+        self.processes.kill();
+    }
+}
