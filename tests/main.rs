@@ -2,4 +2,6 @@
 #![allow(clippy::unwrap_used, reason = "a test, and what helps one, may stop at the first surprise")]
 
 mod conformance;
+mod faults;
 mod harness;
+mod service;

@@ -55,7 +55,8 @@ impl Daemon {
 
     /// Waits until a status is as wanted.
     pub(crate) fn wait_for_status(&self, what: &str, wanted: impl Fn(&Status) -> bool) -> Status {
-        eventually(what, PATIENCE, || Some(self.status()).filter(&wanted))
+        let mut client = self.connect();
+        eventually(what, PATIENCE, || Some(client.status().unwrap()).filter(&wanted))
     }
 
     /// Checks that a well-behaved client is served.
@@ -66,12 +67,21 @@ impl Daemon {
         client.close(channel).unwrap();
     }
 
-    /// Checks that it has neither channels nor children, and, but for the status's, no connection.
+    /// Checks that it has neither channels nor children nor connections.
     pub(crate) fn is_at_rest(&self) {
-        self.wait_for_status("the daemon is at rest", |status| {
-            status.channels.is_empty() && status.lease_holders.is_empty() && status.connections == 1
+        drop(self.at_rest());
+    }
+
+    /// The same; returns the only connection that it has.
+    pub(crate) fn at_rest(&self) -> Client {
+        let mut client = self.connect();
+        eventually("the daemon is at rest", PATIENCE, || {
+            let status = client.status().unwrap();
+            let rest = status.channels.is_empty() && status.lease_holders.is_empty();
+            (rest && status.connections == 1).then_some(())
         });
         assert_eq!(children(self.pid), Vec::<String>::new());
+        client
     }
 
     /// Ends it the hard way.

@@ -14,6 +14,9 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use super::PATIENCE;
 
+/// How much of what a process has said is shown when its test fails.
+const LINES_SHOWN: usize = 20;
+
 /// A process, held by a descriptor: its id cannot come to mean another one.
 #[derive(Debug)]
 pub(crate) struct Peer {
@@ -241,11 +244,14 @@ impl Processes {
         }
     }
 
-    /// What each has said on stderr.
+    /// The last that each has said on stderr.
     pub(super) fn transcript(&self) -> String {
         let processes = self.0.lock().unwrap();
         let each = processes.iter().map(|(what, peer, stderr)| {
-            format!("--- stderr of {what}, process {}:\n{}", peer.pid, stderr.so_far())
+            let said = stderr.so_far();
+            let lines: Vec<_> = said.lines().collect();
+            let last = &lines[lines.len().saturating_sub(LINES_SHOWN)..];
+            format!("--- last of stderr of {what}, process {}:\n{}\n", peer.pid, last.join("\n"))
         });
         each.collect()
     }

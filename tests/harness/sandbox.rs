@@ -12,6 +12,14 @@ use super::{Daemon, Output, PATIENCE, Process, SOON, eventually, leftovers};
 const DAEMON: &str = env!("CARGO_BIN_EXE_ipcd");
 const CLIENT: &str = env!("CARGO_BIN_EXE_ipc-client");
 
+/// A user with no rights of its own.
+pub(crate) const NOBODY: u32 = 65534;
+
+/// Whether this user may become another.
+pub(crate) fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
 /// A test's own folder, environment and processes.
 #[derive(Debug)]
 pub(crate) struct Sandbox {
