@@ -134,21 +134,24 @@ pub(crate) fn rounds(channel: &mut Channel, count: usize) -> Result<(), RoundErr
     channel.verify()
 }
 
-/// The responder of the daemon's only channel, once rounds run through it: what it uses grows.
-pub(crate) fn busy_responder(daemon: &Daemon) -> Peer {
-    let status = daemon.wait_for_status("a channel is open", |status| status.channels.len() == 1);
-    let pid = status.channels[0].responder_pid;
-    wait_until_busy(pid)
+/// Waits until rounds run through the channel that `client` has open, and returns its responder.
+pub(crate) fn responder_of(daemon: &Daemon, client: &Process) -> Peer {
+    let pid = eventually("its channel is open", PATIENCE, || {
+        let status = daemon.status();
+        let own = status.channels.iter().find(|channel| channel.client_pid == client.pid())?;
+        Some(own.responder_pid)
+    });
+    let responder = Peer::find(pid).expect("its channel is open");
+    wait_until_busy(client);
+    responder
 }
 
-/// A responder, once what it uses grows.
-pub(crate) fn wait_until_busy(pid: u32) -> Peer {
-    let peer = Peer::find(pid).expect("its channel is open");
-    let used = || ipcd::transports::sys::usage(Some(pid)).expect("the responder runs");
+/// Waits until a client whose channel is open uses more than connecting to it costs.
+pub(crate) fn wait_until_busy(client: &Process) {
+    let used = || ipcd::transports::sys::usage(Some(client.pid())).expect("the client runs");
     let before = used();
     eventually("rounds run", PATIENCE, || {
         let since = used().since(&before);
         (since.cpu_ns > 5_000_000 || since.voluntary_switches > 100).then_some(())
     });
-    peer
 }

@@ -10,10 +10,10 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-pub(crate) use daemon::{Daemon, busy_responder, rounds, wait_until_busy};
+pub(crate) use daemon::{Daemon, responder_of, rounds, wait_until_busy};
 pub(crate) use leftovers::responders;
 pub(crate) use process::{Output, Peer, Process};
-pub(crate) use sandbox::{NOBODY, Sandbox, is_root};
+pub(crate) use sandbox::{NOBODY, Sandbox, is_root, nobody_can_run};
 
 /// How long anything may take that is promised at all. Generous: a CI machine has two busy cores.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);

@@ -1,7 +1,8 @@
 //! A test's own folder, environment and processes.
 
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::Mutex;
 
 use tempfile::TempDir;
@@ -18,6 +19,19 @@ pub(crate) const NOBODY: u32 = 65534;
 /// Whether this user may become another.
 pub(crate) fn is_root() -> bool {
     rustix::process::geteuid().is_root()
+}
+
+/// Whether [`NOBODY`] can run this sandbox's programs; says so if not.
+pub(crate) fn nobody_can_run(sandbox: &Sandbox) -> bool {
+    let can = is_root() && {
+        let mut version = sandbox.client(&["--version"]);
+        version.uid(NOBODY).gid(NOBODY).current_dir("/").stdout(Stdio::null());
+        version.status().is_ok_and(|status| status.success())
+    };
+    if !can {
+        eprintln!("not tested: this needs root, and a build folder that user {NOBODY} may read");
+    }
+    can
 }
 
 /// A test's own folder, environment and processes.
