@@ -83,7 +83,7 @@ pub(super) struct BenchArgs {
     #[arg(short, long = "method", value_name = "METHOD,...", value_delimiter = ',', default_value = "all")]
     pub(super) methods: Vec<String>,
     /// Rounds of a trial. One trial, unless --trials says otherwise.
-    #[arg(short = 'n', long = "rounds", value_name = "N", value_parser = parse::rounds, conflicts_with = "duration")]
+    #[arg(short = 'n', long = "rounds", value_name = "N", value_parser = parse::rounds, conflicts_with = "duration", allow_negative_numbers = true)]
     pub(super) rounds: Option<u64>,
     /// Time of a trial, such as 10s. One trial, unless --trials says otherwise.
     #[arg(long, value_name = "TIME", value_parser = parse::duration)]
