@@ -5,4 +5,6 @@ mod bad_input;
 mod conformance;
 mod faults;
 mod harness;
+mod hostile;
 mod service;
+mod tidy;
