@@ -1,6 +1,7 @@
 //! A progress bar on stderr, on a terminal only, moved between blocks of rounds only.
 
 use std::io::IsTerminal;
+use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -58,7 +59,9 @@ impl Observer for Progress {
         self.show(rounds, elapsed);
     }
 
-    fn interval(&mut self, _: usize, _: &Cell, _: u32, _: &Interval<'_>) {}
+    fn interval(&mut self, _: usize, _: &Cell, _: u32, _: &Interval<'_>) -> ControlFlow<()> {
+        ControlFlow::Continue(())
+    }
 }
 
 impl Drop for Progress {
