@@ -99,8 +99,8 @@ fn settings(bench: &Bench, private_daemon: bool) -> Settings {
             Stop::Rounds(_) => None,
             Stop::Time(time) => Some(nanos(time)),
         },
-        warmup_rounds: plan.warmup.rounds,
-        warmup_ns: nanos(plan.warmup.time),
+        warmup_rounds: (plan.warmup.rounds < u64::MAX).then_some(plan.warmup.rounds),
+        warmup_ns: (plan.warmup.time < Duration::MAX).then(|| nanos(plan.warmup.time)),
         timing: match plan.timing {
             Timing::Round => "round".to_owned(),
             Timing::Batch(rounds) => format!("batch:{rounds}"),
