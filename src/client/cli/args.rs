@@ -56,6 +56,10 @@ pub(super) enum Format {
     Text,
     /// One document, with everything.
     Json,
+    /// A row a cell.
+    Csv,
+    /// A table for a forge.
+    Markdown,
 }
 
 /// What a report's list of placements may name.
@@ -138,9 +142,21 @@ pub(super) struct BenchArgs {
     /// Print one JSON document: the same as --format json.
     #[arg(long, conflicts_with = "format")]
     pub(super) json: bool,
-    /// The report's format.
-    #[arg(long, value_name = "FORMAT", default_value = "text")]
-    pub(super) format: Format,
+    /// The report's format [default: text].
+    #[arg(long, value_name = "FORMAT")]
+    pub(super) format: Option<Format>,
+    /// Where the report goes: written whole at the end, or not at all; - is stdout.
+    #[arg(long, value_name = "FILE")]
+    pub(super) output: Option<PathBuf>,
+    /// Write the latencies as an HdrHistogram log, in nanoseconds: a line a trial, or an interval; its tag is the cell.
+    #[arg(long, value_name = "FILE")]
+    pub(super) hdr_log: Option<PathBuf>,
+    /// Tell how each such part of a trial went, while it runs; with --format text or --json-stream.
+    #[arg(long, value_name = "TIME", value_parser = parse::interval)]
+    pub(super) interval: Option<Duration>,
+    /// Print lines of JSON: each interval, each cell's result, and the rest of the report.
+    #[arg(long, conflicts_with = "json")]
+    pub(super) json_stream: bool,
     /// Say where the time of the run went.
     #[arg(short, long)]
     pub(super) verbose: bool,

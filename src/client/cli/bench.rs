@@ -1,28 +1,29 @@
 //! `ipc-client bench`.
 
 use std::collections::BTreeMap;
-use std::io::{self, BufWriter, Write};
 use std::time::{Duration, Instant, SystemTime};
 
 use super::Failure;
-use super::args::{BenchArgs, Format};
+use super::args::BenchArgs;
 use super::daemon::find_or_start;
+use super::live::Live;
+use super::output::Output;
 use super::plan::plan;
-use super::progress::Progress;
 use crate::client::bench::{self, Bench, Outcome};
 use crate::client::environment::{Environment, Snapshot};
 use crate::client::measure::{Stop, Timing};
-use crate::client::report::{CellReport, Clock, Report, SCHEMA, Settings, Times, json, text};
+use crate::client::report::{CellReport, Clock, Report, SCHEMA, Settings, Times};
 use crate::client::{ClientError, LeaseWait};
 use crate::protocol::{Exit, complain};
 use crate::transports::sys::clock::Calibration;
 
 pub(super) fn run(args: &BenchArgs, options: &BTreeMap<String, String>) -> Result<Exit, Failure> {
     let started = Instant::now();
-    let started_unix_s =
-        SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |time| time.as_secs());
+    let started_at = SystemTime::now();
+    let started_unix_s = started_at.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |time| time.as_secs());
     let mut times = Times::default();
     let mut watch = Stopwatch(started);
+    let output = Output::of(args)?;
 
     let mut client = find_or_start(&args.socket, args.private)?;
     let private_daemon = client.path().is_none();
@@ -40,9 +41,9 @@ pub(super) fn run(args: &BenchArgs, options: &BTreeMap<String, String>) -> Resul
     let at_start = Snapshot::capture();
     watch.lap(&mut times.environment_ns);
 
-    let mut progress = Progress::new(bench.plan.stop);
-    let outcomes = bench::run(&mut client, &bench, &calibration, &mut progress);
-    drop(progress);
+    let mut live = Live::new(&output, &bench.plan, started_at)?;
+    let outcomes = bench::run(&mut client, &bench, &calibration, &mut live);
+    let hdr_log = live.end()?;
     // Nothing of the run is left when its results are told.
     drop(client);
 
@@ -65,12 +66,7 @@ pub(super) fn run(args: &BenchArgs, options: &BTreeMap<String, String>) -> Resul
     };
     report.times.total_ns = nanos(started.elapsed());
 
-    let mut out = BufWriter::new(io::stdout().lock());
-    match if args.json { Format::Json } else { args.format } {
-        Format::Text => text::write(&report, &mut out)?,
-        Format::Json => json::write(&report, &mut out)?,
-    }
-    out.flush()?;
+    output.write(&report, hdr_log)?;
     if args.verbose {
         tell_times(&report.times);
     }

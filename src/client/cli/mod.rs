@@ -3,7 +3,9 @@
 mod args;
 mod bench;
 mod daemon;
+mod live;
 mod methods;
+mod output;
 mod parse;
 mod plan;
 mod progress;
@@ -14,6 +16,7 @@ use clap::FromArgMatches;
 
 use self::args::{Cli, Command};
 use super::ClientError;
+use super::report::file::FileError;
 use crate::protocol::{Exit, complain};
 
 /// Why a command failed: what is told, and the exit code that tells of it.
@@ -44,6 +47,12 @@ impl From<ClientError> for Failure {
 
 impl From<std::io::Error> for Failure {
     fn from(error: std::io::Error) -> Self {
+        Self { error: error.into(), advice: None, exit: Exit::Failure }
+    }
+}
+
+impl From<FileError> for Failure {
+    fn from(error: FileError) -> Self {
         Self { error: error.into(), advice: None, exit: Exit::Failure }
     }
 }

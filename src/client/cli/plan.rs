@@ -112,7 +112,7 @@ fn trial_plan(args: &BenchArgs) -> Plan {
             time: (time / 10).clamp(Duration::from_millis(20), Duration::from_millis(500)),
         },
     };
-    Plan { stop, warmup, timing: args.timing, pace: None, interval: None }
+    Plan { stop, warmup, timing: args.timing, pace: None, interval: args.interval }
 }
 
 /// The methods, and whether each was only named by "all".

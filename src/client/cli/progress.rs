@@ -1,13 +1,12 @@
 //! A progress bar on stderr, on a terminal only, moved between blocks of rounds only.
 
 use std::io::IsTerminal;
-use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::client::bench::{Cell, Observer};
-use crate::client::measure::{Interval, Stop};
+use crate::client::bench::Cell;
+use crate::client::measure::Stop;
 
 /// A run that is over sooner has no bar.
 const AFTER: Duration = Duration::from_secs(1);
@@ -30,7 +29,21 @@ impl Progress {
         Self { started: Instant::now(), stop, cell: String::new(), bar }
     }
 
-    fn show(&self, rounds: u64, elapsed: Duration) {
+    /// A trial begins.
+    pub(super) fn begins(&mut self, cell: &Cell, trial: u32) {
+        self.cell = format!("{}, {} bytes, trial {}", cell.spec.method, cell.spec.size_bytes, trial + 1);
+    }
+
+    /// Takes the bar away while something else is written to what may be the same terminal.
+    pub(super) fn suspend<T>(&self, write: impl FnOnce() -> T) -> T {
+        match &self.bar {
+            Some(bar) => bar.suspend(write),
+            None => write(),
+        }
+    }
+
+    /// So many rounds of the trial are done, which took so long.
+    pub(super) fn show(&self, rounds: u64, elapsed: Duration) {
         let Some(bar) = &self.bar else { return };
         if bar.is_hidden() {
             if self.started.elapsed() < AFTER {
@@ -47,20 +60,6 @@ impl Progress {
         bar.set_message(self.cell.clone());
         bar.set_length(length);
         bar.set_position(position.min(length));
-    }
-}
-
-impl Observer for Progress {
-    fn begins(&mut self, _: usize, cell: &Cell, trial: u32) {
-        self.cell = format!("{}, {} bytes, trial {}", cell.spec.method, cell.spec.size_bytes, trial + 1);
-    }
-
-    fn progress(&mut self, rounds: u64, elapsed: Duration) {
-        self.show(rounds, elapsed);
-    }
-
-    fn interval(&mut self, _: usize, _: &Cell, _: u32, _: &Interval<'_>) -> ControlFlow<()> {
-        ControlFlow::Continue(())
     }
 }
 

@@ -1,12 +1,30 @@
 //! Reports: one model of what was measured, and its formats. Every format shows the model, so that all agree.
+//!
+//! | for | format |
+//! |---|---|
+//! | a terminal | [`text`] |
+//! | a program | [`json`], whose layout `docs/json.md` tells; line by line, [`stream`] |
+//! | a spreadsheet | [`csv`](mod@csv) |
+//! | a forge | [`markdown`] |
+//! | the HdrHistogram tools | [`hdr_log`] |
 
+mod columns;
 mod cost;
+pub mod csv;
+pub mod file;
+pub mod hdr_log;
 pub mod json;
 mod latency;
+pub mod markdown;
 mod model;
+pub mod stream;
 pub mod text;
 mod units;
+mod words;
+
+use crate::client::environment::Environment;
 
 pub use cost::{Cost, Costs};
 pub use latency::{Latency, Quantiles, Span};
-pub use model::{CellReport, Clock, ProbeReport, Report, SCHEMA, Settings, Times, TrialReport};
+pub use model::{CellReport, Clock, ProbeReport, Report, SCHEMA, Settings, Times, TrialReport, cell_name};
+pub use stream::IntervalReport;

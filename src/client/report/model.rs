@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::cost::{Cost, Costs};
 use super::latency::{Latency, PS_PER_NS, Quantiles, Span};
-use crate::client::bench::Outcome;
+use crate::client::bench::{Cell, Outcome};
 use crate::client::environment::{Environment, Snapshot};
 use crate::client::measure::stats::{CONFIDENCE, Drift, Outliers, drift, median_interval};
 use crate::client::measure::{Trial, histogram};
@@ -128,6 +128,8 @@ impl From<&Calibration> for Clock {
 /// One cell.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CellReport {
+    /// [`cell_name`].
+    pub cell: String,
     /// The mechanism.
     pub method: String,
     /// The options that were named, and those that distinguish cells.
@@ -220,6 +222,24 @@ pub struct TrialReport {
     pub server_cpus: Vec<u32>,
 }
 
+/// A cell's name: all that tells it from others of the run, without blanks and commas. It is the tag of its lines in
+/// an HdrHistogram log.
+#[must_use]
+pub fn cell_name(cell: &Cell) -> String {
+    let mut parts = vec![cell.spec.method.clone()];
+    parts.extend(cell.spec.options.iter().map(|(name, value)| format!("{name}={value}")));
+    parts.push(format!("{}B", cell.spec.size_bytes));
+    parts.push(cell.wait.name().to_owned());
+    parts.push(cell.placement.name().to_owned());
+    parts.extend(cell.client_cpu.map(|cpu| format!("client={cpu}")));
+    parts.extend(cell.spec.server_cpu.map(|cpu| format!("server={cpu}")));
+    parts.extend(cell.pace.map(|pace| match pace {
+        Pace::Gap(gap) => format!("gap={}ns", gap.as_nanos()),
+        Pace::Every(interval) => format!("every={}ns", interval.as_nanos()),
+    }));
+    parts.join(":").replace([' ', ',', '\n', '\r'], "_")
+}
+
 impl CellReport {
     /// What a cell's outcome tells.
     #[must_use]
@@ -249,6 +269,7 @@ impl CellReport {
         let as_ns = |duration: std::time::Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
         let series: Vec<f64> = trials.iter().flat_map(|trial| trial.recorder.series()).collect();
         Self {
+            cell: cell_name(cell),
             method: cell.spec.method.clone(),
             options: cell.spec.options.clone(),
             size_bytes: cell.spec.size_bytes.into(),
