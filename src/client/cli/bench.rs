@@ -102,7 +102,7 @@ fn settings(bench: &Bench, private_daemon: bool) -> Settings {
             Timing::Batch(rounds) => format!("batch:{rounds}"),
             Timing::Auto => "auto".to_owned(),
         },
-        precision: bench.precision.map(|precision| precision.fraction),
+        precision_fraction: bench.precision.map(|precision| precision.fraction),
         private_daemon,
         verification:
             "the round's number at both ends of every pong, inside the timed region; every byte of the last \

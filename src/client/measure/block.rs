@@ -21,6 +21,11 @@ impl BlockLen {
         }
     }
 
+    /// Rounds will start this far apart at least, however fast they were until now.
+    pub(super) fn expect(&mut self, ps: f64) {
+        self.mean_ps = Some(self.mean_ps.map_or(ps, |mean| mean.max(ps)));
+    }
+
     /// The next block's length; at least 1. Nothing is known at first: a short block finds out.
     pub(super) fn next(&self) -> usize {
         #[allow(
@@ -48,5 +53,8 @@ mod tests {
         assert_eq!(len.next(), 1);
         len.learn(10, 10 * 1_000_000_000);
         assert_eq!(len.next(), 10);
+        len.learn(1000, 1000 * 10_000_000);
+        len.expect(1e12);
+        assert_eq!(len.next(), 1, "a second's gap after a fast warm-up");
     }
 }

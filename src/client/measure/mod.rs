@@ -13,4 +13,4 @@ mod trial;
 
 pub use interval::Interval;
 pub use recorder::{Recorder, histogram};
-pub use trial::{Plan, Probe, Stop, Timing, Trial, Warmup, run};
+pub use trial::{CpusSeen, Plan, Probe, Stop, Timing, Trial, Warmup, run};

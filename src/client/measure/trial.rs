@@ -244,6 +244,10 @@ impl<'a> Runner<'a> {
     ) -> Result<(), RoundError> {
         let scale = self.calibration.scale();
         let mut pacer = self.plan.pace.map(|pace| Pacer::new(pace, scale));
+        if let Some(Pace::Gap(time) | Pace::Every(time)) = self.plan.pace {
+            // The warm-up was not paced: its block lengths would last for minutes.
+            self.len.expect(time.as_secs_f64() * 1e12);
+        }
         let mut intervals = self.plan.interval.map(|every| Intervals::new(every, self.response.is_some()));
         let start = Instant::now();
         let mut whole = false;

@@ -27,13 +27,13 @@ enum Kind {
 }
 
 const COLUMNS: &[Column] = &[
-    Column { head: "method", kind: Kind::Name, value: |cell| Some(method(cell)) },
+    Column { head: "method", kind: Kind::Name, value: |cell| Some(name(cell)) },
     Column { head: "size", kind: Kind::Setting, value: |cell| Some(size(cell.size_bytes)) },
     Column { head: "placement", kind: Kind::Setting, value: |cell| Some(place(cell)) },
     Column { head: "wait", kind: Kind::Setting, value: |cell| Some(cell.wait.name().to_owned()) },
     Column { head: "pace", kind: Kind::Setting, value: pace },
     Column { head: "p50", kind: Kind::Figure, value: |cell| cell.latency_ns.p50.map(latency) },
-    Column { head: "±95 %", kind: Kind::Extra, value: |cell| half_width(cell).map(percent) },
+    Column { head: "±95%", kind: Kind::Extra, value: |cell| half_width(cell).map(percent) },
     Column { head: "p90", kind: Kind::Figure, value: |cell| cell.latency_ns.p90.map(latency) },
     Column { head: "p99", kind: Kind::Figure, value: |cell| cell.latency_ns.p99.map(latency) },
     Column { head: "p99.9", kind: Kind::Figure, value: |cell| cell.latency_ns.p99_9.map(latency) },
@@ -52,12 +52,15 @@ const COLUMNS: &[Column] = &[
         value: |cell| (cell.rounds > 0).then(|| latency(cell.cost_per_round.server.cpu_ns)),
     },
     Column { head: "lost", kind: Kind::Extra, value: |cell| (cell.lost > 0).then(|| cell.lost.to_string()) },
-    Column {
-        head: "",
-        kind: Kind::Extra,
-        value: |cell| cell.error.is_some().then(|| "broke off".to_owned()),
-    },
 ];
+
+/// The method, and whether there is more to be told above.
+fn name(cell: &CellReport) -> String {
+    match cell.error {
+        Some(_) => format!("{} (failed)", method(cell)),
+        None => method(cell),
+    }
+}
 
 /// Half of the median's 95 % confidence interval, as a fraction of the median.
 pub(super) fn half_width(cell: &CellReport) -> Option<f64> {
@@ -74,7 +77,7 @@ pub(super) struct Words {
     /// What all rows have in common: `size 8 B`.
     pub(super) common: Vec<String>,
     /// The heads of the columns.
-    pub(super) heads: Vec<&'static str>,
+    pub(super) heads: Vec<String>,
     /// So many of the first columns tell which cell a row is; the rest are figures.
     pub(super) names: usize,
     /// A row for each cell.
@@ -106,7 +109,7 @@ impl Words {
             if matches!(column.kind, Kind::Name | Kind::Setting) {
                 table.names += 1;
             }
-            table.heads.push(column.head);
+            table.heads.push(column.head.to_owned());
             for (row, value) in table.rows.iter_mut().zip(values) {
                 row.push(value.unwrap_or_else(|| NONE.to_owned()));
             }

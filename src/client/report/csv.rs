@@ -82,7 +82,7 @@ fn row(report: &Report, cell: &CellReport) -> Row {
         row.may(&format!("{name}_95_low_ns"), span.map(|span| span.low));
         row.may(&format!("{name}_95_high_ns"), span.map(|span| span.high));
     }
-    row.may("precision_reached_fraction", cell.precision_reached);
+    row.may("precision_reached_fraction", cell.precision_reached_fraction);
     row.latency("response_", cell.response_ns.as_ref());
     row.may("probe_untimed_mean_ns", cell.probe.map(|probe| probe.untimed_mean_ns));
     row.may("probe_untimed_rounds", cell.probe.map(|probe| probe.untimed_rounds));

@@ -15,7 +15,7 @@ pub fn write(report: &Report, mut out: impl Write) -> io::Result<()> {
         0 => String::new(),
         _ => format!(" All with {}.", escape(&table.common.join(", "))),
     };
-    writeln!(out, "Round trips; CPU time is a round's.{common}\n")?;
+    writeln!(out, "Round trips; CPU time per round.{common}\n")?;
 
     let head: Vec<String> = table.heads.iter().map(|head| (*head).to_owned()).collect();
     write_row(&head, &mut out)?;
@@ -34,7 +34,7 @@ pub fn write(report: &Report, mut out: impl Write) -> io::Result<()> {
     writeln!(out, "- host: {}", escape(&words::host(&report.environment)))?;
     match words::no_confidence(report) {
         Some(note) => writeln!(out, "- {}", escape(note))?,
-        None => writeln!(out, "- ±95 %: half of the median's 95 % confidence interval, over trials")?,
+        None => writeln!(out, "- ±95%: half of the median's 95 % confidence interval, over trials")?,
     }
     for cell in &report.results {
         if let Some(error) = &cell.error {

@@ -12,11 +12,15 @@ mod columns;
 mod cost;
 pub mod csv;
 pub mod file;
+#[cfg(test)]
+mod golden;
 pub mod hdr_log;
 pub mod json;
 mod latency;
 pub mod markdown;
 mod model;
+#[cfg(test)]
+mod sample;
 pub mod stream;
 pub mod text;
 mod units;

@@ -88,7 +88,7 @@ pub struct Settings {
     pub timing: String,
     /// The half width of the median's confidence interval that was asked for, as a fraction.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub precision: Option<f64>,
+    pub precision_fraction: Option<f64>,
     /// Whether a private daemon was started.
     pub private_daemon: bool,
     /// How pongs were verified.
@@ -179,7 +179,7 @@ pub struct CellReport {
     pub cost_per_round: Costs,
     /// The half width reached of the median's confidence interval, as a fraction, if a precision was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub precision_reached: Option<f64>,
+    pub precision_reached_fraction: Option<f64>,
     /// The trials, in their order.
     pub trials: Vec<TrialReport>,
     /// Why the cell's trials ended early.
@@ -298,7 +298,7 @@ impl CellReport {
                 client: usage(|trial| &trial.client_usage),
                 server: usage(|trial| &trial.server_usage),
             },
-            precision_reached: outcome.precision_reached,
+            precision_reached_fraction: outcome.precision_reached,
             trials: trials.iter().map(TrialReport::of).collect(),
             error: outcome.error.as_ref().map(|error| chain(error)),
             histogram: all,

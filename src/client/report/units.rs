@@ -6,9 +6,9 @@ use std::time::Duration;
 #[must_use]
 pub(super) fn latency(ns: f64) -> String {
     let (value, unit) = match ns {
-        ns if ns < 1e3 => (ns, "ns"),
-        ns if ns < 1e6 => (ns / 1e3, "µs"),
-        ns if ns < 1e9 => (ns / 1e6, "ms"),
+        ns if ns < 999.5 => (ns, "ns"),
+        ns if ns < 999_500.0 => (ns / 1e3, "µs"),
+        ns if ns < 999_500_000.0 => (ns / 1e6, "ms"),
         ns => (ns / 1e9, "s"),
     };
     format!("{} {unit}", three_digits(value))
@@ -39,7 +39,8 @@ pub(super) fn percent(fraction: f64) -> String {
     match fraction.abs() * 100.0 {
         0.0 => "0 %".to_owned(),
         percent if percent < 0.01 => "<0.01 %".to_owned(),
-        percent => format!("{} %", three_digits(percent)),
+        percent if percent < 1000.0 => format!("{} %", three_digits(percent)),
+        _ => ">999 %".to_owned(),
     }
 }
 
@@ -99,7 +100,8 @@ mod tests {
         {
             assert_eq!(rate(per_second), shown);
         }
-        for (fraction, shown) in [(0.0, "0 %"), (0.000_01, "<0.01 %"), (0.0084, "0.84 %"), (-0.12, "12.0 %")]
+        for (fraction, shown) in
+            [(0.0, "0 %"), (0.000_01, "<0.01 %"), (0.0084, "0.84 %"), (-0.12, "12.0 %"), (7072.0, ">999 %")]
         {
             assert_eq!(percent(fraction), shown);
         }

@@ -63,8 +63,8 @@ fn write_details(cell: &CellReport, precision: Option<f64>, out: &mut dyn Write)
         writeln!(out, "\tprobe: {}", probe_effect(probe, cell.latency_ns.mean))?;
     }
     writeln!(out, "\tCPUs: {}", cpus(cell))?;
-    writeln!(out, "\tclient a round: {}", cost(&cell.cost_per_round.client))?;
-    writeln!(out, "\tresponder a round: {}", cost(&cell.cost_per_round.server))?;
+    writeln!(out, "\tclient per round: {}", cost(&cell.cost_per_round.client))?;
+    writeln!(out, "\tresponder per round: {}", cost(&cell.cost_per_round.server))?;
     if let Some(drift) = cell.drift.filter(|drift| drift.significant()) {
         let direction = if drift.slope_fraction > 0.0 { "slower" } else { "faster" };
         let change = percent(drift.slope_fraction);
@@ -93,7 +93,7 @@ fn write_confidence(cell: &CellReport, precision: Option<f64>, out: &mut dyn Wri
         write!(out, ", p99 {}", span(p99))?;
     }
     writeln!(out)?;
-    if let (Some(asked), Some(reached)) = (precision, cell.precision_reached) {
+    if let (Some(asked), Some(reached)) = (precision, cell.precision_reached_fraction) {
         let verdict = if reached <= asked { "reached" } else { "not reached in the time given" };
         writeln!(out, "\tprecision of ±{}: {verdict}", percent(asked))?;
     }

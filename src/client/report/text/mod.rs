@@ -3,26 +3,29 @@
 
 mod cell;
 mod table;
+mod wrap;
 
 use std::io::{self, Write};
 
 use super::{IntervalReport, Report, units, words};
 
-/// Writes the report. The table keeps to `width` columns, if there is a limit.
+/// Writes the report. It keeps to `width` columns, if there is a limit.
 ///
 /// # Errors
 /// The writer's.
 pub fn write(report: &Report, width: Option<u16>, out: &mut dyn Write) -> io::Result<()> {
+    let mut lines = Vec::new();
     let samples = words::samples(report);
     for cell in &report.results {
-        cell::write(cell, samples.as_deref(), report.settings.precision, out)?;
+        cell::write(cell, samples.as_deref(), report.settings.precision_fraction, &mut lines)?;
     }
-    writeln!(out)?;
-    writeln!(out, "clock: {}", words::clock(report))?;
-    writeln!(out, "host: {}", words::host(&report.environment))?;
+    writeln!(lines)?;
+    writeln!(lines, "clock: {}", words::clock(report))?;
+    writeln!(lines, "host: {}", words::host(&report.environment))?;
     if let Some(note) = words::no_confidence(report) {
-        writeln!(out, "{note}")?;
+        writeln!(lines, "{note}")?;
     }
+    wrap::write(&lines, width, out)?;
     if report.results.len() > 1 || report.settings.trials > 1 {
         writeln!(out)?;
         table::write(report, width, out)?;

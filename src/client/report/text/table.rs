@@ -12,14 +12,20 @@ use crate::client::report::columns::Words;
 const GAP: usize = 2;
 
 pub(super) fn write(report: &Report, width: Option<u16>, out: &mut dyn Write) -> io::Result<()> {
-    let words = Words::of(&report.results);
-    write!(out, "Round trips; CPU time is a round's")?;
+    let mut words = Words::of(&report.results);
+    write!(out, "Round trips; CPU time per round")?;
     if !words.common.is_empty() {
         write!(out, ". All with {}", words.common.join(", "))?;
     }
     writeln!(out)?;
-    let widths: Vec<usize> = (0..words.heads.len()).map(|column| column_width(&words, column)).collect();
-    for (number, figures) in split(&widths, words.names, width).into_iter().enumerate() {
+    let tables = |words: &Words| {
+        let widths: Vec<usize> = (0..words.heads.len()).map(|column| column_width(words, column)).collect();
+        split(&widths, words.names, width)
+    };
+    if tables(&words).len() > 1 {
+        words.heads.iter_mut().for_each(|head| *head = head.replace(' ', "\n"));
+    }
+    for (number, figures) in tables(&words).into_iter().enumerate() {
         if number > 0 {
             writeln!(out)?;
         }
@@ -51,14 +57,15 @@ fn split(widths: &[usize], names: usize, width: Option<u16>) -> Vec<Vec<usize>> 
 
 fn column_width(words: &Words, column: usize) -> usize {
     let cells = words.rows.iter().map(|row| row[column].chars().count());
-    cells.chain([words.heads[column].chars().count()]).max().unwrap_or(0)
+    let head = words.heads[column].lines().map(|line| line.chars().count());
+    cells.chain(head).max().unwrap_or(0)
 }
 
 fn draw(words: &Words, figures: &[usize], width: Option<u16>) -> String {
     let columns: Vec<usize> = (0..words.names).chain(figures.iter().copied()).collect();
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
-    table.set_header(columns.iter().map(|column| words.heads[*column]));
+    table.set_header(columns.iter().map(|column| words.heads[*column].as_str()));
     for row in &words.rows {
         table.add_row(columns.iter().map(|column| row[*column].as_str()));
     }
