@@ -5,6 +5,7 @@ use std::io::{self, Write};
 
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 
+use super::wrap;
 use crate::client::report::Report;
 use crate::client::report::columns::Words;
 
@@ -13,11 +14,12 @@ const GAP: usize = 2;
 
 pub(super) fn write(report: &Report, width: Option<u16>, out: &mut dyn Write) -> io::Result<()> {
     let mut words = Words::of(&report.results);
-    write!(out, "Round trips; CPU time per round")?;
+    let mut caption = String::from("Round trips; CPU time per round");
     if !words.common.is_empty() {
-        write!(out, ". All with {}", words.common.join(", "))?;
+        caption.push_str(&format!(". All with {}", words.common.join(", ")));
     }
-    writeln!(out)?;
+    caption.push('\n');
+    wrap::write(caption.as_bytes(), width, out)?;
     let tables = |words: &Words| {
         let widths: Vec<usize> = (0..words.heads.len()).map(|column| column_width(words, column)).collect();
         split(&widths, words.names, width)

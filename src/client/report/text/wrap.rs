@@ -5,6 +5,9 @@ use std::io::{self, Write};
 /// What a terminal makes of a tab at the start of a line.
 const TAB: usize = 8;
 
+/// What is not torn off its number.
+const UNITS: [&str; 8] = ["ns", "µs", "ms", "s", "%", "B", "KiB", "MiB"];
+
 /// Writes text with each line broken at blanks so that it fits; what follows a break is indented further.
 pub(super) fn write(text: &[u8], width: Option<u16>, out: &mut dyn Write) -> io::Result<()> {
     let Some(width) = width.map(usize::from) else { return out.write_all(text) };
@@ -16,7 +19,7 @@ pub(super) fn write(text: &[u8], width: Option<u16>, out: &mut dyn Write) -> io:
         write!(out, "{indent}")?;
         let start = TAB * indent.len();
         let mut used = start;
-        for (number, word) in words.split(' ').enumerate() {
+        for (number, word) in glued(words).enumerate() {
             let length = word.chars().count();
             if number > 0 && used + 1 + length > width {
                 write!(out, "\n{indent}    {word}")?;
@@ -29,6 +32,24 @@ pub(super) fn write(text: &[u8], width: Option<u16>, out: &mut dyn Write) -> io:
         writeln!(out)?;
     }
     Ok(())
+}
+
+/// The words of a line, a number and its unit being one.
+fn glued(line: &str) -> impl Iterator<Item = &str> {
+    let mut rest = Some(line);
+    std::iter::from_fn(move || {
+        let words = rest?;
+        let blanks = words.char_indices().filter(|(_, character)| *character == ' ');
+        for (blank, _) in blanks {
+            let next = words[blank + 1..].split(' ').next().unwrap_or_default();
+            if !UNITS.contains(&next.trim_end_matches([',', ')', ';'])) {
+                rest = Some(&words[blank + 1..]);
+                return Some(&words[..blank]);
+            }
+        }
+        rest = None;
+        Some(words)
+    })
 }
 
 #[cfg(test)]
@@ -47,6 +68,7 @@ mod tests {
         assert_eq!(wrapped(text, None), text);
         assert_eq!(wrapped(text, Some(80)), text);
         assert_eq!(wrapped(text, Some(15)), "\tone two\n\t    three\nfour\n\n");
+        assert_eq!(wrapped("min 20 µs, p50 -", Some(8)), "min\n    20 µs,\n    p50 -\n");
         assert_eq!(wrapped("incomprehensible word", Some(4)), "incomprehensible\n    word\n");
     }
 }
