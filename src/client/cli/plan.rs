@@ -15,6 +15,10 @@ use crate::transports::{self, Group, Mechanism, Pace, Settings};
 const TRIAL: Duration = Duration::from_millis(600);
 /// How many of those a cell has.
 const TRIALS: u32 = 5;
+/// Before so many, no precision is looked at. Who stops as soon as the trials happen to agree gets intervals that hold
+/// the true median less often than they say: 86 to 94 % of the time, looking from the second trial on, 91 to 95 % from
+/// the sixth ([`relative_half_width`](crate::client::measure::stats::relative_half_width)).
+const TRIALS_BEFORE_PRECISION: u32 = 6;
 
 /// Where the two sides of a cell run.
 struct Place {
@@ -85,14 +89,16 @@ pub(super) fn plan(
     }
     Ok(Bench {
         cells,
-        trials: args.trials.unwrap_or(if args.rounds.is_some() || args.duration.is_some() {
-            1
-        } else {
-            TRIALS
-        }),
+        trials: trials(args),
         precision: args.precision.map(|fraction| Precision { fraction, max_time: args.max_time }),
         plan: trial_plan(args),
     })
+}
+
+fn trials(args: &BenchArgs) -> u32 {
+    let one = args.rounds.is_some() || args.duration.is_some();
+    let trials = args.trials.unwrap_or(if one { 1 } else { TRIALS });
+    if args.precision.is_some() { trials.max(TRIALS_BEFORE_PRECISION) } else { trials }
 }
 
 fn trial_plan(args: &BenchArgs) -> Plan {
