@@ -14,6 +14,7 @@ pub mod measure;
 pub mod placement;
 mod private;
 pub mod report;
+pub mod warnings;
 
 pub use channel::Channel;
 pub use connection::{Client, LeaseWait};

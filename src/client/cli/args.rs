@@ -10,6 +10,7 @@ use clap::{Arg, ArgMatches, Args, CommandFactory, Parser, Subcommand, ValueEnum}
 use super::parse;
 use crate::client::measure::Timing;
 use crate::client::placement::Placement;
+use crate::client::warnings::Grade;
 use crate::protocol::{Exit, Wait};
 use crate::transports;
 use crate::transports::sys::clock::ClockChoice;
@@ -157,6 +158,9 @@ pub(super) struct BenchArgs {
     /// Print lines of JSON: each interval, each cell's result, and the rest of the report.
     #[arg(long, conflicts_with = "json")]
     pub(super) json_stream: bool,
+    /// Fail with exit code 11 if the results' grade, from A to F, is below this one.
+    #[arg(long, value_name = "GRADE")]
+    pub(super) require_grade: Option<Grade>,
     /// Say where the time of the run went.
     #[arg(short, long)]
     pub(super) verbose: bool,

@@ -12,7 +12,8 @@ use super::plan::plan;
 use crate::client::bench::{self, Bench, Outcome};
 use crate::client::environment::{Environment, Snapshot};
 use crate::client::measure::{Stop, Timing};
-use crate::client::report::{CellReport, Clock, Report, SCHEMA, Settings, Times};
+use crate::client::report::{CellReport, Clock, Report, SCHEMA, Settings, Times, doubts};
+use crate::client::warnings::{Grade, judge};
 use crate::client::{ClientError, LeaseWait};
 use crate::protocol::{Exit, complain};
 use crate::transports::sys::clock::Calibration;
@@ -63,26 +64,37 @@ pub(super) fn run(args: &BenchArgs, options: &BTreeMap<String, String>) -> Resul
         at_start,
         at_end,
         results: outcomes.iter().map(CellReport::of).collect(),
+        warnings: Vec::new(),
+        grade: Grade::F,
     };
+    judge(&mut report);
     report.times.total_ns = nanos(started.elapsed());
 
     output.write(&report, hdr_log)?;
     if args.verbose {
         tell_times(&report.times);
     }
-    Ok(exit(&outcomes))
+    Ok(exit(&outcomes, doubtful(&report, args.require_grade)))
 }
 
-/// What failed, told once each, and the exit code of the first.
-fn exit(outcomes: &[Outcome]) -> Exit {
+/// What failed, told once each, and the exit code of the first; `otherwise` if nothing did.
+fn exit(outcomes: &[Outcome], otherwise: Exit) -> Exit {
     let errors: Vec<&ClientError> = outcomes.iter().filter_map(|outcome| outcome.error.as_ref()).collect();
     for error in &errors {
         complain("ipc-client", *error, error.advice());
     }
-    errors.first().map_or(Exit::Success, |error| error.exit())
+    errors.first().map_or(otherwise, |error| error.exit())
 }
 
-fn settings(bench: &Bench, private_daemon: bool) -> Settings {
+/// Whether the results are good enough; if not, that is told with its reasons.
+pub(super) fn doubtful(report: &Report, required: Option<Grade>) -> Exit {
+    let Some(required) = required.filter(|required| report.grade > *required) else { return Exit::Success };
+    eprintln!("ipc-client: the grade is {}, and {required} was required:", report.grade);
+    doubts::reasons(report, required).iter().for_each(|reason| eprintln!("  {reason}"));
+    Exit::Doubtful
+}
+
+pub(super) fn settings(bench: &Bench, private_daemon: bool) -> Settings {
     let plan = &bench.plan;
     Settings {
         arguments: std::env::args().skip(1).collect(),

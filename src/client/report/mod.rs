@@ -11,6 +11,7 @@
 mod columns;
 mod cost;
 pub mod csv;
+pub(in crate::client) mod doubts;
 pub mod file;
 #[cfg(test)]
 mod golden;
@@ -23,7 +24,7 @@ mod model;
 mod sample;
 pub mod stream;
 pub mod text;
-mod units;
+pub(in crate::client) mod units;
 mod words;
 
 use crate::client::environment::Environment;

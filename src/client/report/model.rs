@@ -12,6 +12,7 @@ use crate::client::environment::{Environment, Snapshot};
 use crate::client::measure::stats::{CONFIDENCE, Drift, Outliers, drift, median_interval};
 use crate::client::measure::{Trial, histogram};
 use crate::client::placement::Placement;
+use crate::client::warnings::{Grade, Warning, with_text};
 use crate::protocol::{Usage, Wait, chain};
 use crate::transports::Pace;
 use crate::transports::sys::clock::Calibration;
@@ -42,6 +43,11 @@ pub struct Report {
     /// them before.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub results: Vec<CellReport>,
+    /// What makes all cells doubtful.
+    #[serde(serialize_with = "with_text")]
+    pub warnings: Vec<Warning>,
+    /// How far the results can be trusted: the grade of the worst cell.
+    pub grade: Grade,
 }
 
 /// Where the time of a run went.
@@ -185,6 +191,11 @@ pub struct CellReport {
     /// Why the cell's trials ended early.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// What makes this cell doubtful, beside the run's warnings.
+    #[serde(serialize_with = "with_text")]
+    pub warnings: Vec<Warning>,
+    /// How far the cell can be trusted, the run's warnings included.
+    pub grade: Grade,
     /// The histogram of all trials, in picoseconds: for the formats that hold it.
     #[serde(skip, default = "histogram")]
     pub histogram: Histogram<u64>,
@@ -301,6 +312,9 @@ impl CellReport {
             precision_reached_fraction: outcome.precision_reached,
             trials: trials.iter().map(TrialReport::of).collect(),
             error: outcome.error.as_ref().map(|error| chain(error)),
+            // Until the whole report is judged.
+            warnings: Vec::new(),
+            grade: Grade::F,
             histogram: all,
         }
     }

@@ -10,6 +10,7 @@ use crate::client::environment::fixture::Tree;
 use crate::client::environment::{Build, Environment, Snapshot, Throttling};
 use crate::client::measure::{CpusSeen, Probe, Recorder, Trial, histogram};
 use crate::client::placement::Placement;
+use crate::client::warnings::{Grade, judge};
 use crate::protocol::{ChannelSpec, Usage, Wait};
 use crate::transports::Pace;
 use crate::transports::sys::clock::{Calibration, ClockChoice};
@@ -65,7 +66,7 @@ pub(super) fn paced() -> Report {
 }
 
 fn report(outcomes: &[Outcome], timing: &str, arguments: &[&str], trials: u32) -> Report {
-    Report {
+    let mut report = Report {
         schema: SCHEMA,
         started_unix_s: 1_700_000_000,
         times: Times {
@@ -102,7 +103,11 @@ fn report(outcomes: &[Outcome], timing: &str, arguments: &[&str], trials: u32) -
         at_start: snapshot(0),
         at_end: snapshot(3_000),
         results: outcomes.iter().map(CellReport::of).collect(),
-    }
+        warnings: Vec::new(),
+        grade: Grade::F,
+    };
+    judge(&mut report);
+    report
 }
 
 fn cell(method: &str, size_bytes: u32, wait: Wait, cpus: Option<(u32, u32)>) -> Cell {
@@ -210,6 +215,7 @@ fn snapshot(after_ms: u64) -> Snapshot {
         load_average: Some([0.5, 0.25, 0.125]),
         running_tasks: Some(1),
         cpu_total_ms: Some(2_000_000 + 2 * after_ms),
+        cpu_idle_ms: Some(500_000 + after_ms / 4),
         cpu_steal_ms: Some(40),
         throttling: Some(Throttling { periods: 0, time_ns: 0 }),
         frequencies_khz: BTreeMap::from([(0, 3_000_000), (1, 2_900_000)]),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 /// A latency in the unit that suits it: `54.2 ns`, `12.6 µs`, `1.50 ms`.
 #[must_use]
-pub(super) fn latency(ns: f64) -> String {
+pub(in crate::client) fn latency(ns: f64) -> String {
     let (value, unit) = match ns {
         ns if ns < 999.5 => (ns, "ns"),
         ns if ns < 999_500.0 => (ns / 1e3, "µs"),
@@ -66,7 +66,7 @@ pub(super) fn elapsed(ns: f64) -> String {
 
 /// A size in bytes: `8 B`, `4 KiB`, `1 MiB`.
 #[must_use]
-pub(super) fn size(bytes: u64) -> String {
+pub(in crate::client) fn size(bytes: u64) -> String {
     match bytes {
         bytes if bytes >= 1 << 20 && bytes.is_multiple_of(1 << 20) => format!("{} MiB", bytes >> 20),
         bytes if bytes >= 1 << 10 && bytes.is_multiple_of(1 << 10) => format!("{} KiB", bytes >> 10),

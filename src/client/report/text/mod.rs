@@ -7,7 +7,7 @@ mod wrap;
 
 use std::io::{self, Write};
 
-use super::{IntervalReport, Report, units, words};
+use super::{IntervalReport, Report, doubts, units, words};
 
 /// Writes the report. It keeps to `width` columns, if there is a limit.
 ///
@@ -30,7 +30,9 @@ pub fn write(report: &Report, width: Option<u16>, out: &mut dyn Write) -> io::Re
         writeln!(out)?;
         table::write(report, width, out)?;
     }
-    Ok(())
+    let mut lines = Vec::new();
+    doubts::write(report, &mut lines)?;
+    wrap::write(&lines, width, out)
 }
 
 /// Writes the line of one interval.
