@@ -84,7 +84,8 @@ pub(super) struct BenchArgs {
     #[command(flatten)]
     pub(super) socket: SocketArgs,
 
-    /// Methods, with commas between them, or "all"; "ipc-client methods" lists them.
+    /// Methods or groups of them, with commas between: all, sockets, memory, pipes, queues, frameworks; "ipc-client
+    /// methods" lists them.
     #[arg(short, long = "method", value_name = "METHOD,...", value_delimiter = ',', default_value = "all")]
     pub(super) methods: Vec<String>,
     /// Rounds of a trial. One trial, unless --trials says otherwise.

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use super::Failure;
 use super::args::{BenchArgs, PlacementArg, WarmupArg};
+use super::choice::methods;
 use crate::client::bench::{Bench, Cell, Precision};
 use crate::client::measure::{Plan, Stop, Warmup};
 use crate::client::placement::{CpuPair, Placement, Topology};
-use crate::protocol::{ChannelSpec, MethodState, Refusal, Wait};
-use crate::transports::{self, Group, Mechanism, Pace, Settings};
+use crate::protocol::{ChannelSpec, MethodState, Wait};
+use crate::transports::{Mechanism, Pace, Settings};
 
 /// A trial that nobody has set a length for.
 const TRIAL: Duration = Duration::from_millis(600);
@@ -27,7 +28,7 @@ struct Place {
     server: Option<u32>,
 }
 
-/// Makes the plan. `states` is what the daemon's side of the host can do. What "all" names and cannot be is skipped
+/// Makes the plan. `states` is what the daemon's side of the host can do. What a group names and cannot be is skipped
 /// with a line on stderr; what was named itself and cannot be is an error.
 pub(super) fn plan(
     args: &BenchArgs,
@@ -119,36 +120,6 @@ fn trial_plan(args: &BenchArgs) -> Plan {
         },
     };
     Plan { stop, warmup, timing: args.timing, pace: None, interval: args.interval }
-}
-
-/// The methods, and whether each was only named by "all".
-fn methods(names: &[String], states: &[MethodState]) -> Result<Vec<(&'static dyn Mechanism, bool)>, Failure> {
-    let state = |name: &str| states.iter().find(|state| state.name == name);
-    let mut chosen: Vec<(&'static dyn Mechanism, bool)> = Vec::new();
-    let mut choose = |mechanism: &'static dyn Mechanism, optional| {
-        if !chosen.iter().any(|(there, _)| there.info().name == mechanism.info().name) {
-            chosen.push((mechanism, optional));
-        }
-    };
-    for name in names {
-        if name == "all" {
-            let host = transports::ALL.iter().filter(|mechanism| mechanism.info().group != Group::Tool);
-            for mechanism in host {
-                match state(mechanism.info().name).and_then(|state| state.unavailable.as_ref()) {
-                    Some(reason) => eprintln!("ipc-client: skipping {}: {reason}", mechanism.info().name),
-                    None => choose(*mechanism, true),
-                }
-            }
-            continue;
-        }
-        let mechanism = transports::find(name).map_err(Failure::usage)?;
-        if let Some(reason) = state(mechanism.info().name).and_then(|state| state.unavailable.clone()) {
-            let method = mechanism.info().name.to_owned();
-            return Err(Failure::unavailable(Refusal::Unavailable { method, reason }));
-        }
-        choose(mechanism, false);
-    }
-    Ok(chosen)
 }
 
 fn has_option(mechanism: &dyn Mechanism, name: &str) -> bool {
