@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgMatches, Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
+use super::explain::ExplainArgs;
 use super::parse;
 use crate::client::measure::Timing;
 use crate::client::placement::Placement;
@@ -27,10 +28,12 @@ pub(super) struct Cli {
 pub(super) enum Command {
     /// Measure round trips. Without a daemon, a private one is started for this run.
     Bench(Box<BenchArgs>),
-    /// List the methods, what they can do, and which of them this host cannot do and why.
-    Methods(SocketArgs),
+    /// List the methods by their groups, and which of them this host cannot do and why.
+    Methods(QueryArgs),
+    /// Explain a method: when to choose it, what limits it, what a round executes. Without a name, all in short.
+    Explain(ExplainArgs),
     /// Tell what the running daemon does.
-    Status(StatusArgs),
+    Status(QueryArgs),
 }
 
 #[derive(Debug, Args)]
@@ -42,7 +45,7 @@ pub(super) struct SocketArgs {
 }
 
 #[derive(Debug, Args)]
-pub(super) struct StatusArgs {
+pub(super) struct QueryArgs {
     #[command(flatten)]
     pub(super) socket: SocketArgs,
     /// Print one JSON document.

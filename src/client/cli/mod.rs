@@ -4,12 +4,14 @@ mod args;
 mod bench;
 mod choice;
 mod daemon;
+mod explain;
 mod live;
 mod methods;
 mod output;
 mod parse;
 mod plan;
 mod progress;
+mod terminal;
 
 use std::error::Error;
 
@@ -79,6 +81,7 @@ pub fn main() -> Exit {
     let result = match &cli.command {
         Command::Bench(args) => bench::run(args, &options),
         Command::Methods(args) => methods::run(args),
+        Command::Explain(args) => explain::run(args),
         Command::Status(args) => daemon::status(args),
     };
     match result {
