@@ -8,6 +8,7 @@ pub mod bench;
 mod channel;
 pub mod cli;
 mod connection;
+pub mod doctor;
 pub mod environment;
 mod error;
 pub mod measure;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::PossibleValuesParser;
-use clap::{Arg, ArgMatches, Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use clap::{Arg, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use super::explain::ExplainArgs;
 use super::parse;
@@ -32,6 +32,8 @@ pub(super) enum Command {
     Methods(QueryArgs),
     /// Explain a method: when to choose it, what limits it, what a round executes. Without a name, all in short.
     Explain(ExplainArgs),
+    /// Check this host before a measurement, and tell the smallest difference that it can show.
+    Doctor(DoctorArgs),
     /// Tell what the running daemon does.
     Status(QueryArgs),
 }
@@ -177,6 +179,58 @@ pub(super) struct BenchArgs {
     pub(super) private: bool,
 }
 
+impl BenchArgs {
+    /// What `bench` does when nothing is said.
+    pub(super) fn defaults() -> Self {
+        let matches = Self::augment_args(clap::Command::new("bench")).get_matches_from(["bench"]);
+        Self::from_arg_matches(&matches).expect("no argument is required")
+    }
+}
+
+#[derive(Debug, Args)]
+pub(super) struct DoctorArgs {
+    #[command(flatten)]
+    pub(super) socket: SocketArgs,
+
+    /// Methods that are measured against themselves, with commas between them, or "all".
+    #[arg(
+        short,
+        long = "method",
+        value_name = "METHOD,...",
+        value_delimiter = ',',
+        default_value = "tcp,shmem"
+    )]
+    pub(super) methods: Vec<String>,
+    /// Bytes carried each way in a round, such as 8, 64, 4k, 1M.
+    #[arg(long, value_name = "BYTES", default_value = "8", value_parser = parse::size)]
+    pub(super) size: u32,
+    /// How either side waits: block, spin, adaptive [default: the method's own].
+    #[arg(long, value_name = "WAIT", value_parser = parse::wait)]
+    pub(super) wait: Option<Wait>,
+    /// Where the two sides run: unpinned, same-core, smt, cross-core, cross-socket [default: unpinned].
+    #[arg(long, value_name = "PLACEMENT")]
+    pub(super) placement: Option<Placement>,
+    /// Pairs of trials; from six on, the result assumes nothing about how trials are distributed.
+    #[arg(long, value_name = "N", default_value = "7", value_parser = clap::value_parser!(u32).range(2..=1_000))]
+    pub(super) pairs: u32,
+    /// Short trials: two seconds in all instead of ten, for a coarser answer.
+    #[arg(long)]
+    pub(super) quick: bool,
+
+    /// Print one JSON document.
+    #[arg(long)]
+    pub(super) json: bool,
+    /// Fail with exit code 11 if the self-test's grade, from A to F, is below this one.
+    #[arg(long, value_name = "GRADE")]
+    pub(super) require_grade: Option<Grade>,
+    /// Fail with exit code 7 instead of waiting while another measurement runs.
+    #[arg(long)]
+    pub(super) no_wait: bool,
+    /// Start a private daemon even where one runs.
+    #[arg(long, conflicts_with = "socket")]
+    pub(super) private: bool,
+}
+
 /// The command line, with the options of the mechanisms.
 pub(super) fn command() -> clap::Command {
     let mut options = BTreeMap::new();
@@ -212,11 +266,15 @@ pub(super) fn method_options(matches: &ArgMatches) -> BTreeMap<String, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::FromArgMatches;
 
     #[test]
     fn the_command_line_is_consistent() {
         command().debug_assert();
+    }
+
+    #[test]
+    fn bench_needs_no_argument() {
+        assert_eq!(BenchArgs::defaults().sizes, [8]);
     }
 
     #[test]

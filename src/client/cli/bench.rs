@@ -78,7 +78,7 @@ pub(super) fn run(args: &BenchArgs, options: &BTreeMap<String, String>) -> Resul
 }
 
 /// What failed, told once each, and the exit code of the first; `otherwise` if nothing did.
-fn exit(outcomes: &[Outcome], otherwise: Exit) -> Exit {
+pub(super) fn exit(outcomes: &[Outcome], otherwise: Exit) -> Exit {
     let errors: Vec<&ClientError> = outcomes.iter().filter_map(|outcome| outcome.error.as_ref()).collect();
     for error in &errors {
         complain("ipc-client", *error, error.advice());
@@ -90,7 +90,7 @@ fn exit(outcomes: &[Outcome], otherwise: Exit) -> Exit {
 pub(super) fn doubtful(report: &Report, required: Option<Grade>) -> Exit {
     let Some(required) = required.filter(|required| report.grade > *required) else { return Exit::Success };
     eprintln!("ipc-client: the grade is {}, and {required} was required:", report.grade);
-    doubts::reasons(report, required).iter().for_each(|reason| eprintln!("  {reason}"));
+    doubts::reasons(report, required).iter().for_each(|reason| eprintln!("ipc-client: {reason}"));
     Exit::Doubtful
 }
 

@@ -4,6 +4,7 @@ mod args;
 mod bench;
 mod choice;
 mod daemon;
+mod doctor;
 mod explain;
 mod live;
 mod methods;
@@ -80,6 +81,7 @@ pub fn main() -> Exit {
     env_logger::Builder::new().filter_level(log::LevelFilter::Warn).parse_default_env().init();
     let result = match &cli.command {
         Command::Bench(args) => bench::run(args, &options),
+        Command::Doctor(args) => doctor::run(args),
         Command::Methods(args) => methods::run(args),
         Command::Explain(args) => explain::run(args),
         Command::Status(args) => daemon::status(args),

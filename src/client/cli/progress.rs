@@ -1,12 +1,13 @@
 //! A progress bar on stderr, on a terminal only, moved between blocks of rounds only.
 
 use std::io::IsTerminal;
+use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::client::bench::Cell;
-use crate::client::measure::Stop;
+use crate::client::bench::{Cell, Observer};
+use crate::client::measure::{Interval, Stop};
 
 /// A run that is over sooner has no bar.
 const AFTER: Duration = Duration::from_secs(1);
@@ -60,6 +61,21 @@ impl Progress {
         bar.set_message(self.cell.clone());
         bar.set_length(length);
         bar.set_position(position.min(length));
+    }
+}
+
+/// For a run of which nothing but the bar is shown meanwhile.
+impl Observer for Progress {
+    fn begins(&mut self, _: usize, cell: &Cell, trial: u32) {
+        Self::begins(self, cell, trial);
+    }
+
+    fn progress(&mut self, rounds: u64, elapsed: Duration) {
+        self.show(rounds, elapsed);
+    }
+
+    fn interval(&mut self, _: usize, _: &Cell, _: u32, _: &Interval<'_>) -> ControlFlow<()> {
+        ControlFlow::Continue(())
     }
 }
 

@@ -6,17 +6,14 @@ use super::units::{latency, size};
 use super::{CellReport, Report};
 use crate::client::warnings::{Grade, Severity, Warning};
 
-/// Writes the report's warnings, the run's first, and its grade. Equal warnings of several cells are one line.
+/// Writes the report's warnings, the run's first, and its grade. Equal warnings of several cells are one line, and
+/// the advice stands in the last line of those of one kind.
 ///
 /// # Errors
 /// The writer's.
 pub(in crate::client) fn write(report: &Report, out: &mut dyn Write) -> io::Result<()> {
-    for Doubt { cells, warning } in doubts(report) {
-        let kind = if warning.severity() == Severity::Note { "Note" } else { "Warning" };
-        match &cells[..] {
-            [] => writeln!(out, "{kind}: {warning}")?,
-            cells => writeln!(out, "{kind}: {}: {warning}", cells.join(", "))?,
-        }
+    for line in lines(&doubts(report)) {
+        writeln!(out, "{line}")?;
     }
     write!(out, "Grade: {}", report.grade)?;
     let cells: Vec<String> =
@@ -30,18 +27,25 @@ pub(in crate::client) fn write(report: &Report, out: &mut dyn Write) -> io::Resu
 /// Why the report is not of the required grade: the warnings, but notes, of the run and of the cells below it.
 pub(in crate::client) fn reasons(report: &Report, required: Grade) -> Vec<String> {
     let below = |doubt: &Doubt<'_>| {
-        let cells_below = report.results.iter().filter(|cell| cell.grade > required);
-        doubt.cells.is_empty()
-            || cells_below.map(|cell| label(cell, report)).any(|cell| doubt.cells.contains(&cell))
+        let mut cells = report.results.iter().filter(|cell| cell.grade > required);
+        doubt.cells.is_empty() || cells.any(|cell| doubt.cells.contains(&label(cell, report)))
     };
-    doubts(report)
-        .iter()
-        .filter(|doubt| doubt.warning.severity() > Severity::Note && below(doubt))
-        .map(|Doubt { cells, warning }| match &cells[..] {
-            [] => warning.to_string(),
-            cells => format!("{}: {warning}", cells.join(", ")),
-        })
-        .collect()
+    let mut doubts = doubts(report);
+    doubts.retain(|doubt| doubt.warning.severity() > Severity::Note && below(doubt));
+    lines(&doubts)
+}
+
+fn lines(doubts: &[Doubt<'_>]) -> Vec<String> {
+    let line = |(at, Doubt { cells, warning }): (usize, &Doubt<'_>)| {
+        let kind = if warning.severity() == Severity::Note { "Note" } else { "Warning" };
+        let cells = if cells.is_empty() { String::new() } else { format!("{}: ", cells.join(", ")) };
+        let same_advice = |next: &Doubt<'_>| next.warning.advice() == warning.advice();
+        match doubts.get(at + 1) {
+            Some(next) if same_advice(next) => format!("{kind}: {cells}{}", warning.finding()),
+            _ => format!("{kind}: {cells}{warning}"),
+        }
+    };
+    doubts.iter().enumerate().map(line).collect()
 }
 
 /// A warning, and the cells that have it; none if it is the run's.
@@ -60,7 +64,12 @@ fn doubts(report: &Report) -> Vec<Doubt<'_>> {
             match doubts[of_run..].iter_mut().find(|doubt| doubt.warning == warning) {
                 Some(doubt) if doubt.cells.contains(&label) => {}
                 Some(doubt) => doubt.cells.push(label),
-                None => doubts.push(Doubt { cells: vec![label], warning }),
+                None => {
+                    let last_alike =
+                        doubts[of_run..].iter().rposition(|doubt| doubt.warning.advice() == warning.advice());
+                    let at = last_alike.map_or(doubts.len(), |last| of_run + last + 1);
+                    doubts.insert(at, Doubt { cells: vec![label], warning });
+                }
             }
         }
     }
@@ -130,6 +139,22 @@ mod tests {
     }
 
     #[test]
+    fn the_advice_of_one_kind_is_given_once() {
+        let mut report = sample::report();
+        for (index, max) in [2e9, 3e9].into_iter().enumerate() {
+            report.results.push(sample::cell());
+            report.results[index + 1].method = format!("m{max:.0}");
+            report.results[index + 1].latency_ns.max = Some(max);
+            report.results[index + 1].lost = 1;
+        }
+        let text = text(&mut report);
+        let lines: Vec<_> = text.lines().collect();
+        assert_eq!(lines[0], "Warning: m2000000000: a round took 2.00 s");
+        assert!(lines[1].starts_with("Warning: m3000000000: a round took 3.00 s. The host or"), "{text}");
+        assert!(lines[2].starts_with("Warning: m2000000000, m3000000000: datagrams lost: 1 ("), "{text}");
+    }
+
+    #[test]
     fn cells_of_different_grades_are_told_apart() {
         let mut report = sample::report();
         report.results.push(sample::cell());
@@ -151,6 +176,9 @@ mod tests {
         judge(&mut report);
         let reasons = reasons(&report, Grade::B);
         assert_eq!(reasons.len(), 1, "{reasons:?}");
-        assert!(reasons[0].starts_with("udp: datagrams lost: 50000 (33 % of all rounds)"), "{reasons:?}");
+        assert!(
+            reasons[0].starts_with("Warning: udp: datagrams lost: 50000 (33 % of all rounds)"),
+            "{reasons:?}"
+        );
     }
 }

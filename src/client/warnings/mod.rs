@@ -24,6 +24,8 @@ use serde::{Serialize, Serializer};
 pub use grade::{Grade, GradeError, Severity};
 pub use warning::{Sharing, Warning};
 
+pub(crate) use warning::percent;
+
 pub(crate) use run::{Others, stolen_cpus};
 
 use super::report::Report;
@@ -33,15 +35,22 @@ pub fn judge(report: &mut Report) {
     let of_run = run::warnings(report);
     let of_cells: Vec<_> = report.results.iter().map(|cell| cell::warnings(cell, report)).collect();
     for (cell, warnings) in report.results.iter_mut().zip(of_cells) {
-        cell.grade = Grade::of(of_run.iter().chain(&warnings).map(Warning::severity));
         cell.warnings = warnings;
     }
-    let of_run_alone = Grade::of(of_run.iter().map(Warning::severity));
-    report.grade = report.results.iter().map(|cell| cell.grade).fold(of_run_alone, Grade::max);
     report.warnings = of_run;
+    grade(report);
 }
 
-/// Writes each warning with its severity and its text beside its fields, for readers that do not know its kind.
+/// Grades the report by the warnings that it has.
+pub(crate) fn grade(report: &mut Report) {
+    let of_run = || report.warnings.iter().map(Warning::severity);
+    for cell in &mut report.results {
+        cell.grade = Grade::of(of_run().chain(cell.warnings.iter().map(Warning::severity)));
+    }
+    report.grade = report.results.iter().map(|cell| cell.grade).fold(Grade::of(of_run()), Grade::max);
+}
+
+/// Writes each warning with its severity, finding and advice beside its fields, for readers that do not know its kind.
 ///
 /// # Errors
 /// The serializer's.
@@ -51,12 +60,14 @@ pub fn with_text<S: Serializer>(warnings: &[Warning], serializer: S) -> Result<S
         #[serde(flatten)]
         warning: &'a Warning,
         severity: Severity,
-        text: String,
+        finding: String,
+        advice: &'static str,
     }
     serializer.collect_seq(warnings.iter().map(|warning| WithText {
         warning,
         severity: warning.severity(),
-        text: warning.to_string(),
+        finding: warning.finding(),
+        advice: warning.advice(),
     }))
 }
 
@@ -94,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn the_json_of_a_warning_has_its_fields_its_severity_and_its_text_and_is_read_back() {
+    fn the_json_of_a_warning_has_its_fields_its_severity_finding_and_advice_and_is_read_back() {
         let mut report = sample::report();
         report.results[0].latency_ns.max = Some(2e9);
         judge(&mut report);
@@ -102,7 +113,8 @@ mod tests {
         let warning = &json["results"][0]["warnings"][0];
         assert_eq!(warning["kind"], "long_gap");
         assert_eq!((&warning["max_ns"], &warning["severity"]), (&2e9.into(), &"doubtful".into()));
-        assert!(warning["text"].as_str().unwrap().starts_with("a round took 2.00 s."));
+        assert_eq!(warning["finding"], "a round took 2.00 s");
+        assert!(warning["advice"].as_str().unwrap().starts_with("The host or a process was stopped"));
         assert_eq!((&json["grade"], &json["results"][0]["grade"]), (&"C".into(), &"C".into()));
         let back: Report = serde_json::from_value(json).unwrap();
         assert_eq!(back.results[0].warnings, report.results[0].warnings);

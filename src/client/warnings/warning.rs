@@ -21,6 +21,8 @@ pub enum Warning {
     NoisyHost {
         /// How far the trials' medians lie apart, as a fraction of their median.
         spread: f64,
+        /// Whether both sides were pinned.
+        pinned: bool,
     },
     /// Not pinned, and the latencies have two peaks.
     TwoModes {
@@ -155,7 +157,7 @@ impl Warning {
         use Severity::{Doubtful, Fatal, Note, Severe, Slight};
         match self {
             Self::BrokenOff { .. } => Fatal,
-            Self::NoisyHost { spread } => limits::SPREAD.severity(*spread),
+            Self::NoisyHost { spread, .. } => limits::SPREAD.severity(*spread),
             Self::Drifts { .. }
             | Self::TwoModes { .. }
             | Self::LongGap { .. }
@@ -197,164 +199,165 @@ impl Warning {
             Self::OtherLoad { .. } => Slight,
         }
     }
-}
 
-impl fmt::Display for Warning {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    /// What was seen.
+    #[must_use]
+    pub fn finding(&self) -> String {
         match self {
-            Self::BrokenOff { rounds } => {
-                write!(f, "the trials ended early, after {rounds} rounds. See the error, and measure again.")
+            Self::BrokenOff { rounds } => format!("the trials ended early, after {rounds} rounds"),
+            Self::NoisyHost { spread, .. } => {
+                format!("the medians of the trials lie {} apart", percent(*spread))
             }
-            Self::NoisyHost { spread } => write!(
-                f,
-                "the medians of the trials lie {} apart. Something else used the host: end it, pin both sides \
-                 (--placement), or take more trials; \"ipc-client doctor\" tells what this host can show.",
-                percent(*spread)
-            ),
-            Self::TwoModes { low_ns, high_ns, high_fraction } => write!(
-                f,
-                "latencies gather around {} and, {} of them, around {}. The scheduler moves the unpinned sides \
-                 between CPUs: choose one of the two with --placement, or measure --placement all.",
+            Self::TwoModes { low_ns, high_ns, high_fraction } => format!(
+                "latencies gather around {} and, {} of them, around {}",
                 latency(*low_ns),
                 percent(*high_fraction),
                 latency(*high_ns)
             ),
-            Self::Drifts { change } => write!(
-                f,
-                "the latency went {} by {} over the run. The host warmed up, changed its clock rate, or got other \
-                 work: use a longer --warmup, fix the frequency, and measure again.",
-                if *change > 0.0 { "up" } else { "down" },
-                percent(change.abs())
-            ),
-            Self::ClockCost { cost_ns, fraction, untimed_mean: true } => write!(
-                f,
-                "reading the clock is {} of the median ({}). The quantiles contain it; the mean of rounds timed as \
-                 a whole does not.",
-                percent(*fraction),
-                latency(*cost_ns)
-            ),
-            Self::ClockCost { cost_ns, fraction, untimed_mean: false } => write!(
-                f,
-                "reading the clock is {} of the median ({}), and every figure contains it. Use --timing auto or \
-                 --timing batch:1000.",
-                percent(*fraction),
-                latency(*cost_ns)
-            ),
-            Self::TooFewSamples { quantile, samples, needed } => write!(
-                f,
-                "{samples} samples cannot tell {}, which takes {needed}. Run more rounds (-n) or longer \
-                 (--duration).",
-                quantile.label()
-            ),
-            Self::SingleTrial => write!(
-                f,
-                "one trial carries no confidence interval: how much the next one would differ is not known. Use \
-                 --trials 5 or more."
-            ),
-            Self::CpuShared { cpu, sharing, adaptive } => {
-                match cpu {
-                    Some(cpu) => write!(f, "both sides wait by spinning, on CPU {cpu}")?,
-                    None => write!(f, "both sides wait by spinning, on one CPU")?,
-                }
-                f.write_str(match sharing {
-                    Sharing::Pinned => ", to which they are pinned",
-                    Sharing::Seen => ", where the scheduler put them",
-                    Sharing::OnlyOne => ", since this process may use no other",
-                })?;
-                f.write_str(match adaptive {
-                    true => ". Each round spins in vain before it gives the CPU up: use --wait block",
-                    false => ". Each round lasts until a time slice ends: use --wait block or adaptive",
-                })?;
-                f.write_str(match sharing {
-                    Sharing::OnlyOne => ", or allow a second CPU (taskset, cpuset).",
-                    Sharing::Pinned | Sharing::Seen => ", or two CPUs (--placement cross-core).",
-                })
+            Self::Drifts { change } => {
+                let direction = if *change > 0.0 { "up" } else { "down" };
+                format!("the latency went {direction} by {} over the run", percent(change.abs()))
             }
-            Self::LostDatagrams { lost, fraction } => write!(
-                f,
-                "datagrams lost: {lost} ({} of all rounds). Quantiles leave them out. Send smaller or fewer \
-                 ones (--size, --rate), or raise net.core.rmem_max and rmem_default.",
-                percent(*fraction)
-            ),
-            Self::LongGap { max_ns } => write!(
-                f,
-                "a round took {}. The host or a process was stopped for so long (suspended, paused, swapped out): \
-                 look into the system's log, and measure again.",
-                latency(*max_ns)
-            ),
-            Self::Preempted { per_round, per_second } => write!(
-                f,
-                "a side lost its CPU to something else {per_second:.0} times a second, in {} of all rounds. End \
-                 what else runs, or pin to isolated CPUs (isolcpus=).",
+            Self::ClockCost { cost_ns, fraction, .. } => {
+                format!("reading the clock is {} of the median ({})", percent(*fraction), latency(*cost_ns))
+            }
+            Self::TooFewSamples { quantile, samples, needed } => {
+                format!("{samples} samples cannot tell {}, which takes {needed}", quantile.label())
+            }
+            Self::SingleTrial => "one trial carries no confidence interval".to_owned(),
+            Self::CpuShared { cpu, sharing, .. } => {
+                let cpu = cpu.map_or("one CPU".to_owned(), |cpu| format!("CPU {cpu}"));
+                let why = match sharing {
+                    Sharing::Pinned => "to which they are pinned",
+                    Sharing::Seen => "where the scheduler put them",
+                    Sharing::OnlyOne => "since this process may use no other",
+                };
+                format!("both sides wait by spinning, on {cpu}, {why}")
+            }
+            Self::LostDatagrams { lost, fraction } => {
+                format!("datagrams lost: {lost} ({} of all rounds)", percent(*fraction))
+            }
+            Self::LongGap { max_ns } => format!("a round took {}", latency(*max_ns)),
+            Self::Preempted { per_round, per_second } => format!(
+                "a side lost its CPU to something else {per_second:.0} times a second, in {} of all rounds",
                 percent(*per_round)
             ),
             Self::PrecisionMissed { wanted, reached } => {
-                write!(f, "the precision of {} was not reached within --max-time", percent(*wanted))?;
-                match reached {
-                    Some(reached) => write!(f, ": the median is known to {}", percent(*reached))?,
-                    None => f.write_str(": there are too few trials")?,
-                }
-                f.write_str(". Allow more time, quiet the host (\"ipc-client doctor\"), or ask for less.")
+                let reached = match reached {
+                    Some(reached) => format!("the median is known to {}", percent(*reached)),
+                    None => "too few trials were completed".to_owned(),
+                };
+                format!("the precision of {} was not reached within --max-time: {reached}", percent(*wanted))
             }
-            Self::DebugBuild => f.write_str(
-                "this is a debug build, whose own cost is a large part of a round. Build with --release.",
-            ),
-            Self::StealTime { cpus } => write!(
-                f,
-                "the hypervisor took {} of a CPU's time for something else. Use a host with CPUs of its own, or \
-                 measure at a quieter hour.",
-                percent(*cpus)
-            ),
-            Self::Throttled { periods, time_ns } => write!(
-                f,
-                "the CPU quota stopped this process's control group in {periods} periods, for {} in all. Raise the \
-                 quota (cpu.max, docker --cpus, a pod's CPU limit) above 2 CPUs.",
+            Self::DebugBuild => "this is a debug build, whose own cost is a large part of a round".to_owned(),
+            Self::StealTime { cpus } => {
+                format!("the hypervisor took {} of a CPU's time for something else", percent(*cpus))
+            }
+            Self::Throttled { periods, time_ns } => format!(
+                "the CPU quota stopped this process's control group in {periods} periods, for {} in all",
                 latency(*time_ns as f64)
             ),
             Self::FrequencyScaling { governors, moved } => {
-                match &governors[..] {
-                    [] => f.write_str("the frequency of the CPUs is not fixed")?,
-                    names => write!(
-                        f,
-                        "the frequency of the CPUs is scaled by the governor {}",
-                        names.join(" and ")
-                    )?,
-                }
+                let mut text = match &governors[..] {
+                    [] => "the CPUs' frequency is not fixed".to_owned(),
+                    names => format!("the CPUs' frequency is scaled by the governor {}", names.join(" and ")),
+                };
                 if let Some(moved) = moved {
-                    write!(f, ", and moved by {} over the run", percent(*moved))?;
+                    text.push_str(&format!(", and moved by {} over the run", percent(*moved)));
                 }
-                f.write_str(". Use the governor performance (cpupower frequency-set -g performance), and switch turbo \
-                             off to compare runs.")
+                text
             }
-            Self::EnvironmentChanged { changes } => write!(
-                f,
-                "the host was changed while it was measured: {}. Find out by what, and measure again.",
-                changes.join("; ")
-            ),
+            Self::EnvironmentChanged { changes } => {
+                format!("the host was changed while it was measured: {}", changes.join("; "))
+            }
             Self::OtherLoad { busy_cpus, cpus, competing } => {
-                write!(f, "other processes kept {busy_cpus:.1} of {cpus} CPUs busy")?;
-                f.write_str(match competing {
-                    true => {
-                        ", and the two sides had to share the rest. End them, or wait until they have ended."
-                    }
-                    false => {
-                        ". They share caches, memory and turbo with the two sides: end them to compare runs."
-                    }
-                })
+                let left = if *competing { ", and the two sides had to share the rest" } else { "" };
+                format!("other processes kept {busy_cpus:.1} of {cpus} CPUs busy{left}")
             }
-            Self::SelfTestDiffers { change } => write!(
-                f,
-                "the same thing, measured against itself, differs by {}. That happens by chance in one test of \
-                 twenty; if it stays, this host favours what runs first: trust no difference of that size.",
-                percent(change.abs())
-            ),
+            Self::SelfTestDiffers { change } => {
+                format!("the same thing, measured against itself, differs by {}", percent(change.abs()))
+            }
+        }
+    }
+
+    /// What it means, where that is not plain, and what to do.
+    #[must_use]
+    pub fn advice(&self) -> &'static str {
+        match self {
+            Self::BrokenOff { .. } => "See the error, and measure again.",
+            Self::NoisyHost { pinned: false, .. } => {
+                "Something else used the host, or the scheduler moved the sides: pin both (--placement), end what \
+                 else runs, or take more trials; \"ipc-client doctor\" tells what this host can show."
+            }
+            Self::NoisyHost { pinned: true, .. } => {
+                "Something else used the host: end it, or take more trials; \"ipc-client doctor\" tells what this \
+                 host can show."
+            }
+            Self::TwoModes { .. } => {
+                "The scheduler moves the unpinned sides between CPUs: choose one of the two with --placement, or \
+                 measure --placement all."
+            }
+            Self::Drifts { .. } => {
+                "The host warmed up, changed its clock rate, or got other work: use a longer --warmup, fix the \
+                 frequency, and measure again."
+            }
+            Self::ClockCost { untimed_mean: true, .. } => {
+                "The quantiles contain it; the mean of rounds timed as a whole does not."
+            }
+            Self::ClockCost { untimed_mean: false, .. } => {
+                "Every figure contains it: use --timing auto or --timing batch:1000."
+            }
+            Self::TooFewSamples { .. } => "Run more rounds (-n) or longer (--duration).",
+            Self::SingleTrial => "How much the next one would differ is not known: use --trials 5 or more.",
+            Self::CpuShared { sharing: Sharing::OnlyOne, .. } => {
+                "They only hinder each other: use --wait block, or allow a second CPU (taskset, cpuset)."
+            }
+            Self::CpuShared { .. } => {
+                "They only hinder each other: use --wait block, or two CPUs (--placement cross-core)."
+            }
+            Self::LostDatagrams { .. } => {
+                "Quantiles leave them out. Send smaller or fewer ones (--size, --rate), or raise \
+                 net.core.rmem_max and rmem_default."
+            }
+            Self::LongGap { .. } => {
+                "The host or a process was stopped for so long (suspended, paused, swapped out): look into the \
+                 system's log, and measure again."
+            }
+            Self::Preempted { .. } => "End what else runs, or pin to isolated CPUs (isolcpus=).",
+            Self::PrecisionMissed { .. } => {
+                "Allow more time, quiet the host (\"ipc-client doctor\"), or ask for less."
+            }
+            Self::DebugBuild => "Build with --release.",
+            Self::StealTime { .. } => "Use a host with CPUs of its own, or measure at a quieter hour.",
+            Self::Throttled { .. } => {
+                "Raise the quota (cpu.max, docker --cpus, a pod's CPU limit) above 2 CPUs."
+            }
+            Self::FrequencyScaling { .. } => {
+                "Use the governor performance (cpupower frequency-set -g performance), and switch turbo off to \
+                 compare runs."
+            }
+            Self::EnvironmentChanged { .. } => "Find out by what, and measure again.",
+            Self::OtherLoad { competing: true, .. } => "End them, or wait until they have ended.",
+            Self::OtherLoad { .. } => {
+                "They share caches, memory and turbo with the two sides: end them to compare runs."
+            }
+            Self::SelfTestDiffers { .. } => {
+                "By chance that happens in one test of twenty; if it stays, trust no difference of that size."
+            }
         }
     }
 }
 
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}. {}", self.finding(), self.advice())
+    }
+}
+
 /// A fraction, in percent.
-fn percent(fraction: f64) -> String {
+pub(crate) fn percent(fraction: f64) -> String {
     match fraction * 100.0 {
+        0.0 => "0 %".to_owned(),
         percent if percent < 0.005 => "less than 0.01 %".to_owned(),
         percent if percent < 0.095 => format!("{percent:.2} %"),
         percent if percent < 9.95 => format!("{percent:.1} %"),
