@@ -245,8 +245,12 @@ impl Client {
     }
 
     fn request(&mut self, request: &Request) -> Result<Reply, ClientError> {
-        self.link.send(request, &[])?;
-        self.reply(Some(PATIENCE))
+        let Err(error) = self.link.send(request, &[]) else { return self.reply(Some(PATIENCE)) };
+        // What a daemon said before it closed tells more than that it did.
+        match self.reply(Some(NEWS_PATIENCE)) {
+            Err(ClientError::Stopping) => Err(ClientError::Stopping),
+            _ => Err(error.into()),
+        }
     }
 
     fn reply(&mut self, patience: Option<Duration>) -> Result<Reply, ClientError> {
@@ -256,6 +260,8 @@ impl Client {
                 return Err(ClientError::Stopping);
             }
             match self.note(received?) {
+                // Its channels have lost their owner by then, which is not what the user wants to know.
+                Some(Reply::Refused(_)) if self.stopping => return Err(ClientError::Stopping),
                 Some(Reply::Refused(refusal)) => return Err(refusal.into()),
                 Some(reply) => return Ok(reply),
                 None => {}
