@@ -43,9 +43,10 @@ fn sized(mechanism: &dyn Mechanism, size: usize) -> ChannelSpec {
     ChannelSpec { size_bytes: u32::try_from(size).unwrap(), ..spec(mechanism) }
 }
 
-/// Opens a channel, runs some blocks of rounds, each of which carries other bytes, and closes it.
+/// Opens a channel, runs some blocks of rounds, each of which carries other bytes, and closes it. Few rounds: two sides
+/// that spin on one CPU of a busy host trade whole time slices.
 fn exercise(client: &mut Client, spec: &ChannelSpec) {
-    let count = if spec.size_bytes > 100_000 { 2 } else { 20 };
+    let count = if spec.size_bytes > 50_000 { 1 } else { 5 };
     let mut channel = client.open(spec).unwrap_or_else(|error| panic!("{spec:?}: {error:?}"));
     for _ in 0..3 {
         rounds(&mut channel, count).unwrap_or_else(|error| panic!("{spec:?}: {error:?}"));
@@ -72,7 +73,9 @@ fn every_wait_strategy_works_at_small_and_large_sizes() {
         let can = mechanism.capabilities();
         let mut client = daemon.lease();
         for wait in mechanism.info().waits {
-            for size in [can.min_size, 4096_usize.clamp(can.min_size, can.max_size), can.max_size] {
+            // The largest does not fit a pipe's buffer.
+            for size in [8, 4096, 100_000] {
+                let size = size.clamp(can.min_size, can.max_size);
                 exercise(&mut client, &ChannelSpec { wait: Some(*wait), ..sized(mechanism, size) });
             }
         }

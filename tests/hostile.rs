@@ -258,7 +258,7 @@ impl Announced {
     }
 
     /// Connects as the client that it was opened for, and runs rounds.
-    fn is_served(self) {
+    fn serves_its_client(self) {
         let mut watch = Watch::new(self.link.as_fd()).unwrap();
         let mechanism = find(self.settings.method).unwrap();
         let mut side: Box<dyn Rounds> = mechanism.connect(&self.settings, self.endpoint, &mut watch).unwrap();
@@ -286,7 +286,7 @@ fn strangers_at_a_tcp_channel_do_not_keep_its_client_out() {
         half.write_all(&announced.settings.token.client_half()[..8]).unwrap();
         drop(connect());
 
-        announced.is_served();
+        announced.serves_its_client();
         drop((silent, half));
         daemon.is_at_rest();
     });
@@ -308,7 +308,7 @@ fn strangers_at_a_udp_channel_do_not_disturb_it() {
         shout();
         let mut spec = ChannelSpec::new("udp");
         spec.size_bytes = 64;
-        announced.is_served();
+        announced.serves_its_client();
 
         // And while rounds run.
         let announced = Announced::by(&daemon, &spec);
@@ -320,7 +320,7 @@ fn strangers_at_a_udp_channel_do_not_disturb_it() {
                     shout();
                 }
             });
-            announced.is_served();
+            announced.serves_its_client();
             over.store(true, std::sync::atomic::Ordering::SeqCst);
         });
         stranger.set_nonblocking(true).unwrap();

@@ -135,20 +135,8 @@ impl Process {
         }
     }
 
-    pub(crate) fn what(&self) -> &str {
-        &self.what
-    }
-
     pub(crate) fn pid(&self) -> u32 {
         self.peer.pid
-    }
-
-    pub(crate) fn peer(&self) -> Arc<Peer> {
-        Arc::clone(&self.peer)
-    }
-
-    pub(crate) fn stderr(&self) -> Transcript {
-        self.stderr.clone()
     }
 
     pub(crate) fn signal(&self, signal: Signal) {
@@ -229,25 +217,34 @@ impl Output {
 
 /// The processes of a test, for its watchdog.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Processes(Arc<Mutex<Vec<(String, Arc<Peer>, Transcript)>>>);
+pub(crate) struct Processes(Arc<Mutex<Vec<Known>>>);
+
+/// What a watchdog knows of a process.
+#[derive(Debug)]
+struct Known {
+    what: String,
+    peer: Arc<Peer>,
+    stderr: Transcript,
+}
 
 impl Processes {
     pub(super) fn add(&self, process: &Process) {
-        let entry = (process.what().to_owned(), process.peer(), process.stderr());
-        self.0.lock().unwrap().push(entry);
+        let peer = Arc::clone(&process.peer);
+        let known = Known { what: process.what.clone(), peer, stderr: process.stderr.clone() };
+        self.0.lock().unwrap().push(known);
     }
 
     /// Ends those that have not ended.
     pub(super) fn kill(&self) {
-        for (_, peer, _) in self.0.lock().unwrap().iter() {
-            peer.signal(Signal::KILL);
+        for known in self.0.lock().unwrap().iter() {
+            known.peer.signal(Signal::KILL);
         }
     }
 
     /// The last that each has said on stderr.
     pub(super) fn transcript(&self) -> String {
         let processes = self.0.lock().unwrap();
-        let each = processes.iter().map(|(what, peer, stderr)| {
+        let each = processes.iter().map(|Known { what, peer, stderr }| {
             let said = stderr.so_far();
             let lines: Vec<_> = said.lines().collect();
             let last = &lines[lines.len().saturating_sub(LINES_SHOWN)..];

@@ -4,11 +4,13 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
 use super::process::Processes;
-use super::{Daemon, Output, PATIENCE, Process, SOON, eventually, leftovers};
+use super::{Daemon, Output, PATIENCE, Process, SOON, leftovers};
 
 const DAEMON: &str = env!("CARGO_BIN_EXE_ipcd");
 const CLIENT: &str = env!("CARGO_BIN_EXE_ipc-client");
@@ -129,11 +131,15 @@ impl Sandbox {
 
     /// Waits until no process and no shared memory of this sandbox is left.
     pub(crate) fn settle(&self) {
-        let mut left = Vec::new();
-        eventually("nothing is left", SOON, || {
-            left = self.left();
-            if left.is_empty() { Some(()) } else { None }
-        });
+        let start = Instant::now();
+        loop {
+            let left = self.left();
+            if left.is_empty() {
+                return;
+            }
+            assert!(start.elapsed() < SOON, "left behind: {left:?}");
+            thread::sleep(Duration::from_millis(5));
+        }
     }
 
     /// Checks that nothing is left. What a test itself has put here, it has removed.
