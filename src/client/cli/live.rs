@@ -139,7 +139,7 @@ impl Observer for Live {
         if !matches!(self.intervals, Intervals::Untold)
             && let Err(error) = self.tell(&IntervalReport::of(cell, trial, interval))
         {
-            self.failure.get_or_insert(error.into());
+            self.failure.get_or_insert(FileError::stdout(error).into());
         }
         if self.hdr_log.as_ref().is_some_and(|log| log.by_interval) {
             self.log(cell, interval.histogram, interval.response, interval.length);

@@ -97,6 +97,9 @@ pub fn main() -> Exit {
     }
 }
 
+/// Whether results could not be written because nobody reads on; a channel's broken pipe is another thing.
 fn is_broken_pipe(error: &(dyn Error + 'static)) -> bool {
-    error.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
+    let written = error.downcast_ref::<FileError>().map(|error| &error.source);
+    let error = written.or_else(|| error.downcast_ref::<std::io::Error>());
+    error.is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
 }

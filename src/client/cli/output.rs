@@ -64,13 +64,17 @@ impl Output {
         if let (Some(path), Some(format)) = (&self.file, self.format) {
             file::write_whole(path, |out| write(report, format, None, out))?;
         }
+        Ok(self.write_stdout(report).map_err(FileError::stdout)?)
+    }
+
+    fn write_stdout(&self, report: &Report) -> io::Result<()> {
         let mut out = BufWriter::new(io::stdout().lock());
         if self.stream {
             stream::write_end(report, &mut out)?;
         } else if let (None, Some(format)) = (&self.file, self.format) {
             write(report, format, terminal_width(), &mut out)?;
         }
-        Ok(out.flush()?)
+        out.flush()
     }
 }
 

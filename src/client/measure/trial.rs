@@ -245,8 +245,7 @@ impl<'a> Runner<'a> {
         let scale = self.calibration.scale();
         let mut pacer = self.plan.pace.map(|pace| Pacer::new(pace, scale));
         if let Some(Pace::Gap(time) | Pace::Every(time)) = self.plan.pace {
-            // The warm-up was not paced: its block lengths would last for minutes.
-            self.len.expect(time.as_secs_f64() * 1e12);
+            self.len.pace(time.as_secs_f64() * 1e12);
         }
         let mut intervals = self.plan.interval.map(|every| Intervals::new(every, self.response.is_some()));
         let start = Instant::now();

@@ -1,20 +1,28 @@
 //! Files that are written whole or not at all.
 
-use std::fs::{self, File, Metadata, Permissions};
+use std::fs::{self, File, Permissions};
 use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use tempfile::{Builder, NamedTempFile};
 
-/// A file cannot be written.
+/// A file, or standard output, cannot be written.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot write {}", path.display())]
 pub struct FileError {
-    /// The file that was named.
+    /// The file that was named; `standard output` for that.
     pub path: PathBuf,
     /// Why.
     pub source: io::Error,
+}
+
+impl FileError {
+    /// What became of standard output.
+    #[must_use]
+    pub fn stdout(source: io::Error) -> Self {
+        Self { path: "standard output".into(), source }
+    }
 }
 
 /// Finds out, before a long run, whether `path` can be written. What is there stays as it is.
@@ -41,7 +49,7 @@ pub fn write_whole(
 ) -> Result<(), FileError> {
     let written = match Place::of(path) {
         Ok(Place::Into) => File::options().write(true).open(path).and_then(|file| fill_file(&file, fill)),
-        Ok(Place::Beside { folder, target, old }) => replace(&folder, &target, old.as_ref(), fill),
+        Ok(Place::Beside { folder, target, mode }) => replace(&folder, &target, mode, fill),
         Err(error) => Err(error),
     };
     written.map_err(|source| FileError { path: path.to_owned(), source })
@@ -52,42 +60,45 @@ enum Place {
     /// What is there cannot be replaced: a device, a pipe.
     Into,
     /// By a temporary file in `folder`.
-    Beside { folder: PathBuf, target: PathBuf, old: Option<Metadata> },
+    Beside { folder: PathBuf, target: PathBuf, mode: Option<Permissions> },
 }
 
 impl Place {
     fn of(path: &Path) -> io::Result<Self> {
-        let old = match fs::metadata(path) {
+        let mode = match fs::metadata(path) {
             Ok(there) if there.is_dir() => return Err(io::ErrorKind::IsADirectory.into()),
             Ok(there) if !there.is_file() => return Ok(Self::Into),
-            Ok(there) => Some(there),
+            Ok(there) => Some(there.permissions()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => return Err(error),
         };
         // A link goes on leading to the file.
-        let target = if old.is_some() { path.canonicalize()? } else { path.to_owned() };
+        let target = if mode.is_some() { path.canonicalize()? } else { path.to_owned() };
         let folder = match target.parent() {
             Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
             _ => PathBuf::from("."),
         };
-        Ok(Self::Beside { folder, target, old })
+        Ok(Self::Beside { folder, target, mode })
     }
 }
 
 fn temporary(folder: &Path) -> io::Result<NamedTempFile> {
     // The usual permissions of a new file, from which the umask is taken off, and not a temporary file's.
-    Builder::new().prefix(".ipc-client-").permissions(Permissions::from_mode(0o666)).tempfile_in(folder)
+    let made =
+        Builder::new().prefix(".ipc-client-").permissions(Permissions::from_mode(0o666)).tempfile_in(folder);
+    // The error's text has the temporary file's name, which nobody asked for.
+    made.map_err(|error| error.kind().into())
 }
 
 fn replace(
     folder: &Path,
     target: &Path,
-    old: Option<&Metadata>,
+    mode: Option<Permissions>,
     fill: impl FnOnce(&mut dyn Write) -> io::Result<()>,
 ) -> io::Result<()> {
     let file = temporary(folder)?;
-    if let Some(old) = old {
-        file.as_file().set_permissions(old.permissions())?;
+    if let Some(mode) = mode {
+        file.as_file().set_permissions(mode)?;
     }
     fill_file(file.as_file(), fill)?;
     file.as_file().sync_all()?;
@@ -160,7 +171,8 @@ mod tests {
     fn what_cannot_be_written_is_found_out_before() {
         let folder = tempfile::tempdir().unwrap();
         assert!(check(folder.path()).is_err(), "a folder");
-        assert!(check(&folder.path().join("missing/report")).is_err(), "no such folder");
+        let error = check(&folder.path().join("missing/report")).unwrap_err();
+        assert_eq!(error.source.to_string(), "entity not found", "and nothing of a temporary file");
         assert!(check(Path::new("/proc/report")).is_err(), "no place for files");
     }
 

@@ -102,12 +102,29 @@ fn report(outcomes: &[Outcome], timing: &str, arguments: &[&str], trials: u32) -
         environment: environment(),
         at_start: snapshot(0),
         at_end: snapshot(3_000),
-        results: outcomes.iter().map(CellReport::of).collect(),
+        results: outcomes.iter().map(|outcome| rounded(CellReport::of(outcome))).collect(),
         warnings: Vec::new(),
         grade: Grade::F,
     };
     judge(&mut report);
     report
+}
+
+/// Without the digits in which the logarithms of one C library differ from another's.
+fn rounded(mut cell: CellReport) -> CellReport {
+    let round = |value: &mut f64| *value = (*value * 1e3).round() / 1e3;
+    if let Some(spans) = &mut cell.confidence_95_ns {
+        let spans = [&mut spans.p50, &mut spans.p90, &mut spans.p99, &mut spans.p99_9, &mut spans.mean];
+        for span in spans.into_iter().flatten() {
+            round(&mut span.low);
+            round(&mut span.high);
+        }
+    }
+    if let Some(drift) = &mut cell.drift {
+        round(&mut drift.slope_fraction);
+        round(&mut drift.p_value);
+    }
+    cell
 }
 
 fn cell(method: &str, size_bytes: u32, wait: Wait, cpus: Option<(u32, u32)>) -> Cell {

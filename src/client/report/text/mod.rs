@@ -44,7 +44,7 @@ pub fn write_interval(interval: &IntervalReport, out: &mut dyn Write) -> io::Res
     let quantile = |ns: Option<f64>| ns.map_or_else(|| "-".to_owned(), units::latency);
     write!(
         out,
-        "{} trial {} at {:.1} s: {}, round trip p50 {}, p99 {}, max {}",
+        "{} trial {} at {:.2} s: {}, round trip p50 {}, p99 {}, max {}",
         interval.cell,
         interval.trial + 1,
         interval.since_start_ns as f64 / 1e9,

@@ -39,20 +39,19 @@ pub(super) fn write(report: &Report, width: Option<u16>, out: &mut dyn Write) ->
 /// The figures' columns, in as few tables as fit the width, each of at least one.
 fn split(widths: &[usize], names: usize, width: Option<u16>) -> Vec<Vec<usize>> {
     let limit = width.map_or(usize::MAX, usize::from);
-    let with_gap = |column: usize| widths[column] + GAP;
-    let start: usize = (0..names).map(with_gap).sum();
+    let start: usize = widths[..names].iter().map(|wide| wide + GAP).sum();
     let mut tables: Vec<Vec<usize>> = Vec::new();
     let mut used = usize::MAX;
-    for column in names..widths.len() {
+    for (column, wide) in widths.iter().enumerate().skip(names) {
         // No gap after the last one.
-        match tables.last_mut().filter(|_| used.saturating_add(widths[column]) <= limit) {
+        match tables.last_mut().filter(|_| used.saturating_add(*wide) <= limit) {
             Some(table) => table.push(column),
             None => {
                 tables.push(vec![column]);
                 used = start;
             }
         }
-        used += with_gap(column);
+        used += wide + GAP;
     }
     tables
 }

@@ -68,7 +68,7 @@ mod tests {
         assert_eq!(wrapped(text, None), text);
         assert_eq!(wrapped(text, Some(80)), text);
         assert_eq!(wrapped(text, Some(15)), "\tone two\n\t    three\nfour\n\n");
-        assert_eq!(wrapped("min 20 µs, p50 -", Some(8)), "min\n    20 µs,\n    p50 -\n");
+        assert_eq!(wrapped("min 20 µs, p50 -", Some(9)), "min\n    20 µs,\n    p50 -\n");
         assert_eq!(wrapped("incomprehensible word", Some(4)), "incomprehensible\n    word\n");
     }
 }
