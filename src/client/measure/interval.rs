@@ -73,9 +73,10 @@ impl Intervals {
             histogram: &self.histogram,
             response: self.response.as_ref(),
         });
-        self.histogram.clear();
+        // Not `clear`, which keeps the shortest and the longest.
+        self.histogram.reset();
         if let Some(response) = &mut self.response {
-            response.clear();
+            response.reset();
         }
         (self.begin, self.rounds_before, self.lost_before) = (now, rounds, lost);
         // A long round may have outlasted several; they are told as one.
@@ -90,10 +91,11 @@ impl Intervals {
 mod tests {
     use super::*;
 
-    fn told(intervals: &mut Intervals, rounds: u64, over: bool) -> Vec<(u64, u64)> {
+    /// Rounds, samples, and the longest.
+    fn told(intervals: &mut Intervals, rounds: u64, over: bool) -> Vec<(u64, u64, u64)> {
         let mut told = Vec::new();
         let _ = intervals.tell(rounds, 0, over, &mut |interval| {
-            told.push((interval.rounds, interval.histogram.len()));
+            told.push((interval.rounds, interval.histogram.len(), interval.histogram.max()));
             ControlFlow::Continue(())
         });
         told
@@ -105,9 +107,9 @@ mod tests {
         intervals.histogram.record(1000).unwrap();
         assert_eq!(told(&mut intervals, 2, false), [], "it is not over yet");
         std::thread::sleep(Duration::from_millis(20));
-        assert_eq!(told(&mut intervals, 3, false), [(3, 1)], "several that passed at once are one");
-        intervals.histogram.record(1000).unwrap();
-        assert_eq!(told(&mut intervals, 7, true), [(4, 1)], "what is left is told at the end");
+        assert_eq!(told(&mut intervals, 3, false), [(3, 1, 1000)], "several that passed at once are one");
+        intervals.histogram.record(10).unwrap();
+        assert_eq!(told(&mut intervals, 7, true), [(4, 1, 10)], "what is left is told at the end");
         assert_eq!(told(&mut intervals, 7, true), [], "and nothing is told of nothing");
     }
 }
