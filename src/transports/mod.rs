@@ -22,6 +22,7 @@ mod mq;
 mod null;
 mod pipe;
 mod shmem;
+mod sysv_mq;
 mod tcp;
 mod udp;
 
@@ -45,6 +46,7 @@ pub static ALL: &[&dyn Mechanism] = &[
     &shmem::SharedMemory,
     &pipe::Pipe,
     &mq::PosixQueue,
+    &sysv_mq::SystemVQueue,
     &null::Null,
 ];
 
