@@ -9,6 +9,7 @@ mod messages;
 mod pace;
 mod payload;
 mod place;
+mod process;
 mod proof;
 mod rounds;
 mod settings;
@@ -22,6 +23,7 @@ mod mq;
 mod null;
 mod pipe;
 mod shmem;
+mod signal;
 mod sysv_mq;
 mod tcp;
 mod udp;
@@ -47,6 +49,7 @@ pub static ALL: &[&dyn Mechanism] = &[
     &pipe::Pipe,
     &mq::PosixQueue,
     &sysv_mq::SystemVQueue,
+    &signal::RealTimeSignal,
     &null::Null,
 ];
 

@@ -4,6 +4,7 @@
 pub mod clock;
 pub mod mq;
 mod region;
+pub mod signal;
 pub mod sysv;
 mod tick;
 mod usage;
