@@ -97,14 +97,18 @@ fn busy_cpu_ms(start: &Snapshot, end: &Snapshot) -> Option<(f64, f64)> {
     (wall_ms >= limits::SHORTEST_FOR_CPU_TIME_MS && total_ms > 0).then_some((busy_ms as f64, wall_ms as f64))
 }
 
-/// CPU time of both sides. That of the warm-ups is not counted by the kernel's figures for the rounds, and is taken to
-/// be like theirs.
+/// CPU time of both sides. The kernel's figures are those of the rounds; the warm-ups are taken to be like them, or,
+/// where rounds have pauses and warm-ups have none, to have kept both sides busy.
 fn own_cpu_ms(cell: &CellReport) -> f64 {
     let costs = &cell.cost_per_round;
     let rounds_ns = (costs.client.cpu_ns + costs.server.cpu_ns) * cell.rounds as f64;
     let warmup_ns: f64 = cell.trials.iter().map(|trial| trial.warmup_ns as f64).sum();
-    let share = if cell.elapsed_ns > 0.0 { warmup_ns / cell.elapsed_ns } else { 0.0 };
-    rounds_ns * (1.0 + share) / 1e6
+    let paced = cell.gap_ns.is_some() || cell.interval_ns.is_some();
+    let busy_cpus = match cell.elapsed_ns {
+        elapsed_ns if elapsed_ns > 0.0 && !paced => rounds_ns / elapsed_ns,
+        _ => limits::NEEDED_CPUS,
+    };
+    (rounds_ns + warmup_ns * busy_cpus) / 1e6
 }
 
 fn frequency_scaling(report: &Report) -> Option<Warning> {
@@ -190,6 +194,21 @@ mod tests {
             matches!(competing[..], [Warning::OtherLoad { competing: true, busy_cpus, .. }] if busy_cpus > 2.9)
         );
         assert_eq!(competing[0].severity(), Severity::Severe);
+    }
+
+    #[test]
+    fn warm_ups_are_not_others() {
+        // 100 ms of CPU time a second for the rounds; the warm-ups take as long as the rounds, a second in all.
+        let own = |gap_ns| {
+            let mut cell = sample::cell();
+            cell.gap_ns = gap_ns;
+            cell.cost_per_round.client.cpu_ns = 1_000.0;
+            cell.cost_per_round.server.cpu_ns = 0.0;
+            cell.trials.iter_mut().for_each(|trial| trial.warmup_ns = 200_000_000);
+            own_cpu_ms(&cell)
+        };
+        assert_eq!(own(None), 100.0 + 100.0);
+        assert_eq!(own(Some(1_000_000)), 100.0 + 2_000.0);
     }
 
     #[test]
