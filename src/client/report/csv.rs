@@ -4,6 +4,7 @@ use std::fmt::Display;
 use std::io::{self, Write};
 
 use super::{CellReport, Cost, Latency, Report, words};
+use crate::client::warnings::Warning;
 
 /// Writes a header and the rows.
 ///
@@ -93,6 +94,8 @@ fn row(report: &Report, cell: &CellReport) -> Row {
     row.put("outliers_severe", cell.outliers.severe);
     row.cost("client", &cell.cost_per_round.client);
     row.cost("server", &cell.cost_per_round.server);
+    row.put("grade", cell.grade);
+    row.put("warnings", list(report.warnings.iter().chain(&cell.warnings).map(kind)));
     row.put("timing", &report.settings.timing);
     row.put("clock_source", &report.clock.source);
     row.put("clock_cost_ns", report.clock.cost_ns);
@@ -101,6 +104,12 @@ fn row(report: &Report, cell: &CellReport) -> Row {
     row.may("hostname", report.environment.hostname.as_ref());
     row.may("error", cell.error.as_ref());
     row
+}
+
+/// A warning's kind, as in the JSON.
+fn kind(warning: &Warning) -> String {
+    let json = serde_json::to_value(warning).unwrap_or_default();
+    json["kind"].as_str().unwrap_or_default().to_owned()
 }
 
 /// Values in one field.

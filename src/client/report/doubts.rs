@@ -81,8 +81,9 @@ fn label(cell: &CellReport, report: &Report) -> String {
     let mut label = cell.method.clone();
     let mut add = |differs: fn(&CellReport, &CellReport) -> bool, text: &dyn Fn() -> String| {
         if report.results.iter().any(|other| other.method == cell.method && differs(cell, other)) {
-            label.push(' ');
-            label.push_str(&text());
+            let text = text();
+            label.push_str(if text.is_empty() { "" } else { " " });
+            label.push_str(&text);
         }
     };
     add(|a, b| a.options != b.options, &|| {

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use super::columns::Words;
-use super::{Report, words};
+use super::{Report, doubts, words};
 
 /// Writes the table and its notes.
 ///
@@ -32,14 +32,18 @@ pub fn write(report: &Report, mut out: impl Write) -> io::Result<()> {
     }
     writeln!(out, "- clock: {}", escape(&words::clock(report)))?;
     writeln!(out, "- host: {}", escape(&words::host(&report.environment)))?;
-    match words::no_confidence(report) {
-        Some(note) => writeln!(out, "- {}", escape(note))?,
-        None => writeln!(out, "- ±95%: half of the median's 95 % confidence interval, over trials")?,
+    if report.results.iter().any(|cell| cell.confidence_95_ns.is_some()) {
+        writeln!(out, "- ±95%: half of the median's 95 % confidence interval, over trials")?;
     }
     for cell in &report.results {
         if let Some(error) = &cell.error {
             writeln!(out, "- {} failed: {}", escape(&cell.cell), escape(error))?;
         }
+    }
+    let mut doubt = Vec::new();
+    doubts::write(report, &mut doubt)?;
+    for line in String::from_utf8_lossy(&doubt).lines() {
+        writeln!(out, "- {}", escape(line))?;
     }
     Ok(())
 }

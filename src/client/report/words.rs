@@ -104,10 +104,3 @@ pub(super) fn host(environment: &Environment) -> String {
     ];
     parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
-
-/// That there is no confidence interval, where that is so.
-pub(super) fn no_confidence(report: &Report) -> Option<&'static str> {
-    report.results.iter().all(|cell| cell.trials.len() < 2).then_some(
-        "one trial carries no confidence interval: the next run may differ by any amount (--trials 5 tells)",
-    )
-}

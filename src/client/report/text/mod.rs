@@ -22,14 +22,12 @@ pub fn write(report: &Report, width: Option<u16>, out: &mut dyn Write) -> io::Re
     writeln!(lines)?;
     writeln!(lines, "clock: {}", words::clock(report))?;
     writeln!(lines, "host: {}", words::host(&report.environment))?;
-    if let Some(note) = words::no_confidence(report) {
-        writeln!(lines, "{note}")?;
-    }
     wrap::write(&lines, width, out)?;
     if report.results.len() > 1 || report.settings.trials > 1 {
         writeln!(out)?;
         table::write(report, width, out)?;
     }
+    writeln!(out)?;
     let mut lines = Vec::new();
     doubts::write(report, &mut lines)?;
     wrap::write(&lines, width, out)
