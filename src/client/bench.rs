@@ -11,7 +11,7 @@ use super::placement::Placement;
 use super::{Client, ClientError};
 use crate::protocol::{ChannelSpec, Wait};
 use crate::transports::Pace;
-use crate::transports::sys::clock::Calibration;
+use crate::transports::sys::clock::{Calibration, ClockChoice, TscRefusal};
 
 /// One thing to measure.
 #[derive(Debug, Clone)]
@@ -48,6 +48,18 @@ pub struct Bench {
     pub precision: Option<Precision>,
     /// What a trial does; the cell's pace goes before its own.
     pub plan: Plan,
+}
+
+impl Bench {
+    /// Calibrates the clock where the client will read it.
+    ///
+    /// # Errors
+    /// The client cannot run there; or, inside, the clock asked for is not to be had.
+    pub fn calibrate(&self, choice: ClockChoice) -> Result<Result<Calibration, TscRefusal>, ClientError> {
+        let cpu = self.cells.first().and_then(|cell| cell.client_cpu);
+        let _pinned = cpu.map(Pinned::to).transpose()?;
+        Ok(Calibration::run(choice))
+    }
 }
 
 /// What a cell's trials came to, in their order.

@@ -16,7 +16,6 @@ use crate::client::report::{CellReport, Clock, Report, SCHEMA, Settings, Times, 
 use crate::client::warnings::{Grade, judge};
 use crate::client::{ClientError, LeaseWait};
 use crate::protocol::{Exit, complain};
-use crate::transports::sys::clock::Calibration;
 
 pub(super) fn run(args: &BenchArgs, options: &BTreeMap<String, String>) -> Result<Exit, Failure> {
     let started = Instant::now();
@@ -36,7 +35,7 @@ pub(super) fn run(args: &BenchArgs, options: &BTreeMap<String, String>) -> Resul
         .acquire(wait, |place| eprintln!("ipc-client: another measurement runs; number {place} in line"))?;
     watch.lap(&mut times.queue_ns);
 
-    let calibration = Calibration::run(args.clock).map_err(Failure::unavailable)?;
+    let calibration = bench.calibrate(args.clock)?.map_err(Failure::unavailable)?;
     watch.lap(&mut times.clock_ns);
     let environment = Environment::capture();
     let at_start = Snapshot::capture();

@@ -17,7 +17,7 @@ use crate::client::environment::{Environment, Snapshot};
 use crate::client::report::{CellReport, Clock, Report, SCHEMA, Times};
 use crate::client::warnings::Grade;
 use crate::protocol::Exit;
-use crate::transports::sys::clock::{Calibration, ClockChoice};
+use crate::transports::sys::clock::ClockChoice;
 
 /// How long the host is watched while nothing is measured: the kernel counts CPU time in steps of 10 ms.
 const WATCH: Duration = Duration::from_millis(500);
@@ -37,7 +37,7 @@ pub(super) fn run(args: &DoctorArgs) -> Result<Exit, Failure> {
     client
         .acquire(wait, |place| eprintln!("ipc-client: another measurement runs; number {place} in line"))?;
 
-    let calibration = Calibration::run(ClockChoice::Auto).map_err(Failure::unavailable)?;
+    let calibration = plan.calibrate(ClockChoice::Auto)?.map_err(Failure::unavailable)?;
     let clock = Clock::from(&calibration);
     let environment = Environment::capture();
     let earlier = Snapshot::capture();
