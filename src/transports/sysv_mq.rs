@@ -157,9 +157,9 @@ fn let_client_in(queue: Queue, client: Owner) -> Result<(), Errno> {
     if own.uid == client.uid {
         Ok(())
     } else if own.uid == 0 {
-        queue.set_permissions(Some((client.uid, client.gid)), 0o600)
+        queue.give_to(client.uid, client.gid)
     } else {
-        queue.set_permissions(None, 0o660)
+        queue.let_group_in()
     }
 }
 

@@ -76,19 +76,30 @@ impl Queue {
         }
     }
 
-    /// Changes who else may send and receive: `owner` (user and group), and their bits as those of a file's mode.
+    /// Makes it another user's. Its maker keeps what its own user may.
     ///
     /// # Errors
     /// The system's.
-    pub fn set_permissions(self, owner: Option<(u32, u32)>, mode: u16) -> Result<(), Errno> {
+    pub fn give_to(self, uid: u32, gid: u32) -> Result<(), Errno> {
         let mut status = self.status()?;
-        status.msg_perm.mode = mode.into();
-        if let Some((uid, gid)) = owner {
-            status.msg_perm.uid = uid;
-            status.msg_perm.gid = gid;
-        }
-        // SAFETY: the pointer is to a live local, which the kernel has filled in.
-        result(unsafe { libc::msgctl(self.id, libc::IPC_SET, &mut status) })
+        status.msg_perm.uid = uid;
+        status.msg_perm.gid = gid;
+        self.set(&mut status)
+    }
+
+    /// Lets its group send and receive.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn let_group_in(self) -> Result<(), Errno> {
+        let mut status = self.status()?;
+        status.msg_perm.mode |= 0o060;
+        self.set(&mut status)
+    }
+
+    fn set(self, status: &mut libc::msqid_ds) -> Result<(), Errno> {
+        // SAFETY: the pointer is to a live value, which the kernel has filled in.
+        result(unsafe { libc::msgctl(self.id, libc::IPC_SET, status) })
     }
 
     /// Removes the queue, if that is not done already and this user may. Whoever waits for it is told.
