@@ -211,7 +211,7 @@ impl Outcome {
 }
 
 /// The cells' order in this trial: a permutation that the trial's number decides.
-fn order(cells: usize, trial: u32) -> Vec<usize> {
+pub(super) fn order(cells: usize, trial: u32) -> Vec<usize> {
     let mut order: Vec<usize> = (0..cells).collect();
     if trial == 0 {
         return order; // As they were asked for.

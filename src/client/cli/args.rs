@@ -8,6 +8,7 @@ use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use super::explain::ExplainArgs;
+use super::matrix::MatrixArgs;
 use super::parse;
 use crate::client::measure::Timing;
 use crate::client::placement::Placement;
@@ -34,6 +35,8 @@ pub(super) enum Command {
     Explain(ExplainArgs),
     /// Check this host before a measurement, and tell the smallest difference that it can show.
     Doctor(DoctorArgs),
+    /// Measure the median round trip for every ordered pair of the CPUs that this process may use (see taskset).
+    Matrix(Box<MatrixArgs>),
     /// Tell what the running daemon does.
     Status(QueryArgs),
 }
@@ -231,28 +234,34 @@ pub(super) struct DoctorArgs {
     pub(super) private: bool,
 }
 
+/// The commands that open channels, and so have the options of the mechanisms.
+const MEASURING: [&str; 2] = ["bench", "matrix"];
+
 /// The command line, with the options of the mechanisms.
 pub(super) fn command() -> clap::Command {
     let mut options = BTreeMap::new();
     for option in transports::ALL.iter().flat_map(|mechanism| mechanism.info().options) {
         options.entry(option.name).or_insert(option);
     }
-    Cli::command().mut_subcommand("bench", |bench| {
-        options.into_values().fold(bench, |bench, option| {
-            bench.arg(
-                Arg::new(option.name)
-                    .long(option.name)
-                    .value_parser(PossibleValuesParser::new(option.values))
-                    .help(format!("{} [default: {}]", option.help, option.values[0]))
-                    .hide_possible_values(false),
-            )
+    MEASURING.into_iter().fold(Cli::command(), |cli, measuring| {
+        cli.mut_subcommand(measuring, |measuring| {
+            options.values().fold(measuring, |measuring, option| {
+                measuring.arg(
+                    Arg::new(option.name)
+                        .long(option.name)
+                        .value_parser(PossibleValuesParser::new(option.values))
+                        .help(format!("{} [default: {}]", option.help, option.values[0]))
+                        .hide_possible_values(false),
+                )
+            })
         })
     })
 }
 
 /// The options of the mechanisms that the command line names.
 pub(super) fn method_options(matches: &ArgMatches) -> BTreeMap<String, String> {
-    let Some(("bench", matches)) = matches.subcommand() else { return BTreeMap::new() };
+    let measuring = matches.subcommand().filter(|(name, _)| MEASURING.contains(name));
+    let Some((_, matches)) = measuring else { return BTreeMap::new() };
     transports::ALL
         .iter()
         .flat_map(|mechanism| mechanism.info().options)

@@ -7,6 +7,7 @@ mod daemon;
 mod doctor;
 mod explain;
 mod live;
+mod matrix;
 mod methods;
 mod output;
 mod parse;
@@ -84,6 +85,7 @@ pub fn main() -> Exit {
         Command::Doctor(args) => doctor::run(args),
         Command::Methods(args) => methods::run(args),
         Command::Explain(args) => explain::run(args),
+        Command::Matrix(args) => matrix::run(args, &options),
         Command::Status(args) => daemon::status(args),
     };
     match result {

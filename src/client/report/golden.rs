@@ -15,7 +15,7 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).to_owned()
 }
 
-fn assert_golden(name: &str, shown: &[u8]) {
+pub(super) fn assert_golden(name: &str, shown: &[u8]) {
     let path = root().join("tests/golden").join(name);
     if std::env::var_os("IPCD_BLESS").is_some() {
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();

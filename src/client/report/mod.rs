@@ -7,6 +7,8 @@
 //! | a spreadsheet | [`csv`](mod@csv) |
 //! | a forge | [`markdown`] |
 //! | the HdrHistogram tools | [`hdr_log`] |
+//!
+//! [`matrix`] is another command's, with formats of its own.
 
 mod columns;
 mod cost;
@@ -19,6 +21,7 @@ pub mod hdr_log;
 pub mod json;
 mod latency;
 pub mod markdown;
+pub mod matrix;
 mod model;
 #[cfg(test)]
 mod sample;

@@ -15,7 +15,7 @@ pub(in crate::client) fn latency(ns: f64) -> String {
 }
 
 /// At least three significant digits, and no more behind the point than that takes.
-fn three_digits(value: f64) -> String {
+pub(super) fn three_digits(value: f64) -> String {
     match value {
         value if value < 9.995 => format!("{value:.2}"),
         value if value < 99.95 => format!("{value:.1}"),
