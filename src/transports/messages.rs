@@ -26,6 +26,9 @@ pub(super) enum Else {
 
 /// One side's ends of two queues, one for each direction.
 pub(super) trait Messages {
+    /// So many bytes fit into a message, also where a round's are fewer.
+    const MIN_ROOM: usize = 0;
+
     /// Sends one message.
     fn send(&mut self, message: &[u8], or: Else) -> Result<(), Errno>;
 
@@ -92,9 +95,14 @@ pub(super) fn receive(
     patiently(|or| messages.receive(buffer, or), wait, alive, round)
 }
 
-/// Half a token, in messages that are no longer than a round's.
-fn parts(half: &[u8; Token::HALF_LEN], size: usize) -> impl Iterator<Item = &[u8]> {
-    half.chunks(size)
+/// Half a token, in messages of at most `room` bytes.
+fn parts(half: &[u8; Token::HALF_LEN], room: usize) -> impl Iterator<Item = &[u8]> {
+    half.chunks(room)
+}
+
+/// How many bytes fit into any message, and must into any buffer.
+fn room<M: Messages>(settings: &Settings) -> usize {
+    settings.size.max(M::MIN_ROOM)
 }
 
 /// The client's side.
@@ -113,11 +121,12 @@ impl<M: Messages> MessageClient<M> {
         watch: &mut Watch,
     ) -> Result<Self, ConnectError> {
         watch.restart();
-        for part in parts(settings.token.client_half(), settings.size) {
+        let room = room::<M>(settings);
+        for part in parts(settings.token.client_half(), room) {
             send(&mut messages, part, Wait::Block, watch, 0)?;
         }
-        let mut answer = vec![0; settings.size];
-        for part in parts(settings.token.responder_half(), settings.size) {
+        let mut answer = vec![0; room];
+        for part in parts(settings.token.responder_half(), room) {
             let n = receive(&mut messages, &mut answer, Wait::Block, watch, 0)?;
             if answer[..n] != *part {
                 return Err(ConnectError::WrongToken);
@@ -156,21 +165,21 @@ impl<M: Messages> Round for MessageClient<M> {
 }
 
 /// The responder's proof. Messages that are not the client's proof are a stranger's.
-pub(super) fn check_peer(
-    messages: &mut impl Messages,
+pub(super) fn check_peer<M: Messages>(
+    messages: &mut M,
     settings: &Settings,
     supervisor: &mut Supervisor,
 ) -> Result<(), ServeError> {
-    let token = &settings.token;
-    let expected: Vec<_> = parts(token.client_half(), settings.size).collect();
-    let mut buffer = vec![0; settings.size];
+    let (token, room) = (&settings.token, room::<M>(settings));
+    let expected: Vec<_> = parts(token.client_half(), room).collect();
+    let mut buffer = vec![0; room];
     let mut shown = 0;
     while shown < expected.len() {
         let n = receive(messages, &mut buffer, Wait::Block, supervisor, 0).map_err(proof_broke_off)?;
         let message = &buffer[..n];
         shown = if message == expected[shown] { shown + 1 } else { usize::from(message == expected[0]) };
     }
-    for part in parts(token.responder_half(), settings.size) {
+    for part in parts(token.responder_half(), room) {
         send(messages, part, Wait::Block, supervisor, 0).map_err(proof_broke_off)?;
     }
     Ok(())

@@ -12,6 +12,7 @@ mod place;
 mod process;
 mod proof;
 mod rounds;
+mod sealed;
 mod settings;
 mod stream;
 mod supervisor;
@@ -22,6 +23,7 @@ mod watch;
 mod mq;
 mod null;
 mod pipe;
+mod semaphore;
 mod shmem;
 mod signal;
 mod sysv_mq;
@@ -46,6 +48,7 @@ pub static ALL: &[&dyn Mechanism] = &[
     &tcp::Tcp,
     &udp::Udp,
     &shmem::SharedMemory,
+    &semaphore::PosixSemaphore,
     &pipe::Pipe,
     &mq::PosixQueue,
     &sysv_mq::SystemVQueue,

@@ -2,14 +2,17 @@
 #![allow(unsafe_code, reason = "each block stands behind a safe interface and says why it is sound")]
 
 pub mod clock;
+mod mapping;
 pub mod mq;
 mod region;
+mod semaphore;
 pub mod signal;
 pub mod sysv;
 mod tick;
 mod usage;
 
 pub use region::Region;
+pub use semaphore::Semaphore;
 pub use tick::{TICK, Ticker};
 pub use usage::usage;
 

@@ -1,7 +1,10 @@
 //! A piece of memory that two processes share, reached through atomics and copies only.
 
+use std::os::fd::AsFd;
 use std::ptr::NonNull;
 use std::sync::atomic::AtomicU32;
+
+use super::mapping::Mapping;
 
 /// Memory that another process maps too, and whatever keeps it mapped.
 ///
@@ -29,6 +32,15 @@ impl Region {
         Self { base, len: shmem.len(), _owner: Box::new(shmem) }
     }
 
+    /// The first `len` bytes of a file, which has so many: beyond a file's end there is no memory but SIGBUS.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn of_file(file: impl AsFd, len: usize) -> std::io::Result<Self> {
+        let mapping = Mapping::of(file, len)?;
+        Ok(Self { base: mapping.base, len, _owner: Box::new(mapping) })
+    }
+
     /// How many bytes it has.
     #[must_use]
     pub fn size(&self) -> usize {
@@ -46,6 +58,17 @@ impl Region {
         // SAFETY: inside the mapping, which lives as long as `self`; page-aligned base plus a multiple of 4 is
         // aligned; an atomic may be shared with another process.
         unsafe { AtomicU32::from_ptr(self.base.as_ptr().add(offset).cast()) }
+    }
+
+    /// Where a `T` is at `offset` bytes.
+    ///
+    /// # Panics
+    /// If it is not aligned or not inside.
+    #[inline(always)]
+    pub(super) fn place<T>(&self, offset: usize) -> *mut T {
+        let fits = offset <= self.len && size_of::<T>() <= self.len - offset;
+        assert!(fits && offset.is_multiple_of(align_of::<T>()), "the layout is inside the region");
+        self.base.as_ptr().wrapping_add(offset).cast()
     }
 
     /// Copies `bytes` into the region at `offset`.
