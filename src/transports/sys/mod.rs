@@ -4,6 +4,7 @@
 pub mod clock;
 mod mapping;
 pub mod mq;
+pub mod process_vm;
 mod region;
 mod semaphore;
 pub mod signal;
