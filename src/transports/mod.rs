@@ -15,6 +15,7 @@ mod stream;
 mod supervisor;
 pub mod sys;
 mod turn;
+mod unix_socket;
 mod watch;
 
 mod null;
@@ -24,6 +25,7 @@ mod tcp;
 mod tcp6;
 mod udp;
 mod udp6;
+mod unix;
 
 pub use contract::{
     CallError, Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism,
@@ -44,6 +46,7 @@ pub static ALL: &[&dyn Mechanism] = &[
     &tcp6::TCP6,
     &udp::UDP,
     &udp6::UDP6,
+    &unix::Unix,
     &shmem::SharedMemory,
     &pipe::Pipe,
     &null::Null,
