@@ -26,6 +26,7 @@ mod tcp6;
 mod udp;
 mod udp6;
 mod unix;
+mod unix_seqpacket;
 
 pub use contract::{
     CallError, Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism,
@@ -47,6 +48,7 @@ pub static ALL: &[&dyn Mechanism] = &[
     &udp::UDP,
     &udp6::UDP6,
     &unix::Unix,
+    &unix_seqpacket::UnixSeqpacket,
     &shmem::SharedMemory,
     &pipe::Pipe,
     &null::Null,
