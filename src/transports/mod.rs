@@ -26,6 +26,7 @@ mod tcp6;
 mod udp;
 mod udp6;
 mod unix;
+mod unix_dgram;
 mod unix_seqpacket;
 
 pub use contract::{
@@ -49,6 +50,7 @@ pub static ALL: &[&dyn Mechanism] = &[
     &udp6::UDP6,
     &unix::Unix,
     &unix_seqpacket::UnixSeqpacket,
+    &unix_dgram::UnixDgram,
     &shmem::SharedMemory,
     &pipe::Pipe,
     &null::Null,
