@@ -21,6 +21,7 @@ mod watch;
 mod null;
 mod pipe;
 mod shmem;
+mod socketpair;
 mod tcp;
 mod tcp6;
 mod udp;
@@ -51,6 +52,7 @@ pub static ALL: &[&dyn Mechanism] = &[
     &unix::Unix,
     &unix_seqpacket::UnixSeqpacket,
     &unix_dgram::UnixDgram,
+    &socketpair::SocketPair,
     &shmem::SharedMemory,
     &pipe::Pipe,
     &null::Null,
