@@ -18,6 +18,7 @@ mod turn;
 mod unix_socket;
 mod watch;
 
+mod fifo;
 mod null;
 mod pipe;
 mod shmem;
@@ -55,6 +56,7 @@ pub static ALL: &[&dyn Mechanism] = &[
     &socketpair::SocketPair,
     &shmem::SharedMemory,
     &pipe::Pipe,
+    &fifo::Fifo,
     &null::Null,
 ];
 
