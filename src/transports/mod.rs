@@ -18,6 +18,7 @@ mod turn;
 mod unix_socket;
 mod watch;
 
+mod eventfd;
 mod fifo;
 mod null;
 mod pipe;
@@ -57,6 +58,7 @@ pub static ALL: &[&dyn Mechanism] = &[
     &shmem::SharedMemory,
     &pipe::Pipe,
     &fifo::Fifo,
+    &eventfd::EventFd,
     &null::Null,
 ];
 
