@@ -18,6 +18,7 @@ mod turn;
 mod unix_socket;
 mod watch;
 
+mod epoll;
 mod eventfd;
 mod fifo;
 mod null;
@@ -55,6 +56,7 @@ pub static ALL: &[&dyn Mechanism] = &[
     &unix_seqpacket::UnixSeqpacket,
     &unix_dgram::UnixDgram,
     &socketpair::SocketPair,
+    &epoll::Epoll,
     &shmem::SharedMemory,
     &pipe::Pipe,
     &fifo::Fifo,
