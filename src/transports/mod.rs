@@ -21,6 +21,7 @@ mod watch;
 mod epoll;
 mod eventfd;
 mod fifo;
+mod local_socket;
 mod null;
 mod pipe;
 mod shmem;
@@ -56,6 +57,7 @@ pub static ALL: &[&dyn Mechanism] = &[
     &unix_seqpacket::UnixSeqpacket,
     &unix_dgram::UnixDgram,
     &socketpair::SocketPair,
+    &local_socket::LocalSocket,
     &epoll::Epoll,
     &shmem::SharedMemory,
     &pipe::Pipe,
