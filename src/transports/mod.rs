@@ -33,6 +33,7 @@ mod udp6;
 mod unix;
 mod unix_dgram;
 mod unix_seqpacket;
+mod vsock;
 
 pub use contract::{
     CallError, Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism,
@@ -59,6 +60,7 @@ pub static ALL: &[&dyn Mechanism] = &[
     &socketpair::SocketPair,
     &local_socket::LocalSocket,
     &epoll::Epoll,
+    &vsock::Vsock,
     &shmem::SharedMemory,
     &pipe::Pipe,
     &fifo::Fifo,

@@ -5,7 +5,9 @@ pub mod clock;
 mod region;
 mod tick;
 mod usage;
+mod vsock;
 
 pub use region::Region;
 pub use tick::{TICK, Ticker};
 pub use usage::usage;
+pub use vsock::VsockAddress;
