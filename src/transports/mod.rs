@@ -21,6 +21,7 @@ mod watch;
 mod epoll;
 mod eventfd;
 mod fifo;
+mod io_uring;
 mod local_socket;
 mod null;
 mod pipe;
@@ -60,6 +61,7 @@ pub static ALL: &[&dyn Mechanism] = &[
     &socketpair::SocketPair,
     &local_socket::LocalSocket,
     &epoll::Epoll,
+    &io_uring::IoUring,
     &vsock::Vsock,
     &shmem::SharedMemory,
     &pipe::Pipe,

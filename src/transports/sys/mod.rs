@@ -3,11 +3,13 @@
 
 pub mod clock;
 mod region;
+mod ring;
 mod tick;
 mod usage;
 mod vsock;
 
 pub use region::Region;
+pub use ring::{Ring, RingOptions};
 pub use tick::{TICK, Ticker};
 pub use usage::usage;
 pub use vsock::VsockAddress;
