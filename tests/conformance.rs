@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 
 use ipcd::client::{Client, ClientError};
 use ipcd::protocol::{ChannelSpec, Exit, Refusal, Wait};
-use ipcd::transports::{ALL, Mechanism};
+use ipcd::transports::{ALL, Group, Mechanism};
 use serde_json::Value;
 
-use crate::harness::{Daemon, Sandbox, rounds, run};
+use crate::harness::{Daemon, SOON, Sandbox, eventually, rounds, run};
 
 /// Sizes that sit on an edge of some mechanism: a round's number, a cache line, a page, a datagram, a pipe's buffer.
 const SIZES: [usize; 11] = [8, 9, 15, 16, 48, 49, 64, 4096, 65_507, 65_537, 1 << 20];
@@ -43,9 +43,10 @@ fn sized(mechanism: &dyn Mechanism, size: usize) -> ChannelSpec {
     ChannelSpec { size_bytes: u32::try_from(size).unwrap(), ..spec(mechanism) }
 }
 
-/// Opens a channel, runs some blocks of rounds, each of which carries other bytes, and closes it.
+/// Opens a channel, runs some blocks of rounds, each of which carries other bytes, and closes it. Few rounds: two sides
+/// that spin on one CPU of a busy host trade whole time slices.
 fn exercise(client: &mut Client, spec: &ChannelSpec) {
-    let count = if spec.size_bytes > 100_000 { 2 } else { 20 };
+    let count = if spec.size_bytes > 50_000 { 1 } else { 5 };
     let mut channel = client.open(spec).unwrap_or_else(|error| panic!("{spec:?}: {error:?}"));
     for _ in 0..3 {
         rounds(&mut channel, count).unwrap_or_else(|error| panic!("{spec:?}: {error:?}"));
@@ -72,7 +73,9 @@ fn every_wait_strategy_works_at_small_and_large_sizes() {
         let can = mechanism.capabilities();
         let mut client = daemon.lease();
         for wait in mechanism.info().waits {
-            for size in [can.min_size, 4096_usize.clamp(can.min_size, can.max_size), can.max_size] {
+            // The largest does not fit a pipe's buffer.
+            for size in [8, 4096, 100_000] {
+                let size = size.clamp(can.min_size, can.max_size);
                 exercise(&mut client, &ChannelSpec { wait: Some(*wait), ..sized(mechanism, size) });
             }
         }
@@ -170,7 +173,7 @@ fn a_channel_ends_with_its_connection() {
         rounds(&mut channel, 10).unwrap();
         drop(client);
         daemon.is_at_rest();
-        rounds(&mut channel, 1).unwrap_err();
+        eventually("its rounds end", SOON, || rounds(&mut channel, 1).err());
     });
 }
 
@@ -225,10 +228,15 @@ fn all_means_every_method_in_the_order_of_the_list() {
             .expect(Exit::Success);
         let titles: Vec<_> =
             output.stdout.lines().filter_map(|line| line.strip_prefix("IPC method - ")).collect();
-        assert!(here().map(|mechanism| mechanism.info().name).eq(titles), "{}", output.stdout);
+        let host: Vec<_> = here()
+            .map(Mechanism::info)
+            .filter(|info| info.group != Group::Tool)
+            .map(|info| info.name)
+            .collect();
+        assert_eq!(titles, host);
         for line in ["1000 cycles completed in ", " per second", " per operation", "round trip: min "] {
             let count = output.stdout.lines().filter(|printed| printed.contains(line)).count();
-            assert_eq!(count, here().count(), "\"{line}\" in:\n{}", output.stdout);
+            assert_eq!(count, host.len(), "\"{line}\" in:\n{}", output.stdout);
         }
     });
 }

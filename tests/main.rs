@@ -1,5 +1,10 @@
 //! Tests of the real programs: real daemons, real responders, real clients, in folders of their own.
 #![allow(clippy::unwrap_used, reason = "a test, and what helps one, may stop at the first surprise")]
 
+mod bad_input;
 mod conformance;
+mod faults;
 mod harness;
+mod hostile;
+mod service;
+mod tidy;

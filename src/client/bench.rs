@@ -1,5 +1,6 @@
 //! The plan of a benchmark: cells, each measured in several trials, interleaved.
 
+use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
@@ -10,7 +11,7 @@ use super::placement::Placement;
 use super::{Client, ClientError};
 use crate::protocol::{ChannelSpec, Wait};
 use crate::transports::Pace;
-use crate::transports::sys::clock::Calibration;
+use crate::transports::sys::clock::{Calibration, ClockChoice, TscRefusal};
 
 /// One thing to measure.
 #[derive(Debug, Clone)]
@@ -49,6 +50,18 @@ pub struct Bench {
     pub plan: Plan,
 }
 
+impl Bench {
+    /// Calibrates the clock where the client will read it.
+    ///
+    /// # Errors
+    /// The client cannot run there; or, inside, the clock asked for is not to be had.
+    pub fn calibrate(&self, choice: ClockChoice) -> Result<Result<Calibration, TscRefusal>, ClientError> {
+        let cpu = self.cells.first().and_then(|cell| cell.client_cpu);
+        let _pinned = cpu.map(Pinned::to).transpose()?;
+        Ok(Calibration::run(choice))
+    }
+}
+
 /// What a cell's trials came to, in their order.
 #[derive(Debug)]
 pub struct Outcome {
@@ -70,8 +83,11 @@ pub trait Observer {
     fn begins(&mut self, index: usize, cell: &Cell, trial: u32);
     /// So many rounds of the trial are done, which took so long.
     fn progress(&mut self, rounds: u64, elapsed: Duration);
-    /// An interval of the trial is over.
-    fn interval(&mut self, index: usize, cell: &Cell, trial: u32, interval: &Interval<'_>);
+    /// An interval of the trial is over. A break ends the whole run: nobody wants to hear the rest.
+    fn interval(&mut self, index: usize, cell: &Cell, trial: u32, interval: &Interval<'_>)
+    -> ControlFlow<()>;
+    /// The trial is done.
+    fn ends(&mut self, _index: usize, _cell: &Cell, _trial: u32, _result: &Trial) {}
 }
 
 /// Runs the whole plan. Each trial goes through all cells, in an order that differs from the last one's, so that a
@@ -104,9 +120,19 @@ pub fn run(
                 continue;
             }
             observer.begins(index, &outcome.cell, trial);
-            match run_trial(client, bench, calibration, outcome, index, trial, observer) {
-                Ok(trial) => outcome.trials.push(trial),
-                Err(error) => outcome.error = Some(error),
+            let flow = match run_trial(client, bench, calibration, outcome, index, trial, observer) {
+                Ok((result, flow)) => {
+                    observer.ends(index, &outcome.cell, trial, &result);
+                    outcome.trials.push(result);
+                    flow
+                }
+                Err(error) => {
+                    outcome.error = Some(error);
+                    ControlFlow::Continue(())
+                }
+            };
+            if flow.is_break() {
+                return outcomes;
             }
             if let Some(precision) = bench.precision {
                 outcome.precision_reached = outcome.half_width();
@@ -132,7 +158,7 @@ fn run_trial(
     index: usize,
     trial: u32,
     observer: &mut dyn Observer,
-) -> Result<Trial, ClientError> {
+) -> Result<(Trial, ControlFlow<()>), ClientError> {
     let cell = &outcome.cell;
     let opening = Instant::now();
     let _pinned = cell.client_cpu.map(Pinned::to).transpose()?;
@@ -140,6 +166,7 @@ fn run_trial(
     outcome.overhead += opening.elapsed();
 
     let plan = Plan { pace: cell.pace.or(bench.plan.pace), ..bench.plan };
+    let mut flow = ControlFlow::Continue(());
     // Two closures cannot both borrow the observer.
     let observer = std::cell::RefCell::new(observer);
     let result = measure::run(
@@ -148,14 +175,17 @@ fn run_trial(
         calibration,
         &plan,
         &mut |rounds, elapsed| observer.borrow_mut().progress(rounds, elapsed),
-        &mut |interval| observer.borrow_mut().interval(index, cell, trial, interval),
+        &mut |interval| {
+            flow = observer.borrow_mut().interval(index, cell, trial, interval);
+            flow
+        },
     );
     let closing = Instant::now();
     let closed = client.close(channel);
     outcome.overhead += closing.elapsed();
     let result = result?;
     closed?;
-    Ok(result)
+    Ok((result, flow))
 }
 
 impl Outcome {
@@ -181,7 +211,7 @@ impl Outcome {
 }
 
 /// The cells' order in this trial: a permutation that the trial's number decides.
-fn order(cells: usize, trial: u32) -> Vec<usize> {
+pub(super) fn order(cells: usize, trial: u32) -> Vec<usize> {
     let mut order: Vec<usize> = (0..cells).collect();
     if trial == 0 {
         return order; // As they were asked for.

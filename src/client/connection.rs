@@ -34,7 +34,7 @@ pub enum LeaseWait {
 #[derive(Debug)]
 pub struct Client {
     link: Link,
-    /// How channels ended that nobody has asked about yet.
+    /// How channels ended that were not closed yet.
     ended: BTreeMap<ChannelId, End>,
     stopping: bool,
     /// Where the daemon listens; `None` for a private one.
@@ -167,24 +167,35 @@ impl Client {
     /// # Errors
     /// It has ended; the daemon is lost.
     pub fn usage(&mut self, channel: &Channel) -> Result<Usage, ClientError> {
-        match self.request(&Request::Usage(channel.id()))? {
-            Reply::Usage(usage) => Ok(usage),
-            other => Err(unexpected(&other)),
+        match self.request(&Request::Usage(channel.id())) {
+            Ok(Reply::Usage(usage)) => Ok(usage),
+            Ok(other) => Err(unexpected(&other)),
+            // The news of its end comes before the refusal.
+            Err(ClientError::Refused(_)) if self.ended.contains_key(&channel.id()) => {
+                Err(self.explain(channel, RoundError::Ended))
+            }
+            Err(error) => Err(error),
         }
     }
 
-    /// Ends a channel. Nothing of it is left when this returns.
+    /// Ends a channel. Nothing of it is left when this returns, also if it has ended before.
     ///
     /// # Errors
-    /// The daemon is lost, or the channel has ended before, in which case nothing is left either.
+    /// The daemon is lost.
     pub fn close(&mut self, channel: Channel) -> Result<(), ClientError> {
         self.close_id(channel.id())
     }
 
     fn close_id(&mut self, channel: ChannelId) -> Result<(), ClientError> {
-        match self.request(&Request::Close(channel))? {
-            Reply::Closed => Ok(()),
-            other => Err(unexpected(&other)),
+        if self.ended.remove(&channel).is_some() {
+            return Ok(());
+        }
+        match self.request(&Request::Close(channel)) {
+            Ok(Reply::Closed) => Ok(()),
+            Ok(other) => Err(unexpected(&other)),
+            // It has ended while it was asked for.
+            Err(ClientError::Refused(_)) if self.ended.remove(&channel).is_some() => Ok(()),
+            Err(error) => Err(error),
         }
     }
 
@@ -215,7 +226,7 @@ impl Client {
             let reply = self.link.receive(Some(NEWS_PATIENCE)).ok()?;
             self.note(reply);
         }
-        self.ended.remove(&channel)
+        self.ended.get(&channel).cloned()
     }
 
     /// Notes an event; returns any other reply.
@@ -234,8 +245,12 @@ impl Client {
     }
 
     fn request(&mut self, request: &Request) -> Result<Reply, ClientError> {
-        self.link.send(request, &[])?;
-        self.reply(Some(PATIENCE))
+        let Err(error) = self.link.send(request, &[]) else { return self.reply(Some(PATIENCE)) };
+        // What a daemon said before it closed tells more than that it did.
+        match self.reply(Some(NEWS_PATIENCE)) {
+            Err(ClientError::Stopping) => Err(ClientError::Stopping),
+            _ => Err(error.into()),
+        }
     }
 
     fn reply(&mut self, patience: Option<Duration>) -> Result<Reply, ClientError> {
@@ -245,6 +260,8 @@ impl Client {
                 return Err(ClientError::Stopping);
             }
             match self.note(received?) {
+                // Its channels have lost their owner by then, which is not what the user wants to know.
+                Some(Reply::Refused(_)) if self.stopping => return Err(ClientError::Stopping),
                 Some(Reply::Refused(refusal)) => return Err(refusal.into()),
                 Some(reply) => return Ok(reply),
                 None => {}

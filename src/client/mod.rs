@@ -8,12 +8,14 @@ pub mod bench;
 mod channel;
 pub mod cli;
 mod connection;
+pub mod doctor;
 pub mod environment;
 mod error;
 pub mod measure;
 pub mod placement;
 mod private;
 pub mod report;
+pub mod warnings;
 
 pub use channel::Channel;
 pub use connection::{Client, LeaseWait};

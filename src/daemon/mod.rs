@@ -4,8 +4,9 @@
 //! One thread, which waits in `poll` for whatever comes next: a connection, a request, a responder's announcement or
 //! end, the order to stop. Idle, it is not woken at all.
 //!
-//! A request goes through [`server`] (which connection, which channel), `connection` (bytes to requests), `lease` (whose
-//! turn it is), `channel` (a responder and its life) and `responder` (the other process).
+//! A request goes through `connection` (bytes to requests), `server::requests` (what each asks for), `lease` (whose
+//! turn it is), `channel` (a responder and its life) and `responder` (the other process); [`server`] is the loop around
+//! them.
 
 mod channel;
 pub mod cli;

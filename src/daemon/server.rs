@@ -1,5 +1,7 @@
 //! The daemon's loop: waits for whatever comes next and deals with it.
 
+mod requests;
+
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -11,12 +13,10 @@ use rustix::io::Errno;
 
 use super::channel::{Channel, News, READY_PATIENCE, State};
 use super::connection::{Connection, Gone};
-use super::lease::{Acquired, Lease};
+use super::lease::Lease;
 use super::socket::Bound;
-use crate::protocol::{
-    ChannelId, ChannelSpec, End, Event, PROTOCOL_VERSION, Refusal, Reply, Request, Status, Totals,
-};
-use crate::transports::{self, Owner};
+use crate::protocol::{ChannelId, End, Event, Refusal, Reply, Totals};
+use crate::transports;
 
 /// How long responders may take to end when the daemon stops. They are killed: only the kernel can delay them.
 const STOP_PATIENCE: Duration = Duration::from_millis(900);
@@ -291,89 +291,8 @@ impl Server {
         self.send(id, &Reply::Refused(refusal), Vec::new());
     }
 
-    // Requests.
-
-    fn answer(&mut self, id: ConnectionId, request: Request) {
-        let reply = match request {
-            Request::Status => Reply::Status(self.status()),
-            Request::Methods => Reply::Methods(transports::states()),
-            Request::Stop => match self.may_stop(id) {
-                Ok(()) => {
-                    self.stopping = true;
-                    Reply::Stopping
-                }
-                Err(refusal) => return self.refuse(Some(id), refusal),
-            },
-            Request::Acquire { wait } => return self.acquire(id, wait),
-            Request::Release => {
-                self.pass_on_lease(id);
-                Reply::Released
-            }
-            Request::Open(spec) => match self.open(id, &spec) {
-                Ok(()) => return,
-                Err(refusal) => return self.refuse(Some(id), refusal),
-            },
-            Request::Usage(channel) => match self.usage(id, channel) {
-                Ok(reply) => reply,
-                Err(refusal) => return self.refuse(Some(id), refusal),
-            },
-            Request::Close(channel) => match self.channels.get_mut(&channel) {
-                Some(held) if held.owner == Some(id) && !held.closing => {
-                    held.closing = true;
-                    return held.channel.kill();
-                }
-                _ => return self.refuse(Some(id), Refusal::NoChannel { channel }),
-            },
-        };
-        self.send(id, &reply, Vec::new());
-    }
-
     fn pid_of(&self, id: ConnectionId) -> u32 {
         self.connections.get(&id).map_or(0, |connection| connection.peer.pid)
-    }
-
-    fn status(&self) -> Status {
-        Status {
-            pid: std::process::id(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            protocol_version: PROTOCOL_VERSION,
-            uptime_ns: u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX),
-            connections: count(self.connections.len()),
-            lease_holders: self.lease.holders().iter().map(|id| self.pid_of(*id)).collect(),
-            queue: self.lease.queue().map(|id| self.pid_of(id)).collect(),
-            channels: self
-                .channels
-                .values()
-                .map(|held| held.channel.status(held.owner.map_or(0, |id| self.pid_of(id))))
-                .collect(),
-            totals: self.totals,
-        }
-    }
-
-    fn may_stop(&self, id: ConnectionId) -> Result<(), Refusal> {
-        let uid = self.connections.get(&id).map_or(u32::MAX, |connection| connection.peer.uid);
-        if uid == 0 || uid == rustix::process::geteuid().as_raw() {
-            Ok(())
-        } else {
-            Err(Refusal::NotPermitted { uid })
-        }
-    }
-
-    fn acquire(&mut self, id: ConnectionId, wait: bool) {
-        if self.stopping {
-            return self.refuse(Some(id), Refusal::Stopping);
-        }
-        match self.lease.acquire(id, wait) {
-            Acquired::Now => self.send(id, &Reply::Acquired, Vec::new()),
-            Acquired::Place(place) => self.send(id, &Reply::Queued { place: count(place) }, Vec::new()),
-            Acquired::Busy => {
-                let holder_pid = self.lease.holders().first().map_or(0, |holder| self.pid_of(*holder));
-                self.refuse(Some(id), Refusal::Busy { holder_pid });
-            }
-            Acquired::QueueFull => {
-                self.refuse(Some(id), Refusal::QueueFull { limit: count(self.config.limits.queue) });
-            }
-        }
     }
 
     /// Takes the lease, or the place in line, from `id`, and tells everybody else in line.
@@ -391,33 +310,6 @@ impl Server {
     }
 
     // Channels.
-
-    fn open(&mut self, id: ConnectionId, spec: &ChannelSpec) -> Result<(), Refusal> {
-        if self.stopping {
-            return Err(Refusal::Stopping);
-        }
-        if !self.lease.is_held_by(id) {
-            return Err(Refusal::NoLease);
-        }
-        if self.channels.len() >= self.config.limits.channels {
-            return Err(Refusal::TooManyChannels { limit: count(self.config.limits.channels) });
-        }
-        let channel_id = self.next_channel;
-        let client = self.connections.get(&id).map_or_else(Owner::this, |connection| connection.peer);
-        let channel = Channel::start(channel_id, spec, format!("{}-{channel_id}", self.instance), client)?;
-        self.next_channel += 1;
-        self.channels.insert(channel_id, Held { channel, owner: Some(id), closing: false });
-        Ok(())
-    }
-
-    fn usage(&self, id: ConnectionId, channel: ChannelId) -> Result<Reply, Refusal> {
-        self.channels
-            .get(&channel)
-            .filter(|held| held.owner == Some(id))
-            .and_then(|held| transports::sys::usage(Some(held.channel.responder_pid())).ok())
-            .map(Reply::Usage)
-            .ok_or(Refusal::NoChannel { channel })
-    }
 
     fn hear_channel(&mut self, id: ChannelId) {
         let Some(held) = self.channels.get_mut(&id) else { return };

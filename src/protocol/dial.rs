@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -109,6 +110,7 @@ pub fn dial(address: &SocketAddress) -> Result<(Link, PathBuf), DialError> {
             Err(error) => {
                 let why = match error.kind() {
                     io::ErrorKind::NotFound => "nothing there".to_owned(),
+                    io::ErrorKind::ConnectionRefused if !is_socket(path) => "it is no socket".to_owned(),
                     io::ErrorKind::ConnectionRefused => "nobody listens".to_owned(),
                     io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => "it does not accept".to_owned(),
                     _ => error.to_string(),
@@ -118,6 +120,10 @@ pub fn dial(address: &SocketAddress) -> Result<(Link, PathBuf), DialError> {
         }
     }
     Err(DialError::NoDaemon { tried })
+}
+
+fn is_socket(path: &Path) -> bool {
+    path.metadata().is_ok_and(|meta| meta.file_type().is_socket())
 }
 
 fn connect(path: &Path) -> io::Result<OwnedFd> {

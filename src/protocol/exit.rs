@@ -28,11 +28,13 @@ pub enum Exit {
     Broken = 9,
     /// Another daemon already holds the socket.
     AlreadyRunning = 10,
+    /// The measurement was done, and its grade is worse than was asked for.
+    Doubtful = 11,
 }
 
 impl Exit {
     /// Every code, in order.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Success,
         Self::Failure,
         Self::Usage,
@@ -44,6 +46,7 @@ impl Exit {
         Self::Unavailable,
         Self::Broken,
         Self::AlreadyRunning,
+        Self::Doubtful,
     ];
 
     /// The code.
@@ -67,6 +70,7 @@ impl Exit {
             Self::Unavailable => "the host or the daemon cannot do that (mechanism, size, option, limit)",
             Self::Broken => "a measurement broke off (a process died, a wait timed out, a pong was wrong)",
             Self::AlreadyRunning => "another daemon already holds the socket",
+            Self::Doubtful => "the result's grade is below --require-grade",
         }
     }
 

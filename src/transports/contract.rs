@@ -207,6 +207,9 @@ pub enum ServeError {
     /// The peer is not the one that the channel was opened for.
     #[error("a peer with a wrong token")]
     WrongToken,
+    /// This mechanism does not reach a client like this one.
+    #[error("{0}")]
+    Peer(String),
     /// No client came.
     #[error("no client connected within {:.0} s", .0.as_secs_f64())]
     NoClient(Duration),
@@ -221,6 +224,9 @@ pub enum ConnectError {
     /// The announced endpoint makes no sense to the mechanism.
     #[error("the endpoint \"{0}\" cannot be understood")]
     Endpoint(String),
+    /// The responder runs in another PID namespace, where process ids mean other processes.
+    #[error("the daemon has another PID namespace than this process")]
+    OtherNamespace,
     /// The peer is not this channel's responder.
     #[error("the peer does not know this channel's token")]
     WrongToken,

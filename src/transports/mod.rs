@@ -5,9 +5,11 @@
 
 mod contract;
 mod datagram;
+mod messages;
 mod pace;
 mod payload;
 mod place;
+mod process;
 mod proof;
 mod rounds;
 mod settings;
@@ -23,10 +25,13 @@ mod eventfd;
 mod fifo;
 mod io_uring;
 mod local_socket;
+mod mq;
 mod null;
 mod pipe;
 mod shmem;
+mod signal;
 mod socketpair;
+mod sysv_mq;
 mod tcp;
 mod tcp6;
 mod udp;
@@ -67,6 +72,9 @@ pub static ALL: &[&dyn Mechanism] = &[
     &pipe::Pipe,
     &fifo::Fifo,
     &eventfd::EventFd,
+    &mq::PosixQueue,
+    &sysv_mq::SystemVQueue,
+    &signal::RealTimeSignal,
     &null::Null,
 ];
 

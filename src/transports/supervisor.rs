@@ -92,10 +92,18 @@ impl Supervisor {
     /// # Errors
     /// The system's.
     pub fn proven(&mut self) -> Result<(), ServeError> {
+        self.proven_until(Signal::KILL)
+    }
+
+    /// As [`proven`](Self::proven), for a resource that outlives its processes: when the supervisor dies, this process
+    /// gets `signal`, whose handler removes the resource and ends the process.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn proven_until(&mut self, signal: Signal) -> Result<(), ServeError> {
         self.watch = None;
         // The thread that started this process is the supervisor's main thread, which ends with it.
-        set_parent_process_death_signal(Some(Signal::KILL))
-            .while_doing("tying this process to its supervisor")?;
+        set_parent_process_death_signal(Some(signal)).while_doing("tying this process to its supervisor")?;
         // It may have died just before.
         let mut fds = [rustix::event::PollFd::new(&self.link, rustix::event::PollFlags::IN)];
         let now = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };

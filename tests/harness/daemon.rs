@@ -55,7 +55,8 @@ impl Daemon {
 
     /// Waits until a status is as wanted.
     pub(crate) fn wait_for_status(&self, what: &str, wanted: impl Fn(&Status) -> bool) -> Status {
-        eventually(what, PATIENCE, || Some(self.status()).filter(&wanted))
+        let mut client = self.connect();
+        eventually(what, PATIENCE, || Some(client.status().unwrap()).filter(&wanted))
     }
 
     /// Checks that a well-behaved client is served.
@@ -66,12 +67,21 @@ impl Daemon {
         client.close(channel).unwrap();
     }
 
-    /// Checks that it has neither channels nor children, and, but for the status's, no connection.
+    /// Checks that it has neither channels nor children nor connections.
     pub(crate) fn is_at_rest(&self) {
-        self.wait_for_status("the daemon is at rest", |status| {
-            status.channels.is_empty() && status.lease_holders.is_empty() && status.connections == 1
+        drop(self.at_rest());
+    }
+
+    /// The same; returns the only connection that it has.
+    pub(crate) fn at_rest(&self) -> Client {
+        let mut client = self.connect();
+        eventually("the daemon is at rest", PATIENCE, || {
+            let status = client.status().unwrap();
+            let rest = status.channels.is_empty() && status.lease_holders.is_empty();
+            (rest && status.connections == 1).then_some(())
         });
         assert_eq!(children(self.pid), Vec::<String>::new());
+        client
     }
 
     /// Ends it the hard way.
@@ -124,21 +134,24 @@ pub(crate) fn rounds(channel: &mut Channel, count: usize) -> Result<(), RoundErr
     channel.verify()
 }
 
-/// The responder of the daemon's only channel, once rounds run through it: what it uses grows.
-pub(crate) fn busy_responder(daemon: &Daemon) -> Peer {
-    let status = daemon.wait_for_status("a channel is open", |status| status.channels.len() == 1);
-    let pid = status.channels[0].responder_pid;
-    wait_until_busy(pid)
+/// Waits until rounds run through the channel that `client` has open, and returns its responder.
+pub(crate) fn responder_of(daemon: &Daemon, client: &Process) -> Peer {
+    let pid = eventually("its channel is open", PATIENCE, || {
+        let status = daemon.status();
+        let own = status.channels.iter().find(|channel| channel.client_pid == client.pid())?;
+        Some(own.responder_pid)
+    });
+    let responder = Peer::find(pid).expect("its channel is open");
+    wait_until_busy(client);
+    responder
 }
 
-/// A responder, once what it uses grows.
-pub(crate) fn wait_until_busy(pid: u32) -> Peer {
-    let peer = Peer::find(pid).expect("its channel is open");
-    let used = || ipcd::transports::sys::usage(Some(pid)).expect("the responder runs");
+/// Waits until a client whose channel is open uses more than connecting to it costs.
+pub(crate) fn wait_until_busy(client: &Process) {
+    let used = || ipcd::transports::sys::usage(Some(client.pid())).expect("the client runs");
     let before = used();
     eventually("rounds run", PATIENCE, || {
         let since = used().since(&before);
         (since.cpu_ns > 5_000_000 || since.voluntary_switches > 100).then_some(())
     });
-    peer
 }

@@ -17,17 +17,23 @@ pub(super) fn processes(folder: &Path) -> Vec<String> {
         .collect()
 }
 
-/// Children of a process, zombies included.
+/// Children of a process with their command lines, zombies included.
 pub(super) fn children(parent: u32) -> Vec<String> {
+    child_pids(parent).map(|pid| format!("process {pid}: {}", command_line(pid))).collect()
+}
+
+/// Responders of a daemon.
+pub(crate) fn responders(daemon: u32) -> Vec<u32> {
+    child_pids(daemon).filter(|pid| command_line(*pid).starts_with("ipcd: responder for channel ")).collect()
+}
+
+fn child_pids(parent: u32) -> impl Iterator<Item = u32> {
     let parent_of = |pid: u32| -> Option<u32> {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
         // The second field, the command, may hold anything; the fourth is the parent.
         stat.rsplit(')').next()?.split_whitespace().nth(1)?.parse().ok()
     };
-    all_pids()
-        .filter(|pid| parent_of(*pid) == Some(parent))
-        .map(|pid| format!("process {pid}: {}", command_line(pid)))
-        .collect()
+    all_pids().filter(move |pid| parent_of(*pid) == Some(parent))
 }
 
 /// Shared memory that was named by a daemon with this process id.

@@ -10,9 +10,10 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-pub(crate) use daemon::{Daemon, busy_responder, rounds, wait_until_busy};
+pub(crate) use daemon::{Daemon, responder_of, rounds, wait_until_busy};
+pub(crate) use leftovers::responders;
 pub(crate) use process::{Output, Peer, Process};
-pub(crate) use sandbox::Sandbox;
+pub(crate) use sandbox::{NOBODY, Sandbox, is_root, nobody_can_run};
 
 /// How long anything may take that is promised at all. Generous: a CI machine has two busy cores.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -28,6 +29,10 @@ const WATCHDOG: Duration = Duration::from_secs(60);
 /// A test that hangs fails under its own name: the watchdog kills the processes that the test has started, which ends
 /// whatever wait of theirs it hangs in.
 pub(crate) fn run(test: impl FnOnce(&Sandbox) + Send + 'static) {
+    run_within(WATCHDOG, test);
+}
+
+fn run_within(patience: Duration, test: impl FnOnce(&Sandbox) + Send + 'static) {
     let name = thread::current().name().unwrap_or("a test").to_owned();
     let sandbox = Sandbox::new();
     let processes = sandbox.processes();
@@ -41,7 +46,7 @@ pub(crate) fn run(test: impl FnOnce(&Sandbox) + Send + 'static) {
             let _ = done.send(());
         })
         .unwrap();
-    match waiting.recv_timeout(WATCHDOG) {
+    match waiting.recv_timeout(patience) {
         Ok(()) => body.join().unwrap(),
         Err(RecvTimeoutError::Disconnected) => {
             let panic = body.join().unwrap_err();
@@ -51,7 +56,7 @@ pub(crate) fn run(test: impl FnOnce(&Sandbox) + Send + 'static) {
         Err(RecvTimeoutError::Timeout) => {
             eprintln!("{}", processes.transcript());
             processes.kill();
-            panic!("{name} hangs: it is not done after {WATCHDOG:?}");
+            panic!("{name} hangs: it is not done after {patience:?}");
         }
     }
 }
@@ -65,5 +70,51 @@ pub(crate) fn eventually<T>(what: &str, patience: Duration, mut probe: impl FnMu
         }
         assert!(start.elapsed() < patience, "{what}: not within {patience:?}");
         thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// The harness itself: what it promises to find, it finds.
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+    use std::process::Command;
+
+    use super::*;
+
+    /// The message of the panic that a test's body ends with.
+    fn failure(patience: Duration, test: impl FnOnce(&Sandbox) + Send + 'static) -> String {
+        let panic = catch_unwind(AssertUnwindSafe(|| run_within(patience, test))).unwrap_err();
+        panic.downcast_ref::<String>().expect("a formatted message").clone()
+    }
+
+    #[test]
+    fn a_hang_is_a_failure_with_a_name_and_its_processes_end() {
+        let (told, pid) = channel();
+        let message = failure(Duration::from_secs(2), move |sandbox| {
+            let daemon = sandbox.daemon();
+            told.send(daemon.pid).unwrap();
+            daemon.ends();
+        });
+        assert!(message.contains("a_hang_is_a_failure_with_a_name_and_its_processes_end hangs"), "{message}");
+        let gone = Peer::find(pid.recv().unwrap()).is_none_or(|peer| peer.ends_within(SOON));
+        assert!(gone, "the watchdog has killed it");
+    }
+
+    #[test]
+    fn a_file_that_is_left_is_found() {
+        let message = failure(WATCHDOG, |sandbox| {
+            std::fs::write(sandbox.folder().join("forgotten"), "").unwrap();
+        });
+        assert!(message.contains("left behind") && message.contains("forgotten"), "{message}");
+    }
+
+    #[test]
+    fn a_process_that_is_left_is_found() {
+        let message = failure(WATCHDOG, |sandbox| {
+            let mut sleep = Command::new("sleep");
+            let sleep = sandbox.start(sleep.arg("60").env("TMPDIR", sandbox.folder()));
+            // As if nobody knew of it.
+            std::mem::forget(sleep);
+        });
+        assert!(message.contains("sleep 60"), "{message}");
     }
 }

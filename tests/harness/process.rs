@@ -14,6 +14,9 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use super::PATIENCE;
 
+/// How much of what a process has said is shown when its test fails.
+const LINES_SHOWN: usize = 20;
+
 /// A process, held by a descriptor: its id cannot come to mean another one.
 #[derive(Debug)]
 pub(crate) struct Peer {
@@ -132,20 +135,8 @@ impl Process {
         }
     }
 
-    pub(crate) fn what(&self) -> &str {
-        &self.what
-    }
-
     pub(crate) fn pid(&self) -> u32 {
         self.peer.pid
-    }
-
-    pub(crate) fn peer(&self) -> Arc<Peer> {
-        Arc::clone(&self.peer)
-    }
-
-    pub(crate) fn stderr(&self) -> Transcript {
-        self.stderr.clone()
     }
 
     pub(crate) fn signal(&self, signal: Signal) {
@@ -226,26 +217,38 @@ impl Output {
 
 /// The processes of a test, for its watchdog.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Processes(Arc<Mutex<Vec<(String, Arc<Peer>, Transcript)>>>);
+pub(crate) struct Processes(Arc<Mutex<Vec<Known>>>);
+
+/// What a watchdog knows of a process.
+#[derive(Debug)]
+struct Known {
+    what: String,
+    peer: Arc<Peer>,
+    stderr: Transcript,
+}
 
 impl Processes {
     pub(super) fn add(&self, process: &Process) {
-        let entry = (process.what().to_owned(), process.peer(), process.stderr());
-        self.0.lock().unwrap().push(entry);
+        let peer = Arc::clone(&process.peer);
+        let known = Known { what: process.what.clone(), peer, stderr: process.stderr.clone() };
+        self.0.lock().unwrap().push(known);
     }
 
     /// Ends those that have not ended.
     pub(super) fn kill(&self) {
-        for (_, peer, _) in self.0.lock().unwrap().iter() {
-            peer.signal(Signal::KILL);
+        for known in self.0.lock().unwrap().iter() {
+            known.peer.signal(Signal::KILL);
         }
     }
 
-    /// What each has said on stderr.
+    /// The last that each has said on stderr.
     pub(super) fn transcript(&self) -> String {
         let processes = self.0.lock().unwrap();
-        let each = processes.iter().map(|(what, peer, stderr)| {
-            format!("--- stderr of {what}, process {}:\n{}", peer.pid, stderr.so_far())
+        let each = processes.iter().map(|Known { what, peer, stderr }| {
+            let said = stderr.so_far();
+            let lines: Vec<_> = said.lines().collect();
+            let last = &lines[lines.len().saturating_sub(LINES_SHOWN)..];
+            format!("--- last of stderr of {what}, process {}:\n{}\n", peer.pid, last.join("\n"))
         });
         each.collect()
     }

@@ -5,11 +5,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::PossibleValuesParser;
-use clap::{Arg, ArgMatches, Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use clap::{Arg, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
+use super::explain::ExplainArgs;
+use super::matrix::MatrixArgs;
 use super::parse;
 use crate::client::measure::Timing;
 use crate::client::placement::Placement;
+use crate::client::warnings::Grade;
 use crate::protocol::{Exit, Wait};
 use crate::transports;
 use crate::transports::sys::clock::ClockChoice;
@@ -26,10 +29,16 @@ pub(super) struct Cli {
 pub(super) enum Command {
     /// Measure round trips. Without a daemon, a private one is started for this run.
     Bench(Box<BenchArgs>),
-    /// List the methods, what they can do, and which of them this host cannot do and why.
-    Methods(SocketArgs),
+    /// List the methods by their groups, and which of them this host cannot do and why.
+    Methods(QueryArgs),
+    /// Explain a method: when to choose it, what limits it, what a round executes. Without a name, all in short.
+    Explain(ExplainArgs),
+    /// Check this host before a measurement, and tell the smallest difference that it can show.
+    Doctor(DoctorArgs),
+    /// Measure the median round trip for every ordered pair of the CPUs that this process may use (see taskset).
+    Matrix(Box<MatrixArgs>),
     /// Tell what the running daemon does.
-    Status(StatusArgs),
+    Status(QueryArgs),
 }
 
 #[derive(Debug, Args)]
@@ -41,7 +50,7 @@ pub(super) struct SocketArgs {
 }
 
 #[derive(Debug, Args)]
-pub(super) struct StatusArgs {
+pub(super) struct QueryArgs {
     #[command(flatten)]
     pub(super) socket: SocketArgs,
     /// Print one JSON document.
@@ -56,6 +65,10 @@ pub(super) enum Format {
     Text,
     /// One document, with everything.
     Json,
+    /// A row a cell.
+    Csv,
+    /// A table for a forge.
+    Markdown,
 }
 
 /// What a report's list of placements may name.
@@ -79,11 +92,12 @@ pub(super) struct BenchArgs {
     #[command(flatten)]
     pub(super) socket: SocketArgs,
 
-    /// Methods, with commas between them, or "all"; "ipc-client methods" lists them.
+    /// Methods or groups of them, with commas between: all, sockets, memory, pipes, queues, frameworks; "ipc-client
+    /// methods" lists them.
     #[arg(short, long = "method", value_name = "METHOD,...", value_delimiter = ',', default_value = "all")]
     pub(super) methods: Vec<String>,
     /// Rounds of a trial. One trial, unless --trials says otherwise.
-    #[arg(short = 'n', long = "rounds", value_name = "N", value_parser = parse::rounds, conflicts_with = "duration")]
+    #[arg(short = 'n', long = "rounds", value_name = "N", value_parser = parse::rounds, conflicts_with = "duration", allow_negative_numbers = true)]
     pub(super) rounds: Option<u64>,
     /// Time of a trial, such as 10s. One trial, unless --trials says otherwise.
     #[arg(long, value_name = "TIME", value_parser = parse::duration)]
@@ -138,9 +152,24 @@ pub(super) struct BenchArgs {
     /// Print one JSON document: the same as --format json.
     #[arg(long, conflicts_with = "format")]
     pub(super) json: bool,
-    /// The report's format.
-    #[arg(long, value_name = "FORMAT", default_value = "text")]
-    pub(super) format: Format,
+    /// The report's format [default: text].
+    #[arg(long, value_name = "FORMAT")]
+    pub(super) format: Option<Format>,
+    /// Where the report goes: written whole at the end, or not at all; - is stdout.
+    #[arg(long, value_name = "FILE")]
+    pub(super) output: Option<PathBuf>,
+    /// Write the latencies as an HdrHistogram log, in nanoseconds: a line a trial, or an interval; its tag is the cell.
+    #[arg(long, value_name = "FILE")]
+    pub(super) hdr_log: Option<PathBuf>,
+    /// Tell how each such part of a trial went, while it runs; with --format text or --json-stream.
+    #[arg(long, value_name = "TIME", value_parser = parse::interval)]
+    pub(super) interval: Option<Duration>,
+    /// Print lines of JSON: each interval, each cell's result, and the rest of the report.
+    #[arg(long, conflicts_with = "json")]
+    pub(super) json_stream: bool,
+    /// Fail with exit code 11 if the results' grade, from A to F, is below this one.
+    #[arg(long, value_name = "GRADE")]
+    pub(super) require_grade: Option<Grade>,
     /// Say where the time of the run went.
     #[arg(short, long)]
     pub(super) verbose: bool,
@@ -153,28 +182,86 @@ pub(super) struct BenchArgs {
     pub(super) private: bool,
 }
 
+impl BenchArgs {
+    /// What `bench` does when nothing is said.
+    pub(super) fn defaults() -> Self {
+        let matches = Self::augment_args(clap::Command::new("bench")).get_matches_from(["bench"]);
+        Self::from_arg_matches(&matches).expect("no argument is required")
+    }
+}
+
+#[derive(Debug, Args)]
+pub(super) struct DoctorArgs {
+    #[command(flatten)]
+    pub(super) socket: SocketArgs,
+
+    /// Methods that are measured against themselves, with commas between them, or "all".
+    #[arg(
+        short,
+        long = "method",
+        value_name = "METHOD,...",
+        value_delimiter = ',',
+        default_value = "tcp,shmem"
+    )]
+    pub(super) methods: Vec<String>,
+    /// Bytes carried each way in a round, such as 8, 64, 4k, 1M.
+    #[arg(long, value_name = "BYTES", default_value = "8", value_parser = parse::size)]
+    pub(super) size: u32,
+    /// How either side waits: block, spin, adaptive [default: the method's own].
+    #[arg(long, value_name = "WAIT", value_parser = parse::wait)]
+    pub(super) wait: Option<Wait>,
+    /// Where the two sides run: unpinned, same-core, smt, cross-core, cross-socket [default: unpinned].
+    #[arg(long, value_name = "PLACEMENT")]
+    pub(super) placement: Option<Placement>,
+    /// Pairs of trials; from six on, the result assumes nothing about how trials are distributed.
+    #[arg(long, value_name = "N", default_value = "7", value_parser = clap::value_parser!(u32).range(2..=1_000))]
+    pub(super) pairs: u32,
+    /// Short trials: two seconds in all instead of ten, for a coarser answer.
+    #[arg(long)]
+    pub(super) quick: bool,
+
+    /// Print one JSON document.
+    #[arg(long)]
+    pub(super) json: bool,
+    /// Fail with exit code 11 if the self-test's grade, from A to F, is below this one.
+    #[arg(long, value_name = "GRADE")]
+    pub(super) require_grade: Option<Grade>,
+    /// Fail with exit code 7 instead of waiting while another measurement runs.
+    #[arg(long)]
+    pub(super) no_wait: bool,
+    /// Start a private daemon even where one runs.
+    #[arg(long, conflicts_with = "socket")]
+    pub(super) private: bool,
+}
+
+/// The commands that open channels, and so have the options of the mechanisms.
+const MEASURING: [&str; 2] = ["bench", "matrix"];
+
 /// The command line, with the options of the mechanisms.
 pub(super) fn command() -> clap::Command {
     let mut options = BTreeMap::new();
     for option in transports::ALL.iter().flat_map(|mechanism| mechanism.info().options) {
         options.entry(option.name).or_insert(option);
     }
-    Cli::command().mut_subcommand("bench", |bench| {
-        options.into_values().fold(bench, |bench, option| {
-            bench.arg(
-                Arg::new(option.name)
-                    .long(option.name)
-                    .value_parser(PossibleValuesParser::new(option.values))
-                    .help(format!("{} [default: {}]", option.help, option.values[0]))
-                    .hide_possible_values(false),
-            )
+    MEASURING.into_iter().fold(Cli::command(), |cli, measuring| {
+        cli.mut_subcommand(measuring, |measuring| {
+            options.values().fold(measuring, |measuring, option| {
+                measuring.arg(
+                    Arg::new(option.name)
+                        .long(option.name)
+                        .value_parser(PossibleValuesParser::new(option.values))
+                        .help(format!("{} [default: {}]", option.help, option.values[0]))
+                        .hide_possible_values(false),
+                )
+            })
         })
     })
 }
 
 /// The options of the mechanisms that the command line names.
 pub(super) fn method_options(matches: &ArgMatches) -> BTreeMap<String, String> {
-    let Some(("bench", matches)) = matches.subcommand() else { return BTreeMap::new() };
+    let measuring = matches.subcommand().filter(|(name, _)| MEASURING.contains(name));
+    let Some((_, matches)) = measuring else { return BTreeMap::new() };
     transports::ALL
         .iter()
         .flat_map(|mechanism| mechanism.info().options)
@@ -188,11 +275,15 @@ pub(super) fn method_options(matches: &ArgMatches) -> BTreeMap<String, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::FromArgMatches;
 
     #[test]
     fn the_command_line_is_consistent() {
         command().debug_assert();
+    }
+
+    #[test]
+    fn bench_needs_no_argument() {
+        assert_eq!(BenchArgs::defaults().sizes, [8]);
     }
 
     #[test]

@@ -1,28 +1,29 @@
 //! `ipc-client bench`.
 
 use std::collections::BTreeMap;
-use std::io::{self, BufWriter, Write};
 use std::time::{Duration, Instant, SystemTime};
 
 use super::Failure;
-use super::args::{BenchArgs, Format};
+use super::args::BenchArgs;
 use super::daemon::find_or_start;
+use super::live::Live;
+use super::output::Output;
 use super::plan::plan;
-use super::progress::Progress;
 use crate::client::bench::{self, Bench, Outcome};
 use crate::client::environment::{Environment, Snapshot};
 use crate::client::measure::{Stop, Timing};
-use crate::client::report::{CellReport, Clock, Report, SCHEMA, Settings, Times, json, text};
+use crate::client::report::{CellReport, Clock, Report, SCHEMA, Settings, Times, doubts};
+use crate::client::warnings::{Grade, judge};
 use crate::client::{ClientError, LeaseWait};
 use crate::protocol::{Exit, complain};
-use crate::transports::sys::clock::Calibration;
 
 pub(super) fn run(args: &BenchArgs, options: &BTreeMap<String, String>) -> Result<Exit, Failure> {
     let started = Instant::now();
-    let started_unix_s =
-        SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |time| time.as_secs());
+    let started_at = SystemTime::now();
+    let started_unix_s = started_at.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |time| time.as_secs());
     let mut times = Times::default();
     let mut watch = Stopwatch(started);
+    let output = Output::of(args)?;
 
     let mut client = find_or_start(&args.socket, args.private)?;
     let private_daemon = client.path().is_none();
@@ -34,15 +35,15 @@ pub(super) fn run(args: &BenchArgs, options: &BTreeMap<String, String>) -> Resul
         .acquire(wait, |place| eprintln!("ipc-client: another measurement runs; number {place} in line"))?;
     watch.lap(&mut times.queue_ns);
 
-    let calibration = Calibration::run(args.clock).map_err(Failure::unavailable)?;
+    let calibration = bench.calibrate(args.clock)?.map_err(Failure::unavailable)?;
     watch.lap(&mut times.clock_ns);
     let environment = Environment::capture();
     let at_start = Snapshot::capture();
     watch.lap(&mut times.environment_ns);
 
-    let mut progress = Progress::new(bench.plan.stop);
-    let outcomes = bench::run(&mut client, &bench, &calibration, &mut progress);
-    drop(progress);
+    let mut live = Live::new(&output, &bench.plan, started_at)?;
+    let outcomes = bench::run(&mut client, &bench, &calibration, &mut live);
+    let hdr_log = live.end()?;
     // Nothing of the run is left when its results are told.
     drop(client);
 
@@ -62,31 +63,37 @@ pub(super) fn run(args: &BenchArgs, options: &BTreeMap<String, String>) -> Resul
         at_start,
         at_end,
         results: outcomes.iter().map(CellReport::of).collect(),
+        warnings: Vec::new(),
+        grade: Grade::F,
     };
+    judge(&mut report);
     report.times.total_ns = nanos(started.elapsed());
 
-    let mut out = BufWriter::new(io::stdout().lock());
-    match if args.json { Format::Json } else { args.format } {
-        Format::Text => text::write(&report, &mut out)?,
-        Format::Json => json::write(&report, &mut out)?,
-    }
-    out.flush()?;
+    output.write(&report, hdr_log)?;
     if args.verbose {
         tell_times(&report.times);
     }
-    Ok(exit(&outcomes))
+    Ok(exit(&outcomes, doubtful(&report, args.require_grade)))
 }
 
-/// What failed, told once each, and the exit code of the first.
-fn exit(outcomes: &[Outcome]) -> Exit {
+/// What failed, told once each, and the exit code of the first; `otherwise` if nothing did.
+pub(super) fn exit(outcomes: &[Outcome], otherwise: Exit) -> Exit {
     let errors: Vec<&ClientError> = outcomes.iter().filter_map(|outcome| outcome.error.as_ref()).collect();
     for error in &errors {
         complain("ipc-client", *error, error.advice());
     }
-    errors.first().map_or(Exit::Success, |error| error.exit())
+    errors.first().map_or(otherwise, |error| error.exit())
 }
 
-fn settings(bench: &Bench, private_daemon: bool) -> Settings {
+/// Whether the results are good enough; if not, that is told with its reasons.
+pub(super) fn doubtful(report: &Report, required: Option<Grade>) -> Exit {
+    let Some(required) = required.filter(|required| report.grade > *required) else { return Exit::Success };
+    eprintln!("ipc-client: the grade is {}, and {required} was required:", report.grade);
+    doubts::reasons(report, required).iter().for_each(|reason| eprintln!("ipc-client: {reason}"));
+    Exit::Doubtful
+}
+
+pub(super) fn settings(bench: &Bench, private_daemon: bool) -> Settings {
     let plan = &bench.plan;
     Settings {
         arguments: std::env::args().skip(1).collect(),
@@ -99,14 +106,14 @@ fn settings(bench: &Bench, private_daemon: bool) -> Settings {
             Stop::Rounds(_) => None,
             Stop::Time(time) => Some(nanos(time)),
         },
-        warmup_rounds: plan.warmup.rounds,
-        warmup_ns: nanos(plan.warmup.time),
+        warmup_rounds: (plan.warmup.rounds < u64::MAX).then_some(plan.warmup.rounds),
+        warmup_ns: (plan.warmup.time < Duration::MAX).then(|| nanos(plan.warmup.time)),
         timing: match plan.timing {
             Timing::Round => "round".to_owned(),
             Timing::Batch(rounds) => format!("batch:{rounds}"),
             Timing::Auto => "auto".to_owned(),
         },
-        precision: bench.precision.map(|precision| precision.fraction),
+        precision_fraction: bench.precision.map(|precision| precision.fraction),
         private_daemon,
         verification:
             "the round's number at both ends of every pong, inside the timed region; every byte of the last \

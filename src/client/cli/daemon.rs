@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use super::Failure;
-use super::args::{SocketArgs, StatusArgs};
+use super::args::{QueryArgs, SocketArgs};
 use crate::client::{Client, ClientError, Private};
 use crate::protocol::{DialError, Exit, SocketAddress};
 
@@ -29,7 +29,7 @@ fn start() -> Result<Client, ClientError> {
 }
 
 /// `ipc-client status`.
-pub(super) fn status(args: &StatusArgs) -> Result<Exit, Failure> {
+pub(super) fn status(args: &QueryArgs) -> Result<Exit, Failure> {
     let mut client = Client::connect(&SocketAddress::resolve(args.socket.socket.as_deref()))?;
     let status = client.status()?;
     let mut out = std::io::stdout().lock();

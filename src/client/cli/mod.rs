@@ -2,11 +2,18 @@
 
 mod args;
 mod bench;
+mod choice;
 mod daemon;
+mod doctor;
+mod explain;
+mod live;
+mod matrix;
 mod methods;
+mod output;
 mod parse;
 mod plan;
 mod progress;
+mod terminal;
 
 use std::error::Error;
 
@@ -14,6 +21,7 @@ use clap::FromArgMatches;
 
 use self::args::{Cli, Command};
 use super::ClientError;
+use super::report::file::FileError;
 use crate::protocol::{Exit, complain};
 
 /// Why a command failed: what is told, and the exit code that tells of it.
@@ -48,6 +56,12 @@ impl From<std::io::Error> for Failure {
     }
 }
 
+impl From<FileError> for Failure {
+    fn from(error: FileError) -> Self {
+        Self { error: error.into(), advice: None, exit: Exit::Failure }
+    }
+}
+
 /// Runs the client's command line.
 #[must_use]
 pub fn main() -> Exit {
@@ -68,7 +82,10 @@ pub fn main() -> Exit {
     env_logger::Builder::new().filter_level(log::LevelFilter::Warn).parse_default_env().init();
     let result = match &cli.command {
         Command::Bench(args) => bench::run(args, &options),
+        Command::Doctor(args) => doctor::run(args),
         Command::Methods(args) => methods::run(args),
+        Command::Explain(args) => explain::run(args),
+        Command::Matrix(args) => matrix::run(args, &options),
         Command::Status(args) => daemon::status(args),
     };
     match result {
@@ -82,6 +99,9 @@ pub fn main() -> Exit {
     }
 }
 
+/// Whether results could not be written because nobody reads on; a channel's broken pipe is another thing.
 fn is_broken_pipe(error: &(dyn Error + 'static)) -> bool {
-    error.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
+    let written = error.downcast_ref::<FileError>().map(|error| &error.source);
+    let error = written.or_else(|| error.downcast_ref::<std::io::Error>());
+    error.is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
 }

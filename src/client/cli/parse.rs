@@ -60,6 +60,14 @@ pub(super) fn gap(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// Intervals end between blocks of rounds, which take up to 10 ms.
+pub(super) fn interval(text: &str) -> Result<Duration, String> {
+    match duration(text) {
+        Ok(interval) if interval >= Duration::from_millis(50) => Ok(interval),
+        _ => Err("a time with its unit is needed, at least 50ms, such as 1s".to_owned()),
+    }
+}
+
 pub(super) fn warmup(text: &str) -> Result<WarmupArg, String> {
     if let Ok(n) = count(text) {
         return Ok(WarmupArg::Rounds(n));
@@ -146,6 +154,8 @@ mod tests {
             assert!(duration(text).is_err(), "{text}");
         }
         assert!(gap("1h").is_err());
+        assert_eq!(interval("1s"), Ok(Duration::from_secs(1)));
+        assert!(interval("49ms").is_err());
     }
 
     #[test]

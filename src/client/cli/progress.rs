@@ -1,6 +1,7 @@
 //! A progress bar on stderr, on a terminal only, moved between blocks of rounds only.
 
 use std::io::IsTerminal;
+use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -29,7 +30,21 @@ impl Progress {
         Self { started: Instant::now(), stop, cell: String::new(), bar }
     }
 
-    fn show(&self, rounds: u64, elapsed: Duration) {
+    /// A trial begins.
+    pub(super) fn begins(&mut self, cell: &Cell, trial: u32) {
+        self.cell = format!("{}, {} bytes, trial {}", cell.spec.method, cell.spec.size_bytes, trial + 1);
+    }
+
+    /// Takes the bar away while something else is written to what may be the same terminal.
+    pub(super) fn suspend<T>(&self, write: impl FnOnce() -> T) -> T {
+        match &self.bar {
+            Some(bar) => bar.suspend(write),
+            None => write(),
+        }
+    }
+
+    /// So many rounds of the trial are done, which took so long.
+    pub(super) fn show(&self, rounds: u64, elapsed: Duration) {
         let Some(bar) = &self.bar else { return };
         if bar.is_hidden() {
             if self.started.elapsed() < AFTER {
@@ -49,16 +64,19 @@ impl Progress {
     }
 }
 
+/// For a run of which nothing but the bar is shown meanwhile.
 impl Observer for Progress {
     fn begins(&mut self, _: usize, cell: &Cell, trial: u32) {
-        self.cell = format!("{}, {} bytes, trial {}", cell.spec.method, cell.spec.size_bytes, trial + 1);
+        Self::begins(self, cell, trial);
     }
 
     fn progress(&mut self, rounds: u64, elapsed: Duration) {
         self.show(rounds, elapsed);
     }
 
-    fn interval(&mut self, _: usize, _: &Cell, _: u32, _: &Interval<'_>) {}
+    fn interval(&mut self, _: usize, _: &Cell, _: u32, _: &Interval<'_>) -> ControlFlow<()> {
+        ControlFlow::Continue(())
+    }
 }
 
 impl Drop for Progress {

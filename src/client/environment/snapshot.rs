@@ -25,6 +25,9 @@ pub struct Snapshot {
     /// CPUs overflow within a few years, and the kernel counts in steps of 10 ms.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cpu_total_ms: Option<u64>,
+    /// The part of it in which a CPU of this host had nothing to do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpu_idle_ms: Option<u64>,
     /// The part of it in which the hypervisor ran something else although a CPU of this host had work.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cpu_steal_ms: Option<u64>,
@@ -59,8 +62,9 @@ impl Snapshot {
             running_tasks: stat
                 .lines()
                 .find_map(|line| line.strip_prefix("procs_running ")?.trim().parse().ok()),
-            cpu_total_ms: cpu_time.map(|(total, _)| total),
-            cpu_steal_ms: cpu_time.and_then(|(_, steal)| steal),
+            cpu_total_ms: cpu_time.map(|time| time.total),
+            cpu_idle_ms: cpu_time.and_then(|time| time.idle),
+            cpu_steal_ms: cpu_time.and_then(|time| time.steal),
             throttling: cgroup::throttling(root),
             frequencies_khz: sysfs_cpu::numbers(root, "cpufreq/scaling_cur_freq").collect(),
             governors: power::governors(root),
@@ -114,14 +118,23 @@ fn load_average(text: &str) -> Option<[f64; 3]> {
     averages.try_into().ok()
 }
 
-/// Total and stolen time, from the line `cpu user nice system idle iowait irq softirq steal guest guest_nice`. Guest
-/// time is in user time already.
-fn cpu_time_ms(stat: &str) -> Option<(u64, Option<u64>)> {
+/// CPU time since boot, in milliseconds.
+#[derive(Clone, Copy)]
+struct CpuTime {
+    total: u64,
+    idle: Option<u64>,
+    steal: Option<u64>,
+}
+
+/// From the line `cpu user nice system idle iowait irq softirq steal guest guest_nice`. Guest time is in user time
+/// already; a CPU that waits for a disk is idle.
+fn cpu_time_ms(stat: &str) -> Option<CpuTime> {
     let line = stat.lines().find_map(|line| line.strip_prefix("cpu "))?;
     let ticks: Vec<u64> = line.split_whitespace().take(8).map_while(|word| word.parse().ok()).collect();
     let ms = |ticks: u64| ticks.saturating_mul(1000) / rustix::param::clock_ticks_per_second().max(1);
     let total = ticks.iter().copied().reduce(u64::saturating_add)?;
-    Some((ms(total), ticks.get(7).copied().map(ms)))
+    let idle = ticks.get(3).map(|idle| idle.saturating_add(ticks.get(4).copied().unwrap_or(0)));
+    Some(CpuTime { total: ms(total), idle: idle.map(ms), steal: ticks.get(7).copied().map(ms) })
 }
 
 #[cfg(test)]
@@ -150,6 +163,7 @@ mod tests {
         assert_eq!(now.load_average, Some([0.15, 1.19, 22.09]));
         assert_eq!(now.running_tasks, Some(4));
         assert_eq!((now.cpu_total_ms, now.cpu_steal_ms), (Some(1000), Some(30)));
+        assert_eq!(now.cpu_idle_ms, Some(810));
         assert_eq!(now.frequencies_khz, BTreeMap::from([(1, 2_100_000)]));
         assert_eq!(serde_json::from_str::<Snapshot>(&serde_json::to_string(&now).unwrap()).unwrap(), now);
     }

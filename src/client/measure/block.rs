@@ -11,6 +11,8 @@ const BLOCK_PS: f64 = 10e9;
 #[derive(Debug, Default)]
 pub(super) struct BlockLen {
     mean_ps: Option<f64>,
+    /// What lies between the starts of rounds at least.
+    pace_ps: f64,
 }
 
 impl BlockLen {
@@ -19,6 +21,12 @@ impl BlockLen {
         if rounds > 0 {
             self.mean_ps = Some(ps as f64 / rounds as f64);
         }
+    }
+
+    /// Rounds start this far apart from now on, however fast they are: the first of a block, which does not wait, and
+    /// a warm-up, which is not paced, would promise far too many.
+    pub(super) fn pace(&mut self, ps: f64) {
+        self.pace_ps = ps;
     }
 
     /// The next block's length; at least 1. Nothing is known at first: a short block finds out.
@@ -30,7 +38,7 @@ impl BlockLen {
         )]
         match self.mean_ps {
             None => 16,
-            Some(mean) => (BLOCK_PS / mean.max(1.0)).clamp(1.0, MAX_ROUNDS as f64) as usize,
+            Some(mean) => (BLOCK_PS / mean.max(self.pace_ps).max(1.0)).clamp(1.0, MAX_ROUNDS as f64) as usize,
         }
     }
 }
@@ -48,5 +56,8 @@ mod tests {
         assert_eq!(len.next(), 1);
         len.learn(10, 10 * 1_000_000_000);
         assert_eq!(len.next(), 10);
+        len.pace(1e12);
+        len.learn(1000, 1000 * 10_000_000);
+        assert_eq!(len.next(), 1, "a second's gap, whatever the rounds take");
     }
 }

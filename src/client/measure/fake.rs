@@ -77,7 +77,7 @@ fn measure(
     };
     let mut runner = Runner::new(&mut channel, &calibration, &plan);
     runner.warm_up().unwrap();
-    runner.measure(&mut |_, _| (), &mut |_| ()).unwrap();
+    runner.measure(&mut |_, _| (), &mut |_| std::ops::ControlFlow::Continue(())).unwrap();
     let (service, response, runner_rounds) = runner.into_histograms();
     Measured { runner_rounds, took: took.take(), service, response, calibration }
 }

@@ -6,9 +6,11 @@
 mod block;
 #[cfg(test)]
 mod fake;
+mod interval;
 mod recorder;
 pub mod stats;
 mod trial;
 
+pub use interval::Interval;
 pub use recorder::{Recorder, histogram};
-pub use trial::{Interval, Plan, Probe, Stop, Timing, Trial, Warmup, run};
+pub use trial::{CpusSeen, Plan, Probe, Stop, Timing, Trial, Warmup, run};

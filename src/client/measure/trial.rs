@@ -1,11 +1,13 @@
 //! One trial: a warm-up, then rounds until enough are done.
 
+use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 
 use super::block::{BlockLen, MAX_ROUNDS};
-use super::{Recorder, histogram};
+use super::interval::Intervals;
+use super::{Interval, Recorder, histogram};
 use crate::client::{Channel, Client, ClientError};
 use crate::protocol::Usage;
 use crate::transports::sys::clock::Calibration;
@@ -62,15 +64,6 @@ pub struct Plan {
     pub interval: Option<Duration>,
 }
 
-/// A part of a trial, told while it runs.
-#[derive(Debug)]
-pub struct Interval<'a> {
-    /// From the start of the trial's timed rounds.
-    pub since_start: Duration,
-    /// Latencies of this interval's rounds, in picoseconds.
-    pub histogram: &'a Histogram<u64>,
-}
-
 /// What timing rounds one by one costs, found by timing as many as a whole.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Probe {
@@ -117,7 +110,7 @@ pub struct CpusSeen {
 }
 
 /// Runs one trial over a fresh channel. `progress` hears, between blocks, how many rounds are done and how long they
-/// took; `on_interval` hears the plan's intervals.
+/// took; `on_interval` hears the plan's intervals, and ends the trial where it breaks.
 ///
 /// # Errors
 /// The channel breaks off, with what the daemon tells about it.
@@ -127,7 +120,7 @@ pub fn run(
     calibration: &Calibration,
     plan: &Plan,
     progress: &mut dyn FnMut(u64, Duration),
-    on_interval: &mut dyn FnMut(&Interval<'_>),
+    on_interval: &mut dyn FnMut(&Interval<'_>) -> ControlFlow<()>,
 ) -> Result<Trial, ClientError> {
     let mut runner = Runner::new(channel, calibration, plan);
     let outcome = runner.warm_up();
@@ -247,11 +240,14 @@ impl<'a> Runner<'a> {
     pub(super) fn measure(
         &mut self,
         progress: &mut dyn FnMut(u64, Duration),
-        on_interval: &mut dyn FnMut(&Interval<'_>),
+        on_interval: &mut dyn FnMut(&Interval<'_>) -> ControlFlow<()>,
     ) -> Result<(), RoundError> {
         let scale = self.calibration.scale();
         let mut pacer = self.plan.pace.map(|pace| Pacer::new(pace, scale));
-        let mut interval = self.plan.interval.map(|every| (every, Instant::now() + every, histogram()));
+        if let Some(Pace::Gap(time) | Pace::Every(time)) = self.plan.pace {
+            self.len.pace(time.as_secs_f64() * 1e12);
+        }
+        let mut intervals = self.plan.interval.map(|every| Intervals::new(every, self.response.is_some()));
         let start = Instant::now();
         let mut whole = false;
         loop {
@@ -265,28 +261,29 @@ impl<'a> Runner<'a> {
             }
             let left = usize::try_from(left).unwrap_or(usize::MAX);
             whole = self.alternate && !whole && self.rounds > 0;
-            let (block, timed) = self.block(left, whole, pacer.as_mut());
-            if let (Some((_, _, histogram)), true) = (&mut interval, timed) {
-                for ticks in &self.service[..block.done] {
-                    histogram.saturating_record(scale.to_ps(*ticks).max(1));
-                }
-            }
+            let block = self.block(left, whole, pacer.as_mut(), intervals.as_mut());
             self.settle(block)?;
             progress(self.rounds, start.elapsed());
-            if let Some((every, due, histogram)) = &mut interval
-                && Instant::now() >= *due
+            if let Some(intervals) = &mut intervals
+                && intervals.tell(self.rounds, self.lost, false, on_interval).is_break()
             {
-                on_interval(&Interval { since_start: start.elapsed(), histogram });
-                histogram.clear();
-                *due += *every;
+                return Ok(());
             }
+        }
+        if let Some(intervals) = &mut intervals {
+            let _ = intervals.tell(self.rounds, self.lost, true, on_interval);
         }
         Ok(())
     }
 
-    /// Runs a block of at most `left` rounds and takes in what it stored; tells whether its rounds were timed one by
-    /// one.
-    fn block(&mut self, left: usize, whole: bool, pacer: Option<&mut Pacer>) -> (Block, bool) {
+    /// Runs a block of at most `left` rounds and takes in what it stored.
+    fn block(
+        &mut self,
+        left: usize,
+        whole: bool,
+        pacer: Option<&mut Pacer>,
+        intervals: Option<&mut Intervals>,
+    ) -> Block {
         let (clock, scale) = (self.calibration.source, self.calibration.scale());
         let want = self.len.next().min(left);
         let batch = self.batch.map(|rounds| rounds.min(left));
@@ -305,11 +302,23 @@ impl<'a> Runner<'a> {
         self.elapsed_ps += ps;
         let done = u64::try_from(block.done).unwrap_or(0);
         self.rounds += done;
+        let (mut now, mut now_response) = match intervals {
+            Some(intervals) => (Some(&mut intervals.histogram), intervals.response.as_mut()),
+            None => (None, None),
+        };
         if timed {
-            self.recorder.record(&self.service[..block.done], scale);
+            let service = &self.service[..block.done];
+            self.recorder.record(service, scale);
+            if let Some(now) = &mut now {
+                service.iter().for_each(|ticks| now.saturating_record(scale.to_ps(*ticks).max(1)));
+            }
             if let Some(response) = &mut self.response {
                 for ticks in &self.response_ticks[..block.done] {
-                    response.saturating_record(scale.to_ps(*ticks).max(1));
+                    let ps = scale.to_ps(*ticks).max(1);
+                    response.saturating_record(ps);
+                    if let Some(now) = &mut now_response {
+                        now.saturating_record(ps);
+                    }
                 }
             }
         } else if block.stop.is_none() {
@@ -317,9 +326,12 @@ impl<'a> Runner<'a> {
             self.untimed_ps += ps;
             if self.batch.is_some() {
                 self.recorder.record_batch(block.ticks, block.done, scale);
+                if let (Some(now), Some(mean)) = (&mut now, ps.checked_div(done)) {
+                    now.saturating_record(mean.max(1));
+                }
             }
         }
-        (block, timed)
+        block
     }
 
     /// The latencies, those from the intended start, and the number of rounds.

@@ -1,11 +1,39 @@
 //! Reports: one model of what was measured, and its formats. Every format shows the model, so that all agree.
+//!
+//! | for | format |
+//! |---|---|
+//! | a terminal | [`text`] |
+//! | a program | [`json`], whose layout `docs/json.md` tells; line by line, [`stream`] |
+//! | a spreadsheet | [`csv`](mod@csv) |
+//! | a forge | [`markdown`] |
+//! | the HdrHistogram tools | [`hdr_log`] |
+//!
+//! [`matrix`] is another command's, with formats of its own.
 
+mod columns;
+mod cost;
+pub mod csv;
+pub(in crate::client) mod doubts;
+pub mod file;
+#[cfg(test)]
+mod golden;
+pub mod hdr_log;
 pub mod json;
+mod latency;
+pub mod markdown;
+pub mod matrix;
 mod model;
+#[cfg(test)]
+mod sample;
+pub mod stream;
 pub mod text;
-mod units;
+pub(in crate::client) mod units;
+mod words;
 
-pub use model::{
-    CellReport, Clock, Cost, Costs, Latency, OpenLoop, ProbeReport, Quantiles, Report, SCHEMA, Settings,
-    Span, Times, TrialReport,
-};
+use crate::client::environment::Environment;
+
+pub use cost::{Cost, Costs};
+pub use latency::{Latency, Quantiles, Span};
+pub use model::{CellReport, Clock, ProbeReport, Report, SCHEMA, Settings, Times, TrialReport, cell_name};
+pub use stream::IntervalReport;
+pub(in crate::client) use units::size;

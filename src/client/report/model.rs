@@ -5,19 +5,20 @@ use std::collections::BTreeMap;
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
-use crate::client::bench::Outcome;
+use super::cost::{Cost, Costs};
+use super::latency::{Latency, PS_PER_NS, Quantiles, Span};
+use crate::client::bench::{Cell, Outcome};
 use crate::client::environment::{Environment, Snapshot};
-use crate::client::measure::stats::{CONFIDENCE, Drift, Outliers, Summary, drift, median_interval};
+use crate::client::measure::stats::{CONFIDENCE, Drift, Outliers, drift, median_interval};
 use crate::client::measure::{Trial, histogram};
 use crate::client::placement::Placement;
+use crate::client::warnings::{Grade, Warning, with_text};
 use crate::protocol::{Usage, Wait, chain};
 use crate::transports::Pace;
 use crate::transports::sys::clock::Calibration;
 
 /// The version of the JSON's layout. Keys are added without a new version; a change of what is there is a new one.
 pub const SCHEMA: u32 = 1;
-
-const PS_PER_NS: f64 = 1000.0;
 
 /// All that a run of `bench` has to tell.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -38,8 +39,15 @@ pub struct Report {
     pub at_start: Snapshot,
     /// The host after the last trial.
     pub at_end: Snapshot,
-    /// The cells, in the order in which they were asked for.
+    /// The cells, in the order in which they were asked for. Left out of the last line of a stream, which has told
+    /// them before.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub results: Vec<CellReport>,
+    /// What makes all cells doubtful.
+    #[serde(serialize_with = "with_text")]
+    pub warnings: Vec<Warning>,
+    /// How far the results can be trusted: the grade of the worst cell.
+    pub grade: Grade,
 }
 
 /// Where the time of a run went.
@@ -76,15 +84,17 @@ pub struct Settings {
     /// Time of a trial, if that ends it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub duration_ns: Option<u64>,
-    /// The most rounds of a warm-up.
-    pub warmup_rounds: u64,
-    /// The most time of a warm-up.
-    pub warmup_ns: u64,
+    /// The most rounds of a warm-up, if that limits it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub warmup_rounds: Option<u64>,
+    /// The most time of a warm-up, if that limits it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub warmup_ns: Option<u64>,
     /// `round`, `batch:K` or `auto`.
     pub timing: String,
     /// The half width of the median's confidence interval that was asked for, as a fraction.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub precision: Option<f64>,
+    pub precision_fraction: Option<f64>,
     /// Whether a private daemon was started.
     pub private_daemon: bool,
     /// How pongs were verified.
@@ -124,6 +134,8 @@ impl From<&Calibration> for Clock {
 /// One cell.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CellReport {
+    /// [`cell_name`].
+    pub cell: String,
     /// The mechanism.
     pub method: String,
     /// The options that were named, and those that distinguish cells.
@@ -163,7 +175,7 @@ pub struct CellReport {
     pub probe: Option<ProbeReport>,
     /// With a fixed rate: the time from each round's intended start.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub response_ns: Option<OpenLoop>,
+    pub response_ns: Option<Latency>,
     /// Change over the run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub drift: Option<Drift>,
@@ -173,97 +185,20 @@ pub struct CellReport {
     pub cost_per_round: Costs,
     /// The half width reached of the median's confidence interval, as a fraction, if a precision was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub precision_reached: Option<f64>,
+    pub precision_reached_fraction: Option<f64>,
     /// The trials, in their order.
     pub trials: Vec<TrialReport>,
     /// Why the cell's trials ended early.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// What makes this cell doubtful, beside the run's warnings.
+    #[serde(serialize_with = "with_text")]
+    pub warnings: Vec<Warning>,
+    /// How far the cell can be trusted, the run's warnings included.
+    pub grade: Grade,
     /// The histogram of all trials, in picoseconds: for the formats that hold it.
     #[serde(skip, default = "histogram")]
     pub histogram: Histogram<u64>,
-}
-
-/// The latency of a round trip. A quantile with fewer than ten samples beyond it is `null`.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
-pub struct Latency {
-    /// How many samples there are: rounds timed one by one, or batches.
-    pub samples: u64,
-    /// The shortest.
-    pub min: Option<f64>,
-    /// The median.
-    pub p50: Option<f64>,
-    /// 90 % are not longer.
-    pub p90: Option<f64>,
-    /// 99 % are not longer.
-    pub p99: Option<f64>,
-    /// 99.9 % are not longer.
-    pub p99_9: Option<f64>,
-    /// 99.99 % are not longer.
-    pub p99_99: Option<f64>,
-    /// The longest.
-    pub max: Option<f64>,
-    /// The arithmetic mean.
-    pub mean: Option<f64>,
-}
-
-impl Latency {
-    /// What a histogram in picoseconds tells.
-    #[must_use]
-    pub fn of(histogram: &Histogram<u64>) -> Self {
-        let Some(summary) = Summary::of(histogram) else { return Self::default() };
-        let ns = |ps: u64| ps as f64 / PS_PER_NS;
-        Self {
-            samples: summary.count,
-            min: Some(ns(summary.min)),
-            p50: summary.p50.map(ns),
-            p90: summary.p90.map(ns),
-            p99: summary.p99.map(ns),
-            p99_9: summary.p99_9.map(ns),
-            p99_99: summary.p99_99.map(ns),
-            max: Some(ns(summary.max)),
-            mean: Some(summary.mean / PS_PER_NS),
-        }
-    }
-
-    /// The statistics that are told, with their names, in the order of a report.
-    #[must_use]
-    pub fn named(&self) -> [(&'static str, Option<f64>); 8] {
-        [
-            ("min", self.min),
-            ("p50", self.p50),
-            ("p90", self.p90),
-            ("p99", self.p99),
-            ("p99.9", self.p99_9),
-            ("p99.99", self.p99_99),
-            ("max", self.max),
-            ("mean", self.mean),
-        ]
-    }
-}
-
-/// Something for each statistic that has it.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
-pub struct Quantiles<T> {
-    /// For the median.
-    pub p50: Option<T>,
-    /// For the 90 % quantile.
-    pub p90: Option<T>,
-    /// For the 99 % quantile.
-    pub p99: Option<T>,
-    /// For the 99.9 % quantile.
-    pub p99_9: Option<T>,
-    /// For the mean.
-    pub mean: Option<T>,
-}
-
-/// From here to there.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Span {
-    /// Its lower end.
-    pub low: f64,
-    /// Its upper end.
-    pub high: f64,
 }
 
 /// What timing each round costs, found by timing as many as a whole.
@@ -275,55 +210,6 @@ pub struct ProbeReport {
     pub untimed_rounds: u64,
     /// By how much the mean of rounds timed one by one is above that.
     pub effect_ns: f64,
-}
-
-/// Latencies from the intended start, at a fixed rate.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct OpenLoop {
-    /// Latencies.
-    #[serde(flatten)]
-    pub latency: Latency,
-}
-
-/// What a round cost, on both sides.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
-pub struct Costs {
-    /// The client.
-    pub client: Cost,
-    /// The responder.
-    pub server: Cost,
-}
-
-/// What a round cost a process, by the kernel's accounting.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
-pub struct Cost {
-    /// CPU time.
-    pub cpu_ns: f64,
-    /// Context switches because it waited.
-    pub voluntary_switches: f64,
-    /// Context switches because its time was up.
-    pub involuntary_switches: f64,
-    /// Page faults without I/O.
-    pub minor_faults: f64,
-    /// Page faults with I/O.
-    pub major_faults: f64,
-    /// Moves from CPU to CPU.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub migrations: Option<f64>,
-}
-
-impl Cost {
-    fn of(usage: &Usage, rounds: u64) -> Self {
-        let each = |n: u64| if rounds == 0 { 0.0 } else { n as f64 / rounds as f64 };
-        Self {
-            cpu_ns: each(usage.cpu_ns),
-            voluntary_switches: each(usage.voluntary_switches),
-            involuntary_switches: each(usage.involuntary_switches),
-            minor_faults: each(usage.minor_faults),
-            major_faults: each(usage.major_faults),
-            migrations: usage.migrations.map(each),
-        }
-    }
 }
 
 /// One trial.
@@ -345,6 +231,24 @@ pub struct TrialReport {
     pub client_cpus: Vec<u32>,
     /// CPUs on which the responder was seen.
     pub server_cpus: Vec<u32>,
+}
+
+/// A cell's name: all that tells it from others of the run, without blanks and commas. It is the tag of its lines in
+/// an HdrHistogram log.
+#[must_use]
+pub fn cell_name(cell: &Cell) -> String {
+    let mut parts = vec![cell.spec.method.clone()];
+    parts.extend(cell.spec.options.iter().map(|(name, value)| format!("{name}={value}")));
+    parts.push(format!("{}B", cell.spec.size_bytes));
+    parts.push(cell.wait.name().to_owned());
+    parts.push(cell.placement.name().to_owned());
+    parts.extend(cell.client_cpu.map(|cpu| format!("client={cpu}")));
+    parts.extend(cell.spec.server_cpu.map(|cpu| format!("server={cpu}")));
+    parts.extend(cell.pace.map(|pace| match pace {
+        Pace::Gap(gap) => format!("gap={}ns", gap.as_nanos()),
+        Pace::Every(interval) => format!("every={}ns", interval.as_nanos()),
+    }));
+    parts.join(":").replace([' ', ',', '\n', '\r'], "_")
 }
 
 impl CellReport {
@@ -376,6 +280,7 @@ impl CellReport {
         let as_ns = |duration: std::time::Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
         let series: Vec<f64> = trials.iter().flat_map(|trial| trial.recorder.series()).collect();
         Self {
+            cell: cell_name(cell),
             method: cell.spec.method.clone(),
             options: cell.spec.options.clone(),
             size_bytes: cell.spec.size_bytes.into(),
@@ -397,16 +302,19 @@ impl CellReport {
             latency_ns: latency,
             confidence_95_ns: confidence(trials),
             probe: probe(trials, &latency),
-            response_ns: response.as_ref().map(|histogram| OpenLoop { latency: Latency::of(histogram) }),
+            response_ns: response.as_ref().map(Latency::of),
             drift: drift(&series),
             outliers: Outliers::of(&all),
             cost_per_round: Costs {
                 client: usage(|trial| &trial.client_usage),
                 server: usage(|trial| &trial.server_usage),
             },
-            precision_reached: outcome.precision_reached,
+            precision_reached_fraction: outcome.precision_reached,
             trials: trials.iter().map(TrialReport::of).collect(),
             error: outcome.error.as_ref().map(|error| chain(error)),
+            // Until the whole report is judged.
+            warnings: Vec::new(),
+            grade: Grade::F,
             histogram: all,
         }
     }

@@ -2,8 +2,11 @@
 #![allow(unsafe_code, reason = "each block stands behind a safe interface and says why it is sound")]
 
 pub mod clock;
+pub mod mq;
 mod region;
 mod ring;
+pub mod signal;
+pub mod sysv;
 mod tick;
 mod usage;
 mod vsock;
@@ -13,3 +16,19 @@ pub use ring::{Ring, RingOptions};
 pub use tick::{TICK, Ticker};
 pub use usage::usage;
 pub use vsock::VsockAddress;
+
+use rustix::io::Errno;
+
+/// The error of the libc call that has just failed.
+#[cold]
+fn last_errno() -> Errno {
+    // A failed libc call has always set one.
+    let code = std::io::Error::last_os_error().raw_os_error();
+    code.map_or(Errno::IO, Errno::from_raw_os_error)
+}
+
+/// What a libc call that tells success by 0 has come to.
+#[inline(always)]
+fn result(status: libc::c_int) -> Result<(), Errno> {
+    if status == 0 { Ok(()) } else { Err(last_errno()) }
+}

@@ -1,0 +1,170 @@
+//! What is compared with what, and which ratio is wanted.
+
+use ipcd::client::placement::CpuPair;
+use ipcd::protocol::Wait;
+use ipcd::transports;
+
+use crate::programs::{Program, Run, Timing};
+
+/// The CPUs of the two placements.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Places {
+    pub(crate) same_core: CpuPair,
+    pub(crate) cross_core: Option<CpuPair>,
+}
+
+/// One comparison: the ratio is `subject` over `yardstick`.
+#[derive(Debug, Clone)]
+pub(crate) struct Row {
+    pub(crate) yardstick: Run,
+    pub(crate) subject: Run,
+    /// The ratio of medians is to be no higher.
+    pub(crate) target: f64,
+    /// What is special about it.
+    pub(crate) note: &'static str,
+}
+
+/// A mechanism under its two names.
+struct Method {
+    name: &'static str,
+    client: &'static str,
+    arguments: &'static [&'static str],
+    floor: &'static str,
+}
+
+const fn same(name: &'static str) -> Method {
+    Method { name, client: name, arguments: &[], floor: name }
+}
+
+/// What both programs have, as far as this build has it.
+const METHODS: &[Method] = &[
+    same("tcp"),
+    same("udp"),
+    same("unix"),
+    same("unix-dgram"),
+    same("unix-seqpacket"),
+    same("pipe"),
+    same("fifo"),
+    same("eventfd"),
+    same("mq"),
+    same("futex"),
+    same("shmem"),
+];
+
+/// Only when asked for: above 64 KiB its rounds take 40 ms, since a rest waits for a delayed acknowledgement.
+const TCP_DELAY: Method =
+    Method { name: "tcp-delay", client: "tcp", arguments: &["--nodelay", "false"], floor: "tcp-delay" };
+
+/// Payloads up to this share a cache line with the word that announces them.
+const MAX_INLINE: u32 = 48;
+
+/// The rows of the first table.
+pub(crate) fn against_client(names: &[String], sizes: &[u32], places: Places) -> Result<Vec<Row>, String> {
+    let known = || METHODS.iter().chain([&TCP_DELAY]);
+    if let Some(name) = names.iter().find(|name| !known().any(|method| method.name == **name)) {
+        let all: Vec<_> = known().map(|method| method.name).collect();
+        return Err(format!("no method {name}; there are {}", all.join(", ")));
+    }
+    let mut rows = Vec::new();
+    for method in known() {
+        let chosen = if names.is_empty() {
+            method.name != TCP_DELAY.name
+        } else {
+            names.iter().any(|n| n == method.name)
+        };
+        // Not every build has every mechanism.
+        let Some(mechanism) = transports::find(method.client).ok().filter(|_| chosen) else { continue };
+        if let Err(reason) = mechanism.probe() {
+            println!("{}: {reason}", method.name);
+            continue;
+        }
+        let can = mechanism.capabilities();
+        let carries = |size: &&u32| {
+            usize::try_from(**size).is_ok_and(|size| (can.min_size..=can.max_size).contains(&size))
+        };
+        for size in sizes.iter().filter(carries) {
+            for (wait, cpus) in [(Wait::Block, Some(places.same_core)), (Wait::Spin, places.cross_core)] {
+                if let Some(cpus) = cpus.filter(|_| mechanism.info().waits.contains(&wait)) {
+                    add(&mut rows, method, Cell { wait, cpus, size: *size });
+                }
+            }
+        }
+    }
+    if rows.is_empty() { Err("nothing is left to compare".to_owned()) } else { Ok(rows) }
+}
+
+/// What both sides of a row have in common.
+#[derive(Debug, Clone, Copy)]
+struct Cell {
+    wait: Wait,
+    cpus: CpuPair,
+    size: u32,
+}
+
+fn add(rows: &mut Vec<Row>, method: &Method, cell: Cell) {
+    let Cell { wait, cpus, size } = cell;
+    let floor = |timing| Run {
+        program: Program::Floor,
+        method: method.floor,
+        arguments: &[],
+        wait,
+        cpus,
+        size,
+        timing,
+    };
+    let client = |timing| Run {
+        program: Program::Client,
+        method: method.client,
+        arguments: method.arguments,
+        timing,
+        ..floor(timing)
+    };
+    if method.name != "shmem" || wait != Wait::Spin {
+        let target = if wait == Wait::Block && size == 8 { 1.03 } else { 1.05 };
+        rows.push(Row { yardstick: floor(Timing::Clock), subject: client(Timing::Clock), target, note: "" });
+        return;
+    }
+    // Two cache lines are what shared memory is ordinarily done with; one for both directions is to be better.
+    if size <= MAX_INLINE {
+        rows.push(Row {
+            yardstick: floor(Timing::Tsc),
+            subject: client(Timing::Tsc),
+            target: 1.0,
+            note: "each round timed",
+        });
+        rows.push(Row {
+            yardstick: floor(Timing::Batch),
+            subject: client(Timing::Batch),
+            target: 0.75,
+            note: "untimed",
+        });
+    } else {
+        rows.push(Row {
+            yardstick: floor(Timing::Batch),
+            subject: client(Timing::Batch),
+            target: 1.05,
+            note: "untimed",
+        });
+    }
+    rows.push(Row {
+        yardstick: client(Timing::Batch),
+        subject: Run { wait: Wait::Adaptive, ..client(Timing::Batch) },
+        target: 1.10,
+        note: "adaptive against spin, both ipc-client, untimed",
+    });
+}
+
+/// The rows of the second table: each of the floor's runs in the first, where pp does the same.
+pub(crate) fn against_pp(rows: &[Row]) -> Vec<Row> {
+    rows.iter()
+        .filter(|row| row.yardstick.program == Program::Floor)
+        // Its message queues and futexes always block.
+        .filter(|row| row.yardstick.wait == Wait::Block || !matches!(row.yardstick.method, "mq" | "futex"))
+        .map(|row| Row {
+            yardstick: Run { program: Program::Pp, ..row.yardstick.clone() },
+            subject: row.yardstick.clone(),
+            target: 1.03,
+            note: row.note,
+        })
+        .collect()
+}

@@ -1,0 +1,184 @@
+//! Files that are written whole or not at all.
+
+use std::fs::{self, File, Permissions};
+use std::io::{self, BufWriter, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use tempfile::{Builder, NamedTempFile};
+
+/// A file, or standard output, cannot be written.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot write {}", path.display())]
+pub struct FileError {
+    /// The file that was named; `standard output` for that.
+    pub path: PathBuf,
+    /// Why.
+    pub source: io::Error,
+}
+
+impl FileError {
+    /// What became of standard output.
+    #[must_use]
+    pub fn stdout(source: io::Error) -> Self {
+        Self { path: "standard output".into(), source }
+    }
+}
+
+/// Finds out, before a long run, whether `path` can be written. What is there stays as it is.
+///
+/// # Errors
+/// It cannot.
+pub fn check(path: &Path) -> Result<(), FileError> {
+    let checked = match Place::of(path) {
+        Ok(Place::Beside { folder, .. }) => temporary(&folder).map(drop),
+        Ok(Place::Into) => Ok(()),
+        Err(error) => Err(error),
+    };
+    checked.map_err(|source| FileError { path: path.to_owned(), source })
+}
+
+/// Writes a file: into a temporary one beside it, which takes its name once all of it is on the disk. Whoever reads
+/// `path` sees the old file or the new one, never a part. A device or a pipe is written into.
+///
+/// # Errors
+/// The file system's, or those of `fill`; what was there is still there.
+pub fn write_whole(
+    path: &Path,
+    fill: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> Result<(), FileError> {
+    let written = match Place::of(path) {
+        Ok(Place::Into) => File::options().write(true).open(path).and_then(|file| fill_file(&file, fill)),
+        Ok(Place::Beside { folder, target, mode }) => replace(&folder, &target, mode, fill),
+        Err(error) => Err(error),
+    };
+    written.map_err(|source| FileError { path: path.to_owned(), source })
+}
+
+/// How a path is written.
+enum Place {
+    /// What is there cannot be replaced: a device, a pipe.
+    Into,
+    /// By a temporary file in `folder`.
+    Beside { folder: PathBuf, target: PathBuf, mode: Option<Permissions> },
+}
+
+impl Place {
+    fn of(path: &Path) -> io::Result<Self> {
+        let mode = match fs::metadata(path) {
+            Ok(there) if there.is_dir() => return Err(io::ErrorKind::IsADirectory.into()),
+            Ok(there) if !there.is_file() => return Ok(Self::Into),
+            Ok(there) => Some(there.permissions()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(error),
+        };
+        // A link goes on leading to the file.
+        let target = if mode.is_some() { path.canonicalize()? } else { path.to_owned() };
+        let folder = match target.parent() {
+            Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
+            _ => PathBuf::from("."),
+        };
+        Ok(Self::Beside { folder, target, mode })
+    }
+}
+
+fn temporary(folder: &Path) -> io::Result<NamedTempFile> {
+    // The usual permissions of a new file, from which the umask is taken off, and not a temporary file's.
+    let made =
+        Builder::new().prefix(".ipc-client-").permissions(Permissions::from_mode(0o666)).tempfile_in(folder);
+    // The error's text has the temporary file's name, which nobody asked for.
+    made.map_err(|error| error.kind().into())
+}
+
+fn replace(
+    folder: &Path,
+    target: &Path,
+    mode: Option<Permissions>,
+    fill: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> io::Result<()> {
+    let file = temporary(folder)?;
+    if let Some(mode) = mode {
+        file.as_file().set_permissions(mode)?;
+    }
+    fill_file(file.as_file(), fill)?;
+    file.as_file().sync_all()?;
+    file.persist(target)?;
+    // The new name is on the disk too, where the file system lets a folder be synced.
+    let _ = File::open(folder).and_then(|folder| folder.sync_all());
+    Ok(())
+}
+
+fn fill_file(file: &File, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
+    let mut out = BufWriter::new(file);
+    fill(&mut out)?;
+    out.flush()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entries(folder: &Path) -> Vec<String> {
+        let mut names: Vec<_> = fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn a_file_is_replaced_whole_and_keeps_its_mode() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("report");
+        fs::write(&path, "old").unwrap();
+        fs::set_permissions(&path, Permissions::from_mode(0o640)).unwrap();
+        check(&path).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "old", "a check changes nothing");
+        write_whole(&path, |out| out.write_all(b"new")).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "new");
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o640);
+        assert_eq!(entries(folder.path()), ["report"]);
+    }
+
+    #[test]
+    fn a_failure_leaves_the_old_file_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("report");
+        fs::write(&path, "old").unwrap();
+        let error = write_whole(&path, |out| {
+            out.write_all(b"half")?;
+            Err(io::Error::other("planted"))
+        })
+        .unwrap_err();
+        assert!(error.to_string().contains("report"), "the error names the file: {error}");
+        assert_eq!(fs::read_to_string(&path).unwrap(), "old");
+        assert_eq!(entries(folder.path()), ["report"]);
+    }
+
+    #[test]
+    fn a_link_goes_on_leading_to_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let (file, link) = (folder.path().join("file"), folder.path().join("link"));
+        fs::write(&file, "old").unwrap();
+        std::os::unix::fs::symlink("file", &link).unwrap();
+        write_whole(&link, |out| out.write_all(b"new")).unwrap();
+        assert_eq!(fs::read_to_string(&file).unwrap(), "new");
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+    }
+
+    #[test]
+    fn what_cannot_be_written_is_found_out_before() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(check(folder.path()).is_err(), "a folder");
+        let error = check(&folder.path().join("missing/report")).unwrap_err();
+        assert_eq!(error.source.to_string(), "entity not found", "and nothing of a temporary file");
+        assert!(check(Path::new("/proc/report")).is_err(), "no place for files");
+    }
+
+    #[test]
+    fn a_device_is_written_into_and_never_replaced() {
+        write_whole(Path::new("/dev/null"), |out| out.write_all(b"gone")).unwrap();
+        assert!(!fs::metadata("/dev/null").unwrap().is_file());
+    }
+}

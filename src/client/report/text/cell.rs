@@ -1,0 +1,131 @@
+//! One cell in text.
+
+use std::io::{self, Write};
+
+use crate::client::report::columns::half_width;
+use crate::client::report::units::{each_round, elapsed, latency, percent, rate};
+use crate::client::report::words::{cpus, title};
+use crate::client::report::{CellReport, Cost, Latency, ProbeReport, Span};
+
+/// Writes the origin's lines, and what else is known. `samples` says what a sample is if it is not a round,
+/// `precision` what was asked for.
+pub(super) fn write(
+    cell: &CellReport,
+    samples: Option<&str>,
+    precision: Option<f64>,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    writeln!(out, "IPC method - {}", title(cell))?;
+    if cell.rounds > 0 {
+        let mean = cell.elapsed_ns / cell.rounds as f64;
+        writeln!(out, "\t{} cycles completed in {}", cell.rounds, elapsed(cell.elapsed_ns))?;
+        writeln!(out, "\t{:.1} per second", 1e9 / mean)?;
+        writeln!(out, "\t{} per operation", elapsed(mean.round()))?;
+        match samples {
+            Some(samples) => writeln!(out, "\tround trip ({samples}): {}", quantiles(&cell.latency_ns))?,
+            None => writeln!(out, "\tround trip: {}", quantiles(&cell.latency_ns))?,
+        }
+        write_details(cell, precision, out)?;
+    }
+    if cell.lost > 0 {
+        writeln!(out, "\t{} datagrams lost", cell.lost)?;
+    }
+    if let Some(error) = &cell.error {
+        writeln!(out, "\tfailed: {error}")?;
+    }
+    Ok(())
+}
+
+fn quantiles(told: &Latency) -> String {
+    let quantiles: Vec<_> = told
+        .named()
+        .into_iter()
+        .filter(|(name, _)| *name != "mean")
+        .filter_map(|(name, ns)| match ns {
+            Some(ns) => Some(format!("{name} {}", latency(ns))),
+            None if name == "p99.99" => None,
+            None => Some(format!("{name} -")),
+        })
+        .collect();
+    quantiles.join(", ")
+}
+
+fn write_details(cell: &CellReport, precision: Option<f64>, out: &mut dyn Write) -> io::Result<()> {
+    if let (Some(interval), Some(response)) = (cell.interval_ns, &cell.response_ns) {
+        let rate = rate(1e9 / interval as f64);
+        writeln!(out, "\tresponse, from the intended start at {rate}: {}", quantiles(response))?;
+    }
+    if let Some(gap) = cell.gap_ns {
+        writeln!(out, "\tidle before each round: {}, in the cycles' time above", elapsed(gap as f64))?;
+    }
+    write_confidence(cell, precision, out)?;
+    if let Some(probe) = &cell.probe {
+        writeln!(out, "\tprobe: {}", probe_effect(probe, cell.latency_ns.mean))?;
+    }
+    writeln!(out, "\tCPUs: {}", cpus(cell))?;
+    writeln!(out, "\tclient per round: {}", cost(&cell.cost_per_round.client))?;
+    writeln!(out, "\tresponder per round: {}", cost(&cell.cost_per_round.server))?;
+    if let Some(drift) = cell.drift.filter(|drift| drift.significant()) {
+        let direction = if drift.slope_fraction > 0.0 { "slower" } else { "faster" };
+        let change = percent(drift.slope_fraction);
+        writeln!(out, "\tdrift: {change} {direction} from start to end (p = {})", each_round(drift.p_value))?;
+    }
+    let outliers = &cell.outliers;
+    if outliers.mild + outliers.severe > 0 {
+        writeln!(
+            out,
+            "\toutliers: {} mild, {} severe, of {} samples",
+            outliers.mild, outliers.severe, cell.latency_ns.samples
+        )?;
+    }
+    Ok(())
+}
+
+fn write_confidence(cell: &CellReport, precision: Option<f64>, out: &mut dyn Write) -> io::Result<()> {
+    let Some(confidence) = &cell.confidence_95_ns else { return Ok(()) };
+    let Some(p50) = &confidence.p50 else { return Ok(()) };
+    let span = |span: &Span| format!("{} to {}", latency(span.low), latency(span.high));
+    write!(out, "\t95 % confidence over {} trials: p50 {}", cell.trials.len(), span(p50))?;
+    if let Some(half) = half_width(cell) {
+        write!(out, " (±{})", percent(half))?;
+    }
+    if let Some(p99) = &confidence.p99 {
+        write!(out, ", p99 {}", span(p99))?;
+    }
+    writeln!(out)?;
+    if let (Some(asked), Some(reached)) = (precision, cell.precision_reached_fraction) {
+        let verdict = if reached <= asked { "reached" } else { "not reached in the time given" };
+        writeln!(out, "\tprecision of ±{}: {verdict}", percent(asked))?;
+    }
+    Ok(())
+}
+
+/// By how much timing moves the mean.
+fn probe_effect(probe: &ProbeReport, timed_mean_ns: Option<f64>) -> String {
+    let untimed = latency(probe.untimed_mean_ns);
+    let means = match timed_mean_ns {
+        Some(timed) => format!("mean {} timed round by round, {untimed} as a whole", latency(timed)),
+        None => format!("mean {untimed} timed as a whole"),
+    };
+    if probe.effect_ns > 0.0 {
+        let share = percent(probe.effect_ns / probe.untimed_mean_ns);
+        format!("{means}: timing adds {} ({share})", latency(probe.effect_ns))
+    } else {
+        format!("{means}: timing adds nothing that shows")
+    }
+}
+
+fn cost(cost: &Cost) -> String {
+    let mut text = format!(
+        "CPU {}, switches {} voluntary + {} involuntary, faults {} minor + {} major",
+        latency(cost.cpu_ns),
+        each_round(cost.voluntary_switches),
+        each_round(cost.involuntary_switches),
+        each_round(cost.minor_faults),
+        each_round(cost.major_faults),
+    );
+    if let Some(migrations) = cost.migrations {
+        text.push_str(&format!(", migrations {}", each_round(migrations)));
+    }
+    text
+}

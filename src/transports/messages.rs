@@ -1,0 +1,239 @@
+//! Both sides of any mechanism that carries whole messages, in order and none lost, and whose calls do not tell that
+//! the peer has gone.
+
+use std::time::Instant;
+
+use rustix::io::Errno;
+
+use super::contract::While;
+use super::payload::Payload;
+use super::proof::proof_broke_off;
+use super::stream::ADAPTIVE_SPIN;
+use super::turn::on_these_cpus;
+use super::{
+    Alive, ConnectError, Round, RoundError, ServeError, Served, Settings, Supervisor, Unwatched, Watch,
+};
+use crate::protocol::{Token, Wait};
+
+/// What a call that has to wait for the peer does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Else {
+    /// It sleeps until it need not wait any more, or until a signal handler has run ([`Errno::INTR`]).
+    Sleep,
+    /// It returns [`Errno::AGAIN`].
+    Return,
+}
+
+/// One side's ends of two queues, one for each direction.
+pub(super) trait Messages {
+    /// Sends one message.
+    fn send(&mut self, message: &[u8], or: Else) -> Result<(), Errno>;
+
+    /// Receives one message; the buffer has room for the longest. Returns its length.
+    fn receive(&mut self, buffer: &mut [u8], or: Else) -> Result<usize, Errno>;
+
+    /// Prepares for rounds that wait like this; until then only [`Else::Sleep`] is asked for.
+    fn set_wait(&mut self, _wait: Wait) -> Result<(), Errno> {
+        Ok(())
+    }
+
+    /// A round has failed: no other follows.
+    fn give_up(&mut self) {}
+}
+
+/// Calls until the call need not wait for the peer.
+#[inline(always)]
+fn patiently<T>(
+    mut call: impl FnMut(Else) -> Result<T, Errno>,
+    wait: Wait,
+    alive: &mut impl Alive,
+    round: u64,
+) -> Result<T, RoundError> {
+    let mut or = if wait == Wait::Block { Else::Sleep } else { Else::Return };
+    let mut since = None;
+    loop {
+        match call(or) {
+            Ok(value) => return Ok(value),
+            Err(Errno::INTR) => alive.check(round)?,
+            Err(Errno::AGAIN) => {
+                if alive.due() {
+                    alive.check(round)?;
+                }
+                if wait == Wait::Adaptive && since.get_or_insert_with(Instant::now).elapsed() >= ADAPTIVE_SPIN
+                {
+                    or = Else::Sleep;
+                }
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+#[inline(always)]
+fn send(
+    messages: &mut impl Messages,
+    message: &[u8],
+    wait: Wait,
+    alive: &mut impl Alive,
+    round: u64,
+) -> Result<(), RoundError> {
+    patiently(|or| messages.send(message, or), wait, alive, round)
+}
+
+/// Receives one message.
+#[inline(always)]
+pub(super) fn receive(
+    messages: &mut impl Messages,
+    buffer: &mut [u8],
+    wait: Wait,
+    alive: &mut impl Alive,
+    round: u64,
+) -> Result<usize, RoundError> {
+    patiently(|or| messages.receive(buffer, or), wait, alive, round)
+}
+
+/// Half a token, in messages that are no longer than a round's.
+fn parts(half: &[u8; Token::HALF_LEN], size: usize) -> impl Iterator<Item = &[u8]> {
+    half.chunks(size)
+}
+
+/// The client's side.
+#[derive(Debug)]
+pub(super) struct MessageClient<M> {
+    messages: M,
+    wait: Wait,
+    payload: Payload,
+}
+
+impl<M: Messages> MessageClient<M> {
+    /// Proves itself to the responder, and it to this side.
+    pub(super) fn prove(
+        mut messages: M,
+        settings: &Settings,
+        watch: &mut Watch,
+    ) -> Result<Self, ConnectError> {
+        watch.restart();
+        for part in parts(settings.token.client_half(), settings.size) {
+            send(&mut messages, part, Wait::Block, watch, 0)?;
+        }
+        let mut answer = vec![0; settings.size];
+        for part in parts(settings.token.responder_half(), settings.size) {
+            let n = receive(&mut messages, &mut answer, Wait::Block, watch, 0)?;
+            if answer[..n] != *part {
+                return Err(ConnectError::WrongToken);
+            }
+        }
+        let wait = on_these_cpus(settings.wait);
+        messages.set_wait(wait).while_doing("setting the wait strategy")?;
+        Ok(Self { messages, wait, payload: Payload::new(settings.size, &settings.token) })
+    }
+
+    #[inline(always)]
+    fn exchange(&mut self, round: u64, watch: &mut Watch) -> Result<(), RoundError> {
+        self.payload.stamp(round);
+        send(&mut self.messages, self.payload.ping(), self.wait, watch, round)?;
+        let n = receive(&mut self.messages, self.payload.pong(), self.wait, watch, round)?;
+        if n != self.payload.ping().len() {
+            return Err(RoundError::WrongPong { round, what: "its length is not the ping's" });
+        }
+        self.payload.check(round)
+    }
+}
+
+impl<M: Messages> Round for MessageClient<M> {
+    #[inline(always)]
+    fn round(&mut self, round: u64, watch: &mut Watch) -> Result<(), RoundError> {
+        let result = self.exchange(round, watch);
+        if result.is_err() {
+            self.messages.give_up();
+        }
+        result
+    }
+
+    fn payload(&mut self) -> &mut Payload {
+        &mut self.payload
+    }
+}
+
+/// The responder's proof. Messages that are not the client's proof are a stranger's.
+pub(super) fn check_peer(
+    messages: &mut impl Messages,
+    settings: &Settings,
+    supervisor: &mut Supervisor,
+) -> Result<(), ServeError> {
+    let token = &settings.token;
+    let expected: Vec<_> = parts(token.client_half(), settings.size).collect();
+    let mut buffer = vec![0; settings.size];
+    let mut shown = 0;
+    while shown < expected.len() {
+        let n = receive(messages, &mut buffer, Wait::Block, supervisor, 0).map_err(proof_broke_off)?;
+        let message = &buffer[..n];
+        shown = if message == expected[shown] { shown + 1 } else { usize::from(message == expected[0]) };
+    }
+    for part in parts(token.responder_half(), settings.size) {
+        send(messages, part, Wait::Block, supervisor, 0).map_err(proof_broke_off)?;
+    }
+    Ok(())
+}
+
+/// The responder's side: echoes until it is ended, or until a call tells that the client has gone.
+pub(super) fn echo(messages: &mut impl Messages, settings: &Settings) -> Result<Served, ServeError> {
+    let wait = on_these_cpus(settings.wait);
+    messages.set_wait(wait).while_doing("setting the wait strategy")?;
+    let mut buffer = vec![0; settings.size];
+    let alive = &mut Unwatched;
+    loop {
+        let round = receive(messages, &mut buffer, wait, alive, 0)
+            .and_then(|n| send(messages, &buffer[..n], wait, alive, 0));
+        match round {
+            Ok(()) => {}
+            Err(RoundError::PeerClosed) => return Ok(Served::ClientGone),
+            Err(error) => Err(std::io::Error::other(error)).while_doing("echoing")?,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_proof_fits_in_messages_of_any_size() {
+        let half = [7; Token::HALF_LEN];
+        for (size, count) in [(8, 2), (9, 2), (15, 2), (16, 1), (4096, 1)] {
+            let parts: Vec<_> = parts(&half, size).collect();
+            assert_eq!(parts.len(), count, "{size}");
+            assert_eq!(parts.concat(), half);
+            assert!(parts.iter().all(|part| part.len() <= size));
+        }
+    }
+
+    #[test]
+    fn an_adaptive_wait_sleeps_in_the_end_and_a_spinning_one_never() {
+        let mut asked = Vec::new();
+        let result = patiently(
+            |or| {
+                asked.push(or);
+                if or == Else::Sleep { Ok(()) } else { Err(Errno::AGAIN) }
+            },
+            Wait::Adaptive,
+            &mut Unwatched,
+            1,
+        );
+        result.unwrap();
+        assert!(asked.len() > 1 && asked[..asked.len() - 1].iter().all(|or| *or == Else::Return));
+
+        let mut left = 1000;
+        let result = patiently(
+            |or| {
+                assert_eq!(or, Else::Return);
+                left -= 1;
+                if left == 0 { Ok(()) } else { Err(Errno::AGAIN) }
+            },
+            Wait::Spin,
+            &mut Unwatched,
+            1,
+        );
+        result.unwrap();
+    }
+}

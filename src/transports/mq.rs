@@ -1,0 +1,188 @@
+//! `mq`: two POSIX message queues, one for each direction.
+
+use std::ffi::CString;
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::path::PathBuf;
+
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
+
+use super::contract::While;
+use super::messages::{self, Else, MessageClient, Messages};
+use super::place::let_client_in;
+use super::sys::mq::{End, MessageQueue};
+use super::{
+    CallError, Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism, Rounds,
+    ServeError, Served, Settings, Supervisor, Watch,
+};
+use crate::protocol::{Unavailable, Wait};
+
+static INFO: Info = Info {
+    name: "mq",
+    aliases: &[],
+    group: Group::Queues,
+    summary: "two POSIX message queues",
+    explanation: Explanation {
+        choose: "Choose it where messages have priorities, or where one process leaves messages for another that need \
+                 not run yet. It can be polled like a file.",
+        limits: "A message is no longer than /proc/sys/fs/mqueue/msgsize_max says, 8192 bytes by default, and a user's \
+                 queues together no larger than RLIMIT_MSGQUEUE. A queue lives until its name is removed, also \
+                 without any process; it does not tell that the peer has died.",
+        round: "One mq_send and one mq_receive on each side; the kernel copies each message into memory of its own, \
+                or straight to a receiver that sleeps.",
+    },
+    delivery: Delivery::Message,
+    waits: &[Wait::Block, Wait::Spin, Wait::Adaptive],
+    options: &[],
+};
+
+/// The longest message by default, and without a `/proc` that tells.
+const DEFAULT_MAX_SIZE: usize = 8192;
+
+/// POSIX message queues.
+pub(super) struct PosixQueue;
+
+impl Mechanism for PosixQueue {
+    fn info(&self) -> &'static Info {
+        &INFO
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        let limit = fs::read_to_string("/proc/sys/fs/mqueue/msgsize_max");
+        let limit = limit.ok().and_then(|text| text.trim().parse().ok()).unwrap_or(DEFAULT_MAX_SIZE);
+        Capabilities { max_size: limit.min(Capabilities::MAX_SIZE), ..Capabilities::ANY_SIZE }
+    }
+
+    fn probe(&self) -> Result<(), Unavailable> {
+        match MessageQueue::open(c"/ipcd-no-such-queue", End::Receive) {
+            Err(error) if error.raw_os_error() == Some(libc::ENOSYS) => Err(Unavailable(
+                "this kernel was built without POSIX message queues (CONFIG_POSIX_MQUEUE)".into(),
+            )),
+            Err(error) if error.raw_os_error() == Some(libc::EPERM) => {
+                Err(Unavailable("a sandbox (seccomp) forbids POSIX message queues".into()))
+            }
+            // There is no such queue, as it should be.
+            _ => Ok(()),
+        }
+    }
+
+    fn respond(&self, settings: &Settings, supervisor: &mut Supervisor) -> Result<Served, ServeError> {
+        let names = Names::of(&settings.name);
+        let pings = make(&names.ping, settings, End::Receive)?;
+        let pongs = make(&names.pong, settings, End::Send)?;
+        let mut ends = Ends { receiver: pings, sender: pongs, nonblocking: false };
+
+        supervisor.ready(&format!("/{}", settings.name), &[])?;
+        messages::check_peer(&mut ends, settings, supervisor)?;
+        drop(names);
+        supervisor.proven()?;
+        messages::echo(&mut ends, settings)
+    }
+
+    fn connect(
+        &self,
+        settings: &Settings,
+        endpoint: Endpoint,
+        watch: &mut Watch,
+    ) -> Result<Box<dyn Rounds>, ConnectError> {
+        let Some(name) = endpoint.address.strip_prefix('/').filter(|name| !name.contains('\0')) else {
+            return Err(ConnectError::Endpoint(endpoint.address));
+        };
+        let (ping, pong) = (queue_name(name, "ping"), queue_name(name, "pong"));
+        let sender = MessageQueue::open(&ping, End::Send).while_doing("opening the message queue")?;
+        let receiver = MessageQueue::open(&pong, End::Receive).while_doing("opening the message queue")?;
+        let size = receiver.message_size().while_doing("asking for the queue's message size")?;
+        if size != settings.size {
+            return Err(ConnectError::Endpoint(endpoint.address));
+        }
+        let ends = Ends { receiver, sender, nonblocking: false };
+        Ok(Box::new(MessageClient::prove(ends, settings, watch)?))
+    }
+
+    fn remove_leftovers(&self, name: &str) {
+        drop(Names::of(name));
+    }
+}
+
+/// The queues' names, which end with the value.
+struct Names {
+    ping: CString,
+    pong: CString,
+}
+
+impl Names {
+    fn of(name: &str) -> Self {
+        Self { ping: queue_name(name, "ping"), pong: queue_name(name, "pong") }
+    }
+}
+
+impl Drop for Names {
+    fn drop(&mut self) {
+        MessageQueue::remove(&self.ping);
+        MessageQueue::remove(&self.pong);
+    }
+}
+
+fn queue_name(name: &str, direction: &str) -> CString {
+    CString::new(format!("/{name}-{direction}")).expect("a channel's name has no zero byte")
+}
+
+fn make(name: &CString, settings: &Settings, end: End) -> Result<MessageQueue, CallError> {
+    let queue = MessageQueue::make(name, settings.size, end)
+        .map_err(|error| match error.raw_os_error() {
+            Some(libc::EMFILE) => io::Error::other(format!("no room is left in RLIMIT_MSGQUEUE ({error})")),
+            Some(libc::ENOSPC) => {
+                io::Error::other(format!("/proc/sys/fs/mqueue/queues_max is reached ({error})"))
+            }
+            _ => error,
+        })
+        .while_doing("making a message queue")?;
+    // Its name is a file only where somebody has mounted the queues' file system; its descriptor always is.
+    let path = PathBuf::from(format!("/proc/self/fd/{}", queue.as_fd().as_raw_fd()));
+    let_client_in(&path, settings.client).while_doing("opening the queue to the client")?;
+    Ok(queue)
+}
+
+/// One side's ends.
+#[derive(Debug)]
+struct Ends {
+    receiver: MessageQueue,
+    sender: MessageQueue,
+    nonblocking: bool,
+}
+
+impl Ends {
+    /// Sleeps where the call itself, which does not block, would not.
+    #[inline(always)]
+    fn sleep(&self, queue: BorrowedFd<'_>, flags: PollFlags, or: Else) -> Result<(), Errno> {
+        if self.nonblocking && or == Else::Sleep {
+            poll(&mut [PollFd::from_borrowed_fd(queue, flags)], None)?;
+        }
+        Ok(())
+    }
+}
+
+impl Messages for Ends {
+    #[inline(always)]
+    fn send(&mut self, message: &[u8], or: Else) -> Result<(), Errno> {
+        self.sleep(self.sender.as_fd(), PollFlags::OUT, or)?;
+        self.sender.send(message)
+    }
+
+    #[inline(always)]
+    fn receive(&mut self, buffer: &mut [u8], or: Else) -> Result<usize, Errno> {
+        self.sleep(self.receiver.as_fd(), PollFlags::IN, or)?;
+        self.receiver.receive(buffer)
+    }
+
+    fn set_wait(&mut self, wait: Wait) -> Result<(), Errno> {
+        if wait != Wait::Block {
+            self.sender.set_nonblocking()?;
+            self.receiver.set_nonblocking()?;
+            self.nonblocking = true;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,135 @@
+//! POSIX message queues.
+
+use std::ffi::CStr;
+use std::io;
+use std::mem;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::ptr;
+
+use rustix::io::Errno;
+
+use super::{last_errno, result};
+
+/// One end of a POSIX message queue. It is closed with its value; its name stays until it is
+/// [removed](Self::remove).
+#[derive(Debug)]
+pub struct MessageQueue(OwnedFd);
+
+/// What an end is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// Sending only.
+    Send,
+    /// Receiving only.
+    Receive,
+}
+
+impl End {
+    fn flag(self) -> libc::c_int {
+        match self {
+            Self::Send => libc::O_WRONLY,
+            Self::Receive => libc::O_RDONLY,
+        }
+    }
+}
+
+impl MessageQueue {
+    /// Makes a queue that holds one message of at most `size` bytes, for this user only. The name, which starts with
+    /// a slash, must be new.
+    ///
+    /// # Errors
+    /// The system's.
+    #[allow(clippy::cast_possible_wrap, reason = "a size that does not fit is refused by the kernel")]
+    pub fn make(name: &CStr, size: usize, end: End) -> io::Result<Self> {
+        let flags = end.flag() | libc::O_CREAT | libc::O_EXCL;
+        // SAFETY: all-zero is a valid mq_attr; both pointers are to live values, and the variadic arguments are
+        // those that O_CREAT asks for.
+        let fd = unsafe {
+            let mut attributes: libc::mq_attr = mem::zeroed();
+            attributes.mq_maxmsg = 1;
+            attributes.mq_msgsize = size as libc::c_long;
+            libc::mq_open(name.as_ptr(), flags, 0o600 as libc::mode_t, ptr::from_mut(&mut attributes))
+        };
+        Self::of(fd)
+    }
+
+    /// Opens a queue that another process has made.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn open(name: &CStr, end: End) -> io::Result<Self> {
+        // SAFETY: the name is a live C string; without O_CREAT there are no more arguments.
+        Self::of(unsafe { libc::mq_open(name.as_ptr(), end.flag()) })
+    }
+
+    fn of(fd: libc::mqd_t) -> io::Result<Self> {
+        if fd < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: on Linux a queue's descriptor is a file descriptor (mq_overview(7)); it was just opened, and is
+        // close-on-exec.
+        Ok(Self(unsafe { OwnedFd::from_raw_fd(fd) }))
+    }
+
+    /// Removes the name, if there is one. Who has the queue open keeps it.
+    pub fn remove(name: &CStr) {
+        // SAFETY: the name is a live C string.
+        unsafe { libc::mq_unlink(name.as_ptr()) };
+    }
+
+    /// The longest message that it takes, in bytes.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn message_size(&self) -> io::Result<usize> {
+        // SAFETY: all-zero is a valid mq_attr, and the pointer is to a live local.
+        unsafe {
+            let mut attributes: libc::mq_attr = mem::zeroed();
+            result(libc::mq_getattr(self.0.as_raw_fd(), &mut attributes))?;
+            Ok(usize::try_from(attributes.mq_msgsize).unwrap_or(0))
+        }
+    }
+
+    /// Makes calls that would have to wait return [`Errno::AGAIN`].
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn set_nonblocking(&self) -> Result<(), Errno> {
+        // SAFETY: all-zero is a valid mq_attr, and the pointer is to a live local.
+        unsafe {
+            let mut attributes: libc::mq_attr = mem::zeroed();
+            attributes.mq_flags = libc::c_long::from(libc::O_NONBLOCK);
+            result(libc::mq_setattr(self.0.as_raw_fd(), &attributes, ptr::null_mut()))
+        }
+    }
+
+    /// Sends a message.
+    ///
+    /// # Errors
+    /// The system's; [`Errno::AGAIN`] if it would have to wait and may not.
+    #[inline(always)]
+    pub fn send(&self, message: &[u8]) -> Result<(), Errno> {
+        // SAFETY: the pointer and the length are a live slice's.
+        result(unsafe { libc::mq_send(self.0.as_raw_fd(), message.as_ptr().cast(), message.len(), 0) })
+    }
+
+    /// Receives a message, and returns its length. The buffer has room for the longest that the queue takes.
+    ///
+    /// # Errors
+    /// The system's; [`Errno::AGAIN`] if there is none and the call may not wait.
+    #[inline(always)]
+    pub fn receive(&self, buffer: &mut [u8]) -> Result<usize, Errno> {
+        // SAFETY: the pointer and the length are a live slice's.
+        let n = unsafe {
+            let (start, len) = (buffer.as_mut_ptr(), buffer.len());
+            libc::mq_receive(self.0.as_raw_fd(), start.cast(), len, ptr::null_mut())
+        };
+        usize::try_from(n).map_err(|_| last_errno())
+    }
+}
+
+impl AsFd for MessageQueue {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}

@@ -1,0 +1,221 @@
+//! System V message queues, which live until somebody removes them, whoever dies.
+
+use std::ffi::CString;
+use std::io;
+use std::mem;
+use std::sync::OnceLock;
+
+use rustix::io::Errno;
+
+use super::{last_errno, result};
+
+/// A System V message queue. It stays when the value goes: it has to be [removed](Self::remove).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Queue {
+    id: libc::c_int,
+}
+
+/// A message with the number that stands before its bytes, which the kernel takes and gives as one piece.
+#[derive(Debug, Clone)]
+pub struct Message(Vec<u8>);
+
+/// Bytes before a message's own: a C `long`.
+const HEAD: usize = size_of::<libc::c_long>();
+
+impl Message {
+    /// Room for `size` bytes.
+    #[must_use]
+    pub fn new(size: usize) -> Self {
+        Self(vec![0; HEAD + size])
+    }
+
+    /// The bytes, without the number.
+    #[inline(always)]
+    pub fn bytes(&mut self) -> &mut [u8] {
+        &mut self.0[HEAD..]
+    }
+}
+
+impl Queue {
+    /// Makes a queue under a new key, for this user only.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn make(key: i32) -> io::Result<Self> {
+        Self::get(key, libc::IPC_CREAT | libc::IPC_EXCL | 0o600)
+    }
+
+    /// The queue with this key, to send and to receive.
+    ///
+    /// # Errors
+    /// The system's: there is none, or this user may not use it.
+    pub fn open(key: i32) -> io::Result<Self> {
+        Self::get(key, 0o600)
+    }
+
+    /// The queue with this key, if this user has made it.
+    #[must_use]
+    pub fn find_own(key: i32) -> Option<Self> {
+        let queue = Self::get(key, 0).ok()?;
+        let status = queue.status().ok()?;
+        (status.msg_perm.cuid == rustix::process::geteuid().as_raw()).then_some(queue)
+    }
+
+    fn get(key: i32, flags: libc::c_int) -> io::Result<Self> {
+        // SAFETY: takes no pointer.
+        let id = unsafe { libc::msgget(key, flags) };
+        if id < 0 { Err(io::Error::last_os_error()) } else { Ok(Self { id }) }
+    }
+
+    fn status(self) -> Result<libc::msqid_ds, Errno> {
+        // SAFETY: all-zero is a valid msqid_ds, and the pointer is to a live local.
+        unsafe {
+            let mut status: libc::msqid_ds = mem::zeroed();
+            result(libc::msgctl(self.id, libc::IPC_STAT, &mut status))?;
+            Ok(status)
+        }
+    }
+
+    /// Makes it another user's. Its maker keeps what its own user may.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn give_to(self, uid: u32, gid: u32) -> Result<(), Errno> {
+        let mut status = self.status()?;
+        status.msg_perm.uid = uid;
+        status.msg_perm.gid = gid;
+        self.set(&mut status)
+    }
+
+    /// Lets its group send and receive.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn let_group_in(self) -> Result<(), Errno> {
+        let mut status = self.status()?;
+        status.msg_perm.mode |= 0o060;
+        self.set(&mut status)
+    }
+
+    fn set(self, status: &mut libc::msqid_ds) -> Result<(), Errno> {
+        // SAFETY: the pointer is to a live value, which the kernel has filled in.
+        result(unsafe { libc::msgctl(self.id, libc::IPC_SET, status) })
+    }
+
+    /// Removes the queue, if that is not done already and this user may. Whoever waits for it is told.
+    pub fn remove(self) {
+        // SAFETY: IPC_RMID uses no buffer.
+        unsafe { libc::msgctl(self.id, libc::IPC_RMID, std::ptr::null_mut()) };
+    }
+
+    /// Sends the first `len` bytes of a message under the number `kind`, which is positive.
+    ///
+    /// # Errors
+    /// The system's; [`Errno::AGAIN`] if there is no room and it may not `wait`; [`Errno::PIPE`] if the queue is gone.
+    #[inline(always)]
+    pub fn send(
+        self,
+        kind: libc::c_long,
+        message: &mut Message,
+        len: usize,
+        wait: bool,
+    ) -> Result<(), Errno> {
+        assert!(len <= message.0.len() - HEAD, "it has that many bytes");
+        message.0[..HEAD].copy_from_slice(&kind.to_ne_bytes());
+        let flags = if wait { 0 } else { libc::IPC_NOWAIT };
+        // SAFETY: the number and `len` bytes are inside the vector; the kernel copies them, however they are aligned.
+        result(unsafe { libc::msgsnd(self.id, message.0.as_ptr().cast(), len, flags) }).map_err(gone)
+    }
+
+    /// Receives the first message that has the number `kind`, and returns its length.
+    ///
+    /// # Errors
+    /// The system's; [`Errno::AGAIN`] if there is none and it may not `wait`; [`Errno::PIPE`] if the queue is gone.
+    #[inline(always)]
+    pub fn receive(self, kind: libc::c_long, message: &mut Message, wait: bool) -> Result<usize, Errno> {
+        let flags = if wait { 0 } else { libc::IPC_NOWAIT };
+        // SAFETY: the number and so many bytes are inside the vector.
+        let n = unsafe {
+            let room = message.0.len() - HEAD;
+            libc::msgrcv(self.id, message.0.as_mut_ptr().cast(), room, kind, flags)
+        };
+        usize::try_from(n).map_err(|_| gone(last_errno()))
+    }
+
+    /// From now on SIGTERM removes this queue and the file at `marker`, and ends the process.
+    ///
+    /// # Errors
+    /// The system's.
+    ///
+    /// # Panics
+    /// If the process has said so of another queue.
+    pub fn remove_on_sigterm(self, marker: CString) -> io::Result<()> {
+        LAST.set((self, marker)).expect("a responder has one queue");
+        // SAFETY: all-zero is a valid sigaction and sigset_t; the handler does only what it may, see there.
+        unsafe {
+            let mut action: libc::sigaction = mem::zeroed();
+            action.sa_sigaction = on_sigterm as *const () as usize;
+            libc::sigemptyset(&mut action.sa_mask);
+            result(libc::sigaction(libc::SIGTERM, &action, std::ptr::null_mut()))?;
+            // Whoever started this program may have blocked the signal.
+            let mut set: libc::sigset_t = mem::zeroed();
+            libc::sigemptyset(&mut set);
+            libc::sigaddset(&mut set, libc::SIGTERM);
+            libc::pthread_sigmask(libc::SIG_UNBLOCK, &set, std::ptr::null_mut());
+        }
+        Ok(())
+    }
+}
+
+/// What SIGTERM removes.
+static LAST: OnceLock<(Queue, CString)> = OnceLock::new();
+
+/// Makes system calls only, and reads without a lock what was written before it was installed.
+extern "C" fn on_sigterm(_: libc::c_int) {
+    if let Some((queue, marker)) = LAST.get() {
+        queue.remove();
+        // SAFETY: a live C string.
+        unsafe { libc::unlink(marker.as_ptr()) };
+    }
+    // SAFETY: ends the process without running anything of it.
+    unsafe { libc::_exit(0) };
+}
+
+/// Tells a queue that was removed from other trouble, and "no message" from it.
+#[cold]
+fn gone(error: Errno) -> Errno {
+    match error {
+        Errno::NOMSG => Errno::AGAIN,
+        Errno::IDRM | Errno::INVAL => Errno::PIPE,
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A key that is this test's own.
+    fn key() -> i32 {
+        std::process::id().cast_signed() | 0x4000_0000
+    }
+
+    #[test]
+    fn messages_are_told_apart_by_their_number_and_a_removed_queue_is_gone() {
+        let queue = Queue::make(key()).unwrap();
+        assert!(Queue::make(key()).is_err(), "the key is taken");
+        assert_eq!(Queue::open(key()).unwrap(), queue);
+        assert_eq!(Queue::find_own(key()), Some(queue));
+        let mut message = Message::new(16);
+        message.bytes().fill(7);
+        queue.send(1, &mut message, 9, true).unwrap();
+        let mut received = Message::new(16);
+        assert_eq!(queue.receive(2, &mut received, false), Err(Errno::AGAIN));
+        assert_eq!(queue.receive(1, &mut received, true), Ok(9));
+        assert_eq!(received.bytes()[..10], [7, 7, 7, 7, 7, 7, 7, 7, 7, 0]);
+        queue.remove();
+        assert_eq!(queue.send(1, &mut message, 9, true), Err(Errno::PIPE));
+        assert_eq!(queue.receive(1, &mut message, true), Err(Errno::PIPE));
+        assert_eq!(Queue::find_own(key()), None);
+    }
+}

@@ -1,0 +1,216 @@
+//! `sysv-mq`: a System V message queue, with a message type for each direction.
+//!
+//! The queue lives until somebody removes it. That is, whichever comes first:
+//!
+//! - the responder, when it ends by itself, or when its supervisor dies;
+//! - the daemon, when the responder has ended (`remove_leftovers`);
+//! - the client, when a round has failed and it owns the queue, since both of them may have been killed;
+//! - the next daemon of this user, if all three were killed. It learns of the queue by a marker: an empty file in
+//!   `/dev/shm`, which lives as long as queues do, until the host is started again.
+
+use std::ffi::CString;
+use std::fs;
+use std::io;
+
+use rustix::fs::Mode;
+use rustix::io::Errno;
+use rustix::process::Signal;
+use rustix::shm;
+
+use super::contract::While;
+use super::messages::{self, Else, MessageClient, Messages};
+use super::sys::sysv::{Message, Queue};
+use super::{
+    Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism, Owner, Rounds,
+    ServeError, Served, Settings, Supervisor, Watch,
+};
+use crate::protocol::{Unavailable, Wait};
+
+static INFO: Info = Info {
+    name: "sysv-mq",
+    aliases: &[],
+    group: Group::Queues,
+    summary: "a System V message queue",
+    explanation: Explanation {
+        choose: "Choose it only where it is there already: it is the oldest of them. What it has that others have not \
+                 is that a receiver picks messages by their type, and that the queue needs no process to live.",
+        limits: "A message is no longer than /proc/sys/kernel/msgmax says, 8192 bytes by default, and a queue holds \
+                 msgmnb bytes. A queue stays until it is removed, whoever dies. It is no file: it cannot be polled.",
+        round: "One msgsnd and one msgrcv on each side; the kernel copies each message into memory of its own.",
+    },
+    delivery: Delivery::Message,
+    waits: &[Wait::Block, Wait::Spin, Wait::Adaptive],
+    options: &[],
+};
+
+/// The longest message by default, and without a `/proc` that tells.
+const DEFAULT_MAX_SIZE: usize = 8192;
+
+/// System V message queues.
+pub(super) struct SystemVQueue;
+
+impl Mechanism for SystemVQueue {
+    fn info(&self) -> &'static Info {
+        &INFO
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        let limit = |name: &str| {
+            let limit = fs::read_to_string(format!("/proc/sys/kernel/{name}"));
+            limit.ok().and_then(|text| text.trim().parse().ok()).unwrap_or(DEFAULT_MAX_SIZE)
+        };
+        let max_size = limit("msgmax").min(limit("msgmnb")).min(Capabilities::MAX_SIZE);
+        Capabilities { max_size, ..Capabilities::ANY_SIZE }
+    }
+
+    fn probe(&self) -> Result<(), Unavailable> {
+        match Queue::open(key("ipcd-no-such-queue")) {
+            Err(error) if error.raw_os_error() == Some(libc::ENOSYS) => {
+                Err(Unavailable("this kernel was built without System V IPC (CONFIG_SYSVIPC)".into()))
+            }
+            Err(error) if error.raw_os_error() == Some(libc::EPERM) => {
+                Err(Unavailable("a sandbox (seccomp) forbids System V message queues".into()))
+            }
+            // There is no such queue, as it should be.
+            _ => Ok(()),
+        }
+    }
+
+    fn respond(&self, settings: &Settings, supervisor: &mut Supervisor) -> Result<Served, ServeError> {
+        let leftover = Leftover { name: settings.name.clone() };
+        // Without it the queue is all the same removed by whoever is left, but not by the next daemon.
+        let flags = shm::OFlags::CREATE | shm::OFlags::EXCL | shm::OFlags::RDONLY;
+        let _ = shm::open(marker(&settings.name), flags, Mode::RUSR | Mode::WUSR);
+        let queue = Queue::make(key(&settings.name))
+            .map_err(|error| match error.raw_os_error() {
+                Some(libc::ENOSPC) => {
+                    io::Error::other(format!("/proc/sys/kernel/msgmni queues are there already ({error})"))
+                }
+                _ => error,
+            })
+            .while_doing("making a message queue")?;
+        let_client_in(queue, settings.client).while_doing("opening the queue to the client")?;
+        let mut end = End::new(queue, settings, PONG, PING);
+
+        supervisor.ready(&format!("{:#010x}", key(&settings.name)), &[])?;
+        messages::check_peer(&mut end, settings, supervisor)?;
+        let file = CString::new(format!("/dev/shm/{}", settings.name)).expect("a name has no zero byte");
+        queue.remove_on_sigterm(file).while_doing("preparing for the supervisor's end")?;
+        supervisor.proven_until(Signal::TERM)?;
+        let served = messages::echo(&mut end, settings);
+        drop(leftover);
+        served
+    }
+
+    fn connect(
+        &self,
+        settings: &Settings,
+        endpoint: Endpoint,
+        watch: &mut Watch,
+    ) -> Result<Box<dyn Rounds>, ConnectError> {
+        let key = endpoint.address.strip_prefix("0x").and_then(|key| u32::from_str_radix(key, 16).ok());
+        let Some(key) = key else { return Err(ConnectError::Endpoint(endpoint.address)) };
+        let queue = Queue::open(key.cast_signed()).while_doing("opening the message queue")?;
+        let end = End::new(queue, settings, PING, PONG);
+        Ok(Box::new(MessageClient::prove(end, settings, watch)?))
+    }
+
+    fn remove_leftovers(&self, name: &str) {
+        drop(Leftover { name: name.to_owned() });
+    }
+}
+
+/// Types of messages.
+const PING: libc::c_long = 1;
+const PONG: libc::c_long = 2;
+
+/// A channel's queue and its marker, if they are there. They end with the value.
+struct Leftover {
+    name: String,
+}
+
+impl Drop for Leftover {
+    fn drop(&mut self) {
+        if let Some(queue) = Queue::find_own(key(&self.name)) {
+            queue.remove();
+        }
+        // Last: as long as there is a queue, there is a marker.
+        let _ = shm::unlink(marker(&self.name));
+    }
+}
+
+fn marker(name: &str) -> String {
+    format!("/{name}")
+}
+
+/// The key of a channel's queue: FNV-1a of its name, which another build computes as this one does.
+fn key(name: &str) -> i32 {
+    let hash =
+        name.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+    // 0 is IPC_PRIVATE.
+    hash.max(1).cast_signed()
+}
+
+/// What [`place::let_client_in`](super::place::let_client_in) does to a file.
+fn let_client_in(queue: Queue, client: Owner) -> Result<(), Errno> {
+    let own = Owner::this();
+    if own.uid == client.uid {
+        Ok(())
+    } else if own.uid == 0 {
+        queue.give_to(client.uid, client.gid)
+    } else {
+        queue.let_group_in()
+    }
+}
+
+/// One side's end.
+#[derive(Debug)]
+struct End {
+    queue: Queue,
+    message: Message,
+    sends: libc::c_long,
+    receives: libc::c_long,
+}
+
+impl End {
+    fn new(queue: Queue, settings: &Settings, sends: libc::c_long, receives: libc::c_long) -> Self {
+        Self { queue, message: Message::new(settings.size), sends, receives }
+    }
+}
+
+impl Messages for End {
+    #[inline(always)]
+    fn send(&mut self, message: &[u8], or: Else) -> Result<(), Errno> {
+        self.message.bytes()[..message.len()].copy_from_slice(message);
+        self.queue.send(self.sends, &mut self.message, message.len(), or == Else::Sleep)
+    }
+
+    #[inline(always)]
+    fn receive(&mut self, buffer: &mut [u8], or: Else) -> Result<usize, Errno> {
+        let n = self.queue.receive(self.receives, &mut self.message, or == Else::Sleep)?;
+        buffer[..n].copy_from_slice(&self.message.bytes()[..n]);
+        Ok(n)
+    }
+
+    fn give_up(&mut self) {
+        self.queue.remove();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_has_the_same_key_in_every_release() {
+        assert_eq!(key("ipcd-1-2-3").cast_unsigned(), 0x9617_cc22);
+    }
+
+    #[test]
+    fn a_leftover_queue_is_found_by_its_name_and_removed() {
+        let name = format!("ipcd-{}-0-0", std::process::id());
+        Queue::make(key(&name)).unwrap();
+        SystemVQueue.remove_leftovers(&name);
+        assert_eq!(Queue::find_own(key(&name)), None);
+    }
+}

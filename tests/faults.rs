@@ -1,0 +1,202 @@
+//! Whatever dies in mid-run, in whichever mechanism: who is left ends its part in time and says what happened, the
+//! daemon serves the next client, and nothing is left.
+
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+
+use ipcd::protocol::Exit;
+use ipcd::transports::{Delivery, Mechanism};
+use rustix::process::{Pid, Signal, kill_process_group};
+
+use crate::conformance::here;
+use crate::harness::{
+    PATIENCE, Peer, Process, SOON, Sandbox, eventually, responder_of, responders, run, wait_until_busy,
+};
+
+/// A run that does not end by itself while a test lasts.
+const ENDLESS: &str = "1000000000";
+
+fn endless(sandbox: &Sandbox, mechanism: &dyn Mechanism) -> Process {
+    sandbox.start(&mut sandbox.client(&["bench", "--method", mechanism.info().name, "-n", ENDLESS]))
+}
+
+/// A private daemon in mid-run: its client, itself, its responder.
+fn private(sandbox: &Sandbox, mechanism: &dyn Mechanism) -> (Process, Peer, Peer) {
+    let method = mechanism.info().name;
+    let mut command = sandbox.client(&["bench", "--private", "--method", method, "-n", ENDLESS]);
+    // As in a terminal, whose Ctrl-C reaches the whole group.
+    let client = sandbox.start(command.process_group(0));
+    let pid = client.wait_for_line("ipc-client: no daemon: a private one, process ");
+    let daemon = pid.split(',').next().unwrap().parse().unwrap();
+    sandbox.note_daemon(daemon);
+    let responder =
+        eventually("the private daemon has a responder", PATIENCE, || responders(daemon).first().copied());
+    let daemon = Peer::find(daemon).expect("its client runs");
+    let responder = Peer::find(responder).expect("its client runs");
+    wait_until_busy(&client);
+    (client, daemon, responder)
+}
+
+#[test]
+fn the_client_is_killed() {
+    run(|sandbox| {
+        let daemon = sandbox.daemon();
+        for mechanism in here() {
+            let client = endless(sandbox, mechanism);
+            let responder = responder_of(&daemon, &client);
+            client.signal(Signal::KILL);
+            assert!(responder.ends_within(SOON), "{}: the responder lives on", mechanism.info().name);
+            client.wait(SOON).expect_signal(Signal::KILL);
+            daemon.is_at_rest();
+            daemon.serves(mechanism.info().name);
+        }
+    });
+}
+
+#[test]
+fn the_client_is_interrupted() {
+    run(|sandbox| {
+        let daemon = sandbox.daemon();
+        for mechanism in here() {
+            let client = endless(sandbox, mechanism);
+            let responder = responder_of(&daemon, &client);
+            client.signal(Signal::INT);
+            assert!(responder.ends_within(SOON), "{}: the responder lives on", mechanism.info().name);
+            client.wait(SOON).expect_signal(Signal::INT);
+            daemon.is_at_rest();
+        }
+    });
+}
+
+#[test]
+fn the_responder_is_killed() {
+    run(|sandbox| {
+        let daemon = sandbox.daemon();
+        for (index, mechanism) in here().enumerate() {
+            let client = endless(sandbox, mechanism);
+            responder_of(&daemon, &client).signal(Signal::KILL);
+            let method = mechanism.info().name;
+            let said = format!("the {method} channel broke off: its responder was killed by signal 9");
+            client.wait(SOON).expect(Exit::Broken).says(&[&said]);
+            daemon.is_at_rest();
+            assert_eq!(daemon.status().totals.channels_broken, u64::try_from(index).unwrap() + 1);
+            daemon.serves(method);
+        }
+    });
+}
+
+#[test]
+fn the_daemon_is_killed_and_the_next_one_takes_its_place() {
+    run(|sandbox| {
+        for mechanism in here() {
+            let method = mechanism.info().name;
+            let daemon = sandbox.daemon();
+            let client = endless(sandbox, mechanism);
+            let responder = responder_of(&daemon, &client);
+            daemon.kill();
+            assert!(responder.ends_within(SOON), "{method}: the responder lives on");
+            client.wait(SOON).expect(Exit::Broken).says(&["the daemon is lost"]);
+            sandbox.settle();
+            let lock = sandbox.folder().join("ipcd.sock.lock");
+            let mut files = sandbox.files();
+            files.sort();
+            assert_eq!(files, [sandbox.socket(), lock], "{method}: the socket and its lock, nothing else");
+
+            let next = sandbox.daemon();
+            assert_eq!(next.socket, sandbox.socket());
+            next.serves(method);
+        }
+    });
+}
+
+#[test]
+fn the_daemon_is_stopped_by_a_signal_and_says_so() {
+    run(|sandbox| {
+        for mechanism in here() {
+            let daemon = sandbox.daemon();
+            let client = endless(sandbox, mechanism);
+            let responder = responder_of(&daemon, &client);
+            daemon.stop_by(Signal::TERM);
+            assert!(responder.ends_within(SOON), "{}: the responder lives on", mechanism.info().name);
+            client.wait(SOON).expect(Exit::Broken).says(&["the daemon is stopping"]);
+        }
+    });
+}
+
+/// All at once, since each takes the client's whole patience.
+#[test]
+fn the_responder_hangs() {
+    run(|sandbox| {
+        let daemon = sandbox.daemon_with(&["--measurements", "100"]);
+        let mut stopped = Vec::new();
+        // Where the client does not wait for its responder, it does not miss it.
+        for mechanism in here().filter(|mechanism| mechanism.info().delivery != Delivery::None) {
+            let client = endless(sandbox, mechanism);
+            let responder = responder_of(&daemon, &client);
+            responder.signal(Signal::STOP);
+            stopped.push((mechanism, client, responder));
+        }
+        for (mechanism, client, responder) in stopped {
+            let output = client.wait(PATIENCE).expect(Exit::Broken);
+            let method = mechanism.info().name;
+            output.says(&[
+                &format!("the {method} channel broke off"),
+                match mechanism.info().delivery {
+                    Delivery::UnreliableMessage => "datagrams in a row were lost",
+                    _ => "no answer within 10 s",
+                },
+            ]);
+            assert!(responder.ends_within(SOON), "{method}: the responder lives on");
+        }
+        daemon.is_at_rest();
+    });
+}
+
+#[test]
+fn the_client_of_a_private_daemon_is_killed() {
+    run(|sandbox| {
+        for mechanism in here() {
+            let (client, daemon, responder) = private(sandbox, mechanism);
+            client.signal(Signal::KILL);
+            client.wait(SOON).expect_signal(Signal::KILL);
+            assert!(daemon.ends_within(SOON) && responder.ends_within(SOON));
+            sandbox.settle();
+        }
+    });
+}
+
+#[test]
+fn a_private_daemon_is_killed() {
+    run(|sandbox| {
+        for mechanism in here() {
+            let (client, daemon, responder) = private(sandbox, mechanism);
+            daemon.signal(Signal::KILL);
+            client.wait(SOON).expect(Exit::Broken).says(&["the daemon is lost"]);
+            assert!(responder.ends_within(SOON));
+            sandbox.settle();
+        }
+    });
+}
+
+#[test]
+fn ctrl_c_ends_a_private_run_whole() {
+    run(|sandbox| {
+        for mechanism in here() {
+            let (client, daemon, responder) = private(sandbox, mechanism);
+            let group = Pid::from_raw(client.pid().cast_signed()).unwrap();
+            kill_process_group(group, Signal::INT).unwrap();
+            client.wait(SOON).expect_signal(Signal::INT);
+            assert!(daemon.ends_within(SOON) && responder.ends_within(SOON));
+            sandbox.settle();
+        }
+    });
+}
+
+#[test]
+fn a_private_daemon_leaves_no_file() {
+    run(|sandbox| {
+        let mut command = sandbox.client(&["bench", "--private", "-n", "100"]);
+        sandbox.finish(&mut command).expect(Exit::Success).says(&["no daemon: a private one"]);
+        assert_eq!(sandbox.files(), Vec::<&Path>::new());
+    });
+}

@@ -1,0 +1,366 @@
+//! Peers that mean no good, or know no better, on the control socket and on data channels: the daemon lives, holds
+//! nothing for them, and serves who behaves.
+
+use std::fs;
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream, UdpSocket};
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+use ipcd::protocol::frame::{MAX_BODY, frame};
+use ipcd::protocol::link::{Link, send_part};
+use ipcd::protocol::{
+    ChannelId, ChannelSpec, End, Event, GREETING_LEN, Greeting, PROTOCOL_VERSION, Refusal, Reply, Request,
+    SocketAddress, Token, decode, dial, encode,
+};
+use ipcd::transports::sys::clock::{Calibration, ClockChoice};
+use ipcd::transports::{Delivery, Endpoint, Rounds, Settings, Watch, find};
+
+use crate::conformance::here;
+use crate::harness::{Daemon, PATIENCE, eventually, rounds, run};
+
+/// A connection that has said nothing, and waits no longer for anything than a test may.
+fn silent(daemon: &Daemon) -> UnixStream {
+    let stream = UnixStream::connect(&daemon.socket).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.set_write_timeout(Some(PATIENCE)).unwrap();
+    stream
+}
+
+/// A connection that has exchanged greetings.
+fn greeted(daemon: &Daemon) -> UnixStream {
+    let mut stream = silent(daemon);
+    stream.write_all(&Greeting::OURS.to_bytes()).unwrap();
+    let mut greeting = [0; GREETING_LEN];
+    stream.read_exact(&mut greeting).unwrap();
+    assert_eq!(Greeting::from_bytes(&greeting), Ok(Greeting::OURS));
+    stream
+}
+
+/// Waits until the daemon closes the connection.
+#[track_caller]
+fn is_dropped(mut stream: UnixStream) {
+    match stream.read_to_end(&mut Vec::new()) {
+        Ok(_) => {}
+        Err(error) if error.kind() == io::ErrorKind::ConnectionReset => {}
+        Err(error) => panic!("it is not dropped: {error}"),
+    }
+}
+
+fn request(request: &Request) -> Vec<u8> {
+    frame(&encode(request).unwrap())
+}
+
+#[test]
+fn who_does_not_greet_is_dropped() {
+    run(|sandbox| {
+        let daemon = sandbox.daemon();
+        let starts: [&[u8]; 5] = [b"", b"ipcd\0c", b"GET / HTTP/1.1\r\n\r\n", &[0; 16], &[0xff; 100_000]];
+        let peers = starts.map(|bytes| {
+            let mut stream = silent(&daemon);
+            // It may be dropped before it has said all.
+            let _ = stream.write_all(bytes);
+            stream
+        });
+        daemon.serves("tcp");
+        peers.into_iter().for_each(is_dropped);
+        daemon.is_at_rest();
+    });
+}
+
+#[test]
+fn who_speaks_another_version_is_greeted_and_dropped() {
+    run(|sandbox| {
+        let daemon = sandbox.daemon();
+        let mut stream = silent(&daemon);
+        stream.write_all(&Greeting { version: PROTOCOL_VERSION + 1 }.to_bytes()).unwrap();
+        let mut greeting = [0; GREETING_LEN];
+        stream.read_exact(&mut greeting).unwrap();
+        assert_eq!(Greeting::from_bytes(&greeting).unwrap().version, PROTOCOL_VERSION, "so that it can tell");
+        is_dropped(stream);
+        daemon.is_at_rest();
+    });
+}
+
+#[test]
+fn frames_that_are_none_end_their_connection_and_no_other() {
+    run(|sandbox| {
+        let daemon = sandbox.daemon();
+        let too_long = u32::try_from(MAX_BODY).unwrap() + 1;
+        let half = request(&Request::Open(ChannelSpec::new("tcp")));
+        let mut trailing = encode(&Request::Status).unwrap();
+        trailing.push(0);
+        let frames: Vec<Vec<u8>> = vec![
+            too_long.to_le_bytes().to_vec(),
+            u32::MAX.to_le_bytes().to_vec(),
+            frame(&[]),
+            frame(&[0xff; 64]),
+            frame(&vec![0; MAX_BODY]),
+            frame(&trailing),
+            // Half a header, half a body: dropped after a while.
+            vec![4, 0],
+            half[..half.len() - 1].to_vec(),
+        ];
+        let peers: Vec<_> = frames
+            .iter()
+            .map(|bytes| {
+                let mut stream = greeted(&daemon);
+                stream.write_all(bytes).unwrap();
+                stream
+            })
+            .collect();
+        daemon.serves("pipe");
+        peers.into_iter().for_each(is_dropped);
+        daemon.is_at_rest();
+    });
+}
+
+#[test]
+fn a_request_may_come_byte_by_byte_and_several_at_once() {
+    run(|sandbox| {
+        let daemon = sandbox.daemon();
+        let stream = greeted(&daemon);
+        let mut link = Link::new(stream.try_clone().unwrap().into());
+        let bytes = request(&Request::Status);
+        for byte in &bytes {
+            (&stream).write_all(&[*byte]).unwrap();
+        }
+        assert!(matches!(link.receive(Some(PATIENCE)).unwrap(), Reply::Status(_)));
+        (&stream).write_all(&bytes.repeat(50)).unwrap();
+        for _ in 0..50 {
+            assert!(matches!(link.receive(Some(PATIENCE)).unwrap(), Reply::Status(_)));
+        }
+    });
+}
+
+#[test]
+fn who_does_not_read_its_replies_costs_a_bounded_amount() {
+    run(|sandbox| {
+        let daemon = sandbox.daemon();
+        let resident = || {
+            let status = fs::read_to_string(format!("/proc/{}/status", daemon.pid)).unwrap();
+            let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap().trim();
+            line.trim_end_matches(" kB").parse::<u64>().unwrap()
+        };
+        daemon.serves("tcp");
+        let before = resident();
+        let mut stream = greeted(&daemon);
+        stream.set_write_timeout(Some(Duration::from_millis(200))).unwrap();
+        let requests = request(&Request::Methods).repeat(10_000);
+        // Until nobody takes any more, or it is dropped.
+        while stream.write_all(&requests).is_ok() {}
+        daemon.serves("tcp");
+        assert!(resident() < before + 4096, "{} KiB before, {} after", before, resident());
+        drop(stream);
+        daemon.is_at_rest();
+    });
+}
+
+#[test]
+fn descriptors_that_a_client_sends_are_not_kept() {
+    run(|sandbox| {
+        let daemon = sandbox.daemon();
+        let count = || fs::read_dir(format!("/proc/{}/fd", daemon.pid)).unwrap().count();
+        let stream = greeted(&daemon);
+        let mut link = Link::new(stream.try_clone().unwrap().into());
+        let mut ask = || {
+            let null = fs::File::open("/dev/null").unwrap();
+            let sent = send_part(stream.as_fd(), &request(&Request::Status), &[null.as_fd(); 4]).unwrap();
+            assert_eq!(sent, request(&Request::Status).len());
+            assert!(matches!(link.receive(Some(PATIENCE)).unwrap(), Reply::Status(_)));
+        };
+        ask();
+        let before = count();
+        for _ in 0..20 {
+            ask();
+        }
+        assert_eq!(count(), before);
+    });
+}
+
+#[test]
+fn idle_clients_leave_room_for_another() {
+    run(|sandbox| {
+        let daemon = sandbox.daemon_with(&["--max-connections", "100"]);
+        let idle: Vec<_> = (0..99).map(|_| greeted(&daemon)).collect();
+        daemon.serves("tcp");
+        drop(idle);
+        daemon.is_at_rest();
+    });
+}
+
+#[test]
+fn silent_peers_that_fill_every_place_lose_it_to_a_client_that_waits() {
+    run(|sandbox| {
+        let daemon = sandbox.daemon_with(&["--max-connections", "20"]);
+        let silent: Vec<_> = (0..40).map(|_| silent(&daemon)).collect();
+        eventually("a client is served", PATIENCE, || {
+            ipcd::client::Client::connect(&SocketAddress::resolve(Some(&daemon.socket))).ok()
+        });
+        daemon.serves("tcp");
+        silent.into_iter().for_each(is_dropped);
+        daemon.is_at_rest();
+    });
+}
+
+#[test]
+fn channels_are_their_own_connections_alone() {
+    run(|sandbox| {
+        let daemon = sandbox.daemon();
+        let mut client = daemon.lease();
+        let mut channel = client.open(&ChannelSpec::new("tcp")).unwrap();
+        let mut stranger = Link::new(greeted(&daemon).into());
+        for wanted in [Request::Close(channel.id()), Request::Usage(channel.id()), Request::Close(u64::MAX)] {
+            stranger.send(&wanted, &[]).unwrap();
+            match stranger.receive(Some(PATIENCE)).unwrap() {
+                Reply::Refused(Refusal::NoChannel { .. }) => {}
+                other => panic!("{other:?}"),
+            }
+        }
+        // Nor does giving back what one does not have take it from another.
+        stranger.send(&Request::Release, &[]).unwrap();
+        assert_eq!(stranger.receive::<Reply>(Some(PATIENCE)).unwrap(), Reply::Released);
+        rounds(&mut channel, 10).unwrap();
+        client.close(channel).unwrap();
+        let another = client.open(&ChannelSpec::new("tcp")).unwrap();
+        client.close(another).unwrap();
+    });
+}
+
+/// A channel that is announced and that nobody has connected to, and the connection that has asked for it.
+struct Announced {
+    link: Link,
+    channel: ChannelId,
+    settings: Settings,
+    endpoint: Endpoint,
+}
+
+impl Announced {
+    fn by(daemon: &Daemon, spec: &ChannelSpec) -> Self {
+        let (mut link, _) = dial(&SocketAddress::resolve(Some(&daemon.socket))).unwrap();
+        link.send(&Request::Acquire { wait: true }, &[]).unwrap();
+        assert_eq!(link.receive::<Reply>(Some(PATIENCE)).unwrap(), Reply::Acquired);
+        link.send(&Request::Open(spec.clone()), &[]).unwrap();
+        match link.receive(Some(PATIENCE)).unwrap() {
+            Reply::Opened { channel, token, endpoint, .. } => Self {
+                channel,
+                settings: Settings::of_own(spec, token).unwrap().1,
+                endpoint: Endpoint { address: endpoint, descriptors: link.take_descriptors() },
+                link,
+            },
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn address(&self) -> SocketAddr {
+        self.endpoint.address.parse().unwrap()
+    }
+
+    /// Connects as the client that it was opened for, and runs rounds.
+    fn serves_its_client(self) {
+        let mut watch = Watch::new(self.link.as_fd()).unwrap();
+        let mechanism = find(self.settings.method).unwrap();
+        let mut side: Box<dyn Rounds> = mechanism.connect(&self.settings, self.endpoint, &mut watch).unwrap();
+        let clock = Calibration::run(ClockChoice::Monotonic).unwrap().source;
+        let block = side.timed(1, clock, &mut [0; 50], &mut watch);
+        assert!(block.stop.is_none() && block.done == 50, "{block:?}");
+        side.verify().unwrap();
+    }
+}
+
+#[test]
+fn strangers_at_a_tcp_channel_do_not_keep_its_client_out() {
+    run(|sandbox| {
+        let daemon = sandbox.daemon();
+        let announced = Announced::by(&daemon, &ChannelSpec::new("tcp"));
+        let connect = || TcpStream::connect(announced.address()).unwrap();
+
+        let mut wrong = connect();
+        wrong.write_all(&[7; Token::HALF_LEN]).unwrap();
+        wrong.set_read_timeout(Some(PATIENCE)).unwrap();
+        let read = wrong.read(&mut [0; Token::HALF_LEN]);
+        assert!(!matches!(read, Ok(1..)), "a stranger is told nothing");
+        let silent: Vec<_> = (0..40).map(|_| connect()).collect();
+        let mut half = connect();
+        half.write_all(&announced.settings.token.client_half()[..8]).unwrap();
+        drop(connect());
+
+        announced.serves_its_client();
+        drop((silent, half));
+        daemon.is_at_rest();
+    });
+}
+
+#[test]
+fn strangers_at_a_udp_channel_do_not_disturb_it() {
+    run(|sandbox| {
+        let daemon = sandbox.daemon();
+        let announced = Announced::by(&daemon, &ChannelSpec::new("udp"));
+        let stranger = UdpSocket::bind("127.0.0.1:0").unwrap();
+        stranger.connect(announced.address()).unwrap();
+        let shout = || {
+            for datagram in [&[][..], &[7; 8], &[7; Token::HALF_LEN], &[7; 1000]] {
+                // Refused once the channel is gone.
+                let _ = stranger.send(datagram);
+            }
+        };
+        shout();
+        let mut spec = ChannelSpec::new("udp");
+        spec.size_bytes = 64;
+        announced.serves_its_client();
+
+        // And while rounds run.
+        let announced = Announced::by(&daemon, &spec);
+        stranger.connect(announced.address()).unwrap();
+        let over = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !over.load(std::sync::atomic::Ordering::SeqCst) {
+                    shout();
+                }
+            });
+            announced.serves_its_client();
+            over.store(true, std::sync::atomic::Ordering::SeqCst);
+        });
+        stranger.set_nonblocking(true).unwrap();
+        assert!(stranger.recv(&mut [0; 2000]).is_err(), "a stranger is told nothing");
+        daemon.is_at_rest();
+    });
+}
+
+/// All at once, since each waits as long as a client may take.
+#[test]
+fn a_channel_that_nobody_connects_to_ends() {
+    run(|sandbox| {
+        let daemon = sandbox.daemon_with(&["--measurements", "100"]);
+        // Where nothing is carried, nobody connects.
+        let carrying = here().filter(|mechanism| mechanism.info().delivery != Delivery::None);
+        let announced: Vec<_> = carrying
+            .map(|mechanism| Announced::by(&daemon, &ChannelSpec::new(mechanism.info().name)))
+            .collect();
+        for mut one in announced {
+            match one.link.receive(Some(PATIENCE)).unwrap() {
+                Reply::Event(Event::Ended { channel, end: End::Failed(reason) }) => {
+                    assert_eq!(channel, one.channel);
+                    assert!(reason.contains("no client connected within 10 s"), "{reason}");
+                }
+                other => panic!("{}: {other:?}", one.settings.method),
+            }
+        }
+        daemon.is_at_rest();
+    });
+}
+
+#[test]
+fn a_message_that_is_a_reply_is_no_request() {
+    run(|sandbox| {
+        let daemon = sandbox.daemon();
+        let mut stream = greeted(&daemon);
+        let reply = encode(&Reply::Status(daemon.status())).unwrap();
+        assert!(decode::<Request>(&reply).is_err());
+        stream.write_all(&frame(&reply)).unwrap();
+        is_dropped(stream);
+        daemon.is_at_rest();
+    });
+}

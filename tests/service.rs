@@ -1,0 +1,379 @@
+//! The daemon as a service: start, status, stop, its socket, its queue, and what it holds after many clients.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+
+use ipcd::client::{ClientError, LeaseWait};
+use ipcd::protocol::{ChannelSpec, Exit, PROTOCOL_VERSION, Refusal, Status};
+use rustix::process::Signal;
+
+use crate::conformance::here;
+use crate::harness::{
+    Daemon, NOBODY, PATIENCE, Peer, Process, SOON, Sandbox, eventually, is_root, nobody_can_run, rounds, run,
+};
+
+#[test]
+fn a_daemon_starts_tells_of_itself_and_stops() {
+    run(|sandbox| {
+        let daemon = sandbox.daemon();
+        assert_eq!(daemon.socket, sandbox.socket(), "$IPCD_SOCKET");
+        assert_eq!(fs::metadata(&daemon.socket).unwrap().mode() & 0o777, 0o600);
+
+        let shown = sandbox.finish(&mut sandbox.ipcd(&["status"])).expect(Exit::Success);
+        let pid = format!("process {}", daemon.pid);
+        let version = format!("protocol version {PROTOCOL_VERSION}");
+        for part in [&pid, &version, env!("CARGO_PKG_VERSION"), "uptime", "queue", "channels", "0 open"] {
+            assert!(shown.stdout.contains(part), "no \"{part}\" in\n{}", shown.stdout);
+        }
+        let same = sandbox.finish(&mut sandbox.client(&["status"])).expect(Exit::Success);
+        assert_eq!(same.stdout.lines().count(), shown.stdout.lines().count());
+        let json = sandbox.finish(&mut sandbox.client(&["status", "--json"])).expect(Exit::Success);
+        let status: Status = serde_json::from_str(&json.stdout).unwrap();
+        assert_eq!((status.pid, status.protocol_version), (daemon.pid, PROTOCOL_VERSION));
+
+        let stop = sandbox.finish(&mut sandbox.ipcd(&["stop"])).expect(Exit::Success);
+        assert_eq!(stop.stdout, "", "a request is not a result");
+        daemon.ends().expect(Exit::Success).says(&["ipcd: stopped"]);
+        assert_eq!(sandbox.files(), Vec::<&Path>::new());
+        sandbox.finish(&mut sandbox.ipcd(&["stop"])).expect(Exit::NoDaemon);
+    });
+}
+
+#[test]
+fn signals_end_it_in_time_with_channels_open_and_clients_in_line() {
+    run(|sandbox| {
+        for signal in [Signal::INT, Signal::TERM] {
+            let daemon = sandbox.daemon();
+            let mut client = daemon.lease();
+            let mut channels: Vec<_> = here()
+                .map(|mechanism| client.open(&ChannelSpec::new(mechanism.info().name)).unwrap())
+                .collect();
+            for channel in &mut channels {
+                rounds(channel, 5).unwrap();
+            }
+            let responders: Vec<_> =
+                channels.iter().map(|channel| Peer::find(channel.responder_pid()).unwrap()).collect();
+            let waiting = sandbox.start(&mut sandbox.client(&["bench", "-n", "10"]));
+            daemon.wait_for_status("a client is in line", |status| status.queue == [waiting.pid()]);
+
+            daemon.stop_by(signal).says(&["ipcd: stopped"]);
+            assert!(responders.iter().all(|responder| responder.ends_within(SOON)));
+            waiting.wait(SOON).expect(Exit::Broken).says(&["the daemon is stopping"]);
+        }
+    });
+}
+
+#[test]
+fn stop_waits_until_the_daemon_has_cleaned_up() {
+    run(|sandbox| {
+        let daemon = sandbox.daemon();
+        let mut client = daemon.lease();
+        let channel = client.open(&ChannelSpec::new("shmem")).unwrap();
+        sandbox.finish(&mut sandbox.ipcd(&["stop"])).expect(Exit::Success);
+        assert_eq!(sandbox.files(), Vec::<&Path>::new(), "when stop has returned");
+        drop(channel);
+        daemon.ends().expect(Exit::Success);
+    });
+}
+
+#[test]
+fn a_second_daemon_is_refused_and_names_the_first() {
+    run(|sandbox| {
+        let daemon = sandbox.daemon();
+        let second = sandbox.finish(&mut sandbox.ipcd(&["start"])).expect(Exit::AlreadyRunning);
+        second.says(&[&format!("process {}", daemon.pid), &daemon.socket.display().to_string()]);
+        daemon.serves("tcp");
+    });
+}
+
+#[test]
+fn a_daemon_that_does_not_answer_is_not_taken_for_dead() {
+    run(|sandbox| {
+        let daemon = sandbox.daemon();
+        daemon.process().signal(Signal::STOP);
+        sandbox.finish(&mut sandbox.ipcd(&["start"])).expect(Exit::AlreadyRunning);
+        let status = sandbox.finish(&mut sandbox.client(&["status"])).expect(Exit::NotIpcd);
+        status.says(&["sent nothing for", "if it hangs"]);
+        daemon.process().signal(Signal::CONT);
+        daemon.serves("tcp");
+    });
+}
+
+#[test]
+fn a_killed_daemons_socket_is_taken_over() {
+    run(|sandbox| {
+        sandbox.daemon().kill();
+        assert!(sandbox.socket().exists());
+        let found = sandbox.finish(&mut sandbox.client(&["status"])).expect(Exit::NoDaemon);
+        found.says(&[&sandbox.socket().display().to_string(), "nobody listens", "ipcd start"]);
+        sandbox.daemon().serves("pipe");
+    });
+}
+
+#[test]
+fn the_socket_that_is_named_goes_before_the_environments() {
+    run(|sandbox| {
+        let named = sandbox.folder().join("named");
+        let named_text = named.to_str().unwrap();
+        let daemon = sandbox.daemon_with(&["--socket", named_text]);
+        assert_eq!(daemon.socket, named);
+        sandbox.finish(&mut sandbox.client(&["status", "--socket", named_text])).expect(Exit::Success);
+        sandbox.finish(&mut sandbox.client(&["status"])).expect(Exit::NoDaemon);
+    });
+}
+
+#[test]
+fn without_a_named_socket_the_runtime_folder_is_the_place() {
+    run(|sandbox| {
+        let runtime = sandbox.folder().join("runtime");
+        fs::create_dir(&runtime).unwrap();
+        let mut start = sandbox.ipcd(&["start"]);
+        start.env_remove("IPCD_SOCKET").env("XDG_RUNTIME_DIR", &runtime);
+        let daemon = Daemon::start(sandbox, start);
+        assert_eq!(daemon.socket, runtime.join("ipcd/ipcd.sock"));
+        assert_eq!(fs::metadata(runtime.join("ipcd")).unwrap().mode() & 0o777, 0o700);
+        let mut status = sandbox.client(&["status"]);
+        status.env_remove("IPCD_SOCKET").env("XDG_RUNTIME_DIR", &runtime);
+        sandbox.finish(&mut status).expect(Exit::Success);
+    });
+}
+
+#[test]
+fn systemds_runtime_directory_goes_first() {
+    run(|sandbox| {
+        let mut start = sandbox.ipcd(&["start"]);
+        start.env_remove("IPCD_SOCKET").env("XDG_RUNTIME_DIR", "/nowhere");
+        start.env("RUNTIME_DIRECTORY", sandbox.folder());
+        let daemon = Daemon::start(sandbox, start);
+        assert_eq!(daemon.socket, sandbox.socket());
+    });
+}
+
+#[test]
+fn a_user_without_runtime_folders_has_one_in_the_temporary_folder() {
+    run(|sandbox| {
+        if is_root() && !nobody_can_run(sandbox) {
+            return;
+        }
+        let temporary = sandbox.folder().join("tmp");
+        fs::create_dir(&temporary).unwrap();
+        let uid = if is_root() {
+            // Root would take /run/ipcd, which is not a test's to touch.
+            fs::set_permissions(sandbox.folder(), fs::Permissions::from_mode(0o755)).unwrap();
+            chown(&temporary, Some(NOBODY), Some(NOBODY)).unwrap();
+            NOBODY
+        } else {
+            rustix::process::geteuid().as_raw()
+        };
+        let as_user = |mut command: std::process::Command| {
+            command.env_remove("IPCD_SOCKET").env("TMPDIR", &temporary);
+            if is_root() {
+                command.uid(NOBODY).gid(NOBODY);
+            }
+            command
+        };
+        let daemon = Daemon::start(sandbox, as_user(sandbox.ipcd(&["start"])));
+        let folder = temporary.join(format!("ipcd-{uid}"));
+        if daemon.socket.starts_with("/run") {
+            return eprintln!("not tested: this user may write to /run/ipcd");
+        }
+        assert_eq!(daemon.socket, folder.join("ipcd.sock"));
+        let meta = fs::metadata(&folder).unwrap();
+        assert_eq!((meta.mode() & 0o777, meta.uid()), (0o700, uid));
+        sandbox.finish(&mut as_user(sandbox.client(&["status"]))).expect(Exit::Success);
+        drop(daemon);
+
+        // Somebody else's folder of that name is not trusted.
+        fs::set_permissions(&folder, fs::Permissions::from_mode(0o777)).unwrap();
+        for command in [sandbox.ipcd(&["start"]), sandbox.client(&["status"])] {
+            let refused = sandbox.finish(&mut as_user(command)).expect(Exit::Permission);
+            refused.says(&["is not private", &folder.display().to_string()]);
+        }
+    });
+}
+
+#[test]
+fn who_finds_no_daemon_is_told_every_path_that_was_tried() {
+    run(|sandbox| {
+        if Path::new("/run/ipcd/ipcd.sock").exists() {
+            return eprintln!("not tested: this host has a daemon");
+        }
+        let mut status = sandbox.client(&["status"]);
+        status.env_remove("IPCD_SOCKET").env("XDG_RUNTIME_DIR", "/x").env("RUNTIME_DIRECTORY", "/r");
+        let output = sandbox.finish(&mut status).expect(Exit::NoDaemon);
+        assert_eq!(output.stdout, "");
+        let own = sandbox.folder().join(format!("ipcd-{}/ipcd.sock", rustix::process::geteuid().as_raw()));
+        output.says(&[
+            "/r/ipcd.sock (nothing there)",
+            "/x/ipcd/ipcd.sock (nothing there)",
+            "/run/ipcd/ipcd.sock (nothing there)",
+            &format!("{} (nothing there)", own.display()),
+            "ipcd start",
+        ]);
+    });
+}
+
+#[test]
+fn without_a_daemon_bench_starts_one_and_methods_tells_of_this_host() {
+    run(|sandbox| {
+        if Path::new("/run/ipcd/ipcd.sock").exists() {
+            return eprintln!("not tested: this host has a daemon");
+        }
+        let mut bench = sandbox.client(&["bench", "--method", "tcp", "-n", "1000"]);
+        let output = sandbox.finish(bench.env_remove("IPCD_SOCKET")).expect(Exit::Success);
+        assert!(output.stdout.starts_with("IPC method - tcp\n\t1000 cycles completed in "), "{output:?}");
+        output.says(&["ipc-client: no daemon: a private one, process "]);
+
+        let mut methods = sandbox.client(&["methods"]);
+        let output = sandbox.finish(methods.env_remove("IPCD_SOCKET")).expect(Exit::Success);
+        for mechanism in ipcd::transports::ALL {
+            let names = std::iter::once(&mechanism.info().name).chain(mechanism.info().aliases);
+            assert!(names.into_iter().all(|name| output.stdout.contains(name)), "{}", output.stdout);
+        }
+        // A daemon that was named and is not there is an error, not a reason to start another.
+        sandbox.finish(&mut sandbox.client(&["bench", "-n", "10"])).expect(Exit::NoDaemon);
+        sandbox.finish(&mut sandbox.client(&["methods"])).expect(Exit::NoDaemon);
+    });
+}
+
+fn bench(sandbox: &Sandbox, more: &[&str]) -> Process {
+    sandbox.start(&mut sandbox.client(&[&["bench", "--method", "tcp", "-n"], more].concat()))
+}
+
+#[test]
+fn clients_wait_in_line_and_are_told_their_place() {
+    run(|sandbox| {
+        let daemon = sandbox.daemon();
+        let first = bench(sandbox, &["1000000000"]);
+        daemon.wait_for_status("the first measures", |status| status.lease_holders == [first.pid()]);
+        let second = bench(sandbox, &["100"]);
+        second.wait_for_line("ipc-client: another measurement runs; number 1 in line");
+        let third = bench(sandbox, &["1000000000"]);
+        third.wait_for_line("ipc-client: another measurement runs; number 2 in line");
+        let fourth = bench(sandbox, &["100"]);
+        fourth.wait_for_line("ipc-client: another measurement runs; number 3 in line");
+        assert_eq!(daemon.status().queue, [second.pid(), third.pid(), fourth.pid()]);
+
+        let busy = bench(sandbox, &["100", "--no-wait"]).wait(PATIENCE).expect(Exit::Busy);
+        assert_eq!(busy.stdout, "");
+        busy.says(&[&format!("process {}", first.pid()), "--no-wait"]);
+
+        // The holder is killed, then one in line ends: each time the next one's turn comes.
+        first.signal(Signal::KILL);
+        second.wait(PATIENCE).expect(Exit::Success);
+        daemon.wait_for_status("the third measures", |status| status.lease_holders == [third.pid()]);
+        fourth.wait_for_line("ipc-client: another measurement runs; number 1 in line");
+        third.signal(Signal::INT);
+        fourth.wait(PATIENCE).expect(Exit::Success);
+        daemon.is_at_rest();
+    });
+}
+
+#[test]
+fn who_is_killed_in_line_leaves_it() {
+    run(|sandbox| {
+        let daemon = sandbox.daemon();
+        let mut holder = daemon.lease();
+        let killed = bench(sandbox, &["100"]);
+        killed.wait_for_line("ipc-client: another measurement runs; number 1 in line");
+        let next = bench(sandbox, &["100"]);
+        next.wait_for_line("ipc-client: another measurement runs; number 2 in line");
+        killed.signal(Signal::KILL);
+        next.wait_for_line("ipc-client: another measurement runs; number 1 in line");
+        holder.release().unwrap();
+        next.wait(PATIENCE).expect(Exit::Success);
+        drop(holder);
+        daemon.is_at_rest();
+    });
+}
+
+#[test]
+fn limits_are_kept_and_told() {
+    run(|sandbox| {
+        let daemon = sandbox.daemon_with(&["--max-channels", "2"]);
+        let mut client = daemon.connect();
+        match client.open(&ChannelSpec::new("tcp")) {
+            Err(ClientError::Refused(Refusal::NoLease)) => {}
+            other => panic!("{other:?}"),
+        }
+        client.acquire(LeaseWait::No, |_| ()).unwrap();
+        let channels = [(); 2].map(|()| client.open(&ChannelSpec::new("udp")).unwrap());
+        match client.open(&ChannelSpec::new("tcp")) {
+            Err(ClientError::Refused(Refusal::TooManyChannels { limit: 2 })) => {}
+            other => panic!("{other:?}"),
+        }
+        for channel in channels {
+            client.close(channel).unwrap();
+        }
+        drop(client);
+        daemon.is_at_rest();
+        assert_eq!(daemon.status().totals.refusals, 2);
+    });
+}
+
+/// What a daemon holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Held {
+    descriptors: usize,
+    threads: usize,
+    resident_kib: u64,
+}
+
+impl Held {
+    fn by(daemon: &Daemon) -> Self {
+        // Its own connection stays for as long as is counted: no other is there, not even one on its way out.
+        let _only = daemon.at_rest();
+        let proc = Path::new("/proc").join(daemon.pid.to_string());
+        let count = |folder: &str| fs::read_dir(proc.join(folder)).unwrap().count();
+        let status = fs::read_to_string(proc.join("status")).unwrap();
+        let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        Self {
+            descriptors: count("fd"),
+            threads: count("task"),
+            resident_kib: resident.trim().trim_end_matches(" kB").parse().unwrap(),
+        }
+    }
+}
+
+#[test]
+fn two_hundred_clients_leave_the_daemon_as_ten_do() {
+    run(|sandbox| {
+        let daemon = sandbox.daemon();
+        let methods: Vec<_> = here().map(|mechanism| mechanism.info().name).collect();
+        let serve = |count: usize| {
+            for index in 0..count {
+                daemon.serves(methods[index % methods.len()]);
+            }
+        };
+        serve(10);
+        let after_ten = Held::by(&daemon);
+        serve(190);
+        let after_all = Held::by(&daemon);
+        assert_eq!(
+            (after_all.descriptors, after_all.threads),
+            (after_ten.descriptors, after_ten.threads),
+            "{after_ten:?} {after_all:?}"
+        );
+        assert!(after_all.resident_kib * 10 <= after_ten.resident_kib * 11, "{after_ten:?} {after_all:?}");
+    });
+}
+
+#[test]
+fn an_idle_daemon_does_not_run() {
+    run(|sandbox| {
+        let daemon = sandbox.daemon();
+        let _idle = daemon.lease();
+        daemon.status();
+        let used = || ipcd::transports::sys::usage(Some(daemon.pid)).unwrap();
+        let before = eventually("it has come to rest", PATIENCE, || {
+            let once = used();
+            std::thread::sleep(std::time::Duration::from_millis(50));
+            (used().since(&once).voluntary_switches == 0).then_some(once)
+        });
+        std::thread::sleep(std::time::Duration::from_millis(1500));
+        let since = used().since(&before);
+        assert_eq!((since.voluntary_switches, since.cpu_ns), (0, 0), "an idle daemon is not woken");
+    });
+}
