@@ -1,4 +1,4 @@
-//! Both sides of any mechanism that carries datagrams over a connected socket and may lose one.
+//! Both sides of any mechanism that carries messages over a connected socket, whether it may lose one or not.
 
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -11,7 +11,8 @@ use super::payload::Payload;
 use super::proof::proof_broke_off;
 use super::stream::{Patience, Socket, set_wait};
 use super::{
-    Alive, ConnectError, Round, RoundError, ServeError, Served, Settings, Supervisor, Unwatched, Watch,
+    Alive, ConnectError, Delivery, Round, RoundError, ServeError, Served, Settings, Supervisor, Unwatched,
+    Watch,
 };
 use crate::protocol::{Token, Wait};
 
@@ -19,6 +20,7 @@ use crate::protocol::{Token, Wait};
 #[derive(Debug)]
 pub(super) struct DatagramClient {
     socket: Socket,
+    may_lose: bool,
     wait: Wait,
     payload: Payload,
 }
@@ -27,24 +29,34 @@ impl DatagramClient {
     /// Proves itself over a socket that is connected to the responder's.
     pub(super) fn prove(
         socket: OwnedFd,
+        delivery: Delivery,
         settings: &Settings,
         watch: &mut Watch,
     ) -> Result<Self, ConnectError> {
         watch.restart();
         let mut answer = [0; Token::HALF_LEN + 1];
+        let mut shown = false;
         loop {
-            send(&socket, settings.token.client_half(), SendFlags::NOSIGNAL).map_err(RoundError::from)?;
+            // Where either datagram may be lost, this one is sent again with every look around.
+            if !shown || may_lose(delivery) {
+                shown = true;
+                send(&socket, settings.token.client_half(), SendFlags::NOSIGNAL).map_err(RoundError::from)?;
+            }
             match recv(&socket, &mut answer, RecvFlags::empty()) {
                 Ok((n, _)) if answer[..n] == *settings.token.responder_half() => break,
                 Ok(_) => return Err(ConnectError::WrongToken),
-                // Either datagram may be lost: this one is sent again with every look around.
                 Err(Errno::INTR) => watch.check(0)?,
                 Err(error) => return Err(RoundError::from(error).into()),
             }
         }
-        let socket = Socket(socket);
-        set_wait(&socket, settings.wait).while_doing("setting the wait strategy")?;
-        Ok(Self { socket, wait: settings.wait, payload: Payload::new(settings.size, &settings.token) })
+        Ok(Self::new(Socket(socket), delivery, settings).while_doing("setting the wait strategy")?)
+    }
+
+    /// A side over a socket whose peer has proved itself.
+    pub(super) fn new(socket: Socket, delivery: Delivery, settings: &Settings) -> Result<Self, Errno> {
+        set_wait(&socket, settings.wait)?;
+        let payload = Payload::new(settings.size, &settings.token);
+        Ok(Self { socket, may_lose: may_lose(delivery), wait: settings.wait, payload })
     }
 }
 
@@ -59,15 +71,16 @@ impl Round for DatagramClient {
             match recv(&self.socket.0, self.payload.pong(), RecvFlags::TRUNC) {
                 Ok((_, len)) if len == self.payload.ping().len() => {
                     // The answer to a round that was given up for lost may still come.
-                    if self.payload.pong_round() < round {
+                    if self.may_lose && self.payload.pong_round() < round {
                         continue;
                     }
                     return self.payload.check(round);
                 }
+                Ok((_, 0)) if !self.may_lose => return Err(RoundError::PeerClosed),
                 Ok(_) => return Err(RoundError::WrongPong { round, what: "its length is not the ping's" }),
                 Err(error) => {
                     patience.again(error, self.socket.0.as_fd(), PollFlags::IN, watch, round)?;
-                    if watch.lost_patience(round) {
+                    if self.may_lose && watch.lost_patience(round) {
                         return Err(RoundError::Lost(Watch::LOSS_PATIENCE));
                     }
                 }
@@ -78,6 +91,11 @@ impl Round for DatagramClient {
     fn payload(&mut self) -> &mut Payload {
         &mut self.payload
     }
+}
+
+/// Whether a message may be lost.
+fn may_lose(delivery: Delivery) -> bool {
+    delivery == Delivery::UnreliableMessage
 }
 
 /// Sends one datagram.
@@ -98,16 +116,17 @@ fn send_whole(
     }
 }
 
-/// The responder's side: waits for the datagram that carries the token, answers nobody but its sender, and echoes.
-pub(super) fn serve(
-    socket: OwnedFd,
+/// The responder's proof over a socket that anybody may send to: waits for the datagram that carries the token, and
+/// answers nobody but its sender from then on.
+pub(super) fn meet(
+    socket: &Socket,
     settings: &Settings,
     supervisor: &mut Supervisor,
-) -> Result<Served, ServeError> {
+) -> Result<(), ServeError> {
     let token = &settings.token;
-    let mut buffer = vec![0; settings.size.max(Token::HALF_LEN) + 1];
+    let mut buffer = [0; Token::HALF_LEN + 1];
     let client: SocketAddrAny = loop {
-        match recvfrom(&socket, &mut buffer, RecvFlags::empty()) {
+        match recvfrom(&socket.0, &mut buffer, RecvFlags::empty()) {
             Ok((n, _, Some(from))) if buffer[..n] == *token.client_half() => break from,
             // A stranger's.
             Ok(_) => {}
@@ -115,21 +134,26 @@ pub(super) fn serve(
             Err(error) => Err(error).while_doing("waiting for the client")?,
         }
     };
-    connect(&socket, &client).while_doing("connecting to the client")?;
+    connect(&socket.0, &client).while_doing("connecting to the client")?;
     // From here on the kernel drops strangers' datagrams. The client sends nothing but its proof before it is
     // answered: what is queued now is theirs.
-    while recv(&socket, &mut buffer, RecvFlags::DONTWAIT).is_ok() {}
+    while recv(&socket.0, &mut buffer, RecvFlags::DONTWAIT).is_ok() {}
+    send_whole(socket, token.responder_half(), Wait::Block, supervisor, 0).map_err(proof_broke_off)
+}
 
-    let socket = Socket(socket);
+/// The responder's side: echoes until the peer closes, as far as the socket tells.
+pub(super) fn echo(socket: &Socket, delivery: Delivery, settings: &Settings) -> Result<Served, ServeError> {
+    set_wait(socket, settings.wait).while_doing("setting the wait strategy")?;
+    let may_lose = may_lose(delivery);
+    let token = &settings.token;
     let alive = &mut Unwatched;
-    send_whole(&socket, token.responder_half(), Wait::Block, alive, 0).map_err(proof_broke_off)?;
-    supervisor.proven()?;
-    set_wait(&socket, settings.wait).while_doing("setting the wait strategy")?;
+    let mut buffer = vec![0; settings.size.max(Token::HALF_LEN) + 1];
     let mut patience = Patience::new(settings.wait);
     loop {
         let n = match recv(&socket.0, &mut buffer, RecvFlags::empty()) {
+            Ok((0, _)) if !may_lose => return Ok(Served::ClientGone),
             Ok((n, _)) => n,
-            Err(Errno::CONNREFUSED) => return Ok(Served::ClientGone),
+            Err(Errno::CONNREFUSED | Errno::CONNRESET) => return Ok(Served::ClientGone),
             Err(error) => match patience.again(error, socket.0.as_fd(), PollFlags::IN, alive, 0) {
                 Ok(()) => continue,
                 Err(error) => Err(std::io::Error::other(error)).while_doing("echoing")?,
@@ -137,9 +161,9 @@ pub(super) fn serve(
         };
         patience = Patience::new(settings.wait);
         // Our answer to its proof was lost.
-        let again = n == Token::HALF_LEN && buffer[..n] == *token.client_half();
+        let again = may_lose && n == Token::HALF_LEN && buffer[..n] == *token.client_half();
         let answer = if again { token.responder_half() } else { &buffer[..n] };
-        match send_whole(&socket, answer, settings.wait, alive, 0) {
+        match send_whole(socket, answer, settings.wait, alive, 0) {
             Ok(()) => {}
             Err(RoundError::PeerClosed) => return Ok(Served::ClientGone),
             Err(error) => Err(std::io::Error::other(error)).while_doing("echoing")?,

@@ -18,8 +18,14 @@ mod stream;
 mod supervisor;
 pub mod sys;
 mod turn;
+mod unix_socket;
 mod watch;
 
+mod epoll;
+mod eventfd;
+mod fifo;
+mod io_uring;
+mod local_socket;
 mod mq;
 mod null;
 mod pipe;
@@ -27,9 +33,16 @@ mod process_vm;
 mod semaphore;
 mod shmem;
 mod signal;
+mod socketpair;
 mod sysv_mq;
 mod tcp;
+mod tcp6;
 mod udp;
+mod udp6;
+mod unix;
+mod unix_dgram;
+mod unix_seqpacket;
+mod vsock;
 
 pub use contract::{
     CallError, Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism,
@@ -46,12 +59,24 @@ use crate::protocol::{MethodState, Refusal};
 
 /// Every mechanism, in the order in which they are shown.
 pub static ALL: &[&dyn Mechanism] = &[
-    &tcp::Tcp,
-    &udp::Udp,
+    &tcp::TCP,
+    &tcp6::TCP6,
+    &udp::UDP,
+    &udp6::UDP6,
+    &unix::Unix,
+    &unix_seqpacket::UnixSeqpacket,
+    &unix_dgram::UnixDgram,
+    &socketpair::SocketPair,
+    &local_socket::LocalSocket,
+    &epoll::Epoll,
+    &io_uring::IoUring,
+    &vsock::Vsock,
     &shmem::SharedMemory,
     &semaphore::PosixSemaphore,
     &process_vm::ProcessMemory,
     &pipe::Pipe,
+    &fifo::Fifo,
+    &eventfd::EventFd,
     &mq::PosixQueue,
     &sysv_mq::SystemVQueue,
     &signal::RealTimeSignal,
@@ -135,6 +160,7 @@ mod tests {
     #[test]
     fn an_unknown_method_names_the_known_ones() {
         let error = find("carrier-pigeon").map(|m| m.info().name).unwrap_err().to_string();
-        assert!(error.contains("carrier-pigeon") && error.contains("there are tcp, udp"), "{error}");
+        assert!(error.contains("carrier-pigeon"), "{error}");
+        assert!(ALL.iter().all(|mechanism| error.contains(mechanism.info().name)), "{error}");
     }
 }

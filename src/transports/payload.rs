@@ -57,6 +57,12 @@ impl Payload {
         &mut self.pong
     }
 
+    /// What to send, and where to receive meanwhile.
+    #[inline(always)]
+    pub fn both(&mut self) -> (&[u8], &mut [u8]) {
+        (&self.ping, &mut self.pong)
+    }
+
     /// The pong is the ping: for a side that echoes to itself.
     #[inline(always)]
     pub fn echo(&mut self) {

@@ -1,6 +1,6 @@
 //! `tcp`: a TCP connection over the loopback interface.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 
 use super::contract::While;
 use super::stream::{Socket, StreamClient, echo};
@@ -8,7 +8,7 @@ use super::{
     Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism, OptionSpec, Rounds,
     ServeError, Served, Settings, Supervisor, Watch, proof,
 };
-use crate::protocol::Wait;
+use crate::protocol::{Unavailable, Wait};
 
 static INFO: Info = Info {
     name: "tcp",
@@ -28,27 +28,38 @@ static INFO: Info = Info {
     options: &[NODELAY],
 };
 
-const NODELAY: OptionSpec = OptionSpec {
+pub(super) const NODELAY: OptionSpec = OptionSpec {
     name: "nodelay",
     values: &["true", "false"],
     help: "tcp: send small segments at once (TCP_NODELAY) instead of waiting for the acknowledgement of earlier ones",
 };
 
-/// A TCP connection over loopback.
-pub(super) struct Tcp;
+/// A TCP connection over IPv4 loopback.
+pub(super) static TCP: TcpOver = TcpOver { info: &INFO, address: IpAddr::V4(Ipv4Addr::LOCALHOST) };
 
-impl Mechanism for Tcp {
+/// A TCP connection over loopback.
+pub(super) struct TcpOver {
+    pub(super) info: &'static Info,
+    /// The loopback interface's address.
+    pub(super) address: IpAddr,
+}
+
+impl Mechanism for TcpOver {
     fn info(&self) -> &'static Info {
-        &INFO
+        self.info
     }
 
     fn capabilities(&self) -> Capabilities {
         Capabilities::ANY_SIZE
     }
 
+    fn probe(&self) -> Result<(), Unavailable> {
+        TcpListener::bind((self.address, 0)).map(drop).map_err(|error| no_loopback(self.address, &error))
+    }
+
     fn respond(&self, settings: &Settings, supervisor: &mut Supervisor) -> Result<Served, ServeError> {
-        let listener =
-            TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).while_doing("listening on a port of 127.0.0.1")?;
+        let listener = TcpListener::bind((self.address, 0))
+            .while_doing("listening on a port of the loopback interface")?;
         let address = listener.local_addr().while_doing("asking for the port")?;
         supervisor.ready(&address.to_string(), &[])?;
         let peer = proof::accept_peer(&listener, &settings.token, supervisor)?;
@@ -73,4 +84,9 @@ impl Mechanism for Tcp {
         proof::prove(&socket, &settings.token, watch)?;
         Ok(Box::new(StreamClient::new(socket, settings).while_doing("setting the wait strategy")?))
     }
+}
+
+/// Why there is no socket at the loopback interface's `address`.
+pub(super) fn no_loopback(address: IpAddr, error: &std::io::Error) -> Unavailable {
+    Unavailable(format!("no socket can be bound to {address}: {error}"))
 }

@@ -1,14 +1,16 @@
 //! `udp`: datagrams over the loopback interface.
 
-use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 
 use super::contract::While;
 use super::datagram::{self, DatagramClient};
+use super::stream::Socket;
+use super::tcp::no_loopback;
 use super::{
     Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism, Rounds, ServeError,
     Served, Settings, Supervisor, Watch,
 };
-use crate::protocol::Wait;
+use crate::protocol::{Unavailable, Wait};
 
 static INFO: Info = Info {
     name: "udp",
@@ -29,23 +31,41 @@ static INFO: Info = Info {
 /// The largest UDP payload over IPv4: 65,535 less the IP header (20) and the UDP header (8).
 const MAX_SIZE: usize = 65_507;
 
-/// UDP datagrams over loopback.
-pub(super) struct Udp;
+/// UDP datagrams over IPv4 loopback.
+pub(super) static UDP: UdpOver =
+    UdpOver { info: &INFO, address: IpAddr::V4(Ipv4Addr::LOCALHOST), max_size: MAX_SIZE };
 
-impl Mechanism for Udp {
+/// UDP datagrams over loopback.
+pub(super) struct UdpOver {
+    pub(super) info: &'static Info,
+    /// The loopback interface's address.
+    pub(super) address: IpAddr,
+    /// The largest payload in bytes.
+    pub(super) max_size: usize,
+}
+
+impl Mechanism for UdpOver {
     fn info(&self) -> &'static Info {
-        &INFO
+        self.info
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities { max_size: MAX_SIZE, ..Capabilities::ANY_SIZE }
+        Capabilities { max_size: self.max_size, ..Capabilities::ANY_SIZE }
+    }
+
+    fn probe(&self) -> Result<(), Unavailable> {
+        UdpSocket::bind((self.address, 0)).map(drop).map_err(|error| no_loopback(self.address, &error))
     }
 
     fn respond(&self, settings: &Settings, supervisor: &mut Supervisor) -> Result<Served, ServeError> {
-        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).while_doing("binding a port of 127.0.0.1")?;
+        let socket =
+            UdpSocket::bind((self.address, 0)).while_doing("binding a port of the loopback interface")?;
         let address = socket.local_addr().while_doing("asking for the port")?;
         supervisor.ready(&address.to_string(), &[])?;
-        datagram::serve(socket.into(), settings, supervisor)
+        let socket = Socket(socket.into());
+        datagram::meet(&socket, settings, supervisor)?;
+        supervisor.proven()?;
+        datagram::echo(&socket, self.info.delivery, settings)
     }
 
     fn connect(
@@ -56,8 +76,9 @@ impl Mechanism for Udp {
     ) -> Result<Box<dyn Rounds>, ConnectError> {
         let address: SocketAddr =
             endpoint.address.parse().map_err(|_| ConnectError::Endpoint(endpoint.address.clone()))?;
-        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).while_doing("binding a port of 127.0.0.1")?;
+        let socket =
+            UdpSocket::bind((self.address, 0)).while_doing("binding a port of the loopback interface")?;
         socket.connect(address).while_doing("connecting")?;
-        Ok(Box::new(DatagramClient::prove(socket.into(), settings, watch)?))
+        Ok(Box::new(DatagramClient::prove(socket.into(), self.info.delivery, settings, watch)?))
     }
 }

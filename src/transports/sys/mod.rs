@@ -6,16 +6,20 @@ mod mapping;
 pub mod mq;
 pub mod process_vm;
 mod region;
+mod ring;
 mod semaphore;
 pub mod signal;
 pub mod sysv;
 mod tick;
 mod usage;
+mod vsock;
 
 pub use region::Region;
+pub use ring::{Ring, RingOptions};
 pub use semaphore::Semaphore;
 pub use tick::{TICK, Ticker};
 pub use usage::usage;
+pub use vsock::VsockAddress;
 
 use rustix::io::Errno;
 

@@ -1,0 +1,139 @@
+//! `eventfd`: two counters in the kernel, handed over.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::event::{EventfdFlags, eventfd};
+
+use super::contract::While;
+use super::proof::proof_broke_off;
+use super::stream::{Files, StreamClient, echo, receive_exact, send_all};
+use super::{
+    Alive, Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism, RoundError,
+    Rounds, ServeError, Served, Settings, Supervisor, Watch,
+};
+use crate::protocol::{Token, Wait};
+
+static INFO: Info = Info {
+    name: "eventfd",
+    aliases: &[],
+    group: Group::Pipes,
+    summary: "two eventfd counters, handed over",
+    explanation: Explanation {
+        choose: "Choose it to wake a peer that waits in poll or epoll, with the data in shared memory: it is the cheapest \
+                 thing that can be waited for together with descriptors.",
+        limits: "It carries a number of 8 bytes, neither 0 nor the largest, and numbers that are not read in time are \
+                 added up. Nobody is told that the peer has died.",
+        round: "One write and one read of 8 bytes on each side; the kernel adds to a counter and wakes the reader.",
+    },
+    delivery: Delivery::Message,
+    waits: &[Wait::Block, Wait::Spin, Wait::Adaptive],
+    options: &[],
+};
+
+/// All that a counter carries.
+const SIZE: usize = 8;
+
+/// Two counters in the kernel.
+pub(super) struct EventFd;
+
+impl Mechanism for EventFd {
+    fn info(&self) -> &'static Info {
+        &INFO
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities { min_size: SIZE, max_size: SIZE }
+    }
+
+    fn respond(&self, settings: &Settings, supervisor: &mut Supervisor) -> Result<Served, ServeError> {
+        let pings = eventfd(0, EventfdFlags::CLOEXEC).while_doing("making an eventfd")?;
+        let pongs = eventfd(0, EventfdFlags::CLOEXEC).while_doing("making an eventfd")?;
+        supervisor.ready("two counters that come with this", &[pongs.as_fd(), pings.as_fd()])?;
+        let counters = Counters { reader: pings, writer: pongs };
+        check_peer(&counters, &settings.token, supervisor)?;
+        supervisor.proven()?;
+        echo(&counters, settings)
+    }
+
+    fn connect(
+        &self,
+        settings: &Settings,
+        endpoint: Endpoint,
+        watch: &mut Watch,
+    ) -> Result<Box<dyn Rounds>, ConnectError> {
+        let [reader, writer]: [OwnedFd; 2] =
+            endpoint.descriptors.try_into().map_err(|_| ConnectError::Endpoint(endpoint.address))?;
+        let counters = Counters { reader, writer };
+        prove(&counters, &settings.token, watch)?;
+        Ok(Box::new(StreamClient::new(counters, settings).while_doing("setting the wait strategy")?))
+    }
+}
+
+/// A round's payload goes through them as it is: a ping's 8 bytes are its round's number, from 1 on, so never 0 nor the
+/// largest, and no second one is written before the first is read.
+type Counters = Files<OwnedFd, OwnedFd>;
+
+/// The client's proof: the token's words one by one, each answered, then the other half's asked for one by one.
+fn prove(counters: &Counters, token: &Token, watch: &mut Watch) -> Result<(), ConnectError> {
+    watch.restart();
+    for word in words(token.client_half()) {
+        put(counters, word, watch)?;
+        take(counters, watch)?;
+    }
+    for word in words(token.responder_half()) {
+        put(counters, ACKNOWLEDGED, watch)?;
+        if take(counters, watch)? != word {
+            return Err(ConnectError::WrongToken);
+        }
+    }
+    Ok(())
+}
+
+/// The responder's.
+fn check_peer(counters: &Counters, token: &Token, supervisor: &mut Supervisor) -> Result<(), ServeError> {
+    for word in words(token.client_half()) {
+        if take(counters, supervisor).map_err(proof_broke_off)? != word {
+            return Err(ServeError::WrongToken);
+        }
+        put(counters, ACKNOWLEDGED, supervisor).map_err(proof_broke_off)?;
+    }
+    for word in words(token.responder_half()) {
+        take(counters, supervisor).map_err(proof_broke_off)?;
+        put(counters, word, supervisor).map_err(proof_broke_off)?;
+    }
+    Ok(())
+}
+
+/// Says nothing but that the last word was read.
+const ACKNOWLEDGED: u64 = 1;
+
+/// Half a token in numbers that a counter can hold: 4 bytes each, plus 1, since no counter is ever read as 0.
+fn words(half: &[u8]) -> impl Iterator<Item = u64> {
+    let (words, rest) = half.as_chunks();
+    debug_assert!(rest.is_empty(), "half a token is a number of words");
+    words.iter().map(|word| u64::from(u32::from_le_bytes(*word)) + 1)
+}
+
+fn put(counters: &Counters, value: u64, alive: &mut impl Alive) -> Result<(), RoundError> {
+    send_all(counters, &value.to_ne_bytes(), Wait::Block, alive, 0)
+}
+
+fn take(counters: &Counters, alive: &mut impl Alive) -> Result<u64, RoundError> {
+    let mut value = [0; SIZE];
+    receive_exact(counters, &mut value, Wait::Block, alive, 0)?;
+    Ok(u64::from_ne_bytes(value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_counter_can_hold_every_word_of_every_token() {
+        for byte in [0, 1, 0xff] {
+            let words: Vec<u64> = words(Token::new([byte; 32]).client_half()).collect();
+            assert_eq!(words.len() * 4, Token::HALF_LEN);
+            assert!(words.iter().all(|word| (1..u64::MAX).contains(word)), "{words:?}");
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! `fifo`: two named pipes, one for each direction.
+//!
+//! Each side opens each pipe for its one direction only. That waits for the other side, both in the same order, and
+//! from then on the end of file tells of the peer's death, which an end that was opened both ways would hide.
+
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{CWD, Mode, OFlags, mkfifoat, open};
+use rustix::io::Errno;
+
+use super::contract::While;
+use super::place::{Folder, let_client_in, remove_folder};
+use super::proof::proof_broke_off;
+use super::stream::{Files, StreamClient, echo};
+use super::{
+    Alive, CallError, Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism,
+    RoundError, Rounds, ServeError, Served, Settings, Supervisor, Watch, proof,
+};
+use crate::protocol::Wait;
+
+static INFO: Info = Info {
+    name: "fifo",
+    aliases: &[],
+    group: Group::Pipes,
+    summary: "two named pipes",
+    explanation: Explanation {
+        choose: "Choose it where a shell script takes part, since a file name is all that it needs. Once open, it is a \
+                 pipe and costs what a pipe costs.",
+        limits: "A stream, in one direction each. Opening waits for the other side. Several writers' bytes mix beyond \
+                 4096 (PIPE_BUF), and the file outlives a process that does not remove it. 64 KiB are buffered by default.",
+        round: "One write and one read on each side; the kernel copies through a page of its own.",
+    },
+    delivery: Delivery::Stream,
+    waits: &[Wait::Block, Wait::Spin, Wait::Adaptive],
+    options: &[],
+};
+
+/// The pipe that carries pings, and the one that carries pongs.
+const PING: &str = "ping";
+const PONG: &str = "pong";
+
+/// Two named pipes.
+pub(super) struct Fifo;
+
+impl Mechanism for Fifo {
+    fn info(&self) -> &'static Info {
+        &INFO
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::ANY_SIZE
+    }
+
+    fn respond(&self, settings: &Settings, supervisor: &mut Supervisor) -> Result<Served, ServeError> {
+        let folder = Folder::make(settings)?;
+        let (ping, pong) = (make(&folder, PING, settings)?, make(&folder, PONG, settings)?);
+        let path = ping.parent().and_then(Path::to_str);
+        let path = path.ok_or(Errno::ILSEQ).while_doing("naming the channel's folder")?;
+        supervisor.ready(path, &[])?;
+
+        let reader = open_end(&ping, OFlags::RDONLY, supervisor)
+            .map_err(proof_broke_off)?
+            .while_doing("opening the pipe of the pings")?;
+        let writer = open_end(&pong, OFlags::WRONLY, supervisor)
+            .map_err(proof_broke_off)?
+            .while_doing("opening the pipe of the pongs")?;
+        drop(folder);
+        let pipe = Files { reader, writer };
+        proof::check_peer(&pipe, &settings.token, supervisor)?;
+        supervisor.proven()?;
+        echo(&pipe, settings)
+    }
+
+    fn connect(
+        &self,
+        settings: &Settings,
+        endpoint: Endpoint,
+        watch: &mut Watch,
+    ) -> Result<Box<dyn Rounds>, ConnectError> {
+        let folder = Path::new(&endpoint.address);
+        if !folder.is_absolute() {
+            return Err(ConnectError::Endpoint(endpoint.address));
+        }
+        watch.restart();
+        let writer = open_end(&folder.join(PING), OFlags::WRONLY, watch)?
+            .while_doing("opening the pipe of the pings")?;
+        let reader = open_end(&folder.join(PONG), OFlags::RDONLY, watch)?
+            .while_doing("opening the pipe of the pongs")?;
+        let pipe = Files { reader, writer };
+        proof::prove(&pipe, &settings.token, watch)?;
+        Ok(Box::new(StreamClient::new(pipe, settings).while_doing("setting the wait strategy")?))
+    }
+
+    fn remove_leftovers(&self, name: &str) {
+        remove_folder(name);
+    }
+}
+
+/// Makes a pipe that the client may open.
+fn make(folder: &Folder, name: &str, settings: &Settings) -> Result<PathBuf, CallError> {
+    let path = folder.join(name);
+    mkfifoat(CWD, &path, Mode::RUSR | Mode::WUSR).while_doing("making a named pipe")?;
+    let_client_in(&path, settings.client).while_doing("opening a named pipe to the client")?;
+    Ok(path)
+}
+
+/// Opens one end, for which the other must be opened too. The outer error is of the wait, the inner one the system's.
+fn open_end(
+    path: &Path,
+    access: OFlags,
+    alive: &mut impl Alive,
+) -> Result<Result<OwnedFd, Errno>, RoundError> {
+    loop {
+        match open(path, access | OFlags::CLOEXEC | OFlags::NOFOLLOW, Mode::empty()) {
+            Err(Errno::INTR) => alive.check(0)?,
+            other => return Ok(other),
+        }
+    }
+}

@@ -1,0 +1,384 @@
+//! A connected stream socket driven through io_uring, behind an interface that cannot leave the kernel a buffer that is
+//! no more.
+
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+
+use io_uring::squeue::Flags;
+use io_uring::{IoUring, opcode, types};
+use rustix::io::Errno;
+use rustix::net::sockopt::socket_send_buffer_size;
+use rustix::net::{Shutdown, shutdown};
+
+use super::super::{Alive, RoundError};
+
+/// Entries of the queues: a send and a receive are all that is ever in flight.
+const ENTRIES: u32 = 4;
+
+/// How long the kernel's submission thread looks for work before it sleeps.
+const SQPOLL_IDLE_MS: u32 = 100;
+
+/// What identifies a completion.
+const SEND: u64 = 1;
+const RECEIVE: u64 = 2;
+
+/// How a ring is driven.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RingOptions {
+    /// A thread of the kernel takes submissions, so that none costs a system call.
+    pub sqpoll: bool,
+    /// Waiting is looking at the completion queue again and again.
+    pub spin: bool,
+}
+
+/// A connected stream socket and the ring that drives it.
+pub struct Ring {
+    ring: IoUring,
+    socket: OwnedFd,
+    spin: bool,
+    /// The longest send that the socket takes whole when nothing is queued, so that what is linked to it may follow.
+    linked_max: usize,
+}
+
+impl std::fmt::Debug for Ring {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Ring({:?}, spin: {})", self.socket, self.spin)
+    }
+}
+
+/// A piece of memory that the kernel works on.
+#[derive(Clone, Copy)]
+struct Piece {
+    start: *mut u8,
+    len: usize,
+}
+
+impl Piece {
+    const NONE: Self = Self { start: std::ptr::null_mut(), len: 0 };
+
+    fn of(bytes: &mut [u8]) -> Self {
+        Self { start: bytes.as_mut_ptr(), len: bytes.len() }
+    }
+}
+
+impl Ring {
+    /// A ring for `socket`, a connected stream socket in blocking mode.
+    ///
+    /// # Errors
+    /// The kernel has no io_uring, or forbids it to this process.
+    pub fn new(socket: OwnedFd, options: RingOptions) -> io::Result<Self> {
+        let ring = make(options)?;
+        let linked_max = socket_send_buffer_size(&socket)? / 4;
+        Ok(Self { ring, socket, spin: options.spin, linked_max })
+    }
+
+    /// Whether a ring can be made.
+    ///
+    /// # Errors
+    /// As [`Ring::new`].
+    pub fn probe(options: RingOptions) -> io::Result<()> {
+        make(options).map(drop)
+    }
+
+    /// Receives until `buffer` is full.
+    ///
+    /// # Errors
+    /// The peer has closed, `alive` gives up, or the system's. The socket is then shut down.
+    pub fn receive(
+        &mut self,
+        buffer: &mut [u8],
+        alive: &mut impl Alive,
+        round: u64,
+    ) -> Result<(), RoundError> {
+        self.transfer(Piece::NONE, Piece::of(buffer), alive, round)
+    }
+
+    /// Sends all of `out`, and receives until `into` is full.
+    ///
+    /// # Errors
+    /// As [`Ring::receive`].
+    #[inline]
+    pub fn send_and_receive(
+        &mut self,
+        out: &[u8],
+        into: &mut [u8],
+        alive: &mut impl Alive,
+        round: u64,
+    ) -> Result<(), RoundError> {
+        // The kernel only reads what is sent.
+        let out = Piece { start: out.as_ptr().cast_mut(), len: out.len() };
+        self.transfer(out, Piece::of(into), alive, round)
+    }
+
+    /// Sends all of `buffer`, and then receives until it is full of what comes next.
+    ///
+    /// # Errors
+    /// As [`Ring::receive`].
+    #[inline]
+    pub fn send_and_refill(
+        &mut self,
+        buffer: &mut [u8],
+        alive: &mut impl Alive,
+        round: u64,
+    ) -> Result<(), RoundError> {
+        let piece = Piece::of(buffer);
+        self.transfer(piece, piece, alive, round)
+    }
+
+    /// Sends `out`, then fills `into`: with one submission where the send is short enough to be taken whole.
+    ///
+    /// Both pieces are borrowed by the caller for the length of this call, and no longer in the kernel's hands when it
+    /// returns or unwinds: [`Flight`] sees to that.
+    #[inline]
+    fn transfer(
+        &mut self,
+        mut out: Piece,
+        mut into: Piece,
+        alive: &mut impl Alive,
+        round: u64,
+    ) -> Result<(), RoundError> {
+        while into.len > 0 {
+            let linked = out.len <= self.linked_max;
+            let mut flight = Flight { ring: self, pending: 0 };
+            if out.len > 0 {
+                flight.begin_send(out, linked)?;
+            }
+            if linked {
+                flight.begin_receive(into)?;
+            }
+            let done = flight.land(alive, round)?;
+            if let Some(sent) = done.sent {
+                out = out.without(sent?);
+            }
+            match done.received {
+                Some(Ok(0)) => return Err(RoundError::PeerClosed),
+                Some(Ok(received)) => into = into.without(received),
+                // The send that it was linked to was cut short: the rest is sent, and it is tried again.
+                Some(Err(Errno::CANCELED)) | None => {}
+                Some(Err(error)) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Piece {
+    /// What is left of it behind the first `done` bytes.
+    fn without(self, done: usize) -> Self {
+        let done = done.min(self.len);
+        Self { start: self.start.wrapping_add(done), len: self.len - done }
+    }
+
+    /// Its length, as far as one operation can carry it.
+    fn operation_len(self) -> u32 {
+        u32::try_from(self.len).unwrap_or(u32::MAX)
+    }
+}
+
+/// Results of the operations of one submission; `None` of one that was not part of it.
+#[derive(Default)]
+struct Done {
+    sent: Option<Result<usize, Errno>>,
+    received: Option<Result<usize, Errno>>,
+}
+
+/// Operations that the kernel has, with pointers into the caller's memory. Its end waits for theirs.
+struct Flight<'a> {
+    ring: &'a mut Ring,
+    pending: usize,
+}
+
+impl Flight<'_> {
+    fn begin_send(&mut self, piece: Piece, linked: bool) -> Result<(), RoundError> {
+        let socket = types::Fd(self.ring.socket.as_raw_fd());
+        let send = opcode::Send::new(socket, piece.start, piece.operation_len())
+            .flags(libc::MSG_NOSIGNAL | libc::MSG_WAITALL)
+            .build()
+            .user_data(SEND);
+        self.push(&if linked { send.flags(Flags::IO_LINK) } else { send })
+    }
+
+    fn begin_receive(&mut self, piece: Piece) -> Result<(), RoundError> {
+        let socket = types::Fd(self.ring.socket.as_raw_fd());
+        let receive = opcode::Recv::new(socket, piece.start, piece.operation_len()).flags(libc::MSG_WAITALL);
+        self.push(&receive.build().user_data(RECEIVE))
+    }
+
+    fn push(&mut self, entry: &io_uring::squeue::Entry) -> Result<(), RoundError> {
+        // SAFETY: the entry's memory is borrowed by the caller of `transfer`, and its socket belongs to the ring. Both
+        // outlive this value, which ends only once the kernel has completed the operation.
+        let pushed = unsafe { self.ring.ring.submission().push(entry) };
+        pushed.map_err(io::Error::other)?;
+        self.pending += 1;
+        Ok(())
+    }
+
+    /// Submits, and waits until all is completed.
+    #[inline]
+    fn land(mut self, alive: &mut impl Alive, round: u64) -> Result<Done, RoundError> {
+        let mut done = Done::default();
+        if self.ring.spin {
+            self.submit(0)?;
+            loop {
+                self.collect(&mut done);
+                if self.pending == 0 {
+                    return Ok(done);
+                }
+                if alive.due() {
+                    alive.check(round)?;
+                }
+                std::hint::spin_loop();
+            }
+        }
+        loop {
+            self.submit(self.pending)?;
+            self.collect(&mut done);
+            if self.pending == 0 {
+                return Ok(done);
+            }
+            // Interrupted; if by a tick, a look around is due.
+            alive.check(round)?;
+        }
+    }
+
+    /// Submits what was pushed, and waits for `want` completions or a signal.
+    fn submit(&self, want: usize) -> Result<(), io::Error> {
+        match self.ring.ring.submit_and_wait(want) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(()),
+            other => other.map(drop),
+        }
+    }
+
+    /// Takes the completions that are there.
+    fn collect(&mut self, done: &mut Done) {
+        for completion in self.ring.ring.completion() {
+            self.pending = self.pending.saturating_sub(1);
+            let result = completion.result();
+            let result = usize::try_from(result).map_err(|_| Errno::from_raw_os_error(-result));
+            match completion.user_data() {
+                SEND => done.sent = Some(result),
+                _ => done.received = Some(result),
+            }
+        }
+    }
+}
+
+impl Drop for Flight<'_> {
+    fn drop(&mut self) {
+        if self.pending == 0 {
+            return;
+        }
+        // Somebody gave up. The channel is broken in any case, and a shut-down socket completes whatever waits on it.
+        let _ = shutdown(&self.ring.socket, Shutdown::Both);
+        while self.pending > 0 {
+            match self.submit(1) {
+                Err(error) if !matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::EBUSY)) => {
+                    // The kernel may still write to memory that the caller is about to have back.
+                    std::process::abort();
+                }
+                _ => {}
+            }
+            self.collect(&mut Done::default());
+        }
+    }
+}
+
+fn make(options: RingOptions) -> io::Result<IoUring> {
+    if options.sqpoll {
+        return IoUring::builder().setup_sqpoll(SQPOLL_IDLE_MS).build(ENTRIES);
+    }
+    if !options.spin {
+        // Completions are worked on where this side waits for them, and interrupt it nowhere else: what a program of
+        // today asks for (Linux 6.1). Who spins makes no call in which that could be done.
+        let modern = IoUring::builder().setup_single_issuer().setup_defer_taskrun().build(ENTRIES);
+        if !matches!(&modern, Err(error) if error.raw_os_error() == Some(libc::EINVAL)) {
+            return modern;
+        }
+    }
+    IoUring::new(ENTRIES)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::Unwatched;
+    use super::*;
+    use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+
+    const ALL: [RingOptions; 4] = [
+        RingOptions { sqpoll: false, spin: false },
+        RingOptions { sqpoll: false, spin: true },
+        RingOptions { sqpoll: true, spin: false },
+        RingOptions { sqpoll: true, spin: true },
+    ];
+
+    fn pair(options: RingOptions) -> Option<(Ring, OwnedFd)> {
+        let (ours, theirs) =
+            socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None).unwrap();
+        match Ring::new(ours, options) {
+            Ok(ring) => Some((ring, theirs)),
+            Err(error) => {
+                eprintln!("not tested, since this host has no ring with {options:?}: {error}");
+                None
+            }
+        }
+    }
+
+    /// Gives up at the first look.
+    struct Hopeless;
+
+    impl Alive for Hopeless {
+        fn due(&self) -> bool {
+            true
+        }
+
+        fn check(&mut self, _: u64) -> Result<(), RoundError> {
+            Err(RoundError::Ended)
+        }
+    }
+
+    #[test]
+    fn what_is_sent_arrives_and_the_peers_end_is_told() {
+        for (mut ring, theirs) in ALL.into_iter().filter_map(pair) {
+            rustix::io::write(&theirs, b"pong").unwrap();
+            let mut pong = [0; 4];
+            ring.send_and_receive(b"ping", &mut pong, &mut Unwatched, 1).unwrap();
+            assert_eq!(&pong, b"pong");
+            let mut ping = [0; 8];
+            assert_eq!(rustix::io::read(&theirs, &mut ping), Ok(4));
+            assert_eq!(&ping[..4], b"ping");
+            drop(theirs);
+            let end = ring.receive(&mut pong, &mut Unwatched, 2);
+            assert!(matches!(end, Err(RoundError::PeerClosed)), "{end:?}");
+        }
+    }
+
+    #[test]
+    fn more_than_the_socket_buffers_is_carried_both_ways() {
+        const LEN: usize = 1 << 20;
+        for (mut ring, theirs) in ALL.into_iter().filter_map(pair) {
+            let peer = std::thread::spawn(move || {
+                let mut theirs = std::fs::File::from(theirs);
+                let mut bytes = vec![0; LEN];
+                io::Read::read_exact(&mut theirs, &mut bytes).unwrap();
+                io::Write::write_all(&mut theirs, &bytes).unwrap();
+            });
+            let out: Vec<u8> = (0..LEN).map(|index| (index % 251) as u8).collect();
+            let mut back = vec![0; LEN];
+            ring.send_and_receive(&out, &mut back, &mut Unwatched, 1).unwrap();
+            assert!(out == back);
+            peer.join().unwrap();
+        }
+    }
+
+    #[test]
+    fn who_gives_up_gets_the_buffer_back_for_good() {
+        for options in ALL.into_iter().filter(|options| options.spin) {
+            let Some((mut ring, theirs)) = pair(options) else { continue };
+            let mut buffer = [0; 8];
+            let end = ring.receive(&mut buffer, &mut Hopeless, 1);
+            assert!(matches!(end, Err(RoundError::Ended)), "{end:?}");
+            assert_eq!(rustix::io::write(&theirs, b"too late"), Err(Errno::PIPE));
+            assert_eq!(buffer, [0; 8]);
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! Unix sockets that have a name until the client has proved itself: by path, in the channel's folder, or in the
+//! abstract namespace.
+
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::sync::OnceLock;
+
+use rustix::fs::{Mode, chmod};
+use rustix::io::Errno;
+use rustix::net::sockopt::socket_send_buffer_size;
+use rustix::net::{
+    AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketFlags, SocketType, bind, connect, listen,
+    recv, send, socket_with, socketpair,
+};
+
+use super::contract::While;
+use super::place::{Folder, let_client_in};
+use super::stream::Socket;
+use super::{
+    Alive, CallError, Capabilities, ConnectError, OptionSpec, RoundError, ServeError, Settings, Supervisor,
+    Watch, proof,
+};
+
+/// Where the socket's name is.
+pub(super) const NAMESPACE: OptionSpec = OptionSpec {
+    name: "namespace",
+    values: &["path", "abstract"],
+    help: "unix sockets: find the socket by a path in a folder, or by an abstract name, which no permission guards",
+};
+
+/// Connections that may wait to be accepted.
+const BACKLOG: i32 = 16;
+
+/// A socket's name. A path goes with its value; an abstract name goes with the socket.
+#[derive(Debug)]
+pub(super) struct Name {
+    /// As the client is told: a path, or `@` and an abstract name.
+    pub(super) text: String,
+    folder: Option<Folder>,
+}
+
+impl Name {
+    /// The name of this channel's socket; a path's folder is there, and nothing in it.
+    pub(super) fn make(settings: &Settings, infolder: bool) -> Result<Self, CallError> {
+        if !infolder {
+            return Ok(Self { text: format!("@{}", settings.name), folder: None });
+        }
+        let folder = Folder::make(settings)?;
+        let text = folder.join("socket").into_os_string().into_string();
+        let text = text.map_err(|_| Errno::ILSEQ).while_doing("naming a socket in the channel's folder")?;
+        Ok(Self { text, folder: Some(folder) })
+    }
+
+    /// Lets the client, and nobody else, connect to the socket that now has this name.
+    pub(super) fn let_client_in(&self, settings: &Settings) -> Result<(), CallError> {
+        if self.folder.is_none() {
+            return Ok(());
+        }
+        chmod(&*self.text, Mode::RUSR | Mode::WUSR).while_doing("closing the socket to others")?;
+        let_client_in(Path::new(&self.text), settings.client).while_doing("opening the socket to the client")
+    }
+}
+
+/// A new socket under the channel's name.
+pub(super) fn bound(
+    kind: SocketType,
+    infolder: bool,
+    settings: &Settings,
+) -> Result<(OwnedFd, Name), CallError> {
+    let socket = socket_with(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC, None)
+        .while_doing("making a unix socket")?;
+    let name = Name::make(settings, infolder)?;
+    let address = address(&name.text).while_doing("naming the socket")?;
+    bind(&socket, &address).while_doing("binding the socket to its name")?;
+    name.let_client_in(settings)?;
+    Ok((socket, name))
+}
+
+/// The responder's side of a connection: listens, announces, and returns the peer that knows the token. No name is
+/// left then.
+pub(super) fn accept(
+    kind: SocketType,
+    infolder: bool,
+    settings: &Settings,
+    supervisor: &mut Supervisor,
+) -> Result<Socket, ServeError> {
+    let (listener, name) = bound(kind, infolder, settings)?;
+    listen(&listener, BACKLOG).while_doing("listening")?;
+    supervisor.ready(&name.text, &[])?;
+    proof::accept_peer(&listener, &settings.token, supervisor)
+}
+
+/// The client's side of a connection, whose peer has proved itself.
+pub(super) fn dial(
+    kind: SocketType,
+    name: &str,
+    settings: &Settings,
+    watch: &mut Watch,
+) -> Result<Socket, ConnectError> {
+    let socket = socket_with(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC, None)
+        .while_doing("making a unix socket")?;
+    connect_to(&socket, name, watch)?;
+    let socket = Socket(socket);
+    proof::prove(&socket, &settings.token, watch)?;
+    Ok(socket)
+}
+
+/// Connects to the socket of this name.
+pub(super) fn connect_to(socket: &OwnedFd, name: &str, watch: &mut Watch) -> Result<(), ConnectError> {
+    let address = address(name).map_err(|_| ConnectError::Endpoint(name.to_owned()))?;
+    watch.restart();
+    loop {
+        match connect(socket, &address) {
+            Ok(()) => return Ok(()),
+            // Others fill the queue.
+            Err(Errno::INTR) => watch.check(0)?,
+            // The responder ended between its announcement and this.
+            Err(Errno::NOENT | Errno::CONNREFUSED) => return Err(RoundError::PeerClosed.into()),
+            Err(error) => Err(error).while_doing("connecting to the channel's socket")?,
+        }
+    }
+}
+
+/// The address that a name's text stands for.
+fn address(name: &str) -> Result<SocketAddrUnix, Errno> {
+    match name.strip_prefix('@') {
+        Some(name) => SocketAddrUnix::new_abstract_name(name.as_bytes()),
+        None if name.starts_with('/') => SocketAddrUnix::new(name),
+        None => Err(Errno::INVAL),
+    }
+}
+
+/// What a unix socket that keeps messages apart can carry.
+pub(super) fn message_capabilities() -> Capabilities {
+    Capabilities { max_size: largest_message(), ..Capabilities::ANY_SIZE }
+}
+
+/// The largest message that the kernel takes from a socket with the default send buffer (`net.core.wmem_default`):
+/// the buffer's size less what the kernel keeps for itself, found by trying.
+fn largest_message() -> usize {
+    static LARGEST: OnceLock<usize> = OnceLock::new();
+    *LARGEST.get_or_init(|| {
+        let limit = try_pair(None).unwrap_or(0).min(Capabilities::MAX_SIZE);
+        let (mut fits, mut too_long) = (0, limit + 1);
+        while too_long - fits > 1 {
+            let middle = fits + (too_long - fits) / 2;
+            if try_pair(Some(middle)).is_ok() { fits = middle } else { too_long = middle }
+        }
+        // A host without unix sockets cannot run this program; one that lacks memory now says so in the channel.
+        fits.max(Capabilities::ANY_SIZE.min_size)
+    })
+}
+
+/// Sends a message through a fresh pair of sockets, and returns the size of the sender's buffer.
+fn try_pair(message_len: Option<usize>) -> Result<usize, Errno> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::DGRAM, flags, None)?;
+    if let Some(len) = message_len {
+        send(&ours, &vec![0; len], SendFlags::NOSIGNAL)?;
+        recv(&theirs, &mut [0_u8; 1], RecvFlags::empty())?;
+    }
+    socket_send_buffer_size(&ours)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_largest_message_is_nearly_the_send_buffer() {
+        let largest = largest_message();
+        let buffer = try_pair(None).unwrap();
+        assert!(
+            largest <= buffer && largest + 1024 > buffer.min(Capabilities::MAX_SIZE),
+            "{largest} {buffer}"
+        );
+        try_pair(Some(largest)).unwrap();
+        if largest < Capabilities::MAX_SIZE {
+            try_pair(Some(largest + 1)).unwrap_err();
+        }
+    }
+
+    #[test]
+    fn a_name_is_a_path_or_abstract() {
+        assert_eq!(address("@a").unwrap().abstract_name(), Some(&b"a"[..]));
+        assert_eq!(address("/a/b").unwrap().path_bytes(), Some(&b"/a/b"[..]));
+        assert_eq!(address("a").unwrap_err(), Errno::INVAL);
+        assert_eq!(address(&format!("/{}", "a".repeat(200))).unwrap_err(), Errno::NAMETOOLONG);
+    }
+}

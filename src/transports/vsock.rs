@@ -1,0 +1,103 @@
+//! `vsock`: an AF_VSOCK connection over its loopback.
+
+use std::os::fd::OwnedFd;
+
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, listen, socket_with};
+
+use super::contract::While;
+use super::stream::{Socket, StreamClient, echo};
+use super::sys::VsockAddress;
+use super::{
+    Alive, Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism, Rounds,
+    ServeError, Served, Settings, Supervisor, Watch, proof,
+};
+use crate::protocol::{Unavailable, Wait};
+
+static INFO: Info = Info {
+    name: "vsock",
+    aliases: &[],
+    group: Group::Sockets,
+    summary: "an AF_VSOCK stream over its loopback",
+    explanation: Explanation {
+        choose: "Choose it between a virtual machine and its host, where neither needs a network for it. On one host it \
+                 only stands in for that, to try a program out.",
+        limits: "A stream: messages need a frame of their own. The loopback needs the module vsock_loopback, and its cost is \
+                 not that of the way into a virtual machine. Any process of the machine may connect to the port.",
+        round: "One send and one recv on each side; the loopback hands each packet over in a kernel worker thread, which \
+                is woken for it.",
+    },
+    delivery: Delivery::Stream,
+    waits: &[Wait::Block, Wait::Spin, Wait::Adaptive],
+    options: &[],
+};
+
+/// Connections that may wait to be accepted.
+const BACKLOG: i32 = 16;
+
+/// An AF_VSOCK connection over its loopback.
+pub(super) struct Vsock;
+
+impl Mechanism for Vsock {
+    fn info(&self) -> &'static Info {
+        &INFO
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::ANY_SIZE
+    }
+
+    fn probe(&self) -> Result<(), Unavailable> {
+        bound().map(drop).map_err(|error| {
+            Unavailable(match error {
+                Errno::AFNOSUPPORT => "the kernel has no AF_VSOCK; load its module vsock_loopback".to_owned(),
+                Errno::ADDRNOTAVAIL => "AF_VSOCK has no loopback; load the module vsock_loopback".to_owned(),
+                Errno::PERM | Errno::ACCESS => "a sandbox forbids AF_VSOCK sockets".to_owned(),
+                other => format!("no AF_VSOCK socket can be bound: {other}"),
+            })
+        })
+    }
+
+    fn respond(&self, settings: &Settings, supervisor: &mut Supervisor) -> Result<Served, ServeError> {
+        let listener = bound().while_doing("binding an AF_VSOCK socket")?;
+        listen(&listener, BACKLOG).while_doing("listening")?;
+        let address = VsockAddress::of(&listener).while_doing("asking for the port")?;
+        supervisor.ready(&address.port.to_string(), &[])?;
+        let peer = proof::accept_peer(&listener, &settings.token, supervisor)?;
+        drop(listener);
+        supervisor.proven()?;
+        echo(&peer, settings)
+    }
+
+    fn connect(
+        &self,
+        settings: &Settings,
+        endpoint: Endpoint,
+        watch: &mut Watch,
+    ) -> Result<Box<dyn Rounds>, ConnectError> {
+        let port = endpoint.address.parse().map_err(|_| ConnectError::Endpoint(endpoint.address))?;
+        let socket = new_socket().while_doing("making an AF_VSOCK socket")?;
+        watch.restart();
+        loop {
+            match connect(&socket, &VsockAddress { cid: VsockAddress::LOCAL, port }) {
+                Ok(()) => break,
+                Err(Errno::INTR) => watch.check(0)?,
+                Err(error) => Err(error).while_doing("connecting")?,
+            }
+        }
+        let socket = Socket(socket);
+        proof::prove(&socket, &settings.token, watch)?;
+        Ok(Box::new(StreamClient::new(socket, settings).while_doing("setting the wait strategy")?))
+    }
+}
+
+fn new_socket() -> Result<OwnedFd, Errno> {
+    socket_with(AddressFamily::VSOCK, SocketType::STREAM, SocketFlags::CLOEXEC, None)
+}
+
+/// A socket at any port of the loopback, which only exists if its module does.
+fn bound() -> Result<OwnedFd, Errno> {
+    let socket = new_socket()?;
+    bind(&socket, &VsockAddress { cid: VsockAddress::LOCAL, port: VsockAddress::ANY_PORT })?;
+    Ok(socket)
+}
