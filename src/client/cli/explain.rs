@@ -127,9 +127,9 @@ mod tests {
     use super::*;
     use anstream::adapter::strip_str;
 
-    /// Words alone: where lines are broken does not matter.
-    fn words(text: &str) -> String {
-        strip_str(text).to_string().split_whitespace().collect::<Vec<_>>().join(" ")
+    /// Letters alone: where lines are broken, also behind a hyphen, does not matter.
+    fn letters(text: &str) -> String {
+        strip_str(text).to_string().split_whitespace().collect()
     }
 
     #[test]
@@ -152,11 +152,11 @@ mod tests {
                 let plain = strip_str(&text).to_string();
                 assert!(plain.lines().all(|line| textwrap::core::display_width(line) <= width), "{plain}");
                 let info = mechanism.info();
-                let told = words(&text);
+                let told = letters(&text);
                 for part in
                     [info.summary, info.explanation.choose, info.explanation.limits, info.explanation.round]
                 {
-                    assert!(told.contains(&words(part)), "{part:?} is missing in {plain}");
+                    assert!(told.contains(&letters(part)), "{part:?} is missing in {plain}");
                 }
                 for option in info.options {
                     assert!(told.contains(&format!("--{}", option.name)), "{plain}");
@@ -172,14 +172,14 @@ mod tests {
             state.unavailable = None;
         }
         let tcp = transports::find("tcp").unwrap();
-        let told = words(&full(tcp, &states, 80));
-        assert!(told.contains("waits block (default), spin, adaptive"), "{told}");
-        assert!(told.contains("here can be measured"), "{told}");
+        let told = letters(&full(tcp, &states, 80));
+        assert!(told.contains(&letters("waits block (default), spin, adaptive")), "{told}");
+        assert!(told.contains(&letters("here can be measured")), "{told}");
 
         let tcp_state = states.iter_mut().find(|state| state.name == "tcp").unwrap();
         tcp_state.unavailable = Some(crate::protocol::Unavailable("no loopback".to_owned()));
-        assert!(words(&full(tcp, &states, 80)).contains("here not to be had: no loopback"));
-        assert!(words(&short(&[tcp], &states, 80)).contains("Not to be had here: no loopback"));
+        assert!(letters(&full(tcp, &states, 80)).contains(&letters("here not to be had: no loopback")));
+        assert!(letters(&short(&[tcp], &states, 80)).contains(&letters("Not to be had here: no loopback")));
     }
 
     #[test]
