@@ -114,6 +114,8 @@ mod tests {
             let sleep = sandbox.start(sleep.arg("60").env("TMPDIR", sandbox.folder()));
             // As if nobody knew of it.
             std::mem::forget(sleep);
+            // A program that has just been started does not show its environment yet.
+            eventually("the process shows", SOON, || (!sandbox.left().is_empty()).then_some(()));
         });
         assert!(message.contains("sleep 60"), "{message}");
     }
