@@ -24,7 +24,8 @@ static INFO: Info = Info {
         choose: "Choose it for a process with many operations in flight, which one system call then submits and collects. A \
                  single request and its answer gain little.",
         limits: "A stream, as of unix. Many hosts and sandboxes forbid it (kernel.io_uring_disabled, seccomp). With sqpoll \
-                 a thread of the kernel spins for each side, and takes a CPU of its own.",
+                 a thread of the kernel spins for each side and wants a CPU of its own; with spin as well there are four \
+                 that spin.",
         round: "One io_uring_enter on each side, which submits a send and, linked to it, a receive, and waits for both; a \
                 payload above a quarter of the socket's send buffer is sent by a call of its own. With sqpoll the \
                 submission is a store that the kernel's thread sees, and with spin the completion is a load: no system \
