@@ -186,3 +186,40 @@ impl Messages for Ends {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn leftover_queues_are_removed_by_their_name() {
+        let name = format!("ipcd-{}-0-0", std::process::id());
+        for direction in ["ping", "pong"] {
+            MessageQueue::make(&queue_name(&name, direction), 8, End::Send).unwrap();
+        }
+        PosixQueue.remove_leftovers(&name);
+        for direction in ["ping", "pong"] {
+            let error = MessageQueue::open(&queue_name(&name, direction), End::Receive).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::NotFound);
+        }
+    }
+
+    #[test]
+    fn a_queue_that_may_not_wait_says_so() {
+        let name = queue_name(&format!("ipcd-{}-0-1", std::process::id()), "test");
+        let mut ends = Ends {
+            receiver: MessageQueue::make(&name, 8, End::Receive).unwrap(),
+            sender: MessageQueue::open(&name, End::Send).unwrap(),
+            nonblocking: false,
+        };
+        MessageQueue::remove(&name);
+        assert_eq!(ends.receiver.message_size().unwrap(), 8);
+        ends.set_wait(Wait::Adaptive).unwrap();
+        let mut buffer = [0; 8];
+        assert_eq!(ends.receive(&mut buffer, Else::Return), Err(Errno::AGAIN));
+        ends.send(b"12345678", Else::Return).unwrap();
+        assert_eq!(ends.send(b"12345678", Else::Return), Err(Errno::AGAIN), "there is room for one");
+        assert_eq!(ends.receive(&mut buffer, Else::Sleep), Ok(8));
+        assert_eq!(&buffer, b"12345678");
+    }
+}
