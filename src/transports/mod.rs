@@ -5,6 +5,7 @@
 
 mod contract;
 mod datagram;
+mod memory;
 mod messages;
 mod pace;
 mod payload;

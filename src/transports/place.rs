@@ -2,8 +2,12 @@
 
 use std::fs::{self, DirBuilder};
 use std::io;
+use std::os::fd::AsFd;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
+
+use rustix::fs::{FallocateFlags, fallocate};
+use rustix::io::{Errno, pwrite};
 
 use super::contract::While;
 use super::{CallError, Owner, Settings};
@@ -93,4 +97,28 @@ pub(super) fn let_client_in(path: &Path, client: Owner) -> io::Result<()> {
     } else {
         fs::set_permissions(path, fs::Permissions::from_mode(0o660))
     }
+}
+
+/// Takes a file's blocks now: a full file system is an error here, and a SIGBUS when its memory is first written to.
+pub(super) fn reserve(file: impl AsFd, len: usize) -> io::Result<()> {
+    let bytes = u64::try_from(len).expect("a usize fits in a u64");
+    loop {
+        match fallocate(&file, FallocateFlags::empty(), 0, bytes) {
+            Err(Errno::INTR) => {}
+            // The file system reserves nothing, but a block that was written to is there.
+            Err(Errno::OPNOTSUPP) => break,
+            other => return Ok(other?),
+        }
+    }
+    let zeros = vec![0; len.min(1 << 16)];
+    let mut done = 0;
+    while done < len {
+        match pwrite(&file, &zeros[..zeros.len().min(len - done)], done as u64) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(n) => done += n,
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
 }

@@ -1,15 +1,13 @@
 //! Memory without a name: a memfd, which is handed over by its descriptor, and sealed so that neither side can take it
 //! away from the other by truncating it.
 
-use std::io;
 use std::os::fd::OwnedFd;
 
-use rustix::fs::{
-    FallocateFlags, MemfdFlags, SealFlags, fallocate, fcntl_add_seals, fcntl_get_seals, fstat, memfd_create,
-};
+use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, fcntl_get_seals, fstat, memfd_create};
 use rustix::io::Errno;
 
 use super::contract::While;
+use super::place::reserve;
 use super::sys::Region;
 use super::{CallError, ConnectError, Endpoint};
 use crate::protocol::Unavailable;
@@ -24,8 +22,7 @@ const SEALS: SealFlags = SealFlags::SHRINK.union(SealFlags::GROW).union(SealFlag
 /// first written to.
 pub(super) fn make(name: &str, len: usize) -> Result<(Region, OwnedFd), CallError> {
     let file = create(name).while_doing("making a memfd")?;
-    let bytes = u64::try_from(len).expect("a usize fits in a u64");
-    reserve(&file, bytes).while_doing("reserving memory for the memfd")?;
+    reserve(&file, len).while_doing("reserving memory for the memfd")?;
     fcntl_add_seals(&file, SEALS).while_doing("sealing the memfd")?;
     let memory = Region::of_file(&file, len).while_doing("mapping the memfd")?;
     Ok((memory, file))
@@ -47,16 +44,6 @@ pub(super) fn open(endpoint: Endpoint, len: usize) -> Result<Region, ConnectErro
 pub(super) fn probe() -> Result<(), Unavailable> {
     let sealed = create("ipcd-probe").and_then(|file| fcntl_add_seals(&file, SEALS));
     sealed.map_err(|error| Unavailable(format!("memory cannot be made and sealed (memfd_create): {error}")))
-}
-
-/// Takes a file's blocks now.
-pub(super) fn reserve(file: &OwnedFd, len: u64) -> io::Result<()> {
-    loop {
-        match fallocate(file, FallocateFlags::empty(), 0, len) {
-            Err(Errno::INTR) => {}
-            other => return Ok(other?),
-        }
-    }
 }
 
 fn create(name: &str) -> Result<OwnedFd, Errno> {
