@@ -25,8 +25,10 @@ mod watch;
 mod epoll;
 mod eventfd;
 mod fifo;
+mod futex;
 mod io_uring;
 mod local_socket;
+mod memfd;
 mod mq;
 mod null;
 mod pipe;
@@ -73,6 +75,8 @@ pub static ALL: &[&dyn Mechanism] = &[
     &io_uring::IoUring,
     &vsock::Vsock,
     &shmem::SharedMemory,
+    &memfd::SealedMemory,
+    &futex::Futex,
     &semaphore::PosixSemaphore,
     &process_vm::ProcessMemory,
     &pipe::Pipe,
