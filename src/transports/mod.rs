@@ -29,6 +29,7 @@ mod futex;
 mod io_uring;
 mod local_socket;
 mod memfd;
+mod mmap;
 mod mq;
 mod null;
 mod pipe;
@@ -76,6 +77,7 @@ pub static ALL: &[&dyn Mechanism] = &[
     &vsock::Vsock,
     &shmem::SharedMemory,
     &memfd::SealedMemory,
+    &mmap::MappedFile,
     &futex::Futex,
     &semaphore::PosixSemaphore,
     &process_vm::ProcessMemory,
