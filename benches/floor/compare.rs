@@ -26,6 +26,9 @@ impl Effort {
 /// Fewest rounds of a run; also those that tell how long a round takes.
 const MIN_ROUNDS: u64 = 50;
 
+/// Fewest rounds where batches of 1000 are timed: a median of fewer is not told.
+const MIN_BATCHED_ROUNDS: u64 = 30_000;
+
 /// How the two sides of a row compare: medians and smallest of the runs' medians in ns, and ratios.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Comparison {
@@ -47,6 +50,7 @@ pub(crate) fn compare(programs: &Programs, row: &Row, effort: &Effort) -> Result
     let first = programs.run(&row.yardstick, MIN_ROUNDS)?.p50.max(1.0);
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to a small range")]
     let rounds = (effort.run_ns / first).clamp(MIN_ROUNDS as f64, effort.max_rounds as f64) as u64;
+    let rounds = if row.subject.timing == Timing::Batch { rounds.max(MIN_BATCHED_ROUNDS) } else { rounds };
 
     let (mut yardstick, mut subject) = (Vec::new(), Vec::new());
     for _ in 0..effort.pairs {

@@ -2,11 +2,16 @@
 
 use std::ffi::OsString;
 use std::io::ErrorKind;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Output, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
 
 use ipcd::client::placement::CpuPair;
 use ipcd::protocol::Wait;
+use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::Value;
 
 /// A program.
@@ -73,7 +78,7 @@ impl Programs {
     /// Runs one of them.
     pub(crate) fn run(&self, run: &Run, rounds: u64) -> Result<Figures, String> {
         let mut command = self.command(run, rounds);
-        let output = command.output().map_err(|error| format!("{command:?}: {error}"))?;
+        let output = output_in_time(&mut command).map_err(|error| format!("{command:?}: {error}"))?;
         if !output.status.success() {
             return Err(format!(
                 "{command:?}: {}: {}",
@@ -158,6 +163,24 @@ impl Programs {
         command.args(words);
         command
     }
+}
+
+/// A run that takes longer has lost its peer.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The program's output; ends it, with the processes that it has started, when it takes too long.
+fn output_in_time(command: &mut Command) -> std::io::Result<Output> {
+    let child = command.process_group(0).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    let group = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+    let (sender, receiver) = mpsc::channel();
+    // It sleeps until the run is over: nothing is polled while something is measured.
+    thread::spawn(move || sender.send(child.wait_with_output()));
+    receiver.recv_timeout(PATIENCE).unwrap_or_else(|_| {
+        if let Some(group) = group {
+            kill_process_group(group, Signal::KILL)?;
+        }
+        Err(std::io::Error::new(ErrorKind::TimedOut, format!("no end within {} s", PATIENCE.as_secs())))
+    })
 }
 
 fn figures(json: &Value) -> Option<Figures> {

@@ -125,6 +125,7 @@ fn add(rows: &mut Vec<Row>, method: &Method, cell: Cell) {
         return;
     }
     // Two cache lines are what shared memory is ordinarily done with; one for both directions is to be better.
+    let mean = if size <= MAX_INLINE { Timing::Batch } else { Timing::Clock };
     if size <= MAX_INLINE {
         rows.push(Row {
             yardstick: floor(Timing::Tsc),
@@ -132,25 +133,15 @@ fn add(rows: &mut Vec<Row>, method: &Method, cell: Cell) {
             target: 1.0,
             note: "each round timed",
         });
-        rows.push(Row {
-            yardstick: floor(Timing::Batch),
-            subject: client(Timing::Batch),
-            target: 0.75,
-            note: "untimed",
-        });
+        rows.push(Row { yardstick: floor(mean), subject: client(mean), target: 0.75, note: "untimed" });
     } else {
-        rows.push(Row {
-            yardstick: floor(Timing::Batch),
-            subject: client(Timing::Batch),
-            target: 1.05,
-            note: "untimed",
-        });
+        rows.push(Row { yardstick: floor(mean), subject: client(mean), target: 1.05, note: "" });
     }
     rows.push(Row {
-        yardstick: client(Timing::Batch),
-        subject: Run { wait: Wait::Adaptive, ..client(Timing::Batch) },
+        yardstick: client(mean),
+        subject: Run { wait: Wait::Adaptive, ..client(mean) },
         target: 1.10,
-        note: "adaptive against spin, both ipc-client, untimed",
+        note: "against ipc-client spinning",
     });
 }
 
@@ -158,8 +149,12 @@ fn add(rows: &mut Vec<Row>, method: &Method, cell: Cell) {
 pub(crate) fn against_pp(rows: &[Row]) -> Vec<Row> {
     rows.iter()
         .filter(|row| row.yardstick.program == Program::Floor)
-        // Its message queues and futexes always block.
-        .filter(|row| row.yardstick.wait == Wait::Block || !matches!(row.yardstick.method, "mq" | "futex"))
+        // Its message queues and futexes always block, and its shared memory always spins.
+        .filter(|row| match row.yardstick.method {
+            "mq" | "futex" => row.yardstick.wait == Wait::Block,
+            "shmem" => row.yardstick.wait == Wait::Spin,
+            _ => true,
+        })
         .map(|row| Row {
             yardstick: Run { program: Program::Pp, ..row.yardstick.clone() },
             subject: row.yardstick.clone(),

@@ -6,17 +6,22 @@
 //! |---|---|
 //! | 0 | proof: word, flag of the responder, flag of the client |
 //! | 16, 32 | the halves of the token |
+//! | 48, 56 | what client and responder tell of themselves |
 //! | 128 | a payload of up to 48 bytes: word, the flags, payload: one cache line for both directions |
 //! | 256, 384 | a larger payload: word and flag of the ping, of the pong, on lines of their own |
 //! | 4096 | the ping, then (on a page of its own) the pong |
 //!
 //! Round `r` is published as the word `2r - 1` by the client and as `2r` by the responder.
 
+use std::sync::atomic::Ordering;
+
+use rustix::thread::{CpuSet, sched_getaffinity};
+
 use super::contract::While;
 use super::payload::Payload;
 use super::proof::proof_broke_off;
 use super::sys::Region;
-use super::turn::{Turn, on_these_cpus};
+use super::turn::{Adaptive, Barrier, Block, Spin, Strategy, Turn};
 use super::{
     ConnectError, Round, RoundError, Rounds, ServeError, Served, Settings, Supervisor, Unwatched, Watch,
 };
@@ -24,7 +29,8 @@ use crate::protocol::{Token, Wait};
 
 /// Bytes of memory that a channel needs.
 pub(super) fn len(settings: &Settings) -> usize {
-    Layout::of(settings.size).len
+    let size = settings.size;
+    if size <= MAX_INLINE { PAGE } else { pong_offset(size) + size }
 }
 
 /// The responder's side. `remove_name` is called when the client has proved itself.
@@ -34,10 +40,12 @@ pub(super) fn serve(
     supervisor: &mut Supervisor,
     remove_name: impl FnOnce(),
 ) -> Result<Served, ServeError> {
-    check_peer(memory, &settings.token, supervisor)?;
+    let ours = Facts::ours(settings);
+    let theirs = check_peer(memory, &settings.token, ours, supervisor)?;
     remove_name();
     supervisor.proven()?;
-    echo(memory, &Layout::of(settings.size), settings)
+    let error = choose(Echo { memory }, settings, ours, theirs);
+    Err(std::io::Error::other(error)).while_doing("echoing")?
 }
 
 /// The client's side.
@@ -46,13 +54,10 @@ pub(super) fn connect(
     settings: &Settings,
     watch: &mut Watch,
 ) -> Result<Box<dyn Rounds>, ConnectError> {
-    prove(&memory, &settings.token, watch)?;
-    Ok(Box::new(MemoryClient {
-        memory,
-        layout: Layout::of(settings.size),
-        wait: on_these_cpus(settings.wait),
-        payload: Payload::new(settings.size, &settings.token),
-    }))
+    let ours = Facts::ours(settings);
+    let theirs = prove(&memory, &settings.token, ours, watch)?;
+    let payload = Payload::new(settings.size, &settings.token);
+    Ok(choose(MakeClient { memory, payload }, settings, ours, theirs))
 }
 
 const PROOF_WORD: usize = 0;
@@ -60,58 +65,180 @@ const PROOF_RESPONDER_SLEEPS: usize = 4;
 const PROOF_CLIENT_SLEEPS: usize = 8;
 const PROOF_CLIENT_HALF: usize = 16;
 const PROOF_RESPONDER_HALF: usize = 32;
+const CLIENT_FACTS: usize = 48;
+const RESPONDER_FACTS: usize = 56;
 
 /// Values of the proof's word.
 const SHOWN: u32 = 1;
 const ANSWERED: u32 = 2;
 
+/// A larger payload's place.
+fn pong_offset(size: usize) -> usize {
+    PAGE + size.next_multiple_of(PAGE)
+}
+
+const PAGE: usize = 4096;
+
 /// The largest payload that shares the cache line of its word.
 const MAX_INLINE: usize = 48;
 
-/// Where everything is.
-#[derive(Debug)]
-struct Layout {
-    ping_word: usize,
-    responder_sleeps: usize,
-    ping: usize,
-    pong_word: usize,
-    client_sleeps: usize,
-    pong: usize,
-    len: usize,
+/// Where a payload and its words are, and how it is copied.
+trait Form: Copy + 'static {
+    /// Offsets of the ping's word and of the flag of the side that waits for it.
+    const PING: (usize, usize);
+    /// Offsets of the pong's.
+    const PONG: (usize, usize);
+
+    /// What the responder keeps a payload in.
+    type Buffer;
+
+    fn buffer(self) -> Self::Buffer;
+    fn send_ping(self, memory: &Region, payload: &Payload);
+    fn receive_ping(self, memory: &Region, buffer: &mut Self::Buffer);
+    fn send_pong(self, memory: &Region, buffer: &Self::Buffer);
+    fn receive_pong(self, memory: &Region, payload: &mut Payload);
+
+    #[inline(always)]
+    fn turn(memory: &Region, (word, sleeps): (usize, usize)) -> Turn<'_> {
+        Turn { word: memory.word(word), sleeps: memory.word(sleeps) }
+    }
 }
 
-impl Layout {
-    fn of(size: usize) -> Self {
-        if size <= MAX_INLINE {
-            Self {
-                ping_word: 128,
-                responder_sleeps: 132,
-                ping: 144,
-                pong_word: 128,
-                client_sleeps: 136,
-                pong: 144,
-                len: 4096,
-            }
-        } else {
-            let pong = 4096 + size.next_multiple_of(4096);
-            Self {
-                ping_word: 256,
-                responder_sleeps: 260,
-                ping: 4096,
-                pong_word: 384,
-                client_sleeps: 388,
-                pong,
-                len: pong + size,
-            }
+/// A payload of up to `LEN` bytes beside its word: a round moves one cache line to and fro. `LEN` bytes are copied,
+/// also where the payload has fewer.
+#[derive(Debug, Clone, Copy)]
+struct Beside<const LEN: usize>;
+
+impl<const LEN: usize> Beside<LEN> {
+    const PAYLOAD: usize = 144;
+}
+
+impl<const LEN: usize> Form for Beside<LEN> {
+    const PING: (usize, usize) = (128, 132);
+    const PONG: (usize, usize) = (128, 136);
+
+    type Buffer = [u8; LEN];
+
+    fn buffer(self) -> [u8; LEN] {
+        [0; LEN]
+    }
+
+    #[inline(always)]
+    fn send_ping(self, memory: &Region, payload: &Payload) {
+        memory.store::<LEN>(Self::PAYLOAD, payload.ping_piece());
+    }
+
+    #[inline(always)]
+    fn receive_ping(self, memory: &Region, buffer: &mut [u8; LEN]) {
+        memory.load(Self::PAYLOAD, buffer);
+    }
+
+    #[inline(always)]
+    fn send_pong(self, memory: &Region, buffer: &[u8; LEN]) {
+        memory.store(Self::PAYLOAD, buffer);
+    }
+
+    #[inline(always)]
+    fn receive_pong(self, memory: &Region, payload: &mut Payload) {
+        memory.load::<LEN>(Self::PAYLOAD, payload.pong_piece());
+    }
+}
+
+/// A payload of any size on pages of its own; the words on cache lines of their own.
+#[derive(Debug, Clone, Copy)]
+struct Apart {
+    size: usize,
+}
+
+impl Form for Apart {
+    const PING: (usize, usize) = (256, 260);
+    const PONG: (usize, usize) = (384, 388);
+
+    type Buffer = Vec<u8>;
+
+    fn buffer(self) -> Vec<u8> {
+        vec![0; self.size]
+    }
+
+    #[inline(always)]
+    fn send_ping(self, memory: &Region, payload: &Payload) {
+        memory.write(PAGE, payload.ping());
+    }
+
+    #[inline(always)]
+    fn receive_ping(self, memory: &Region, buffer: &mut Vec<u8>) {
+        memory.read(PAGE, buffer);
+    }
+
+    #[inline(always)]
+    fn send_pong(self, memory: &Region, buffer: &Vec<u8>) {
+        memory.write(pong_offset(self.size), buffer);
+    }
+
+    #[inline(always)]
+    fn receive_pong(self, memory: &Region, payload: &mut Payload) {
+        memory.read(pong_offset(self.size), payload.pong());
+    }
+}
+
+/// Something that is compiled once for each form and wait strategy.
+trait Job {
+    type Result;
+    fn with(self, form: impl Form, strategy: impl Strategy) -> Self::Result;
+}
+
+/// Does the job with the form that the size asks for, and with a strategy.
+fn with_form<J: Job>(job: J, size: usize, strategy: impl Strategy) -> J::Result {
+    match size {
+        0..=8 => job.with(Beside::<8>, strategy),
+        9..=MAX_INLINE => job.with(Beside::<MAX_INLINE>, strategy),
+        _ => job.with(Apart { size }, strategy),
+    }
+}
+
+/// Does the job as the settings, and what both sides know of each other, ask for.
+fn choose<J: Job>(job: J, settings: &Settings, ours: Facts, theirs: Facts) -> J::Result {
+    let barrier = if ours.registered && theirs.registered { Barrier::Asymmetric } else { Barrier::Fences };
+    match settings.wait {
+        Wait::Spin => with_form(job, settings.size, Spin),
+        // Looking again is in vain while the other side cannot run.
+        Wait::Adaptive if ours.cpu.is_some() && ours.cpu == theirs.cpu => {
+            with_form(job, settings.size, Block)
         }
+        Wait::Adaptive => with_form(job, settings.size, Adaptive(barrier)),
+        Wait::Block => with_form(job, settings.size, Block),
+    }
+}
+
+/// What the other side must know of a side to choose as it does. Told before the proof's word is published.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Facts {
+    /// The only CPU that it may run on.
+    cpu: Option<u32>,
+    /// Whether the other side's `membarrier` reaches it.
+    registered: bool,
+}
+
+impl Facts {
+    fn ours(settings: &Settings) -> Self {
+        let cpu = sched_getaffinity(None)
+            .ok()
+            .filter(|cpus| cpus.count() == 1)
+            .and_then(|cpus| (0..CpuSet::MAX_CPU).find(|cpu| cpus.is_set(*cpu)))
+            .and_then(|cpu| u32::try_from(cpu).ok());
+        Self { cpu, registered: settings.wait == Wait::Adaptive && Barrier::register() }
     }
 
-    fn ping_turn<'a>(&self, memory: &'a Region) -> Turn<'a> {
-        Turn { word: memory.word(self.ping_word), sleeps: memory.word(self.responder_sleeps) }
+    fn tell(self, memory: &Region, at: usize) {
+        memory.word(at).store(self.cpu.map_or(0, |cpu| cpu + 1), Ordering::Relaxed);
+        memory.word(at + 4).store(u32::from(self.registered), Ordering::Relaxed);
     }
 
-    fn pong_turn<'a>(&self, memory: &'a Region) -> Turn<'a> {
-        Turn { word: memory.word(self.pong_word), sleeps: memory.word(self.client_sleeps) }
+    fn told(memory: &Region, at: usize) -> Self {
+        Self {
+            cpu: memory.word(at).load(Ordering::Relaxed).checked_sub(1),
+            registered: memory.word(at + 4).load(Ordering::Relaxed) != 0,
+        }
     }
 }
 
@@ -131,50 +258,74 @@ fn proof_turns(memory: &Region) -> (Turn<'_>, Turn<'_>) {
     )
 }
 
-fn check_peer(memory: &Region, token: &Token, supervisor: &mut Supervisor) -> Result<(), ServeError> {
+/// The responder's proof; returns what the client has told.
+fn check_peer(
+    memory: &Region,
+    token: &Token,
+    ours: Facts,
+    supervisor: &mut Supervisor,
+) -> Result<Facts, ServeError> {
     let (shown, answered) = proof_turns(memory);
     let mut half = [0; Token::HALF_LEN];
-    shown.wait_for(SHOWN, Wait::Block, supervisor, 0).map_err(proof_broke_off)?;
+    Block.wait_for(shown, SHOWN, supervisor, 0).map_err(proof_broke_off)?;
     memory.read(PROOF_CLIENT_HALF, &mut half);
     if half != *token.client_half() {
         return Err(ServeError::WrongToken);
     }
+    let theirs = Facts::told(memory, CLIENT_FACTS);
     memory.write(PROOF_RESPONDER_HALF, token.responder_half());
-    answered.publish(ANSWERED, Wait::Block);
-    Ok(())
+    ours.tell(memory, RESPONDER_FACTS);
+    Block.publish(answered, ANSWERED);
+    Ok(theirs)
 }
 
-fn prove(memory: &Region, token: &Token, watch: &mut Watch) -> Result<(), ConnectError> {
+/// The client's proof; returns what the responder has told.
+fn prove(memory: &Region, token: &Token, ours: Facts, watch: &mut Watch) -> Result<Facts, ConnectError> {
     watch.restart();
     let (shown, answered) = proof_turns(memory);
     let mut half = [0; Token::HALF_LEN];
     memory.write(PROOF_CLIENT_HALF, token.client_half());
-    shown.publish(SHOWN, Wait::Block);
-    answered.wait_for(ANSWERED, Wait::Block, watch, 0)?;
+    ours.tell(memory, CLIENT_FACTS);
+    Block.publish(shown, SHOWN);
+    Block.wait_for(answered, ANSWERED, watch, 0)?;
     memory.read(PROOF_RESPONDER_HALF, &mut half);
     if half != *token.responder_half() {
         return Err(ConnectError::WrongToken);
     }
-    Ok(())
+    Ok(Facts::told(memory, RESPONDER_FACTS))
 }
 
 /// The client's side.
-struct MemoryClient {
+struct Client<F, S> {
     memory: Region,
-    layout: Layout,
-    wait: Wait,
+    payload: Payload,
+    form: F,
+    strategy: S,
+}
+
+/// Makes the client's side.
+struct MakeClient {
+    memory: Region,
     payload: Payload,
 }
 
-impl Round for MemoryClient {
+impl Job for MakeClient {
+    type Result = Box<dyn Rounds>;
+
+    fn with(self, form: impl Form, strategy: impl Strategy) -> Box<dyn Rounds> {
+        Box::new(Client { memory: self.memory, payload: self.payload, form, strategy })
+    }
+}
+
+impl<F: Form, S: Strategy> Round for Client<F, S> {
     #[inline(always)]
     fn round(&mut self, round: u64, watch: &mut Watch) -> Result<(), RoundError> {
         let (ping, pong) = words(round);
         self.payload.stamp(round);
-        self.memory.write(self.layout.ping, self.payload.ping());
-        self.layout.ping_turn(&self.memory).publish(ping, self.wait);
-        self.layout.pong_turn(&self.memory).wait_for(pong, self.wait, watch, round)?;
-        self.memory.read(self.layout.pong, self.payload.pong());
+        self.form.send_ping(&self.memory, &self.payload);
+        self.strategy.publish(F::turn(&self.memory, F::PING), ping);
+        self.strategy.wait_for(F::turn(&self.memory, F::PONG), pong, watch, round)?;
+        self.form.receive_pong(&self.memory, &mut self.payload);
         self.payload.check(round)
     }
 
@@ -184,19 +335,29 @@ impl Round for MemoryClient {
 }
 
 /// The responder's side: echoes until it is ended, since memory does not tell that the client has gone.
-fn echo(memory: &Region, layout: &Layout, settings: &Settings) -> Result<Served, ServeError> {
-    let wait = on_these_cpus(settings.wait);
-    let mut buffer = vec![0; settings.size];
-    let (pings, pongs) = (layout.ping_turn(memory), layout.pong_turn(memory));
+struct Echo<'a> {
+    memory: &'a Region,
+}
+
+impl Job for Echo<'_> {
+    type Result = RoundError;
+
+    fn with(self, form: impl Form, strategy: impl Strategy) -> RoundError {
+        echo(self.memory, form, strategy)
+    }
+}
+
+fn echo<F: Form>(memory: &Region, form: F, strategy: impl Strategy) -> RoundError {
+    let mut buffer = form.buffer();
+    let (pings, pongs) = (F::turn(memory, F::PING), F::turn(memory, F::PONG));
     for round in 1.. {
         let (ping, pong) = words(round);
-        pings
-            .wait_for(ping, wait, &mut Unwatched, round)
-            .map_err(std::io::Error::other)
-            .while_doing("echoing")?;
-        memory.read(layout.ping, &mut buffer);
-        memory.write(layout.pong, &buffer);
-        pongs.publish(pong, wait);
+        if let Err(error) = strategy.wait_for(pings, ping, &mut Unwatched, round) {
+            return error;
+        }
+        form.receive_ping(memory, &mut buffer);
+        form.send_pong(memory, &buffer);
+        strategy.publish(pongs, pong);
     }
     unreachable!("rounds do not run out")
 }

@@ -6,6 +6,9 @@ use crate::protocol::Token;
 /// Length of a round's number in bytes: the smallest payload.
 const STAMP_LEN: usize = 8;
 
+/// A small payload is kept with room for this many bytes, so that it can be copied as a piece of fixed size.
+const MIN_ROOM: usize = 48;
+
 /// What is sent and what came back.
 ///
 /// A ping carries its round's number in its first 8 bytes, and in its last 8 where there is room for both; the rest
@@ -13,8 +16,12 @@ const STAMP_LEN: usize = 8;
 /// bytes when a block is [verified](Self::verify), outside the timed region.
 #[derive(Debug)]
 pub struct Payload {
+    /// What is sent, filled up with zeros to [`MIN_ROOM`].
     ping: Vec<u8>,
+    /// What came back, filled up likewise.
     pong: Vec<u8>,
+    /// Without what fills it up.
+    size: usize,
     pattern: u64,
 }
 
@@ -27,8 +34,9 @@ impl Payload {
     pub fn new(size: usize, token: &Token) -> Self {
         assert!(size >= STAMP_LEN, "the settings are checked");
         let seed = token.client_half().first_chunk().expect("16 bytes hold 8");
+        let room = size.max(MIN_ROOM);
         let mut payload =
-            Self { ping: vec![0; size], pong: vec![0; size], pattern: u64::from_le_bytes(*seed) | 1 };
+            Self { ping: vec![0; room], pong: vec![0; room], size, pattern: u64::from_le_bytes(*seed) | 1 };
         payload.refresh();
         payload
     }
@@ -38,9 +46,8 @@ impl Payload {
     pub fn stamp(&mut self, round: u64) {
         let stamp = round.to_le_bytes();
         self.ping[..STAMP_LEN].copy_from_slice(&stamp);
-        let len = self.ping.len();
-        if len >= 2 * STAMP_LEN {
-            self.ping[len - STAMP_LEN..].copy_from_slice(&stamp);
+        if self.size >= 2 * STAMP_LEN {
+            self.ping[self.size - STAMP_LEN..self.size].copy_from_slice(&stamp);
         }
     }
 
@@ -48,19 +55,38 @@ impl Payload {
     #[inline(always)]
     #[must_use]
     pub fn ping(&self) -> &[u8] {
-        &self.ping
+        &self.ping[..self.size]
+    }
+
+    /// What to send and what fills it up: the first `LEN` bytes.
+    ///
+    /// # Panics
+    /// If neither the payload nor its room is so long.
+    #[inline(always)]
+    #[must_use]
+    pub fn ping_piece<const LEN: usize>(&self) -> &[u8; LEN] {
+        self.ping.first_chunk().expect("no piece is longer than the room")
     }
 
     /// Where to receive.
     #[inline(always)]
     pub fn pong(&mut self) -> &mut [u8] {
-        &mut self.pong
+        &mut self.pong[..self.size]
+    }
+
+    /// Where to receive what [`ping_piece`](Self::ping_piece) sends.
+    ///
+    /// # Panics
+    /// As there.
+    #[inline(always)]
+    pub fn pong_piece<const LEN: usize>(&mut self) -> &mut [u8; LEN] {
+        self.pong.first_chunk_mut().expect("no piece is longer than the room")
     }
 
     /// What to send, and where to receive meanwhile.
     #[inline(always)]
     pub fn both(&mut self) -> (&[u8], &mut [u8]) {
-        (&self.ping, &mut self.pong)
+        (&self.ping[..self.size], &mut self.pong[..self.size])
     }
 
     /// The pong is the ping: for a side that echoes to itself.
@@ -88,11 +114,10 @@ impl Payload {
     #[inline(always)]
     pub fn check(&self, round: u64) -> Result<(), RoundError> {
         let stamp = round.to_le_bytes();
-        let len = self.pong.len();
         if self.pong[..STAMP_LEN] != stamp {
             return Err(RoundError::WrongPong { round, what: "it carries another round's number" });
         }
-        if len >= 2 * STAMP_LEN && self.pong[len - STAMP_LEN..] != stamp {
+        if self.size >= 2 * STAMP_LEN && self.pong[self.size - STAMP_LEN..self.size] != stamp {
             return Err(RoundError::WrongPong { round, what: "its end is not this round's" });
         }
         Ok(())
@@ -105,7 +130,7 @@ impl Payload {
     /// [`RoundError::WrongPong`].
     pub fn verify(&mut self) -> Result<(), RoundError> {
         let round = u64::from_le_bytes(*self.ping.first_chunk().expect("a payload holds a round's number"));
-        if self.ping != self.pong {
+        if self.ping[..self.size] != self.pong[..self.size] {
             return Err(RoundError::WrongPong { round, what: "its payload is not the one sent" });
         }
         self.refresh();
@@ -115,7 +140,7 @@ impl Payload {
     /// Fills the ping with other bytes.
     fn refresh(&mut self) {
         // xorshift64: any bytes do, as long as they differ from block to block and along the payload.
-        for chunk in self.ping.chunks_mut(8) {
+        for chunk in self.ping[..self.size].chunks_mut(8) {
             self.pattern ^= self.pattern << 13;
             self.pattern ^= self.pattern >> 7;
             self.pattern ^= self.pattern << 17;
