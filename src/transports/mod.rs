@@ -3,6 +3,8 @@
 //! A mechanism's file holds both sides: how the responder opens and serves it, and how the client connects and runs
 //! a round. Adding one touches that file and one line of [`ALL`].
 
+#[cfg(feature = "_tokio")]
+mod async_side;
 mod contract;
 mod datagram;
 mod pace;
@@ -17,10 +19,14 @@ pub mod sys;
 mod turn;
 mod watch;
 
+#[cfg(feature = "http")]
+mod http;
 mod null;
 mod pipe;
 mod shmem;
 mod tcp;
+#[cfg(feature = "tokio")]
+mod tokio;
 mod udp;
 
 pub use contract::{
@@ -37,7 +43,17 @@ pub use watch::{Alive, Unwatched, Watch};
 use crate::protocol::{MethodState, Refusal};
 
 /// Every mechanism, in the order in which they are shown.
-pub static ALL: &[&dyn Mechanism] = &[&tcp::Tcp, &udp::Udp, &shmem::SharedMemory, &pipe::Pipe, &null::Null];
+pub static ALL: &[&dyn Mechanism] = &[
+    &tcp::Tcp,
+    &udp::Udp,
+    &shmem::SharedMemory,
+    &pipe::Pipe,
+    #[cfg(feature = "tokio")]
+    &tokio::Tokio,
+    #[cfg(feature = "http")]
+    &http::Http,
+    &null::Null,
+];
 
 /// The mechanism with this name or alias.
 ///
