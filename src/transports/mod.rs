@@ -19,6 +19,8 @@ pub mod sys;
 mod turn;
 mod watch;
 
+#[cfg(feature = "dbus")]
+mod dbus;
 #[cfg(feature = "http")]
 mod http;
 mod null;
@@ -52,6 +54,8 @@ pub static ALL: &[&dyn Mechanism] = &[
     &tokio::Tokio,
     #[cfg(feature = "http")]
     &http::Http,
+    #[cfg(feature = "dbus")]
+    &dbus::DBus,
     &null::Null,
 ];
 
