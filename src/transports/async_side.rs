@@ -1,5 +1,7 @@
 //! What the mechanisms under tokio share: a runtime of one thread whose waits end, and the unix stream below it.
+#![cfg_attr(not(feature = "full"), allow(dead_code, reason = "one mechanism alone does not use all of it"))]
 
+use std::error::Error;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -35,7 +37,11 @@ pub(super) struct Runtime {
 impl Runtime {
     /// A runtime that waits so; it can block and spin.
     pub(super) fn new(wait: Wait) -> io::Result<Self> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+        Self::built(tokio::runtime::Builder::new_current_thread().enable_io(), wait)
+    }
+
+    fn built(builder: &mut tokio::runtime::Builder, wait: Wait) -> io::Result<Self> {
+        let runtime = builder.build()?;
         if wait == Wait::Spin {
             // A runtime that has something to run does not sleep, but looks for events and goes on.
             runtime.spawn(async {
@@ -50,11 +56,6 @@ impl Runtime {
             runtime.spawn(ring(Alarm::start()?, sleeper.clone()));
         }
         Ok(Self { runtime, sleeper, known: None })
-    }
-
-    /// What is needed to make something that belongs to the runtime.
-    pub(super) fn enter(&self) -> tokio::runtime::EnterGuard<'_> {
-        self.runtime.enter()
     }
 
     /// Runs the future to its end, or until it is not worth waiting for.
@@ -131,15 +132,22 @@ pub(super) fn take_stream(
 pub(super) fn under(runtime: &Runtime, stream: OwnedFd) -> io::Result<UnixStream> {
     let stream = StdUnixStream::from(stream);
     stream.set_nonblocking(true)?;
-    let _inside = runtime.enter();
+    let _inside = runtime.runtime.enter();
     UnixStream::from_std(stream)
 }
 
-/// What an error of a stream means to a round.
-pub(super) fn broken(error: io::Error) -> RoundError {
+/// What an error means to a round: of the stream, or of a library and caused by the stream's.
+pub(super) fn broken(error: impl Error + Send + Sync + 'static) -> RoundError {
     use io::ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
-    match error.kind() {
-        BrokenPipe | ConnectionReset | UnexpectedEof => RoundError::PeerClosed,
-        _ => RoundError::System(error),
+    let mut cause: Option<&(dyn Error + 'static)> = Some(&error);
+    while let Some(error) = cause {
+        // zbus shares it among those who wait.
+        let shared = || error.downcast_ref::<Arc<io::Error>>().map(AsRef::as_ref);
+        let kind = error.downcast_ref::<io::Error>().or_else(shared).map(io::Error::kind);
+        if matches!(kind, Some(BrokenPipe | ConnectionReset | UnexpectedEof)) {
+            return RoundError::PeerClosed;
+        }
+        cause = error.source();
     }
+    RoundError::System(io::Error::other(error))
 }

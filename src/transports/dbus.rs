@@ -10,8 +10,8 @@ use super::async_side::{Runtime, broken, offer_stream, take_stream};
 use super::contract::While;
 use super::payload::Payload;
 use super::{
-    Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism, Round,
-    RoundError, Rounds, ServeError, Served, Settings, Supervisor, Watch,
+    Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism, Round, RoundError,
+    Rounds, ServeError, Served, Settings, Supervisor, Watch,
 };
 use crate::protocol::Wait;
 
@@ -76,7 +76,7 @@ impl Mechanism for DBus {
     ) -> Result<Box<dyn Rounds>, ConnectError> {
         let stream = take_stream(settings, endpoint, watch)?;
         let mut runtime = Runtime::new(settings.wait).while_doing("starting tokio")?;
-        let shake_hands = async { peer(stream.into()).build().await.map_err(refused) };
+        let shake_hands = async { peer(stream.into()).build().await.map_err(broken) };
         let connection = runtime.wait_for(shake_hands, watch, 0)?;
         Ok(Box::new(Client { connection, runtime, payload: Payload::new(settings.size, &settings.token) }))
     }
@@ -121,21 +121,13 @@ impl Round for Client {
 async fn call(connection: &Connection, payload: &mut Payload, round: u64) -> Result<(), RoundError> {
     let ping = Bytes::new(payload.ping());
     let reply =
-        connection.call_method(None::<&str>, PATH, Some(INTERFACE), METHOD, &ping).await.map_err(refused)?;
+        connection.call_method(None::<&str>, PATH, Some(INTERFACE), METHOD, &ping).await.map_err(broken)?;
     let body = reply.body();
-    let bytes: &Bytes = body.deserialize().map_err(refused)?;
+    let bytes: &Bytes = body.deserialize().map_err(broken)?;
     let pong = payload.pong();
     if bytes.len() != pong.len() {
         return Err(RoundError::WrongPong { round, what: "its length is not the ping's" });
     }
     pong.copy_from_slice(bytes);
     Ok(())
-}
-
-/// What an error of zbus means to a round.
-fn refused(error: zbus::Error) -> RoundError {
-    match error {
-        zbus::Error::InputOutput(error) => broken(std::io::Error::new(error.kind(), error)),
-        other => RoundError::System(std::io::Error::other(other)),
-    }
 }

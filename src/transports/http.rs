@@ -140,13 +140,8 @@ async fn post(
 
 /// What an error of hyper means to a round.
 fn refused(error: hyper::Error) -> RoundError {
-    use std::error::Error;
     if error.is_incomplete_message() || error.is_canceled() || error.is_closed() {
         return RoundError::PeerClosed;
     }
-    let cause = error.source().and_then(|cause| cause.downcast_ref::<std::io::Error>());
-    match cause.map(std::io::Error::kind) {
-        Some(kind) => broken(std::io::Error::new(kind, error)),
-        None => RoundError::System(std::io::Error::other(error)),
-    }
+    broken(error)
 }

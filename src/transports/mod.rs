@@ -21,6 +21,8 @@ mod watch;
 
 #[cfg(feature = "dbus")]
 mod dbus;
+#[cfg(feature = "grpc")]
+mod grpc;
 #[cfg(feature = "http")]
 mod http;
 mod null;
@@ -54,6 +56,8 @@ pub static ALL: &[&dyn Mechanism] = &[
     &tokio::Tokio,
     #[cfg(feature = "http")]
     &http::Http,
+    #[cfg(feature = "grpc")]
+    &grpc::Grpc,
     #[cfg(feature = "dbus")]
     &dbus::DBus,
     &null::Null,
