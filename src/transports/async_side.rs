@@ -40,6 +40,12 @@ impl Runtime {
         Self::built(tokio::runtime::Builder::new_current_thread().enable_io(), wait)
     }
 
+    /// As [`new`](Self::new), for a library that needs tokio's timers.
+    #[cfg(feature = "zeromq")]
+    pub(super) fn with_timers(wait: Wait) -> io::Result<Self> {
+        Self::built(tokio::runtime::Builder::new_current_thread().enable_io().enable_time(), wait)
+    }
+
     fn built(builder: &mut tokio::runtime::Builder, wait: Wait) -> io::Result<Self> {
         let runtime = builder.build()?;
         if wait == Wait::Spin {

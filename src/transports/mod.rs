@@ -32,6 +32,8 @@ mod tcp;
 #[cfg(feature = "tokio")]
 mod tokio;
 mod udp;
+#[cfg(feature = "zeromq")]
+mod zeromq;
 
 pub use contract::{
     CallError, Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism,
@@ -60,6 +62,8 @@ pub static ALL: &[&dyn Mechanism] = &[
     &grpc::Grpc,
     #[cfg(feature = "dbus")]
     &dbus::DBus,
+    #[cfg(feature = "zeromq")]
+    &zeromq::ZeroMq,
     &null::Null,
 ];
 
