@@ -25,6 +25,8 @@ mod dbus;
 mod grpc;
 #[cfg(feature = "http")]
 mod http;
+#[cfg(feature = "iceoryx2")]
+mod iceoryx2;
 mod null;
 mod pipe;
 mod shmem;
@@ -64,6 +66,8 @@ pub static ALL: &[&dyn Mechanism] = &[
     &dbus::DBus,
     #[cfg(feature = "zeromq")]
     &zeromq::ZeroMq,
+    #[cfg(feature = "iceoryx2")]
+    &iceoryx2::Iceoryx2,
     &null::Null,
 ];
 
