@@ -3,6 +3,8 @@
 //! A mechanism's file holds both sides: how the responder opens and serves it, and how the client connects and runs
 //! a round. Adding one touches that file and one line of [`ALL`].
 
+#[cfg(feature = "_tokio")]
+mod async_side;
 mod contract;
 mod datagram;
 mod memory;
@@ -22,10 +24,18 @@ mod turn;
 mod unix_socket;
 mod watch;
 
+#[cfg(feature = "dbus")]
+mod dbus;
 mod epoll;
 mod eventfd;
 mod fifo;
 mod futex;
+#[cfg(feature = "grpc")]
+mod grpc;
+#[cfg(feature = "http")]
+mod http;
+#[cfg(feature = "iceoryx2")]
+mod iceoryx2;
 mod io_uring;
 mod local_socket;
 mod memfd;
@@ -41,12 +51,16 @@ mod socketpair;
 mod sysv_mq;
 mod tcp;
 mod tcp6;
+#[cfg(feature = "tokio")]
+mod tokio;
 mod udp;
 mod udp6;
 mod unix;
 mod unix_dgram;
 mod unix_seqpacket;
 mod vsock;
+#[cfg(feature = "zeromq")]
+mod zeromq;
 
 pub use contract::{
     CallError, Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism,
@@ -71,7 +85,6 @@ pub static ALL: &[&dyn Mechanism] = &[
     &unix_seqpacket::UnixSeqpacket,
     &unix_dgram::UnixDgram,
     &socketpair::SocketPair,
-    &local_socket::LocalSocket,
     &epoll::Epoll,
     &io_uring::IoUring,
     &vsock::Vsock,
@@ -87,6 +100,19 @@ pub static ALL: &[&dyn Mechanism] = &[
     &mq::PosixQueue,
     &sysv_mq::SystemVQueue,
     &signal::RealTimeSignal,
+    &local_socket::LocalSocket,
+    #[cfg(feature = "tokio")]
+    &tokio::Tokio,
+    #[cfg(feature = "http")]
+    &http::Http,
+    #[cfg(feature = "grpc")]
+    &grpc::Grpc,
+    #[cfg(feature = "dbus")]
+    &dbus::DBus,
+    #[cfg(feature = "zeromq")]
+    &zeromq::ZeroMq,
+    #[cfg(feature = "iceoryx2")]
+    &iceoryx2::Iceoryx2,
     &null::Null,
 ];
 

@@ -1,6 +1,8 @@
 //! The operating system calls that have no safe wrapper elsewhere. All unsafe code of the crate stands here.
 #![allow(unsafe_code, reason = "each block stands behind a safe interface and says why it is sound")]
 
+#[cfg(feature = "_tokio")]
+mod alarm;
 pub mod clock;
 mod mapping;
 pub mod mq;
@@ -14,6 +16,8 @@ mod tick;
 mod usage;
 mod vsock;
 
+#[cfg(feature = "_tokio")]
+pub use alarm::Alarm;
 pub use region::Region;
 pub use ring::{Ring, RingOptions};
 pub use semaphore::Semaphore;

@@ -1,0 +1,133 @@
+//! `dbus`: a D-Bus method call from peer to peer over a unix socket, by zbus.
+
+use std::os::unix::net::UnixStream;
+
+use serde_bytes::{ByteBuf, Bytes};
+use zbus::Connection;
+use zbus::connection::{AuthMechanism, Builder};
+
+use super::async_side::{Runtime, broken, offer_stream, take_stream};
+use super::contract::While;
+use super::payload::Payload;
+use super::{
+    Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism, Round, RoundError,
+    Rounds, ServeError, Served, Settings, Supervisor, Watch,
+};
+use crate::protocol::Wait;
+
+static INFO: Info = Info {
+    name: "dbus",
+    aliases: &[],
+    group: Group::Frameworks,
+    summary: "a D-Bus method call from peer to peer over a unix socket, by zbus under tokio",
+    explanation: Explanation {
+        choose: "Choose D-Bus for the desktop's and systemd's own interfaces, and where a service shall be found, described \
+                 and started by name. Through a bus, a third process receives and sends every message once more: what is \
+                 measured here is without one.",
+        limits: "A message carries 128 MiB and an array 64 MiB at most. The payload is an array of bytes. zbus copies it \
+                 into a message and out of it. Both sides run tokio's current-thread runtime, in which zbus has tasks of \
+                 its own; the responder starts a task for each call.",
+        round: "The client builds a message with its header fields and waits for the reply of that serial number; the \
+                responder finds the object, the interface and the method by their names, and replies. A sendmsg, \
+                recvmsgs and an epoll_wait on each side.",
+    },
+    delivery: Delivery::Message,
+    waits: &[Wait::Block, Wait::Spin],
+    options: &[],
+};
+
+const PATH: &str = "/ipcd/Echo";
+const INTERFACE: &str = "ipcd.Echo";
+const METHOD: &str = "Echo";
+
+/// D-Bus from peer to peer.
+pub(super) struct DBus;
+
+impl Mechanism for DBus {
+    fn info(&self) -> &'static Info {
+        &INFO
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::ANY_SIZE
+    }
+
+    fn respond(&self, settings: &Settings, supervisor: &mut Supervisor) -> Result<Served, ServeError> {
+        let stream = offer_stream(settings, supervisor)?;
+        let runtime = Runtime::new(settings.wait).while_doing("starting tokio")?;
+        runtime.serve(async {
+            let connection = peer(stream.into())
+                .server(zbus::Guid::generate())
+                .serve_at(PATH, Echo)
+                .build()
+                .await
+                .map_err(std::io::Error::other)
+                .while_doing("shaking hands as D-Bus does")?;
+            connection.closed().await;
+            Ok(Served::ClientGone)
+        })
+    }
+
+    fn connect(
+        &self,
+        settings: &Settings,
+        endpoint: Endpoint,
+        watch: &mut Watch,
+    ) -> Result<Box<dyn Rounds>, ConnectError> {
+        let stream = take_stream(settings, endpoint, watch)?;
+        let mut runtime = Runtime::new(settings.wait).while_doing("starting tokio")?;
+        let shake_hands = async { peer(stream.into()).build().await.map_err(broken) };
+        let connection = runtime.wait_for(shake_hands, watch, 0)?;
+        Ok(Box::new(Client { connection, runtime, payload: Payload::new(settings.size, &settings.token) }))
+    }
+}
+
+/// Either end. The peer has proved itself, whatever its user: D-Bus need not ask again.
+fn peer<'a>(stream: UnixStream) -> Builder<'a> {
+    Builder::unix_stream(stream).p2p().auth_mechanism(AuthMechanism::Anonymous)
+}
+
+/// The object that is called.
+struct Echo;
+
+#[zbus::interface(name = "ipcd.Echo")]
+impl Echo {
+    fn echo(&self, bytes: ByteBuf) -> ByteBuf {
+        bytes
+    }
+}
+
+struct Client {
+    connection: Connection,
+    runtime: Runtime,
+    payload: Payload,
+}
+
+impl Round for Client {
+    #[inline(always)]
+    fn round(&mut self, round: u64, watch: &mut Watch) -> Result<(), RoundError> {
+        self.payload.stamp(round);
+        let Self { connection, runtime, payload } = self;
+        runtime.wait_for(call(connection, payload, round), watch, round)?;
+        self.payload.check(round)
+    }
+
+    fn payload(&mut self) -> &mut Payload {
+        &mut self.payload
+    }
+}
+
+/// One method call, and its reply.
+async fn call(connection: &Connection, payload: &mut Payload, round: u64) -> Result<(), RoundError> {
+    let ping = Bytes::new(payload.ping());
+    let reply =
+        connection.call_method(None::<&str>, PATH, Some(INTERFACE), METHOD, &ping).await.map_err(broken)?;
+    let body = reply.body();
+    let bytes: &Bytes = body.deserialize().map_err(broken)?;
+    let pong = payload.pong();
+    if bytes.len() != pong.len() {
+        return Err(RoundError::WrongPong { round, what: "its length is not the ping's" });
+    }
+    pong.copy_from_slice(bytes);
+    Ok(())
+}

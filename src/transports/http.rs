@@ -1,0 +1,147 @@
+//! `http`: HTTP/1.1 over a unix socket, by hyper.
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::client::conn::http1::SendRequest;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+
+use super::async_side::{Runtime, broken, offer_stream, take_stream, under};
+use super::contract::While;
+use super::payload::Payload;
+use super::{
+    Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism, Round, RoundError,
+    Rounds, ServeError, Served, Settings, Supervisor, Watch,
+};
+use crate::protocol::Wait;
+
+static INFO: Info = Info {
+    name: "http",
+    aliases: &[],
+    group: Group::Frameworks,
+    summary: "HTTP/1.1 over a unix socket, a POST for each round, by hyper under tokio",
+    explanation: Explanation {
+        choose: "Choose it where anything has to be able to talk to it: every language, curl, every proxy. For a small \
+                 message it costs a few times what the bare stream under the same runtime (tokio) does.",
+        limits: "A request and its response; the next request waits for it. The connection is kept alive. Bodies are \
+                 collected in memory as a handler does that wants them whole. Both sides run tokio's current-thread \
+                 runtime.",
+        round: "The client writes a request head and the body, and parses the response's head; the responder does the same \
+                the other way round. A write, one or more reads and an epoll_wait on each side. The body is copied into a \
+                buffer of its own for each round.",
+    },
+    delivery: Delivery::Message,
+    waits: &[Wait::Block, Wait::Spin],
+    options: &[],
+};
+
+/// HTTP/1.1 over a unix socket.
+pub(super) struct Http;
+
+impl Mechanism for Http {
+    fn info(&self) -> &'static Info {
+        &INFO
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::ANY_SIZE
+    }
+
+    fn respond(&self, settings: &Settings, supervisor: &mut Supervisor) -> Result<Served, ServeError> {
+        let stream = offer_stream(settings, supervisor)?;
+        let runtime = Runtime::new(settings.wait).while_doing("starting tokio")?;
+        let stream = under(&runtime, stream).while_doing("giving the socket to tokio")?;
+        let connection = hyper::server::conn::http1::Builder::new()
+            .serve_connection(TokioIo::new(stream), service_fn(echo));
+        match runtime.serve(connection).map_err(refused) {
+            Ok(()) | Err(RoundError::PeerClosed) => Ok(Served::ClientGone),
+            Err(error) => Err(std::io::Error::other(error)).while_doing("echoing")?,
+        }
+    }
+
+    fn connect(
+        &self,
+        settings: &Settings,
+        endpoint: Endpoint,
+        watch: &mut Watch,
+    ) -> Result<Box<dyn Rounds>, ConnectError> {
+        let stream = take_stream(settings, endpoint, watch)?;
+        let mut runtime = Runtime::new(settings.wait).while_doing("starting tokio")?;
+        let stream = under(&runtime, stream).while_doing("giving the socket to tokio")?;
+        let shake_hands = async {
+            let (requests, connection) =
+                hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(refused)?;
+            // Its end is told by the request that it fails.
+            tokio::spawn(connection);
+            Ok(requests)
+        };
+        let requests = runtime.wait_for(shake_hands, watch, 0)?;
+        Ok(Box::new(Client { requests, runtime, payload: Payload::new(settings.size, &settings.token) }))
+    }
+}
+
+/// The handler.
+async fn echo(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, hyper::Error> {
+    let body = request.into_body().collect().await?.to_bytes();
+    Ok(Response::new(Full::new(body)))
+}
+
+struct Client {
+    requests: SendRequest<Full<Bytes>>,
+    runtime: Runtime,
+    payload: Payload,
+}
+
+impl Round for Client {
+    #[inline(always)]
+    fn round(&mut self, round: u64, watch: &mut Watch) -> Result<(), RoundError> {
+        self.payload.stamp(round);
+        let Self { requests, runtime, payload } = self;
+        runtime.wait_for(post(requests, payload, round), watch, round)?;
+        self.payload.check(round)
+    }
+
+    fn payload(&mut self) -> &mut Payload {
+        &mut self.payload
+    }
+}
+
+/// One request, and its response.
+async fn post(
+    requests: &mut SendRequest<Full<Bytes>>,
+    payload: &mut Payload,
+    round: u64,
+) -> Result<(), RoundError> {
+    let mut request = Request::new(Full::new(Bytes::copy_from_slice(payload.ping())));
+    *request.method_mut() = Method::POST;
+    requests.ready().await.map_err(refused)?;
+    let response = requests.send_request(request).await.map_err(refused)?;
+    if response.status() != StatusCode::OK {
+        return Err(RoundError::WrongPong { round, what: "its status is not 200" });
+    }
+    let mut body = response.into_body();
+    let mut have = 0;
+    let pong = payload.pong();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(refused)?;
+        let Some(data) = frame.data_ref() else { continue };
+        let room = pong.get_mut(have..have + data.len());
+        let room = room.ok_or(RoundError::WrongPong { round, what: "it is longer than the ping" })?;
+        room.copy_from_slice(data);
+        have += data.len();
+    }
+    if have != pong.len() {
+        return Err(RoundError::WrongPong { round, what: "it is shorter than the ping" });
+    }
+    Ok(())
+}
+
+/// What an error of hyper means to a round.
+fn refused(error: hyper::Error) -> RoundError {
+    if error.is_incomplete_message() || error.is_canceled() || error.is_closed() {
+        return RoundError::PeerClosed;
+    }
+    broken(error)
+}

@@ -1,0 +1,320 @@
+//! `iceoryx2`: publish and subscribe through shared memory, by iceoryx2.
+
+use std::error::Error;
+use std::fmt::Debug;
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use iceoryx2::port::listener::Listener;
+use iceoryx2::port::notifier::Notifier;
+use iceoryx2::port::publisher::Publisher;
+use iceoryx2::port::subscriber::Subscriber;
+use iceoryx2::prelude::{
+    Config, FileName, LogLevel, Node, NodeBuilder, SemanticString, SignalHandlingMode, ipc, set_log_level,
+};
+
+use super::contract::While;
+use super::payload::Payload;
+use super::proof::proof_broke_off;
+use super::sys::TICK;
+use super::{
+    Alive, CallError, Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism,
+    Owner, Round, RoundError, Rounds, ServeError, Served, Settings, Supervisor, Unwatched, Watch, place,
+};
+use crate::protocol::{Token, Wait};
+
+static INFO: Info = Info {
+    name: "iceoryx2",
+    aliases: &["iox2"],
+    group: Group::Frameworks,
+    summary: "publish and subscribe through shared memory, a topic for each direction, by iceoryx2",
+    explanation: Explanation {
+        choose: "Choose it for large messages to many readers: a sample that is written in place is never copied, and what \
+                 a message costs does not grow with its size. It cares for queues, histories and the death of peers, \
+                 which shared memory alone (shmem) does not.",
+        limits: "Processes of one user only, as iceoryx2 makes its memory. Each topic keeps room for five samples in \
+                 /dev/shm. To block, each message is announced by an iceoryx2 event beside it, which is a datagram of a \
+                 unix socket; to spin, nothing is announced and the subscriber asks again and again.",
+        round: "On each side a sample is loaned, the payload is copied into it, and its offset goes through a lock-free \
+                queue; the other side takes it out and copies the payload, where a program may as well use it in place. \
+                To block, a sendto, a select and a recv on each side in addition.",
+    },
+    delivery: Delivery::Message,
+    waits: &[Wait::Block, Wait::Spin],
+    options: &[],
+};
+
+/// Samples that a topic keeps room for: queued, read and written, and one that iceoryx2 adds.
+const SAMPLES: u64 = 5;
+
+/// Samples that may be queued: the end of the proof, and the first ping.
+const QUEUED: usize = 2;
+
+/// Publish and subscribe.
+pub(super) struct Iceoryx2;
+
+impl Mechanism for Iceoryx2 {
+    fn info(&self) -> &'static Info {
+        &INFO
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::ANY_SIZE
+    }
+
+    fn respond(&self, settings: &Settings, supervisor: &mut Supervisor) -> Result<Served, ServeError> {
+        if settings.client.uid != Owner::this().uid {
+            Err(io::Error::new(
+                io::ErrorKind::PermissionDenied,
+                "iceoryx2 shares memory between processes of one user only",
+            ))
+            .while_doing("letting the client in")?;
+        }
+        require_room(settings.size).while_doing("finding room in /dev/shm")?;
+        let folder = place::Folder::make(settings)?;
+        let names = Names(settings.name.clone());
+        let root = folder.join("");
+        let root = root.to_str().ok_or(io::ErrorKind::InvalidFilename).while_doing("naming the folder")?;
+        let ports = Ports::open(&names.0, root, Side::Responder, settings)?;
+        supervisor.ready(&format!("{}:{root}", names.0), &[])?;
+
+        ports.receive(supervisor, 0, is_half(settings.token.client_half())).map_err(proof_broke_off)?;
+        ports.send(settings.token.responder_half()).map_err(proof_broke_off)?;
+        // The client has opened all that it ever will.
+        ports.receive(supervisor, 0, is_half(settings.token.client_half())).map_err(proof_broke_off)?;
+        drop((names, folder));
+        supervisor.proven()?;
+        ports.echo(settings)
+    }
+
+    fn connect(
+        &self,
+        settings: &Settings,
+        endpoint: Endpoint,
+        watch: &mut Watch,
+    ) -> Result<Box<dyn Rounds>, ConnectError> {
+        let unknown = || ConnectError::Endpoint(endpoint.address.clone());
+        let (name, root) = endpoint.address.split_once(':').ok_or_else(unknown)?;
+        let ports = Ports::open(name, root, Side::Client, settings)?;
+        watch.restart();
+        ports.send(settings.token.client_half())?;
+        match ports.receive(watch, 0, is_half(settings.token.responder_half())) {
+            Err(RoundError::WrongPong { .. }) => return Err(ConnectError::WrongToken),
+            other => other?,
+        }
+        ports.send(settings.token.client_half())?;
+        Ok(Box::new(Client { ports, payload: Payload::new(settings.size, &settings.token) }))
+    }
+
+    fn remove_leftovers(&self, name: &str) {
+        drop(Names(name.to_owned()));
+        place::remove_folder(name);
+    }
+}
+
+/// What begins the names of all that both sides make in /dev/shm, which goes with this value.
+struct Names(String);
+
+impl Drop for Names {
+    fn drop(&mut self) {
+        let prefix = prefix(&self.0);
+        let entries = std::fs::read_dir("/dev/shm").into_iter().flatten().filter_map(Result::ok);
+        for entry in entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(&prefix)) {
+            let _ = std::fs::remove_file(entry.path());
+        }
+    }
+}
+
+/// No other channel's begins so.
+fn prefix(name: &str) -> String {
+    format!("{name}-")
+}
+
+/// A full /dev/shm is an error here, and a SIGBUS when the memory is first written to.
+fn require_room(size: usize) -> io::Result<()> {
+    const BOOKS: u64 = 1 << 20;
+    let room = rustix::fs::statvfs(Path::new("/dev/shm"))?;
+    let size = u64::try_from(size).expect("a usize fits in a u64");
+    if room.f_bavail * room.f_frsize < 2 * SAMPLES * size + BOOKS {
+        return Err(io::ErrorKind::StorageFull.into());
+    }
+    Ok(())
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Side {
+    Responder,
+    Client,
+}
+
+/// What a message must be.
+fn is_half(half: &[u8; Token::HALF_LEN]) -> impl FnMut(&[u8]) -> Result<(), RoundError> {
+    move |bytes| {
+        if bytes == half {
+            Ok(())
+        } else {
+            Err(RoundError::WrongPong { round: 0, what: "it is not the token" })
+        }
+    }
+}
+
+/// One side's ends of both topics. Dropped in this order: ports, then their node.
+struct Ports {
+    publisher: Publisher<ipc::Service, [u8], ()>,
+    subscriber: Subscriber<ipc::Service, [u8], ()>,
+    /// To block.
+    events: Option<(Notifier<ipc::Service>, Listener<ipc::Service>)>,
+    _node: Node<ipc::Service>,
+}
+
+impl Ports {
+    fn open(name: &str, root: &str, side: Side, settings: &Settings) -> Result<Self, CallError> {
+        let made = Self::try_open(name, root, side, settings);
+        made.map_err(|error| io::Error::other(error.to_string())).while_doing("making iceoryx2's topics")
+    }
+
+    /// The responder makes the services, the client opens them.
+    fn try_open(name: &str, root: &str, side: Side, settings: &Settings) -> Result<Self, Box<dyn Error>> {
+        // What fails is told by its error; what is gone already, since its name was removed, is not to be told.
+        set_log_level(LogLevel::Fatal);
+        // Not the host's: no other process shall meet these topics.
+        let mut config = Config::default();
+        config.global.prefix = FileName::new(prefix(name).as_bytes())?;
+        config.global.set_root_path(&iceoryx2::prelude::Path::new(root.as_bytes())?);
+        // The supervisor does that.
+        config.global.service.cleanup_dead_nodes_on_open = false;
+        config.global.node.cleanup_dead_nodes_on_creation = false;
+        config.global.node.cleanup_dead_nodes_on_destruction = false;
+        let node = NodeBuilder::new()
+            .config(&config)
+            .signal_handling_mode(SignalHandlingMode::Disabled)
+            .create::<ipc::Service>()?;
+
+        let topic = |name: &str| -> Result<_, Box<dyn Error>> {
+            let topic = node
+                .service_builder(&name.try_into()?)
+                .publish_subscribe::<[u8]>()
+                .enable_safe_overflow(false)
+                .subscriber_max_buffer_size(QUEUED)
+                .subscriber_max_borrowed_samples(1)
+                .history_size(0)
+                .max_publishers(1)
+                .max_subscribers(1)
+                .max_nodes(2);
+            Ok(if side == Side::Responder { topic.create()? } else { topic.open()? })
+        };
+        let event = |name: &str| -> Result<_, Box<dyn Error>> {
+            let event = node.service_builder(&name.try_into()?).event();
+            let event = event.max_notifiers(1).max_listeners(1).max_nodes(2);
+            Ok(if side == Side::Responder { event.create()? } else { event.open()? })
+        };
+        let (pings, pongs) = (topic("ping")?, topic("pong")?);
+        let (outgoing, incoming) = if side == Side::Responder { (pongs, pings) } else { (pings, pongs) };
+        let events = if settings.wait == Wait::Block {
+            let (pings, pongs) = (event("ping")?, event("pong")?);
+            let (outgoing, incoming) = if side == Side::Responder { (pongs, pings) } else { (pings, pongs) };
+            Some((outgoing.notifier_builder().create()?, incoming.listener_builder().create()?))
+        } else {
+            None
+        };
+        Ok(Self {
+            // The client writes only when the responder is there, and the responder when the client is.
+            subscriber: incoming.subscriber_builder().create()?,
+            publisher: outgoing
+                .publisher_builder()
+                .initial_max_slice_len(settings.size.max(Token::HALF_LEN))
+                .max_loaned_samples(1)
+                .create()?,
+            events,
+            _node: node,
+        })
+    }
+
+    /// Publishes `bytes`.
+    #[inline(always)]
+    fn send(&self, bytes: &[u8]) -> Result<(), RoundError> {
+        let sample = self.publisher.loan_slice_uninit(bytes.len()).map_err(refused)?;
+        sample.write_from_slice(bytes).send().map_err(refused)?;
+        if let Some((notifier, _)) = &self.events {
+            notifier.notify().map_err(refused)?;
+        }
+        Ok(())
+    }
+
+    /// Waits for the next message and hands it over in place.
+    #[inline(always)]
+    fn receive<T>(
+        &self,
+        alive: &mut impl Alive,
+        round: u64,
+        mut take: impl FnMut(&[u8]) -> Result<T, RoundError>,
+    ) -> Result<T, RoundError> {
+        loop {
+            if let Some(sample) = self.subscriber.receive().map_err(refused)? {
+                return take(&sample);
+            }
+            match &self.events {
+                Some((_, listener)) => wait(listener, TICK)?,
+                None => std::hint::spin_loop(),
+            }
+            if alive.due() {
+                alive.check(round)?;
+            }
+        }
+    }
+
+    /// The responder's side: echoes until it is ended, since memory does not tell that the client has gone.
+    fn echo(&self, settings: &Settings) -> Result<Served, ServeError> {
+        let mut buffer = vec![0; settings.size];
+        loop {
+            let received = self.receive(&mut Unwatched, 0, |bytes| take(bytes, &mut buffer, 0));
+            let echoed = received.and_then(|()| self.send(&buffer));
+            echoed.map_err(io::Error::other).while_doing("echoing")?;
+        }
+    }
+}
+
+/// Waits until something is announced, or a signal comes, or the time is up.
+fn wait(listener: &Listener<ipc::Service>, patience: Duration) -> Result<(), RoundError> {
+    use iceoryx2::port::listener::ListenerWaitError;
+    match listener.timed_wait(|_| {}, patience) {
+        Ok(_) | Err(ListenerWaitError::InterruptSignal) => Ok(()),
+        Err(error) => Err(refused(error)),
+    }
+}
+
+/// Copies a message that must be as long as the ping.
+#[inline(always)]
+fn take(bytes: &[u8], buffer: &mut [u8], round: u64) -> Result<(), RoundError> {
+    if bytes.len() != buffer.len() {
+        return Err(RoundError::WrongPong { round, what: "its length is not the ping's" });
+    }
+    buffer.copy_from_slice(bytes);
+    Ok(())
+}
+
+#[cold]
+fn refused(error: impl Debug) -> RoundError {
+    RoundError::System(io::Error::other(format!("iceoryx2: {error:?}")))
+}
+
+struct Client {
+    ports: Ports,
+    payload: Payload,
+}
+
+impl Round for Client {
+    #[inline(always)]
+    fn round(&mut self, round: u64, watch: &mut Watch) -> Result<(), RoundError> {
+        self.payload.stamp(round);
+        self.ports.send(self.payload.ping())?;
+        let Self { ports, payload } = self;
+        ports.receive(watch, round, |bytes| take(bytes, payload.pong(), round))?;
+        self.payload.check(round)
+    }
+
+    fn payload(&mut self) -> &mut Payload {
+        &mut self.payload
+    }
+}
