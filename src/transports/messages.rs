@@ -9,7 +9,6 @@ use super::contract::While;
 use super::payload::Payload;
 use super::proof::proof_broke_off;
 use super::stream::ADAPTIVE_SPIN;
-use super::turn::on_these_cpus;
 use super::{
     Alive, ConnectError, Round, RoundError, ServeError, Served, Settings, Supervisor, Unwatched, Watch,
 };
@@ -200,6 +199,13 @@ pub(super) fn echo(messages: &mut impl Messages, settings: &Settings) -> Result<
             Err(error) => Err(std::io::Error::other(error)).while_doing("echoing")?,
         }
     }
+}
+
+/// The strategy to use in place of `wait` where this process may run on one CPU only: looking again is in vain while
+/// the other side cannot run.
+fn on_these_cpus(wait: Wait) -> Wait {
+    let alone = rustix::thread::sched_getaffinity(None).is_ok_and(|cpus| cpus.count() == 1);
+    if alone && wait == Wait::Adaptive { Wait::Block } else { wait }
 }
 
 #[cfg(test)]

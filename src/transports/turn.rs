@@ -15,7 +15,6 @@ use rustix::thread::{MembarrierCommand, futex, membarrier};
 
 use super::stream::ADAPTIVE_SPIN;
 use super::{Alive, RoundError};
-use crate::protocol::Wait;
 
 /// A word, and the flag by which its waiting side says that it sleeps.
 #[derive(Debug, Clone, Copy)]
@@ -248,9 +247,53 @@ impl Turn<'_> {
     }
 }
 
-/// The strategy to use in place of `wait` where this process may run on one CPU only: looking again is in vain while
-/// the other side cannot run.
-pub(super) fn on_these_cpus(wait: Wait) -> Wait {
-    let alone = rustix::thread::sched_getaffinity(None).is_ok_and(|cpus| cpus.count() == 1);
-    if alone && wait == Wait::Adaptive { Wait::Block } else { wait }
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::transports::Watch;
+    use std::os::fd::AsFd;
+    use std::thread;
+    use std::time::Duration;
+
+    /// Takes turns over one line, as small payloads do; either side dawdles now and then, so that the other sleeps.
+    fn takes_turns(strategy: impl Strategy + Send + Sync) {
+        let [word, ping_sleeps, pong_sleeps] = [const { AtomicU32::new(0) }; 3];
+        let pings = Turn { word: &word, sleeps: &ping_sleeps };
+        let pongs = Turn { word: &word, sleeps: &pong_sleeps };
+        let (control, _theirs) = rustix::pipe::pipe().unwrap();
+        let dawdle = |round: u32, when: u32| {
+            if round % 16 == when {
+                thread::sleep(Duration::from_micros(u64::from(round) % 200));
+            }
+        };
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                let mut watch = Watch::new(control.as_fd()).unwrap();
+                for round in 1..=1000 {
+                    strategy.wait_for(pings, 2 * round - 1, &mut watch, round.into()).unwrap();
+                    dawdle(round, 3);
+                    strategy.publish(pongs, 2 * round);
+                }
+            });
+            let mut watch = Watch::new(control.as_fd()).unwrap();
+            for round in 1..=1000 {
+                dawdle(round, 11);
+                strategy.publish(pings, 2 * round - 1);
+                strategy.wait_for(pongs, 2 * round, &mut watch, round.into()).unwrap();
+            }
+        });
+    }
+
+    #[test]
+    fn no_wake_up_is_lost_between_fences() {
+        takes_turns(Block);
+        takes_turns(Adaptive(Barrier::Fences));
+    }
+
+    #[test]
+    fn no_wake_up_is_lost_with_the_asymmetric_barrier() {
+        if Barrier::register() {
+            takes_turns(Adaptive(Barrier::Asymmetric));
+        }
+    }
 }
