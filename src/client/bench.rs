@@ -26,6 +26,8 @@ pub struct Cell {
     pub client_cpu: Option<u32>,
     /// When a round starts; at once after the last one if `None`.
     pub pace: Option<Pace>,
+    /// How many channels are open at once, each run by a thread of its own; 1 is run by the calling one.
+    pub parallel: u32,
 }
 
 /// How long to go on with trials.
@@ -161,7 +163,21 @@ fn run_trial(
 ) -> Result<(Trial, ControlFlow<()>), ClientError> {
     let cell = &outcome.cell;
     let opening = Instant::now();
+    // Threads start where the one that starts them is.
     let _pinned = cell.client_cpu.map(Pinned::to).transpose()?;
+    if cell.parallel > 1 {
+        let plan = Plan { pace: cell.pace.or(bench.plan.pace), ..bench.plan };
+        let result = measure::parallel::run(
+            client,
+            &cell.spec,
+            cell.parallel,
+            calibration,
+            &plan,
+            &mut outcome.overhead,
+            &mut |rounds, elapsed| observer.progress(rounds, elapsed),
+        );
+        return result.map(|trial| (trial, ControlFlow::Continue(())));
+    }
     let mut channel = client.open(&cell.spec)?;
     outcome.overhead += opening.elapsed();
 

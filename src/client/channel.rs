@@ -1,12 +1,67 @@
 //! An open data channel, ready for rounds.
 
+use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
 use crate::protocol::ChannelId;
 use crate::transports::sys::clock::{Calibration, ClockChoice, ClockSource};
-use crate::transports::{Block, Pacer, RoundError, Rounds, Settings, Watch};
+use crate::transports::{
+    Block, ConnectError, Endpoint, Mechanism, Pacer, RoundError, Rounds, Settings, Watch,
+};
 
-/// An open data channel. It belongs to the thread that opened it, since a timer interrupts that thread's waits.
+/// A data channel that the daemon has opened and nobody has connected to yet. Unlike a [`Channel`] it belongs to no
+/// thread: it goes to the one that is to run its rounds.
+pub struct Opened {
+    id: ChannelId,
+    mechanism: &'static dyn Mechanism,
+    settings: Settings,
+    endpoint: Endpoint,
+    responder_pid: u32,
+}
+
+impl std::fmt::Debug for Opened {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Opened({}, {})", self.id, self.settings.method)
+    }
+}
+
+impl Opened {
+    pub(super) fn new(
+        id: ChannelId,
+        mechanism: &'static dyn Mechanism,
+        settings: Settings,
+        endpoint: Endpoint,
+        responder_pid: u32,
+    ) -> Self {
+        Self { id, mechanism, settings, endpoint, responder_pid }
+    }
+
+    /// The daemon's number for it.
+    #[must_use]
+    pub fn id(&self) -> ChannelId {
+        self.id
+    }
+
+    /// The mechanism's name.
+    #[must_use]
+    pub fn method(&self) -> &'static str {
+        self.settings.method
+    }
+
+    /// Connects to it. The channel belongs to the calling thread, which watches `control`, the connection over which the
+    /// channel was asked for, while it waits.
+    ///
+    /// # Errors
+    /// The connection fails, or the system allows no more descriptors or timers.
+    pub fn connect(self, control: BorrowedFd<'_>) -> Result<Channel, ConnectError> {
+        let Self { id, mechanism, settings, endpoint, responder_pid } = self;
+        let mut watch = Watch::new(control).map_err(RoundError::System)?;
+        let rounds = mechanism.connect(&settings, endpoint, &mut watch)?;
+        Ok(Channel::new(id, settings, responder_pid, rounds, watch))
+    }
+}
+
+/// An open data channel. It belongs to the thread that connected it, since a timer interrupts that thread's waits.
 pub struct Channel {
     id: ChannelId,
     settings: Settings,

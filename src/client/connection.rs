@@ -1,19 +1,19 @@
 //! The client's end of the control channel.
 
 use std::collections::BTreeMap;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::net::{Shutdown, shutdown};
 
 use super::private::{Private, Process};
-use super::{Channel, ClientError};
+use super::{Channel, ClientError, Opened};
 use crate::protocol::link::{Link, LinkError};
 use crate::protocol::{
     ChannelId, ChannelSpec, End, Event, MethodState, Reply, Request, SocketAddress, Status, Usage, dial,
 };
-use crate::transports::{Endpoint, RoundError, Settings, Watch};
+use crate::transports::{ConnectError, Endpoint, RoundError, Settings};
 
 /// How long a daemon may take to answer. Opening a channel takes it longest, at most 5 s.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -125,6 +125,17 @@ impl Client {
     /// # Errors
     /// The specification does not fit, the host cannot, or the connection fails.
     pub fn open(&mut self, spec: &ChannelSpec) -> Result<Channel, ClientError> {
+        let opened = self.ask(spec)?;
+        let (id, method) = (opened.id(), opened.method());
+        opened.connect(self.as_fd()).map_err(|source| self.not_connected(id, method, source))
+    }
+
+    /// Has a channel opened that any thread may connect to. Until it has, nothing else may be asked of the daemon: a
+    /// thread that waits for its peer takes whatever the daemon says for news of its channel's end.
+    ///
+    /// # Errors
+    /// The specification does not fit, the host cannot, or as many channels are open as the daemon allows.
+    pub fn ask(&mut self, spec: &ChannelSpec) -> Result<Opened, ClientError> {
         let (address, channel, token, responder_pid, expected) =
             match self.request(&Request::Open(spec.clone()))? {
                 Reply::Opened { channel, token, endpoint, descriptors, responder_pid } => {
@@ -138,27 +149,23 @@ impl Client {
             return Err(LinkError::Io(rustix::io::Errno::MFILE.into()).into());
         }
         let (mechanism, settings) = Settings::of_own(spec, token)?;
-        let connected = Watch::new(self.link.as_fd())
-            .map_err(RoundError::System)
-            .map_err(Into::into)
-            .and_then(|mut watch| {
-                let endpoint = Endpoint { address, descriptors };
-                mechanism.connect(&settings, endpoint, &mut watch).map(|rounds| (rounds, watch))
-            });
-        match connected {
-            Ok((rounds, watch)) => Ok(Channel::new(channel, settings, responder_pid, rounds, watch)),
-            Err(source) => {
-                let method = settings.method.to_owned();
-                match self.news_of(channel) {
-                    Some(end) => {
-                        Err(ClientError::Round { method, end: Some(end), source: RoundError::PeerClosed })
-                    }
-                    None => {
-                        self.close_id(channel)?;
-                        Err(ClientError::Connect { method, source })
-                    }
-                }
-            }
+        Ok(Opened::new(channel, mechanism, settings, Endpoint { address, descriptors }, responder_pid))
+    }
+
+    /// What it really was that kept a channel from being connected to; the channel is closed.
+    pub(super) fn not_connected(
+        &mut self,
+        channel: ChannelId,
+        method: &str,
+        source: ConnectError,
+    ) -> ClientError {
+        let method = method.to_owned();
+        match self.news_of(&[channel]) {
+            Some((_, end)) => ClientError::Round { method, end: Some(end), source: RoundError::PeerClosed },
+            None => match self.close_id(channel) {
+                Ok(()) => ClientError::Connect { method, source },
+                Err(error) => error,
+            },
         }
     }
 
@@ -167,12 +174,16 @@ impl Client {
     /// # Errors
     /// It has ended; the daemon is lost.
     pub fn usage(&mut self, channel: &Channel) -> Result<Usage, ClientError> {
-        match self.request(&Request::Usage(channel.id())) {
+        self.usage_of(channel.id(), channel.method())
+    }
+
+    pub(super) fn usage_of(&mut self, channel: ChannelId, method: &str) -> Result<Usage, ClientError> {
+        match self.request(&Request::Usage(channel)) {
             Ok(Reply::Usage(usage)) => Ok(usage),
             Ok(other) => Err(unexpected(&other)),
             // The news of its end comes before the refusal.
-            Err(ClientError::Refused(_)) if self.ended.contains_key(&channel.id()) => {
-                Err(self.explain(channel, RoundError::Ended))
+            Err(ClientError::Refused(_)) if self.ended.contains_key(&channel) => {
+                Err(self.explain_one_of(&[channel], method, RoundError::Ended).1)
             }
             Err(error) => Err(error),
         }
@@ -186,7 +197,7 @@ impl Client {
         self.close_id(channel.id())
     }
 
-    fn close_id(&mut self, channel: ChannelId) -> Result<(), ClientError> {
+    pub(super) fn close_id(&mut self, channel: ChannelId) -> Result<(), ClientError> {
         if self.ended.remove(&channel).is_some() {
             return Ok(());
         }
@@ -202,31 +213,44 @@ impl Client {
     /// What a round's error really was: asks the daemon how the responder ended.
     #[must_use]
     pub fn explain(&mut self, channel: &Channel, source: RoundError) -> ClientError {
-        let method = channel.method().to_owned();
-        match source {
-            RoundError::PeerClosed | RoundError::Ended => {}
-            source => return ClientError::Round { method, end: None, source },
-        }
-        let end = self.news_of(channel.id());
-        if end.is_none() {
-            if self.stopping {
-                return ClientError::Stopping;
-            }
-            // The daemon's own end is the reason, if it has ended.
-            if let Err(error) = self.status() {
-                return error;
-            }
-        }
-        ClientError::Round { method, end, source }
+        self.explain_one_of(&[channel.id()], channel.method(), source).1
     }
 
-    /// How a channel ended, if the daemon tells within its time.
-    fn news_of(&mut self, channel: ChannelId) -> Option<End> {
-        while !self.ended.contains_key(&channel) && !self.stopping {
+    /// The same, where each of these channels saw that one of them has ended: which of them, if the daemon tells.
+    pub(super) fn explain_one_of(
+        &mut self,
+        channels: &[ChannelId],
+        method: &str,
+        source: RoundError,
+    ) -> (Option<ChannelId>, ClientError) {
+        let method = method.to_owned();
+        match source {
+            RoundError::PeerClosed | RoundError::Ended => {}
+            source => return (None, ClientError::Round { method, end: None, source }),
+        }
+        let Some((channel, end)) = self.news_of(channels) else {
+            if self.stopping {
+                return (None, ClientError::Stopping);
+            }
+            // The daemon's own end is the reason, if it has ended.
+            return match self.status() {
+                Err(error) => (None, error),
+                Ok(_) => (None, ClientError::Round { method, end: None, source }),
+            };
+        };
+        (Some(channel), ClientError::Round { method, end: Some(end), source })
+    }
+
+    /// Which of these channels has ended and how, if the daemon tells within its time.
+    fn news_of(&mut self, channels: &[ChannelId]) -> Option<(ChannelId, End)> {
+        loop {
+            let ended = channels.iter().find_map(|id| Some((*id, self.ended.get(id)?.clone())));
+            if ended.is_some() || self.stopping {
+                return ended;
+            }
             let reply = self.link.receive(Some(NEWS_PATIENCE)).ok()?;
             self.note(reply);
         }
-        self.ended.get(&channel).cloned()
     }
 
     /// Notes an event; returns any other reply.
@@ -267,6 +291,13 @@ impl Client {
                 None => {}
             }
         }
+    }
+}
+
+impl AsFd for Client {
+    /// The control connection, for [`Opened::connect`].
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.link.as_fd()
     }
 }
 

@@ -53,6 +53,19 @@ pub enum ClientError {
         /// The system's error.
         source: std::io::Error,
     },
+    /// One of several channels that were open at once ended the run of all.
+    #[error("channel {number} of {count} ended the run")]
+    OneOf {
+        /// Which, from 1.
+        number: u32,
+        /// How many there were.
+        count: u32,
+        /// What happened to it.
+        source: Box<ClientError>,
+    },
+    /// This process could not have as many threads or descriptors as it has channels.
+    #[error("this process cannot drive so many channels at once")]
+    Thread(#[source] std::io::Error),
     /// Datagrams were lost one after the other: nobody answers.
     #[error("the {method} channel broke off: {losses} datagrams in a row were lost")]
     Silent {
@@ -69,7 +82,8 @@ impl ClientError {
     pub fn exit(&self) -> Exit {
         match self {
             Self::Dial(error) => error.exit(),
-            Self::Private(_) => Exit::Failure,
+            Self::Private(_) | Self::Thread(_) => Exit::Failure,
+            Self::OneOf { source, .. } => source.exit(),
             Self::Pin { .. } => Exit::Unavailable,
             Self::Link(LinkError::Greeting(GreetingError::Version { .. })) => Exit::Version,
             Self::Link(LinkError::Closed | LinkError::Silent(_) | LinkError::Io(_)) | Self::Stopping => {
@@ -95,6 +109,8 @@ impl ClientError {
     pub fn advice(&self) -> Option<&'static str> {
         match self {
             Self::Dial(error) => Some(error.advice()),
+            Self::OneOf { source, .. } => source.advice(),
+            Self::Thread(_) => Some("raise \"ulimit -n\" and \"ulimit -u\", or ask for fewer channels"),
             Self::Refused(Refusal::Busy { .. }) => Some("leave --no-wait away to wait in line"),
             Self::Refused(Refusal::Unavailable { .. } | Refusal::Unfit { .. }) => {
                 Some("\"ipc-client methods\" tells what each method can do on this host")

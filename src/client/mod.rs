@@ -17,7 +17,7 @@ mod private;
 pub mod report;
 pub mod warnings;
 
-pub use channel::Channel;
+pub use channel::{Channel, Opened};
 pub use connection::{Client, LeaseWait};
 pub use error::ClientError;
 pub use private::{Private, PrivateError};

@@ -136,6 +136,10 @@ pub(super) struct BenchArgs {
     #[arg(long, value_name = "CPU")]
     pub(super) server_cpu: Option<u32>,
 
+    /// Channels open at once, each with a responder and a client thread of its own; rates are those of all together.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(super) parallel: u32,
+
     /// Start rounds at a fixed rate, such as 10k/s, and tell latencies from the intended start beside service times.
     #[arg(long, value_name = "RATE", value_parser = parse::rate, conflicts_with = "gaps")]
     pub(super) rate: Option<Duration>,

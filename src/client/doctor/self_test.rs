@@ -103,6 +103,7 @@ mod tests {
                 placement: Placement::Unpinned,
                 client_cpu: None,
                 pace: None,
+                parallel: 1,
             },
             trials: medians_ns.iter().map(trial).collect(),
             error: None,

@@ -1,12 +1,15 @@
 //! Measuring: one trial of one cell, as blocks of rounds over an open channel.
 //!
 //! The client's loop alternates between a block of rounds, in which nothing else happens, and the digestion of what
-//! the block has stored: into histograms of fixed size, so that memory does not depend on the number of rounds.
+//! the block has stored: into histograms of fixed size, so that memory does not depend on the number of rounds. Several
+//! channels at once have a thread each, which does the same ([`parallel`]).
 
 mod block;
 #[cfg(test)]
 mod fake;
 mod interval;
+mod merge;
+pub mod parallel;
 mod recorder;
 pub mod stats;
 mod trial;

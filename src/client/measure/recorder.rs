@@ -70,6 +70,24 @@ impl Recorder {
             .collect()
     }
 
+    /// The latencies of recorders that have run side by side. Slices are joined by their place in their series.
+    pub(super) fn together<'a>(recorders: impl Iterator<Item = &'a Self> + Clone) -> Self {
+        let mut all = Self::default();
+        let series = recorders.clone().map(|one| &one.slices).filter(|slices| !slices.is_empty());
+        let len = series.clone().map(Vec::len).min().unwrap_or(0);
+        all.slices.resize(len, Slice::default());
+        for slices in series {
+            for (index, slice) in slices.iter().enumerate() {
+                all.slices[index * len / slices.len()].add(*slice);
+            }
+        }
+        for one in recorders {
+            // The bounds are the same, so that it cannot fail.
+            let _ = all.histogram.add(&one.histogram);
+        }
+        all
+    }
+
     fn add_slice(&mut self, slice: Slice) {
         match self.slices.last_mut().filter(|last| last.count < self.slice_len) {
             Some(last) => last.add(slice),
@@ -97,6 +115,23 @@ impl Slice {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn recorders_side_by_side_keep_their_time() {
+        let recorder = |len: u64| {
+            let mut recorder = Recorder::default();
+            (0..len)
+                .for_each(|n| recorder.slices.push(Slice { count: 10, sum_ps: (10 * n / len * 100).into() }));
+            recorder.histogram.record_n(5, len).unwrap();
+            recorder
+        };
+        let recorders = [recorder(20), recorder(60), Recorder::default()];
+        let all = Recorder::together(recorders.iter());
+        assert_eq!((all.slices.len(), all.histogram.len()), (20, 80));
+        assert_eq!(all.slices.iter().map(|slice| slice.count).sum::<u64>(), 800);
+        assert!(all.series().is_sorted(), "what was at the same time stays so");
+        assert_eq!(Recorder::together([].iter()).series(), Vec::<f64>::new());
+    }
 
     #[test]
     fn memory_does_not_depend_on_the_number_of_rounds() {

@@ -1,6 +1,7 @@
 //! One trial: a warm-up, then rounds until enough are done.
 
 use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
@@ -129,39 +130,37 @@ pub fn run(
     let server_before = client.usage(runner.channel)?;
     if let Err(error) = runner.measure(progress, on_interval) {
         return Err(match error {
-            RoundError::Lost(_) => {
-                ClientError::Silent { method: runner.channel.method().to_owned(), losses: MAX_LOSSES }
-            }
+            RoundError::Lost(_) => silent(runner.channel.method()),
             error => client.explain(runner.channel, error),
         });
     }
     let client_after = usage(None).unwrap_or_default();
     let server_after = client.usage(runner.channel)?;
-    let seen = |before: &Usage, after: &Usage| {
+    Ok(runner.into_trial(
+        (warmup_rounds, warmup_time),
+        Spent::between(&client_before, &client_after),
+        Spent::between(&server_before, &server_after),
+    ))
+}
+
+/// Nobody answers.
+pub(super) fn silent(method: &str) -> ClientError {
+    ClientError::Silent { method: method.to_owned(), losses: MAX_LOSSES }
+}
+
+/// What a side used for the rounds, and the CPUs it was seen on.
+#[derive(Debug, Default)]
+pub(super) struct Spent {
+    pub(super) usage: Usage,
+    pub(super) cpus: Vec<u32>,
+}
+
+impl Spent {
+    pub(super) fn between(before: &Usage, after: &Usage) -> Self {
         let mut cpus: Vec<u32> = before.cpu.into_iter().chain(after.cpu).collect();
         cpus.dedup();
-        cpus
-    };
-    Ok(Trial {
-        rounds: runner.rounds,
-        lost: runner.lost,
-        elapsed_ps: runner.elapsed_ps,
-        probe: (runner.untimed_rounds > 0 && !runner.recorder.histogram.is_empty() && runner.batch.is_none())
-            .then(|| Probe {
-                untimed_mean_ps: runner.untimed_ps as f64 / runner.untimed_rounds as f64,
-                untimed_rounds: runner.untimed_rounds,
-            }),
-        response: runner.response,
-        recorder: runner.recorder,
-        warmup_rounds,
-        warmup_time,
-        client_usage: client_after.since(&client_before),
-        server_usage: server_after.since(&server_before),
-        cpus: CpusSeen {
-            client: seen(&client_before, &client_after),
-            server: seen(&server_before, &server_after),
-        },
-    })
+        Self { usage: after.since(before), cpus }
+    }
 }
 
 /// The state of a running trial.
@@ -184,6 +183,8 @@ pub(super) struct Runner<'a> {
     untimed_rounds: u64,
     untimed_ps: u64,
     losses_in_a_row: u32,
+    /// Ends the trial between two blocks, as soon as it is set.
+    over: Option<&'a AtomicBool>,
 }
 
 impl<'a> Runner<'a> {
@@ -210,7 +211,17 @@ impl<'a> Runner<'a> {
             untimed_rounds: 0,
             untimed_ps: 0,
             losses_in_a_row: 0,
+            over: None,
         }
+    }
+
+    /// For a trial of several channels, which end together.
+    pub(super) fn until(self, over: &'a AtomicBool) -> Self {
+        Self { over: Some(over), ..self }
+    }
+
+    fn is_over(&self) -> bool {
+        self.over.is_some_and(|over| over.load(Ordering::Relaxed))
     }
 
     /// Runs the warm-up as the rounds that follow will run, but for their pace.
@@ -218,7 +229,7 @@ impl<'a> Runner<'a> {
         let start = Instant::now();
         let mut done = 0;
         let Warmup { rounds, time } = self.plan.warmup;
-        while done < rounds && start.elapsed() < time {
+        while done < rounds && start.elapsed() < time && !self.is_over() {
             let want = self.len.next().min(usize::try_from(rounds - done).unwrap_or(MAX_ROUNDS));
             let block = self.channel.timed_block(self.calibration.source, &mut self.service[..want]);
             self.len.learn(block.done, self.calibration.to_ps(block.ticks));
@@ -256,7 +267,7 @@ impl<'a> Runner<'a> {
                 Stop::Time(time) if start.elapsed() < time => u64::MAX,
                 Stop::Time(_) => 0,
             };
-            if left == 0 {
+            if left == 0 || self.is_over() {
                 break;
             }
             let left = usize::try_from(left).unwrap_or(usize::MAX);
@@ -332,6 +343,27 @@ impl<'a> Runner<'a> {
             }
         }
         block
+    }
+
+    /// What it came to.
+    pub(super) fn into_trial(self, warmup: (u64, Duration), client: Spent, server: Spent) -> Trial {
+        let probed = self.untimed_rounds > 0 && !self.recorder.histogram.is_empty() && self.batch.is_none();
+        Trial {
+            rounds: self.rounds,
+            lost: self.lost,
+            elapsed_ps: self.elapsed_ps,
+            probe: probed.then(|| Probe {
+                untimed_mean_ps: self.untimed_ps as f64 / self.untimed_rounds as f64,
+                untimed_rounds: self.untimed_rounds,
+            }),
+            response: self.response,
+            recorder: self.recorder,
+            warmup_rounds: warmup.0,
+            warmup_time: warmup.1,
+            client_usage: client.usage,
+            server_usage: server.usage,
+            cpus: CpusSeen { client: client.cpus, server: server.cpus },
+        }
     }
 
     /// The latencies, those from the intended start, and the number of rounds.

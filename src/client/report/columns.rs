@@ -33,6 +33,11 @@ const COLUMNS: &[Column] = &[
     Column { head: "wait", kind: Kind::Setting, value: |cell| Some(cell.wait.name().to_owned()) },
     Column { head: "pace", kind: Kind::Setting, value: pace },
     Column { head: "grade", kind: Kind::Figure, value: |cell| Some(cell.grade.to_string()) },
+    Column {
+        head: "parallel",
+        kind: Kind::Setting,
+        value: |cell| (cell.parallel > 1).then(|| cell.parallel.to_string()),
+    },
     Column { head: "p50", kind: Kind::Figure, value: |cell| cell.latency_ns.p50.map(latency) },
     Column { head: "±95%", kind: Kind::Extra, value: |cell| half_width(cell).map(percent) },
     Column { head: "p90", kind: Kind::Figure, value: |cell| cell.latency_ns.p90.map(latency) },

@@ -67,6 +67,7 @@ fn row(report: &Report, cell: &CellReport) -> Row {
     row.put("server_cpus_seen", list(words::server_cpus(cell)));
     row.may("gap_ns", cell.gap_ns);
     row.may("interval_ns", cell.interval_ns);
+    row.put("parallel", cell.parallel);
     row.put("trials", cell.trials.len());
     row.put("rounds", cell.rounds);
     row.put("lost", cell.lost);

@@ -30,8 +30,13 @@ pub(super) fn assert_golden(name: &str, shown: &[u8]) {
     assert_eq!(shown.len(), golden.len(), "{}; IPCD_BLESS=1 writes it anew", path.display());
 }
 
-fn samples() -> [(&'static str, Report); 3] {
-    [("sweep", sample::sweep()), ("single", sample::single()), ("paced", sample::paced())]
+fn samples() -> [(&'static str, Report); 4] {
+    [
+        ("sweep", sample::sweep()),
+        ("single", sample::single()),
+        ("paced", sample::paced()),
+        ("parallel", sample::parallel()),
+    ]
 }
 
 fn shown(write: impl FnOnce(&mut Vec<u8>) -> std::io::Result<()>) -> Vec<u8> {

@@ -159,11 +159,15 @@ pub struct CellReport {
     /// Time from one round's intended start to the next one's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub interval_ns: Option<u64>,
-    /// Rounds completed, in all trials.
+    /// Channels that were open at once, each with a client thread and a responder of its own.
+    #[serde(default = "one")]
+    pub parallel: u32,
+    /// Rounds completed, in all trials, over all channels.
     pub rounds: u64,
     /// Datagrams lost, in all trials.
     pub lost: u64,
-    /// Time of those rounds, gaps and losses included.
+    /// Time of those rounds, gaps and losses included; with several channels, from the first one's start to the last
+    /// one's end.
     pub elapsed_ns: f64,
     /// The latency of a round trip.
     pub latency_ns: Latency,
@@ -233,6 +237,11 @@ pub struct TrialReport {
     pub server_cpus: Vec<u32>,
 }
 
+/// What a report means that does not tell of `parallel`.
+fn one() -> u32 {
+    1
+}
+
 /// A cell's name: all that tells it from others of the run, without blanks and commas. It is the tag of its lines in
 /// an HdrHistogram log.
 #[must_use]
@@ -248,6 +257,7 @@ pub fn cell_name(cell: &Cell) -> String {
         Pace::Gap(gap) => format!("gap={}ns", gap.as_nanos()),
         Pace::Every(interval) => format!("every={}ns", interval.as_nanos()),
     }));
+    parts.extend((cell.parallel > 1).then(|| format!("parallel={}", cell.parallel)));
     parts.join(":").replace([' ', ',', '\n', '\r'], "_")
 }
 
@@ -296,6 +306,7 @@ impl CellReport {
                 Some(Pace::Every(interval)) => Some(as_ns(interval)),
                 _ => None,
             },
+            parallel: cell.parallel,
             rounds,
             lost: trials.iter().map(|trial| trial.lost).sum(),
             elapsed_ns: trials.iter().map(|trial| trial.elapsed_ps as f64 / PS_PER_NS).sum(),

@@ -49,6 +49,12 @@ pub(super) fn single() -> Report {
     )
 }
 
+/// Several channels at once.
+pub(super) fn parallel() -> Report {
+    let cell = Cell { parallel: 100, ..cell("tcp", 8, Wait::Block, None) };
+    report(&[outcome(cell, 1, 10_000, 91_000)], "round", &["bench", "-n", "100", "--parallel", "100"], 1)
+}
+
 /// A fixed rate and a gap, and batches.
 pub(super) fn paced() -> Report {
     let every = Duration::from_micros(200);
@@ -144,6 +150,7 @@ fn cell(method: &str, size_bytes: u32, wait: Wait, cpus: Option<(u32, u32)>) -> 
         },
         client_cpu: cpus.map(|(client, _)| client),
         pace: None,
+        parallel: 1,
     }
 }
 

@@ -107,7 +107,8 @@ fn sharing(cell: &CellReport, report: &Report) -> Option<(Option<u32>, Sharing)>
     if let Some(allowed) = report.environment.cpu.allowed.as_ref().filter(|allowed| allowed.len() == 1) {
         return Some((allowed.iter().next(), Sharing::OnlyOne));
     }
-    let cpu = cell.trials.iter().find_map(seen_together)?;
+    // Where each of several channels was is not told apart.
+    let cpu = cell.trials.iter().filter(|_| cell.parallel == 1).find_map(seen_together)?;
     Some((Some(cpu), Sharing::Seen))
 }
 
@@ -135,7 +136,9 @@ fn long_gap(cell: &CellReport) -> Option<Warning> {
 fn preempted(cell: &CellReport) -> Option<Warning> {
     // On a CPU that both sides share, each takes it from the other by waking up: that is the mechanism's cost. Where the
     // scheduler chooses, this is known of sides that never sleep only.
+    // Several channels take CPUs from each other.
     let alone = match (cell.client_cpu, cell.server_cpu) {
+        _ if cell.parallel > 1 => false,
         (Some(client), Some(server)) => client != server,
         _ => cell.wait == Wait::Spin && cell.trials.iter().all(|trial| seen_together(trial).is_none()),
     };

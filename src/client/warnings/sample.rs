@@ -68,6 +68,7 @@ pub(crate) fn cell() -> CellReport {
         server_cpu: Some(3),
         gap_ns: None,
         interval_ns: None,
+        parallel: 1,
         rounds: 100_000,
         lost: 0,
         elapsed_ns: 1e9,

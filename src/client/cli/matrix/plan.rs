@@ -111,6 +111,7 @@ impl Plan {
             placement: placement.unwrap_or(Placement::Unpinned),
             client_cpu: Some(client),
             pace: None,
+            parallel: 1,
         }
     }
 }

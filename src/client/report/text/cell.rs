@@ -20,7 +20,11 @@ pub(super) fn write(
         let mean = cell.elapsed_ns / cell.rounds as f64;
         writeln!(out, "\t{} cycles completed in {}", cell.rounds, elapsed(cell.elapsed_ns))?;
         writeln!(out, "\t{:.1} per second", 1e9 / mean)?;
-        writeln!(out, "\t{} per operation", elapsed(mean.round()))?;
+        match cell.parallel {
+            1 => writeln!(out, "\t{} per operation", elapsed(mean.round()))?,
+            // One operation takes as long as its round trip; several are under way at once.
+            n => writeln!(out, "\t{n} channels at once, whose cycles add up")?,
+        }
         match samples {
             Some(samples) => writeln!(out, "\tround trip ({samples}): {}", quantiles(&cell.latency_ns))?,
             None => writeln!(out, "\tround trip: {}", quantiles(&cell.latency_ns))?,
