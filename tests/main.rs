@@ -6,5 +6,6 @@ mod conformance;
 mod faults;
 mod harness;
 mod hostile;
+mod parallel;
 mod service;
 mod tidy;

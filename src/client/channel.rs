@@ -48,14 +48,14 @@ impl Opened {
         self.settings.method
     }
 
-    /// Connects to it. The channel belongs to the calling thread, which watches `control`, the connection over which the
-    /// channel was asked for, while it waits.
+    /// Connects to it. The channel belongs to the calling thread, which gives up a wait for its peer once `news` can be
+    /// read: the control connection, if this thread alone speaks through it, or what another thread holds that does.
     ///
     /// # Errors
     /// The connection fails, or the system allows no more descriptors or timers.
-    pub fn connect(self, control: BorrowedFd<'_>) -> Result<Channel, ConnectError> {
+    pub fn connect(self, news: BorrowedFd<'_>) -> Result<Channel, ConnectError> {
         let Self { id, mechanism, settings, endpoint, responder_pid } = self;
-        let mut watch = Watch::new(control).map_err(RoundError::System)?;
+        let mut watch = Watch::new(news).map_err(RoundError::System)?;
         let rounds = mechanism.connect(&settings, endpoint, &mut watch)?;
         Ok(Channel::new(id, settings, responder_pid, rounds, watch))
     }

@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{Shutdown, shutdown};
 
 use super::private::{Private, Process};
@@ -130,8 +131,7 @@ impl Client {
         opened.connect(self.as_fd()).map_err(|source| self.not_connected(id, method, source))
     }
 
-    /// Has a channel opened that any thread may connect to. Until it has, nothing else may be asked of the daemon: a
-    /// thread that waits for its peer takes whatever the daemon says for news of its channel's end.
+    /// Has a channel opened that any thread may connect to.
     ///
     /// # Errors
     /// The specification does not fit, the host cannot, or as many channels are open as the daemon allows.
@@ -216,7 +216,7 @@ impl Client {
         self.explain_one_of(&[channel.id()], channel.method(), source).1
     }
 
-    /// The same, where each of these channels saw that one of them has ended: which of them, if the daemon tells.
+    /// The same for channels that end together: which of them was the first, if the daemon tells.
     pub(super) fn explain_one_of(
         &mut self,
         channels: &[ChannelId],
@@ -239,6 +239,30 @@ impl Client {
             };
         };
         (Some(channel), ClientError::Round { method, end: Some(end), source })
+    }
+
+    /// Which of these channels has ended and how, as far as the daemon has told; does not wait.
+    ///
+    /// # Errors
+    /// The daemon is lost, or stops.
+    pub(super) fn hear_of(
+        &mut self,
+        channels: &[ChannelId],
+    ) -> Result<Option<(ChannelId, End)>, ClientError> {
+        const NOW: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
+        while poll(&mut [PollFd::new(&self.link, PollFlags::IN)], Some(&NOW)).is_ok_and(|ready| ready > 0) {
+            let received = self.link.receive(Some(NEWS_PATIENCE));
+            if self.stopping && received.is_err() {
+                return Err(ClientError::Stopping);
+            }
+            if let Some(other) = self.note(received?) {
+                return Err(unexpected(&other));
+            }
+        }
+        match channels.iter().find_map(|id| Some((*id, self.ended.get(id)?.clone()))) {
+            None if self.stopping => Err(ClientError::Stopping),
+            ended => Ok(ended),
+        }
     }
 
     /// Which of these channels has ended and how, if the daemon tells within its time.
@@ -295,7 +319,7 @@ impl Client {
 }
 
 impl AsFd for Client {
-    /// The control connection, for [`Opened::connect`].
+    /// The control connection, for [`Opened::connect`]: it speaks when a channel ends.
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.link.as_fd()
     }

@@ -2,7 +2,7 @@
 
 use std::error::Error;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -13,9 +13,13 @@ use rustix::pipe::{PipeFlags, pipe_with};
 
 use super::{Config, Limits, Sources, bind, run};
 use crate::protocol::{Exit, Reply, Request, SocketAddress, complain, dial};
+use crate::transports::sys::allow_descriptors;
 
 /// How long a daemon may take to answer a request about itself.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Data channels of a private daemon: as many as a client ever opens.
+const PRIVATE_CHANNELS: usize = 1000;
 
 /// Serves measurements of what a round trip between two processes costs on this host.
 #[derive(Debug, Parser)]
@@ -102,7 +106,7 @@ fn start(args: &StartArgs) -> Exit {
         },
         measurements: args.measurements,
     };
-    let result = run(Sources::Socket(bound), config, stop.as_fd());
+    let result = serve(Sources::Socket(bound), config, stop.as_fd());
     drop(stopper);
     match result {
         Ok(()) => {
@@ -111,6 +115,14 @@ fn start(args: &StartArgs) -> Exit {
         }
         Err(error) => fail(&error, None, Exit::Failure),
     }
+}
+
+/// Serves with as many descriptors as the limits may take.
+fn serve(sources: Sources, config: Config, stop: BorrowedFd<'_>) -> io::Result<()> {
+    let Limits { connections, channels, .. } = config.limits;
+    // A connection has one; a channel that of its responder, and for a moment what that hands over.
+    allow_descriptors(u64::try_from(connections + 2 * channels).unwrap_or(u64::MAX));
+    run(sources, config, stop)
 }
 
 /// A pipe that becomes readable at SIGINT and SIGTERM, and whose writing end must be kept.
@@ -134,7 +146,9 @@ pub(super) fn private_daemon() -> Exit {
         rustix::stdio::dup2_stdin(&null)?;
         // Nobody stops it but its client, by going.
         let (never, _writer) = pipe_with(PipeFlags::CLOEXEC)?;
-        run(Sources::Connection(socket), Config::default(), never.as_fd())
+        // Its client is whom it belongs to, and may open whatever it asks for.
+        let limits = Limits { channels: PRIVATE_CHANNELS, ..Limits::default() };
+        serve(Sources::Connection(socket), Config { limits, ..Config::default() }, never.as_fd())
     };
     match run() {
         Ok(()) => Exit::Success,

@@ -31,6 +31,9 @@ impl Output {
                 "--json-stream takes stdout: --format needs a file beside it, by --output",
             ));
         }
+        if args.parallel > 1 && args.interval.is_some() {
+            return Err(Failure::usage("--interval tells of one channel, and --parallel asks for several"));
+        }
         if args.hdr_log.as_deref() == Some(Path::new("-")) {
             return Err(Failure::usage("--hdr-log needs a file: stdout has the report"));
         }

@@ -41,9 +41,6 @@ pub(super) fn plan(
             return Err(Failure::usage(format!("none of the methods has the option --{name}")));
         }
     }
-    if args.parallel > 1 && args.interval.is_some() {
-        return Err(Failure::usage("--interval tells of one channel, and --parallel asks for several"));
-    }
     let places = places(args)?;
     let waits: Vec<Option<Wait>> = match &args.waits[..] {
         [] => vec![None],

@@ -1,27 +1,31 @@
 //! One trial over several channels at once, each run by a thread of its own.
 //!
 //! The control connection stays with the thread that calls. It opens the channels one by one, and then leads the others
-//! through [`Phase`]s: while rounds run, it says nothing, since whoever waits for a peer takes whatever the daemon says
-//! for news of its channel's end.
+//! through [`Phase`]s. It alone hears of a channel's end; the others watch a pipe, which it closes when all is over.
 
 use std::ops::ControlFlow;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::pipe::{PipeFlags, pipe_with};
+
 use super::trial::{Runner, Spent, silent};
 use super::{Plan, Trial};
 use crate::client::{Client, ClientError, Opened};
 use crate::protocol::{ChannelId, ChannelSpec, Usage};
 use crate::transports::sys::clock::Calibration;
-use crate::transports::sys::usage;
+use crate::transports::sys::{allow_descriptors, usage};
 use crate::transports::{ConnectError, RoundError};
 
-/// How often progress is told.
+/// How often progress is told, and looked around.
 const PROGRESS: Duration = Duration::from_millis(200);
+
+/// A channel's descriptors, at most: its own and the one by which it watches the control connection.
+const DESCRIPTORS: u64 = 6;
 
 /// Runs one trial over `count` fresh channels, and closes them. Rounds begin once all channels are open and warm.
 /// `progress` hears now and then how many rounds each channel has done on average; `overhead` grows by what opening and
@@ -38,19 +42,20 @@ pub fn run(
     overhead: &mut Duration,
     progress: &mut dyn FnMut(u64, Duration),
 ) -> Result<Trial, ClientError> {
-    let control = client.as_fd().try_clone_to_owned().map_err(ClientError::Thread)?;
+    allow_descriptors(DESCRIPTORS * u64::from(count));
+    let (end, writer) = pipe_with(PipeFlags::CLOEXEC).map_err(|error| ClientError::Thread(error.into()))?;
     let gate = Gate::default();
     let (tell, told) = channel();
     thread::scope(|scope| {
-        // However this ends, nobody waits at the gate for ever.
-        let _end = EndsWithMe(&gate);
+        // However this ends, nobody waits for ever.
+        let stop = Stopper { gate: &gate, _writer: writer };
         let mut lead = Lead { client, gate: &gate, told, count, sides: Vec::new() };
         let opening = Instant::now();
         let outcome = (0..count)
             .try_for_each(|number| {
                 lead.open(spec, |opened| {
-                    let (tell, control, gate) = (tell.clone(), control.as_fd(), &gate);
-                    let side = move || Side { number, tell, gate }.run(opened, control, calibration, plan);
+                    let (tell, end, gate) = (tell.clone(), end.as_fd(), &gate);
+                    let side = move || Side { number, tell, gate }.run(opened, end, calibration, plan);
                     thread::Builder::new().spawn_scoped(scope, side).map(|_| ())
                 })
             })
@@ -59,8 +64,10 @@ pub fn run(
                 lead.measure(progress)
             });
         let closing = Instant::now();
-        gate.over.store(true, Ordering::Relaxed);
+        // A channel that is well is there until it is closed; one that hangs keeps nobody.
+        let stop = outcome.is_ok().then_some(stop);
         let closed = lead.close();
+        drop(stop);
         *overhead += closing.elapsed();
         let trial = outcome?;
         closed.map(|()| trial)
@@ -106,12 +113,17 @@ impl Gate {
     }
 }
 
-struct EndsWithMe<'a>(&'a Gate);
+/// Ends all waits of all threads with its value.
+struct Stopper<'a> {
+    gate: &'a Gate,
+    /// The other end of what they watch.
+    _writer: OwnedFd,
+}
 
-impl Drop for EndsWithMe<'_> {
+impl Drop for Stopper<'_> {
     fn drop(&mut self) {
-        self.0.over.store(true, Ordering::Relaxed);
-        self.0.open(Phase::Over);
+        self.gate.over.store(true, Ordering::Relaxed);
+        self.gate.open(Phase::Over);
     }
 }
 
@@ -140,8 +152,8 @@ impl Side<'_> {
         let _ = self.tell.send((self.number, news));
     }
 
-    fn run(&self, opened: Opened, control: BorrowedFd<'_>, calibration: &Calibration, plan: &Plan) {
-        let mut channel = match opened.connect(control) {
+    fn run(&self, opened: Opened, end: BorrowedFd<'_>, calibration: &Calibration, plan: &Plan) {
+        let mut channel = match opened.connect(end) {
             Ok(channel) => channel,
             Err(error) => return self.tell(News::Unconnected(error)),
         };
@@ -210,14 +222,14 @@ impl Lead<'_> {
         let (id, method) = (opened.id(), opened.method());
         self.sides.push((id, method));
         start(opened).map_err(ClientError::Thread)?;
-        match self.told.recv() {
-            Ok((_, News::Connected)) => Ok(()),
-            Ok((number, News::Unconnected(error))) => {
+        match self.next(&mut || ())? {
+            (_, News::Connected) => Ok(()),
+            (number, News::Unconnected(error)) => {
                 let error = self.client.not_connected(id, method, error);
                 self.sides.pop();
                 Err(self.one(number, error))
             }
-            Ok(_) | Err(_) => Err(panicked()),
+            _ => Err(panicked()),
         }
     }
 
@@ -258,33 +270,65 @@ impl Lead<'_> {
         let mut all: Vec<Option<News>> = (0..self.count).map(|_| None).collect();
         let mut left = self.count;
         while left > 0 {
-            match self.told.recv_timeout(PROGRESS) {
-                Ok((number, News::Failed(error))) => return Err(self.failed(number, error)),
-                Ok((_, News::Panicked)) | Err(RecvTimeoutError::Disconnected) => return Err(panicked()),
-                Ok((number, news)) => {
+            match self.next(meanwhile)? {
+                (number, News::Failed(error)) => return Err(self.failed(number, error)),
+                (_, News::Panicked) => return Err(panicked()),
+                (number, news) => {
                     if let Some(slot) = usize::try_from(number).ok().and_then(|number| all.get_mut(number)) {
                         *slot = Some(news);
                     }
                     left -= 1;
                 }
-                Err(RecvTimeoutError::Timeout) => meanwhile(),
             }
         }
         Ok(all.into_iter().flatten().collect())
     }
 
+    /// What any thread tells next.
+    fn next(&mut self, meanwhile: &mut dyn FnMut()) -> Result<(u32, News), ClientError> {
+        loop {
+            match self.told.recv_timeout(PROGRESS) {
+                Ok(told) => return Ok(told),
+                Err(RecvTimeoutError::Timeout) => {
+                    meanwhile();
+                    self.look_around()?;
+                }
+                Err(RecvTimeoutError::Disconnected) => return Err(panicked()),
+            }
+        }
+    }
+
+    /// Looks whether a channel has ended of which its thread has not noticed anything.
+    fn look_around(&mut self) -> Result<(), ClientError> {
+        let ids = self.ids();
+        let Some((id, end)) = self.client.hear_of(&ids)? else { return Ok(()) };
+        let number = self.number_of(id).unwrap_or(0);
+        let method = self.method().to_owned();
+        Err(self.one(number, ClientError::Round { method, end: Some(end), source: RoundError::Ended }))
+    }
+
     /// Why the trial is over, of which thread `number` was the first to tell.
     fn failed(&mut self, number: u32, error: RoundError) -> ClientError {
-        self.gate.over.store(true, Ordering::Relaxed);
-        let method = self.sides.first().map_or("", |(_, method)| method);
         if let RoundError::Lost(_) = error {
-            return self.one(number, silent(method));
+            return self.one(number, silent(self.method()));
         }
-        let ids: Vec<ChannelId> = self.sides.iter().map(|(id, _)| *id).collect();
-        // All watch the one connection, so that any of them may have seen that another channel has ended.
+        // Several may have ended: the daemon knows which.
+        let (ids, method) = (self.ids(), self.method());
         let (culprit, error) = self.client.explain_one_of(&ids, method, error);
-        let culprit = culprit.and_then(|id| ids.iter().position(|own| *own == id));
-        self.one(culprit.and_then(|index| u32::try_from(index).ok()).unwrap_or(number), error)
+        let culprit = culprit.and_then(|id| self.number_of(id));
+        self.one(culprit.unwrap_or(number), error)
+    }
+
+    fn ids(&self) -> Vec<ChannelId> {
+        self.sides.iter().map(|(id, _)| *id).collect()
+    }
+
+    fn method(&self) -> &'static str {
+        self.sides.first().map_or("", |(_, method)| method)
+    }
+
+    fn number_of(&self, channel: ChannelId) -> Option<u32> {
+        (0..).zip(&self.sides).find_map(|(number, (id, _))| (*id == channel).then_some(number))
     }
 
     /// Says which channel it was that broke off, where it was one.
@@ -306,7 +350,7 @@ impl Lead<'_> {
         Ok(usages)
     }
 
-    /// Ends all channels, which ends a wait for a round too.
+    /// Ends all channels.
     fn close(&mut self) -> Result<(), ClientError> {
         self.sides.drain(..).try_for_each(|(id, _)| self.client.close_id(id))
     }

@@ -4,6 +4,7 @@
 #[cfg(feature = "_tokio")]
 mod alarm;
 pub mod clock;
+mod descriptors;
 mod mapping;
 pub mod mq;
 pub mod process_vm;
@@ -18,6 +19,7 @@ mod vsock;
 
 #[cfg(feature = "_tokio")]
 pub use alarm::Alarm;
+pub use descriptors::allow_descriptors;
 pub use region::Region;
 pub use ring::{Ring, RingOptions};
 pub use semaphore::Semaphore;

@@ -1,0 +1,175 @@
+//! What the service itself costs: its control round trip, opening and closing channels, a whole cold run, resting, and many
+//! channels at once.
+//!
+//! `cargo bench --bench service` prints each figure beside its target. Nothing here fails for being slow: a loaded machine
+//! is no error. `-- --test` shows that all of it works, with a few repetitions.
+
+mod daemon;
+mod runs;
+
+use std::error::Error;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use ipcd::client::measure::stats::median;
+use ipcd::protocol::ChannelSpec;
+
+use daemon::Daemon;
+
+/// How often each thing is done.
+struct Effort {
+    requests: usize,
+    channels: usize,
+    cold_runs: usize,
+    rest: Duration,
+    scale: Duration,
+    channels_at_once: &'static [u32],
+}
+
+const FULL: Effort = Effort {
+    requests: 2000,
+    channels: 50,
+    cold_runs: 10,
+    rest: Duration::from_secs(3),
+    scale: Duration::from_secs(1),
+    channels_at_once: &[1, 10, 100],
+};
+
+const TEST: Effort = Effort {
+    requests: 20,
+    channels: 1,
+    cold_runs: 1,
+    rest: Duration::from_millis(50),
+    scale: Duration::from_millis(20),
+    channels_at_once: &[1, 3],
+};
+
+fn main() -> ExitCode {
+    // `cargo test` runs this too, and says nothing.
+    let judged =
+        std::env::args().any(|word| word == "--bench") && !std::env::args().any(|word| word == "--test");
+    match run(if judged { &FULL } else { &TEST }) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("service: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(effort: &Effort) -> Result<(), Box<dyn Error>> {
+    let daemon = Daemon::start()?;
+    rest(&daemon, effort)?;
+    requests(&daemon, effort)?;
+    let methods = methods(&daemon)?;
+    channels(&daemon, &methods, effort)?;
+    cold(&methods, effort)?;
+    scale(&daemon, effort)
+}
+
+/// A figure beside its target.
+fn tell(what: &str, figure: &str, target: &str) {
+    println!("{what:<44} {figure:>14}   {target}");
+}
+
+fn rest(daemon: &Daemon, effort: &Effort) -> Result<(), Box<dyn Error>> {
+    println!("\nthe service at rest");
+    let before = daemon.number("status", "voluntary_ctxt_switches")?;
+    std::thread::sleep(effort.rest);
+    let switches = daemon.number("status", "voluntary_ctxt_switches")? - before;
+    tell(&format!("voluntary context switches in {:?}", effort.rest), &switches.to_string(), "target 0");
+    tell("resident memory", &mib(daemon.number("status", "VmRSS")? * 1024), "target under 6 MiB");
+    for (name, path) in [("ipcd", daemon::IPCD), ("ipc-client", daemon::CLIENT)] {
+        let size = std::fs::metadata(path)?.len();
+        tell(&format!("size of {name}"), &mib(size), "target under 6 MiB (release build)");
+    }
+    Ok(())
+}
+
+fn requests(daemon: &Daemon, effort: &Effort) -> Result<(), Box<dyn Error>> {
+    println!("\ncontrol round trip, {} requests for the status", effort.requests);
+    let mut client = daemon.connect()?;
+    let mut times = Vec::new();
+    for _ in 0..effort.requests {
+        let start = Instant::now();
+        client.status()?;
+        times.push(start.elapsed().as_secs_f64() * 1e6);
+    }
+    times.sort_by(f64::total_cmp);
+    tell("median", &format!("{:.1} µs", median(&times).ok_or("no requests")?), "target under 100 µs");
+    tell("p99", &format!("{:.1} µs", times[(times.len() * 99).div_ceil(100) - 1]), "");
+    Ok(())
+}
+
+/// Methods that this host has.
+fn methods(daemon: &Daemon) -> Result<Vec<String>, Box<dyn Error>> {
+    let states = daemon.connect()?.methods()?;
+    Ok(states.into_iter().filter(|state| state.unavailable.is_none()).map(|state| state.name).collect())
+}
+
+fn channels(daemon: &Daemon, methods: &[String], effort: &Effort) -> Result<(), Box<dyn Error>> {
+    println!("\nopening and closing a channel, medians of {}", effort.channels);
+    for method in methods {
+        let mut client = daemon.lease()?;
+        let mut spec = ChannelSpec::new(method);
+        // What carries one size only says which.
+        spec.size_bytes = runs::size_of(method)?;
+        let (mut opening, mut closing) = (Vec::new(), Vec::new());
+        for _ in 0..effort.channels {
+            let start = Instant::now();
+            let channel = client.open(&spec)?;
+            opening.push(start.elapsed().as_secs_f64() * 1e3);
+            let start = Instant::now();
+            client.close(channel)?;
+            closing.push(start.elapsed().as_secs_f64() * 1e3);
+        }
+        let (open, close) = (median(&opening).ok_or("none")?, median(&closing).ok_or("none")?);
+        tell(method, &format!("{open:.2} + {close:.2} ms"), "target: opening under 3 ms");
+    }
+    Ok(())
+}
+
+fn cold(methods: &[String], effort: &Effort) -> Result<(), Box<dyn Error>> {
+    println!(
+        "\ncold \"bench --private -n 1000\", wall time outside of rounds and warm-up, medians of {}",
+        effort.cold_runs
+    );
+    for method in methods {
+        let mut outside = Vec::new();
+        for _ in 0..effort.cold_runs {
+            outside.push(runs::cold(method)?);
+        }
+        tell(method, &format!("{:.1} ms", median(&outside).ok_or("none")?), "target under 15 ms");
+    }
+    Ok(())
+}
+
+fn scale(daemon: &Daemon, effort: &Effort) -> Result<(), Box<dyn Error>> {
+    println!(
+        "\nchannels at once, each with a responder and a client thread; resident memory while rounds run"
+    );
+    println!(
+        "{:<8} {:>8} {:>14} {:>12} {:>12} {:>14} {:>16}",
+        "method", "channels", "rounds/s", "p50", "p99", "daemon", "each responder"
+    );
+    for method in ["tcp", "shmem"] {
+        for count in effort.channels_at_once {
+            let run = runs::parallel(daemon, method, *count, effort.scale)?;
+            let time = |ns: Option<f64>| ns.map_or("-".to_owned(), |ns| format!("{:.1} µs", ns / 1e3));
+            println!(
+                "{method:<8} {count:>8} {:>14.0} {:>12} {:>12} {:>14} {:>16}",
+                run.rounds_per_second,
+                time(run.p50_ns),
+                time(run.p99_ns),
+                mib(run.daemon_bytes),
+                mib(run.responder_bytes),
+            );
+        }
+    }
+    println!("target: rounds/s as many CPUs allow, p99 and memory linear in the number of channels");
+    Ok(())
+}
+
+fn mib(bytes: u64) -> String {
+    format!("{:.2} MiB", bytes as f64 / f64::from(1 << 20))
+}

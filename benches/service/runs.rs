@@ -1,0 +1,102 @@
+//! Runs of `ipc-client bench`, and what their reports tell.
+
+use std::error::Error;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use ipcd::client::measure::stats::median;
+use ipcd::transports::find;
+use serde_json::Value;
+
+use crate::daemon::{CLIENT, Daemon, number};
+
+/// How long channels may take to be open.
+const OPEN_PATIENCE: Duration = Duration::from_secs(60);
+
+/// The smallest size from 8 bytes on that a method carries.
+pub(crate) fn size_of(method: &str) -> Result<u32, Box<dyn Error>> {
+    Ok(u32::try_from(find(method)?.capabilities().min_size.max(8))?)
+}
+
+fn bench(method: &str) -> Result<Command, Box<dyn Error>> {
+    let mut command = Command::new(CLIENT);
+    command.args(["bench", "--json", "--method", method, "--size", &size_of(method)?.to_string()]);
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    Ok(command)
+}
+
+fn report(command: Command, output: std::process::Output) -> Result<Value, Box<dyn Error>> {
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        return Err(format!("{command:?}: {}: {said}", output.status).into());
+    }
+    Ok(serde_json::from_slice(&output.stdout)?)
+}
+
+/// The milliseconds of a cold run, from the program's start to its end, that are neither rounds nor warm-up.
+pub(crate) fn cold(method: &str) -> Result<f64, Box<dyn Error>> {
+    let mut command = bench(method)?;
+    command.args(["--private", "-n", "1000"]);
+    let start = Instant::now();
+    let output = command.output()?;
+    let wall = start.elapsed().as_secs_f64() * 1e9;
+    let report = report(command, output)?;
+    let time = |key: &str| report["times"][key].as_f64().ok_or(format!("no {key}"));
+    Ok((wall - time("warmup_ns")? - time("rounds_ns")?) / 1e6)
+}
+
+/// What a run of several channels came to.
+pub(crate) struct Parallel {
+    pub(crate) rounds_per_second: f64,
+    pub(crate) p50_ns: Option<f64>,
+    pub(crate) p99_ns: Option<f64>,
+    pub(crate) daemon_bytes: u64,
+    /// The median of the responders'.
+    pub(crate) responder_bytes: u64,
+}
+
+pub(crate) fn parallel(
+    daemon: &Daemon,
+    method: &str,
+    count: u32,
+    time: Duration,
+) -> Result<Parallel, Box<dyn Error>> {
+    let mut command = bench(method)?;
+    command.arg("--socket").arg(daemon.socket());
+    command.args(["--parallel", &count.to_string(), "--duration", &format!("{}ms", time.as_millis())]);
+    let mut child = command.spawn()?;
+    let looked = look(daemon, count, &mut || child.try_wait().is_ok_and(|ended| ended.is_some()));
+    let report = report(command, child.wait_with_output()?)?;
+    let (daemon_bytes, responder_bytes) = looked?;
+    let cell = &report["results"][0];
+    let figure = |value: &Value| value.as_f64().ok_or(format!("no figure in {cell}"));
+    Ok(Parallel {
+        rounds_per_second: figure(&cell["rounds"])? / figure(&cell["elapsed_ns"])? * 1e9,
+        p50_ns: cell["latency_ns"]["p50"].as_f64(),
+        p99_ns: cell["latency_ns"]["p99"].as_f64(),
+        daemon_bytes,
+        responder_bytes,
+    })
+}
+
+/// Resident memory of the daemon and of a responder once so many channels are open. A channel may be gone before it was
+/// looked at, where a run is very short.
+fn look(daemon: &Daemon, count: u32, ended: &mut dyn FnMut() -> bool) -> Result<(u64, u64), Box<dyn Error>> {
+    let mut client = daemon.connect()?;
+    let start = Instant::now();
+    loop {
+        let channels = client.status()?.channels;
+        let all = u32::try_from(channels.len()) == Ok(count);
+        if all || ended() || start.elapsed() > OPEN_PATIENCE {
+            let memory: Vec<f64> = channels
+                .iter()
+                .filter_map(|channel| number(channel.responder_pid, "status", "VmRSS").ok())
+                .map(|kib| (kib * 1024) as f64)
+                .collect();
+            #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a size")]
+            let responder = median(&memory).unwrap_or(0.0) as u64;
+            return Ok((daemon.number("status", "VmRSS")? * 1024, responder));
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
