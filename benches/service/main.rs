@@ -74,6 +74,8 @@ fn tell(what: &str, figure: &str, target: &str) {
 
 fn rest(daemon: &Daemon, effort: &Effort) -> Result<(), Box<dyn Error>> {
     println!("\nthe service at rest");
+    // It has said that it listens, and is about to wait for the first time.
+    std::thread::sleep(Duration::from_millis(100));
     let before = daemon.number("status", "voluntary_ctxt_switches")?;
     std::thread::sleep(effort.rest);
     let switches = daemon.number("status", "voluntary_ctxt_switches")? - before;
@@ -131,15 +133,19 @@ fn channels(daemon: &Daemon, methods: &[String], effort: &Effort) -> Result<(), 
 
 fn cold(methods: &[String], effort: &Effort) -> Result<(), Box<dyn Error>> {
     println!(
-        "\ncold \"bench --private -n 1000\", wall time outside of rounds and warm-up, medians of {}",
+        "\ncold \"bench --private -n 1000\", wall time outside of rounds and warm-up, as the report tells it (and until the \
+         process has ended), medians of {}",
         effort.cold_runs
     );
     for method in methods {
-        let mut outside = Vec::new();
+        let (mut told, mut whole) = (Vec::new(), Vec::new());
         for _ in 0..effort.cold_runs {
-            outside.push(runs::cold(method)?);
+            let cold = runs::cold(method)?;
+            told.push(cold.told_ms);
+            whole.push(cold.whole_ms);
         }
-        tell(method, &format!("{:.1} ms", median(&outside).ok_or("none")?), "target under 15 ms");
+        let (told, whole) = (median(&told).ok_or("none")?, median(&whole).ok_or("none")?);
+        tell(method, &format!("{told:.1} ({whole:.1}) ms"), "target under 15 ms");
     }
     Ok(())
 }
