@@ -47,10 +47,10 @@ pub(crate) fn compare(programs: &Programs, row: &Row, effort: &Effort) -> Result
     // pp times no batches: it tells the mean of the whole run, which is then compared on both sides.
     let whole = row.yardstick.program == Program::Pp && row.yardstick.timing == Timing::Batch;
     let figure = |figures: Figures| if whole { figures.mean } else { figures.p50 };
-    let first = programs.run(&row.yardstick, MIN_ROUNDS)?.p50.max(1.0);
+    let fewest = if row.subject.timing == Timing::Batch { MIN_BATCHED_ROUNDS } else { MIN_ROUNDS };
+    let first = programs.run(&row.yardstick, fewest)?.p50.max(1.0);
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to a small range")]
-    let rounds = (effort.run_ns / first).clamp(MIN_ROUNDS as f64, effort.max_rounds as f64) as u64;
-    let rounds = if row.subject.timing == Timing::Batch { rounds.max(MIN_BATCHED_ROUNDS) } else { rounds };
+    let rounds = (effort.run_ns / first).clamp(fewest as f64, effort.max_rounds.max(fewest) as f64) as u64;
 
     let (mut yardstick, mut subject) = (Vec::new(), Vec::new());
     for _ in 0..effort.pairs {

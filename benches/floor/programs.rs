@@ -94,7 +94,7 @@ impl Programs {
                 .ok()
                 .and_then(|json: Value| figures(&json["results"][0]["latency_ns"])),
         }
-        .ok_or_else(|| format!("{command:?} said: {text}"))
+        .ok_or_else(|| format!("{command:?} told no median in {} bytes", text.len()))
     }
 
     fn command(&self, run: &Run, rounds: u64) -> Command {
