@@ -66,7 +66,8 @@ impl Others {
             // Too short a time for the kernel's steps. A task that ran both before and after is taken to have run
             // all the time; this program, which looked, is one.
             let running = start.running_tasks?.min(end.running_tasks?);
-            Some(running.saturating_sub(1) as f64)
+            // More tasks than CPUs keep no more than all of these busy.
+            Some((running.saturating_sub(1) as f64).min(cpus as f64))
         })?;
         Some(Self { busy_cpus: busy_cpus.max(0.0), cpus })
     }
