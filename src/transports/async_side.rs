@@ -9,6 +9,7 @@ use std::os::unix::net::UnixStream as StdUnixStream;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Poll, Waker};
+use std::time::Duration;
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use tokio::net::UnixStream;
@@ -47,7 +48,8 @@ impl Runtime {
     }
 
     fn built(builder: &mut tokio::runtime::Builder, wait: Wait) -> io::Result<Self> {
-        let runtime = builder.build()?;
+        // A library may hand a call that blocks to a thread; idle, that would stay for ten seconds.
+        let runtime = builder.thread_keep_alive(Duration::from_millis(1)).build()?;
         if wait == Wait::Spin {
             // A runtime that has something to run does not sleep, but looks for events and goes on.
             runtime.spawn(async {

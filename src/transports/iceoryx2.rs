@@ -4,7 +4,6 @@ use std::error::Error;
 use std::fmt::Debug;
 use std::io;
 use std::path::Path;
-use std::time::Duration;
 
 use iceoryx2::port::listener::Listener;
 use iceoryx2::port::notifier::Notifier;
@@ -17,7 +16,6 @@ use iceoryx2::prelude::{
 use super::contract::While;
 use super::payload::Payload;
 use super::proof::proof_broke_off;
-use super::sys::TICK;
 use super::{
     Alive, CallError, Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism,
     Owner, Round, RoundError, Rounds, ServeError, Served, Settings, Supervisor, Unwatched, Watch, place,
@@ -33,12 +31,12 @@ static INFO: Info = Info {
         choose: "Choose it for large messages to many readers: a sample that is written in place is never copied, and what \
                  a message costs does not grow with its size. It cares for queues, histories and the death of peers, \
                  which shared memory alone (shmem) does not.",
-        limits: "Processes of one user only, as iceoryx2 makes its memory. Each topic keeps room for five samples in \
+        limits: "Processes of one user only, as iceoryx2 makes its memory. Each topic keeps room for four samples in \
                  /dev/shm. To block, each message is announced by an iceoryx2 event beside it, which is a datagram of a \
                  unix socket; to spin, nothing is announced and the subscriber asks again and again.",
         round: "On each side a sample is loaned, the payload is copied into it, and its offset goes through a lock-free \
                 queue; the other side takes it out and copies the payload, where a program may as well use it in place. \
-                To block, a sendto, a select and a recv on each side in addition.",
+                To block, a sendto and a recvfrom on each side in addition.",
     },
     delivery: Delivery::Message,
     waits: &[Wait::Block, Wait::Spin],
@@ -46,10 +44,7 @@ static INFO: Info = Info {
 };
 
 /// Samples that a topic keeps room for: queued, read and written, and one that iceoryx2 adds.
-const SAMPLES: u64 = 5;
-
-/// Samples that may be queued: the end of the proof, and the first ping.
-const QUEUED: usize = 2;
+const SAMPLES: u64 = 4;
 
 /// Publish and subscribe.
 pub(super) struct Iceoryx2;
@@ -85,6 +80,7 @@ impl Mechanism for Iceoryx2 {
         ports.receive(supervisor, 0, is_half(settings.token.client_half())).map_err(proof_broke_off)?;
         drop((names, folder));
         supervisor.proven()?;
+        ports.send(settings.token.responder_half()).map_err(proof_broke_off)?;
         ports.echo(settings)
     }
 
@@ -98,12 +94,14 @@ impl Mechanism for Iceoryx2 {
         let (name, root) = endpoint.address.split_once(':').ok_or_else(unknown)?;
         let ports = Ports::open(name, root, Side::Client, settings)?;
         watch.restart();
-        ports.send(settings.token.client_half())?;
-        match ports.receive(watch, 0, is_half(settings.token.responder_half())) {
-            Err(RoundError::WrongPong { .. }) => return Err(ConnectError::WrongToken),
-            other => other?,
+        // Twice: after the first answer, this side has opened all that it ever will; with the second, its names are gone.
+        for _ in 0..2 {
+            ports.send(settings.token.client_half())?;
+            match ports.receive(watch, 0, is_half(settings.token.responder_half())) {
+                Err(RoundError::WrongPong { .. }) => return Err(ConnectError::WrongToken),
+                other => other?,
+            }
         }
-        ports.send(settings.token.client_half())?;
         Ok(Box::new(Client { ports, payload: Payload::new(settings.size, &settings.token) }))
     }
 
@@ -196,7 +194,7 @@ impl Ports {
                 .service_builder(&name.try_into()?)
                 .publish_subscribe::<[u8]>()
                 .enable_safe_overflow(false)
-                .subscriber_max_buffer_size(QUEUED)
+                .subscriber_max_buffer_size(1)
                 .subscriber_max_borrowed_samples(1)
                 .history_size(0)
                 .max_publishers(1)
@@ -251,12 +249,13 @@ impl Ports {
         mut take: impl FnMut(&[u8]) -> Result<T, RoundError>,
     ) -> Result<T, RoundError> {
         loop {
+            match &self.events {
+                // One for each message, which came before it.
+                Some((_, listener)) => wait(listener)?,
+                None => std::hint::spin_loop(),
+            }
             if let Some(sample) = self.subscriber.receive().map_err(refused)? {
                 return take(&sample);
-            }
-            match &self.events {
-                Some((_, listener)) => wait(listener, TICK)?,
-                None => std::hint::spin_loop(),
             }
             if alive.due() {
                 alive.check(round)?;
@@ -275,10 +274,10 @@ impl Ports {
     }
 }
 
-/// Waits until something is announced, or a signal comes, or the time is up.
-fn wait(listener: &Listener<ipc::Service>, patience: Duration) -> Result<(), RoundError> {
+/// Waits until something is announced, or a signal comes.
+fn wait(listener: &Listener<ipc::Service>) -> Result<(), RoundError> {
     use iceoryx2::port::listener::ListenerWaitError;
-    match listener.timed_wait(|_| {}, patience) {
+    match listener.blocking_wait(|_| {}) {
         Ok(_) | Err(ListenerWaitError::InterruptSignal) => Ok(()),
         Err(error) => Err(refused(error)),
     }
