@@ -170,3 +170,83 @@ pub(super) fn echo(socket: &Socket, delivery: Delivery, settings: &Settings) -> 
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, UdpSocket};
+    use std::thread;
+
+    use super::*;
+    use crate::protocol::ChannelSpec;
+    use crate::transports::Rounds;
+    use crate::transports::sys::clock::{Calibration, ClockChoice};
+
+    /// What the peer does with the ping of this round.
+    const DROPPED: u64 = 3;
+    const ANSWERED_LATE: u64 = 5;
+    const LAST: u64 = 8;
+
+    /// Echoes, but for the rounds above.
+    fn unreliable_peer(socket: &UdpSocket, settings: &Settings) {
+        let mut buffer = [0; 64];
+        let mut late = None;
+        loop {
+            let n = socket.recv(&mut buffer).unwrap();
+            let ping = &buffer[..n];
+            if *ping == *settings.token.client_half() {
+                socket.send(settings.token.responder_half()).unwrap();
+                continue;
+            }
+            let round = u64::from_le_bytes(*ping.first_chunk().unwrap());
+            match round {
+                DROPPED => continue,
+                ANSWERED_LATE => late = Some(ping.to_vec()),
+                _ => {
+                    // The answer to a round that was given up comes before this one's.
+                    if let Some(late) = late.take() {
+                        socket.send(&late).unwrap();
+                    }
+                    socket.send(ping).unwrap();
+                }
+            }
+            if round == LAST {
+                return;
+            }
+        }
+    }
+
+    #[test]
+    fn a_lost_datagram_is_told_and_a_late_answer_is_not_taken_for_the_next_rounds() {
+        let settings = Settings::check(&ChannelSpec::new("udp")).unwrap();
+        let (ours, theirs) =
+            (UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)), UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)));
+        let (ours, theirs) = (ours.unwrap(), theirs.unwrap());
+        ours.connect(theirs.local_addr().unwrap()).unwrap();
+        theirs.connect(ours.local_addr().unwrap()).unwrap();
+        let (control, _other) = rustix::pipe::pipe().unwrap();
+
+        thread::scope(|scope| {
+            scope.spawn(|| unreliable_peer(&theirs, &settings));
+            let mut watch = Watch::new(control.as_fd()).unwrap();
+            let mut client =
+                DatagramClient::prove(ours.into(), Delivery::UnreliableMessage, &settings, &mut watch)
+                    .unwrap();
+            let clock = Calibration::run(ClockChoice::Monotonic).unwrap().source;
+            let (mut next, mut lost) = (1, Vec::new());
+            while next <= LAST {
+                let count = usize::try_from(LAST + 1 - next).unwrap();
+                let block = client.untimed(next, clock, count, &mut watch);
+                next += u64::try_from(block.done).unwrap();
+                match block.stop {
+                    None => client.verify().unwrap(),
+                    Some(RoundError::Lost(_)) => {
+                        lost.push(next);
+                        next += 1;
+                    }
+                    Some(error) => panic!("round {next}: {error}"),
+                }
+            }
+            assert_eq!(lost, [DROPPED, ANSWERED_LATE]);
+        });
+    }
+}
