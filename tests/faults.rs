@@ -26,7 +26,7 @@ fn private(sandbox: &Sandbox, mechanism: &dyn Mechanism) -> (Process, Peer, Peer
     let mut command = sandbox.client(&["bench", "--private", "--method", method, "-n", ENDLESS]);
     // As in a terminal, whose Ctrl-C reaches the whole group.
     let client = sandbox.start(command.process_group(0));
-    let pid = client.wait_for_line("ipc-client: no daemon: a private one, process ");
+    let pid = client.wait_for_line("ipc-client: as asked for: a private daemon, process ");
     let daemon = pid.split(',').next().unwrap().parse().unwrap();
     sandbox.note_daemon(daemon);
     let responder =
@@ -196,7 +196,7 @@ fn ctrl_c_ends_a_private_run_whole() {
 fn a_private_daemon_leaves_no_file() {
     run(|sandbox| {
         let mut command = sandbox.client(&["bench", "--private", "-n", "100"]);
-        sandbox.finish(&mut command).expect(Exit::Success).says(&["no daemon: a private one"]);
+        sandbox.finish(&mut command).expect(Exit::Success).says(&["as asked for: a private daemon"]);
         assert_eq!(sandbox.files(), Vec::<&Path>::new());
     });
 }

@@ -224,7 +224,7 @@ fn without_a_daemon_bench_starts_one_and_methods_tells_of_this_host() {
         let mut bench = sandbox.client(&["bench", "--method", "tcp", "-n", "1000"]);
         let output = sandbox.finish(bench.env_remove("IPCD_SOCKET")).expect(Exit::Success);
         assert!(output.stdout.starts_with("IPC method - tcp\n\t1000 cycles completed in "), "{output:?}");
-        output.says(&["ipc-client: no daemon: a private one, process "]);
+        output.says(&["ipc-client: no daemon: a private daemon, process "]);
 
         let mut methods = sandbox.client(&["methods"]);
         let output = sandbox.finish(methods.env_remove("IPCD_SOCKET")).expect(Exit::Success);

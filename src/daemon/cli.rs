@@ -1,7 +1,7 @@
 //! The daemon's command line.
 
 use std::error::Error;
-use std::io;
+use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -165,8 +165,12 @@ fn ask(args: &SocketArgs, request: &Request) -> Exit {
     let answer = link.send(request, &[]).and_then(|()| link.receive(Some(ANSWER_PATIENCE)));
     match answer {
         Ok(Reply::Status(status)) => {
-            println!("{status}");
-            Exit::Success
+            match writeln!(io::stdout(), "{status}") {
+                Ok(()) => Exit::Success,
+                // Whoever reads has seen enough.
+                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Success,
+                Err(error) => fail(&error, None, Exit::Failure),
+            }
         }
         Ok(Reply::Stopping) => {
             // It is gone when it closes this connection.

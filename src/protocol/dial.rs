@@ -71,7 +71,9 @@ impl DialError {
     #[must_use]
     pub fn advice(&self) -> &'static str {
         match self {
-            Self::NoDaemon { .. } => "start a daemon with \"ipcd start\", or name its socket with --socket",
+            Self::NoDaemon { .. } => {
+                "start a daemon with \"ipcd start\", or name another socket with --socket"
+            }
             Self::Permission { .. } => {
                 "ask for membership in the group that owns the socket, or run a daemon of your own"
             }

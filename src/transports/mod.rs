@@ -116,6 +116,9 @@ pub static ALL: &[&dyn Mechanism] = &[
     &null::Null,
 ];
 
+/// Mechanisms that only a build with the cargo feature of their name has.
+pub const FEATURES: [&str; 6] = ["tokio", "http", "grpc", "dbus", "zeromq", "iceoryx2"];
+
 /// The mechanism with this name or alias.
 ///
 /// # Errors

@@ -1,7 +1,8 @@
 //! What the command line may say. The mechanisms' own options come from the list of mechanisms.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::builder::PossibleValuesParser;
@@ -71,6 +72,18 @@ pub(super) enum Format {
     Markdown,
 }
 
+impl Format {
+    /// What the end of a file's name asks for.
+    pub(super) fn of_file(path: Option<&Path>) -> Self {
+        match path.and_then(Path::extension).and_then(OsStr::to_str) {
+            Some("json") => Self::Json,
+            Some("csv") => Self::Csv,
+            Some("md") => Self::Markdown,
+            _ => Self::Text,
+        }
+    }
+}
+
 /// What a report's list of placements may name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum PlacementArg {
@@ -103,7 +116,7 @@ pub(super) struct BenchArgs {
     #[arg(long, value_name = "TIME", value_parser = parse::duration)]
     pub(super) duration: Option<Duration>,
     /// Trials of each cell, each with a fresh channel and a fresh responder [default: 5 of 600 ms; 1 with -n or
-    /// --duration].
+    /// --duration]. With --precision, the fewest.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub(super) trials: Option<u32>,
     /// Rounds before those that count, by number or by time [default: a tenth of the trial].
@@ -112,7 +125,7 @@ pub(super) struct BenchArgs {
     /// Go on with trials until the median's 95 % confidence interval is this narrow, such as 2%.
     #[arg(long, value_name = "PERCENT", value_parser = parse::percent)]
     pub(super) precision: Option<f64>,
-    /// When to give up on --precision.
+    /// When to give up on --precision; six trials are run in any case, since fewer tell too little.
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = parse::duration, requires = "precision")]
     pub(super) max_time: Duration,
 
@@ -156,7 +169,7 @@ pub(super) struct BenchArgs {
     /// Print one JSON document: the same as --format json.
     #[arg(long, conflicts_with = "format")]
     pub(super) json: bool,
-    /// The report's format [default: text].
+    /// The report's format [default: by the end of --output's name (.json, .csv, .md), else text].
     #[arg(long, value_name = "FORMAT")]
     pub(super) format: Option<Format>,
     /// Where the report goes: written whole at the end, or not at all; - is stdout.

@@ -1,10 +1,11 @@
 //! `ipc-client bench`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant, SystemTime};
 
 use super::Failure;
 use super::args::BenchArgs;
+use super::choice;
 use super::daemon::find_or_start;
 use super::live::Live;
 use super::output::Output;
@@ -15,7 +16,7 @@ use crate::client::measure::{Stop, Timing};
 use crate::client::report::{CellReport, Clock, Report, SCHEMA, Settings, Times, doubts};
 use crate::client::warnings::{Grade, judge};
 use crate::client::{ClientError, LeaseWait};
-use crate::protocol::{Exit, complain};
+use crate::protocol::{Exit, chain, complain};
 
 pub(super) fn run(args: &BenchArgs, options: &BTreeMap<String, String>) -> Result<Exit, Failure> {
     let started = Instant::now();
@@ -24,6 +25,8 @@ pub(super) fn run(args: &BenchArgs, options: &BTreeMap<String, String>) -> Resul
     let mut times = Times::default();
     let mut watch = Stopwatch(started);
     let output = Output::of(args)?;
+    // A name that means nothing needs no daemon to be refused.
+    args.methods.iter().try_for_each(|name| choice::meaning(name).map(drop)).map_err(Failure::usage)?;
 
     let mut client = find_or_start(&args.socket, args.private)?;
     let private_daemon = client.path().is_none();
@@ -79,7 +82,9 @@ pub(super) fn run(args: &BenchArgs, options: &BTreeMap<String, String>) -> Resul
 /// What failed, told once each, and the exit code of the first; `otherwise` if nothing did.
 pub(super) fn exit(outcomes: &[Outcome], otherwise: Exit) -> Exit {
     let errors: Vec<&ClientError> = outcomes.iter().filter_map(|outcome| outcome.error.as_ref()).collect();
-    for error in &errors {
+    // A lost daemon fails every cell that is left: that is told once.
+    let mut told = BTreeSet::new();
+    for error in errors.iter().filter(|error| told.insert(chain(**error))) {
         complain("ipc-client", *error, error.advice());
     }
     errors.first().map_or(otherwise, |error| error.exit())

@@ -9,13 +9,17 @@ pub(super) const ALL: &str = "all";
 
 /// A name that means nothing.
 #[derive(Debug, thiserror::Error)]
-#[error(
+pub(super) enum UnknownName {
+    /// This build lacks it.
+    #[error("this build has no {name}: build it with --features {name}, or full for all frameworks")]
+    Feature { name: String },
+    /// Nobody has it.
+    #[error(
     "there is no method and no group \"{name}\"; methods are {}; groups are {ALL}, {}",
     transports::ALL.iter().map(|mechanism| mechanism.info().name).collect::<Vec<_>>().join(", "),
     Group::ALL.map(Group::name).join(", ")
 )]
-pub(super) struct UnknownName {
-    name: String,
+    Unknown { name: String },
 }
 
 /// What a name means.
@@ -38,7 +42,10 @@ pub(super) fn meaning(name: &str) -> Result<Meaning, UnknownName> {
     if let Some(named) = Group::ALL.into_iter().find(|group| group.name() == name) {
         return Ok(members(&|group| group == named));
     }
-    transports::find(name).map(Meaning::One).map_err(|_| UnknownName { name: name.to_owned() })
+    transports::find(name).map(Meaning::One).map_err(|_| match transports::FEATURES.contains(&name) {
+        true => UnknownName::Feature { name: name.to_owned() },
+        false => UnknownName::Unknown { name: name.to_owned() },
+    })
 }
 
 /// The methods, each once, and whether each was named by a group only. A group's members that the host lacks are

@@ -10,19 +10,19 @@ use crate::protocol::{DialError, Exit, SocketAddress};
 /// The daemon that runs, or a private one if none does and none was named.
 pub(super) fn find_or_start(args: &SocketArgs, private: bool) -> Result<Client, ClientError> {
     if private {
-        return start();
+        return start("as asked for");
     }
     let address = SocketAddress::resolve(args.socket.as_deref());
     match Client::connect(&address) {
-        Err(ClientError::Dial(DialError::NoDaemon { .. })) if !address.named => start(),
+        Err(ClientError::Dial(DialError::NoDaemon { .. })) if !address.named => start("no daemon"),
         other => other,
     }
 }
 
-fn start() -> Result<Client, ClientError> {
+fn start(why: &str) -> Result<Client, ClientError> {
     let private = Private::start()?;
     eprintln!(
-        "ipc-client: no daemon: a private one, process {}, serves this run and ends with it",
+        "ipc-client: {why}: a private daemon, process {}, serves this run and ends with it",
         private.pid()
     );
     Client::over(private)

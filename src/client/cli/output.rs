@@ -45,7 +45,7 @@ impl Output {
         }
         let only_stream = args.json_stream && file.is_none();
         Ok(Self {
-            format: (!only_stream).then(|| named.unwrap_or(Format::Text)),
+            format: (!only_stream).then(|| named.unwrap_or_else(|| Format::of_file(file.as_deref()))),
             file,
             stream: args.json_stream,
             hdr_log: args.hdr_log.clone(),

@@ -69,8 +69,10 @@ pub(super) fn interval(text: &str) -> Result<Duration, String> {
 }
 
 pub(super) fn warmup(text: &str) -> Result<WarmupArg, String> {
-    if let Ok(n) = count(text) {
-        return Ok(WarmupArg::Rounds(n));
+    match count(text) {
+        Ok(n) if n <= MAX_ROUNDS => return Ok(WarmupArg::Rounds(n)),
+        Ok(_) => return Err(format!("it must be at most {MAX_ROUNDS} rounds")),
+        Err(_) => {}
     }
     duration(text)
         .map(WarmupArg::Time)

@@ -1,13 +1,13 @@
 //! From the command line to a plan: which cells there are, and whether each can be.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::Failure;
 use super::args::{BenchArgs, PlacementArg, WarmupArg};
 use super::choice::methods;
 use crate::client::bench::{Bench, Cell, Precision};
-use crate::client::measure::{Plan, Stop, Warmup};
+use crate::client::measure::{Plan, Stop, Timing, Warmup};
 use crate::client::placement::{CpuPair, Placement, Topology};
 use crate::protocol::{ChannelSpec, MethodState, Wait};
 use crate::transports::{Mechanism, Pace, Settings};
@@ -52,9 +52,20 @@ pub(super) fn plan(
         (None, gaps) => gaps.iter().map(|gap| (!gap.is_zero()).then_some(Pace::Gap(*gap))).collect(),
     };
 
+    if let (Timing::Batch(batch), Some(rounds)) = (args.timing, args.rounds)
+        && rounds < u64::from(batch)
+    {
+        return Err(Failure::usage(format!(
+            "--timing batch:{batch} needs trials of at least {batch} rounds, not {rounds}"
+        )));
+    }
+    let mut sizes = args.sizes.clone();
+    let mut seen = BTreeSet::new();
+    sizes.retain(|size| seen.insert(*size));
+
     let mut cells = Vec::new();
     for (mechanism, optional) in methods {
-        for size_bytes in &args.sizes {
+        for size_bytes in &sizes {
             for wait in &waits {
                 let spec = ChannelSpec {
                     method: mechanism.info().name.to_owned(),

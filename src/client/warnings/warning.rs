@@ -204,7 +204,9 @@ impl Warning {
     #[must_use]
     pub fn finding(&self) -> String {
         match self {
-            Self::BrokenOff { rounds } => format!("the trials ended early, after {rounds} rounds"),
+            Self::BrokenOff { rounds } => {
+                format!("the trials ended early: {rounds} rounds were completed in whole trials")
+            }
             Self::NoisyHost { spread, .. } => {
                 format!("the medians of the trials lie {} apart", percent(*spread))
             }
