@@ -5,7 +5,7 @@
 //! end, the order to stop. Idle, it is not woken at all.
 //!
 //! A request goes through `connection` (bytes to requests), `server::requests` (what each asks for), `lease` (whose
-//! turn it is), `channel` (a responder and its life) and `responder` (the other process); [`server`] is the loop around
+//! turn it is), `channel` (a responder and its life) and `responder` (the other process); `server` is the loop around
 //! them.
 
 mod channel;

@@ -12,7 +12,7 @@ const MIN_ROOM: usize = 48;
 /// What is sent and what came back.
 ///
 /// A ping carries its round's number in its first 8 bytes, and in its last 8 where there is room for both; the rest
-/// is a pattern that [changes](Self::refresh) between blocks of rounds. Both numbers are compared in every round; all
+/// is a pattern that changes between blocks of rounds. Both numbers are compared in every round; all
 /// bytes when a block is [verified](Self::verify), outside the timed region.
 #[derive(Debug)]
 pub struct Payload {

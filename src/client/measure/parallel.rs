@@ -1,7 +1,7 @@
 //! One trial over several channels at once, each run by a thread of its own.
 //!
 //! The control connection stays with the thread that calls. It opens the channels one by one, and then leads the others
-//! through [`Phase`]s. It alone hears of a channel's end; the others watch a pipe, which it closes when all is over.
+//! through `Phase`s. It alone hears of a channel's end; the others watch a pipe, which it closes when all is over.
 
 use std::ops::ControlFlow;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};

@@ -5,7 +5,7 @@
 //! |---|---|
 //! | what did the rounds of one trial, or of all, cost? | [`Summary`], [`Outliers`] |
 //! | how sure is that, over trials? | [`median_interval`], [`relative_half_width`] |
-//! | do the trials agree? | [`spread`], [`robust_spread`] |
+//! | do the trials agree? | [`spread`](spread()), [`robust_spread`] |
 //! | did the host change while it was measured? | [`drift`](drift()) |
 //! | are two things different? | [`compare_pairs`], [`compare_groups`] |
 //!
