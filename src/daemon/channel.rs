@@ -76,7 +76,7 @@ impl Channel {
         let token = Token::new(bytes);
         let grant = Grant { token, name: name.clone(), client };
         let (mechanism, settings) = Settings::of(spec, grant.clone())?;
-        if let Err(reason) = mechanism.probe() {
+        if let Err(reason) = mechanism.probe().and_then(|()| mechanism.reaches(client)) {
             return Err(Refusal::Unavailable { method: settings.method.to_owned(), reason });
         }
 

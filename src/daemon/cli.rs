@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 use log::LevelFilter;
 use rustix::io::fcntl_dupfd_cloexec;
 use rustix::pipe::{PipeFlags, pipe_with};
@@ -67,6 +67,12 @@ fn at_least_one(text: &str) -> Result<usize, String> {
         Ok(n @ 1..=100_000) => Ok(n),
         _ => Err("a number from 1 to 100000 is needed".to_owned()),
     }
+}
+
+/// The whole command line of `ipcd`, for whoever documents or completes it.
+#[must_use]
+pub fn command() -> clap::Command {
+    Cli::command()
 }
 
 /// Runs the daemon's command line.

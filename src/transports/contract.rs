@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-use super::{Rounds, Settings, Supervisor, Watch};
+use super::{Owner, Rounds, Settings, Supervisor, Watch};
 use crate::protocol::{Unavailable, Wait};
 
 /// One mechanism. Its file holds both sides.
@@ -24,6 +24,14 @@ pub trait Mechanism: Sync {
     /// # Errors
     /// What the host lacks: module, sysctl, kernel, sandbox.
     fn probe(&self) -> Result<(), Unavailable> {
+        Ok(())
+    }
+
+    /// Whether it reaches this client, asked in the daemon, whose responder would be of the daemon's user.
+    ///
+    /// # Errors
+    /// What stands between the two: another user, another namespace.
+    fn reaches(&self, _client: Owner) -> Result<(), Unavailable> {
         Ok(())
     }
 

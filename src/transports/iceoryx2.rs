@@ -19,8 +19,9 @@ use super::proof::proof_broke_off;
 use super::{
     Alive, CallError, Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism,
     Owner, Round, RoundError, Rounds, ServeError, Served, Settings, Supervisor, Unwatched, Watch, place,
+    process,
 };
-use crate::protocol::{Token, Wait};
+use crate::protocol::{Token, Unavailable, Wait};
 
 static INFO: Info = Info {
     name: "iceoryx2",
@@ -58,14 +59,11 @@ impl Mechanism for Iceoryx2 {
         Capabilities::ANY_SIZE
     }
 
+    fn reaches(&self, client: Owner) -> Result<(), Unavailable> {
+        process::same_user(client)
+    }
+
     fn respond(&self, settings: &Settings, supervisor: &mut Supervisor) -> Result<Served, ServeError> {
-        if settings.client.uid != Owner::this().uid {
-            Err(io::Error::new(
-                io::ErrorKind::PermissionDenied,
-                "iceoryx2 shares memory between processes of one user only",
-            ))
-            .while_doing("letting the client in")?;
-        }
         require_room(settings.size).while_doing("finding room in /dev/shm")?;
         let folder = place::Folder::make(settings)?;
         let names = Names(settings.name.clone());

@@ -155,13 +155,19 @@ pub fn remove_leftovers_of_the_dead() {
     }
 }
 
-/// Every mechanism, as this process has it on this host.
+/// Every mechanism, as this process has it on this host for itself.
 #[must_use]
 pub fn states() -> Vec<MethodState> {
+    states_for(Owner::this())
+}
+
+/// Every mechanism, as this process has it on this host for this client.
+#[must_use]
+pub fn states_for(client: Owner) -> Vec<MethodState> {
     ALL.iter()
         .map(|mechanism| MethodState {
             name: mechanism.info().name.to_owned(),
-            unavailable: mechanism.probe().err(),
+            unavailable: mechanism.probe().and_then(|()| mechanism.reaches(client)).err(),
             max_size_bytes: u32::try_from(mechanism.capabilities().max_size).unwrap_or(u32::MAX),
         })
         .collect()

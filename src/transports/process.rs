@@ -1,25 +1,31 @@
 //! Mechanisms by which a process reaches its peer by the peer's process id. They cross neither users nor PID
 //! namespaces.
 
-use super::{ConnectError, Owner, ServeError, Settings};
+use super::{ConnectError, Owner};
+use crate::protocol::Unavailable;
 
-/// Checks, in the responder, that it and its client may reach each other; returns the client's process id.
-pub(super) fn client(settings: &Settings) -> Result<i32, ServeError> {
-    let (own, client) = (Owner::this(), settings.client);
+/// Whether a responder of this process and its client may reach each other.
+pub(super) fn reaches(client: Owner) -> Result<(), Unavailable> {
     if client.pid == 0 {
-        return Err(ServeError::Peer(
-            "the client's process is not to be seen from here: it has a PID namespace \
-                                     of its own"
+        return Err(Unavailable(
+            "the daemon does not see the client's process, which has a PID namespace of its own; --private measures it"
                 .into(),
         ));
     }
+    same_user(client)
+}
+
+/// Whether this process and its client are of one user.
+pub(super) fn same_user(client: Owner) -> Result<(), Unavailable> {
+    let own = Owner::this();
     if own.uid != client.uid {
-        return Err(ServeError::Peer(format!(
-            "{} works between processes of one user, and the daemon is user {}'s, the client user {}'s",
-            settings.method, own.uid, client.uid
+        return Err(Unavailable(format!(
+            "it works between processes of one user, and the daemon is user {}'s, the client user {}'s; --private \
+             measures it",
+            own.uid, client.uid
         )));
     }
-    Ok(client.pid.cast_signed())
+    Ok(())
 }
 
 /// The endpoint of a responder: its process, its supervisor's, and its client's.

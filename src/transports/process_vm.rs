@@ -24,8 +24,8 @@ use super::messages::{self, Else, MessageClient, Messages};
 use super::process::{self, Responder};
 use super::sys::{Region, process_vm};
 use super::{
-    Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism, Rounds, ServeError,
-    Served, Settings, Supervisor, Watch, sealed,
+    Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism, Owner, Rounds,
+    ServeError, Served, Settings, Supervisor, Watch, sealed,
 };
 use crate::protocol::{Token, Unavailable, Wait};
 
@@ -76,8 +76,12 @@ impl Mechanism for ProcessMemory {
         }
     }
 
+    fn reaches(&self, client: Owner) -> Result<(), Unavailable> {
+        process::reaches(client)
+    }
+
     fn respond(&self, settings: &Settings, supervisor: &mut Supervisor) -> Result<Served, ServeError> {
-        let pid = process::client(settings)?;
+        let pid = settings.client.pid.cast_signed();
         process_vm::let_in(pid);
         let mut end = {
             let (page, file) = sealed::make(&settings.name, PAGE)?;

@@ -11,8 +11,8 @@ use super::process::{self, Responder};
 use super::proof::proof_broke_off;
 use super::sys::signal::{Words, pending_limit};
 use super::{
-    Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism, RoundError, Rounds,
-    ServeError, Served, Settings, Supervisor, Watch,
+    Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism, Owner, RoundError,
+    Rounds, ServeError, Served, Settings, Supervisor, Watch,
 };
 use crate::protocol::{Unavailable, Wait};
 
@@ -60,8 +60,12 @@ impl Mechanism for RealTimeSignal {
         }
     }
 
+    fn reaches(&self, client: Owner) -> Result<(), Unavailable> {
+        process::reaches(client)
+    }
+
     fn respond(&self, settings: &Settings, supervisor: &mut Supervisor) -> Result<Served, ServeError> {
-        let pid = process::client(settings)?;
+        let pid = settings.client.pid.cast_signed();
         let words = Words::of_this_thread().while_doing("blocking a signal")?;
         let mut peer = Peer { words, pid, tid: pid };
         supervisor.ready(&process::endpoint(pid), &[])?;
