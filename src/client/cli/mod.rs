@@ -5,6 +5,7 @@ mod bench;
 mod choice;
 mod daemon;
 mod doctor;
+mod documented;
 mod explain;
 mod live;
 mod matrix;
@@ -20,6 +21,7 @@ use std::error::Error;
 use clap::FromArgMatches;
 
 use self::args::{Cli, Command};
+pub use self::documented::command;
 use super::ClientError;
 use super::report::file::FileError;
 use crate::protocol::{Exit, complain};
