@@ -33,6 +33,9 @@ pub(super) fn run(args: &BenchArgs, options: &BTreeMap<String, String>) -> Resul
     let states = client.methods()?;
     watch.lap(&mut times.daemon_ns);
     let bench = plan(args, options, &states)?;
+    if args.parallel > 1 {
+        client.admits(args.parallel)?;
+    }
     let wait = if args.no_wait { LeaseWait::No } else { LeaseWait::Queue };
     client
         .acquire(wait, |place| eprintln!("ipc-client: another measurement runs; number {place} in line"))?;

@@ -21,6 +21,7 @@ impl Server {
             },
             Request::Acquire { wait } => return self.acquire(id, wait),
             Request::Release => {
+                self.end_run(id, "done");
                 self.pass_on_lease(id);
                 Reply::Released
             }
@@ -50,6 +51,7 @@ impl Server {
             protocol_version: PROTOCOL_VERSION,
             uptime_ns: u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX),
             connections: count(self.connections.len()),
+            max_connections: count(self.config.limits.connections),
             lease_holders: self.lease.holders().iter().map(|id| self.pid_of(*id)).collect(),
             queue: self.lease.queue().map(|id| self.pid_of(id)).collect(),
             channels: self
@@ -57,6 +59,7 @@ impl Server {
                 .values()
                 .map(|held| held.channel.status(held.owner.map_or(0, |id| self.pid_of(id))))
                 .collect(),
+            max_channels: count(self.config.limits.channels),
             totals: self.totals,
         }
     }
@@ -75,7 +78,10 @@ impl Server {
             return self.refuse(Some(id), Refusal::Stopping);
         }
         match self.lease.acquire(id, wait) {
-            Acquired::Now => self.send(id, &Reply::Acquired, Vec::new()),
+            Acquired::Now => {
+                self.begin_run(id);
+                self.send(id, &Reply::Acquired, Vec::new());
+            }
             Acquired::Place(place) => self.send(id, &Reply::Queued { place: count(place) }, Vec::new()),
             Acquired::Busy => {
                 let holder_pid = self.lease.holders().first().map_or(0, |holder| self.pid_of(*holder));
