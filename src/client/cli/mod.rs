@@ -6,6 +6,7 @@ mod choice;
 mod daemon;
 mod doctor;
 mod explain;
+mod history;
 mod live;
 mod matrix;
 mod methods;
@@ -13,6 +14,7 @@ mod output;
 mod parse;
 mod plan;
 mod progress;
+mod record;
 mod terminal;
 
 use std::error::Error;
@@ -86,6 +88,7 @@ pub fn main() -> Exit {
         Command::Methods(args) => methods::run(args),
         Command::Explain(args) => explain::run(args),
         Command::Matrix(args) => matrix::run(args, &options),
+        Command::History(args) => history::run(args),
         Command::Status(args) => daemon::status(args),
     };
     match result {
