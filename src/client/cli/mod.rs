@@ -7,6 +7,7 @@ mod daemon;
 mod doctor;
 mod documented;
 mod explain;
+mod history;
 mod live;
 mod matrix;
 mod methods;
@@ -14,6 +15,7 @@ mod output;
 mod parse;
 mod plan;
 mod progress;
+mod record;
 mod terminal;
 
 use std::error::Error;
@@ -88,6 +90,7 @@ pub fn main() -> Exit {
         Command::Methods(args) => methods::run(args),
         Command::Explain(args) => explain::run(args),
         Command::Matrix(args) => matrix::run(args, &options),
+        Command::History(args) => history::run(args),
         Command::Status(args) => daemon::status(args),
     };
     match result {
