@@ -9,7 +9,7 @@
 //! Biometrika 110(1), 2023), some of which hold one change alone; the clearest one cuts the series, and each part is
 //! looked at in the same way. Plain binary segmentation does not see a change that is taken back.
 //!
-//! Threshold: by simulation of series without a change ([`threshold`]), so that 1 % of them show one, however many
+//! Threshold: by simulation of series without a change ([`threshold`]), so that about 1 % of them show one, however many
 //! intervals were looked at. `tests/statistics/change_points.rs` ran it; its figures, also of what is found when, and of
 //! how autocorrelation raises the false alarms, are in `tests/statistics/change_points.txt`.
 
