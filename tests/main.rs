@@ -9,3 +9,4 @@ mod hostile;
 mod parallel;
 mod service;
 mod tidy;
+mod users;

@@ -23,8 +23,8 @@ use super::async_side::{Runtime, broken, offer_stream, take_stream, under};
 use super::contract::While;
 use super::payload::Payload;
 use super::{
-    Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism, Round, RoundError,
-    Rounds, ServeError, Served, Settings, Supervisor, Watch,
+    Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism, Reach, Round,
+    RoundError, Rounds, ServeError, Served, Settings, Supervisor, Watch,
 };
 use crate::protocol::Wait;
 
@@ -45,6 +45,7 @@ static INFO: Info = Info {
                 and decoding.",
     },
     delivery: Delivery::Message,
+    reach: Reach::Anyone,
     waits: &[Wait::Block, Wait::Spin],
     options: &[],
 };

@@ -12,8 +12,8 @@ use super::async_side::{Runtime, broken, offer_stream, take_stream, under};
 use super::contract::While;
 use super::payload::Payload;
 use super::{
-    Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism, Round, RoundError,
-    Rounds, ServeError, Served, Settings, Supervisor, Watch,
+    Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism, Reach, Round,
+    RoundError, Rounds, ServeError, Served, Settings, Supervisor, Watch,
 };
 use crate::protocol::Wait;
 
@@ -34,6 +34,7 @@ static INFO: Info = Info {
                 buffer of its own for each round.",
     },
     delivery: Delivery::Message,
+    reach: Reach::Anyone,
     waits: &[Wait::Block, Wait::Spin],
     options: &[],
 };

@@ -18,7 +18,7 @@ use super::payload::Payload;
 use super::proof::proof_broke_off;
 use super::{
     Alive, CallError, Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism,
-    Owner, Round, RoundError, Rounds, ServeError, Served, Settings, Supervisor, Unwatched, Watch, place,
+    Reach, Round, RoundError, Rounds, ServeError, Served, Settings, Supervisor, Unwatched, Watch, place,
 };
 use crate::protocol::{Token, Wait};
 
@@ -39,6 +39,7 @@ static INFO: Info = Info {
                 To block, a sendto and a recvfrom on each side in addition.",
     },
     delivery: Delivery::Message,
+    reach: Reach::SameUser,
     waits: &[Wait::Block, Wait::Spin],
     options: &[],
 };
@@ -59,13 +60,6 @@ impl Mechanism for Iceoryx2 {
     }
 
     fn respond(&self, settings: &Settings, supervisor: &mut Supervisor) -> Result<Served, ServeError> {
-        if settings.client.uid != Owner::this().uid {
-            Err(io::Error::new(
-                io::ErrorKind::PermissionDenied,
-                "iceoryx2 shares memory between processes of one user only",
-            ))
-            .while_doing("letting the client in")?;
-        }
         require_room(settings.size).while_doing("finding room in /dev/shm")?;
         let folder = place::Folder::make(settings)?;
         let names = Names(settings.name.clone());

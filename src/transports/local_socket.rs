@@ -14,8 +14,8 @@ use super::place::remove_folder;
 use super::stream::{Pipe, StreamClient, echo};
 use super::unix_socket::{NAMESPACE, Name};
 use super::{
-    Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism, RoundError, Rounds,
-    ServeError, Served, Settings, Supervisor, Watch, proof,
+    Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism, Reach, RoundError,
+    Rounds, ServeError, Served, Settings, Supervisor, Watch, proof,
 };
 use crate::protocol::Wait;
 
@@ -33,6 +33,7 @@ static INFO: Info = Info {
                 socket.",
     },
     delivery: Delivery::Stream,
+    reach: Reach::Group,
     waits: &[Wait::Block, Wait::Spin, Wait::Adaptive],
     options: &[NAMESPACE],
 };

@@ -24,8 +24,8 @@ use super::messages::{self, Else, MessageClient, Messages};
 use super::process::{self, Responder};
 use super::sys::{Region, process_vm};
 use super::{
-    Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism, Rounds, ServeError,
-    Served, Settings, Supervisor, Watch, sealed,
+    Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism, Reach, Rounds,
+    ServeError, Served, Settings, Supervisor, Watch, sealed,
 };
 use crate::protocol::{Token, Unavailable, Wait};
 
@@ -44,6 +44,7 @@ static INFO: Info = Info {
                 each way.",
     },
     delivery: Delivery::Memory,
+    reach: Reach::SameUser,
     waits: &[Wait::Block, Wait::Spin, Wait::Adaptive],
     options: &[],
 };

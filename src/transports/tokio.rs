@@ -7,8 +7,8 @@ use super::async_side::{Runtime, broken, offer_stream, take_stream, under};
 use super::contract::While;
 use super::payload::Payload;
 use super::{
-    Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism, Round, RoundError,
-    Rounds, ServeError, Served, Settings, Supervisor, Watch,
+    Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism, Reach, Round,
+    RoundError, Rounds, ServeError, Served, Settings, Supervisor, Watch,
 };
 use crate::protocol::Wait;
 
@@ -27,6 +27,7 @@ static INFO: Info = Info {
                 anew for each round, which takes less than 0.2 µs.",
     },
     delivery: Delivery::Stream,
+    reach: Reach::Anyone,
     waits: &[Wait::Block, Wait::Spin],
     options: &[],
 };

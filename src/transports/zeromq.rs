@@ -15,8 +15,8 @@ use super::contract::While;
 use super::payload::Payload;
 use super::proof::proof_broke_off;
 use super::{
-    Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism, Round, RoundError,
-    Rounds, ServeError, Served, Settings, Supervisor, Watch, place,
+    Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism, Reach, Round,
+    RoundError, Rounds, ServeError, Served, Settings, Supervisor, Watch, place,
 };
 use crate::protocol::Wait;
 
@@ -38,6 +38,7 @@ static INFO: Info = Info {
                 own for each round.",
     },
     delivery: Delivery::Message,
+    reach: Reach::Group,
     waits: &[Wait::Block, Wait::Spin],
     options: &[],
 };

@@ -51,6 +51,7 @@ fn full(mechanism: &dyn Mechanism, states: &[MethodState], width: usize) -> Stri
         facts.push(("also called", info.aliases.join(", ")));
     }
     facts.push(("delivery", info.delivery.name().to_owned()));
+    facts.push(("reaches", info.reach.name().to_owned()));
     if let Some(state) = state {
         facts.push(("size", format!("{} each way in a round", sizes(mechanism, state))));
     }
