@@ -49,7 +49,7 @@ impl Mechanism for Epoll {
     }
 
     fn respond(&self, settings: &Settings, supervisor: &mut Supervisor) -> Result<Served, ServeError> {
-        let socket = accept(SocketType::STREAM, true, settings, supervisor)?;
+        let socket = accept(SocketType::STREAM, settings, supervisor)?;
         let looped = Looped::new(socket, settings.wait).while_doing("registering the socket with epoll")?;
         supervisor.proven()?;
         echo(&looped, settings)

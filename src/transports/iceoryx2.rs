@@ -14,7 +14,7 @@ use iceoryx2::prelude::{
 };
 
 use super::contract::While;
-use super::payload::Payload;
+use super::payload::{Payload, take};
 use super::proof::proof_broke_off;
 use super::{
     Alive, CallError, Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism,
@@ -277,16 +277,6 @@ fn wait(listener: &Listener<ipc::Service>) -> Result<(), RoundError> {
     }
 }
 
-/// Copies a message that must be as long as the ping.
-#[inline(always)]
-fn take(bytes: &[u8], buffer: &mut [u8], round: u64) -> Result<(), RoundError> {
-    if bytes.len() != buffer.len() {
-        return Err(RoundError::WrongPong { round, what: "its length is not the ping's" });
-    }
-    buffer.copy_from_slice(bytes);
-    Ok(())
-}
-
 #[cold]
 fn refused(error: impl Debug) -> RoundError {
     RoundError::System(io::Error::other(format!("iceoryx2: {error:?}")))
@@ -303,7 +293,7 @@ impl Round for Client {
         self.payload.stamp(round);
         self.ports.send(self.payload.ping())?;
         let Self { ports, payload } = self;
-        ports.receive(watch, round, |bytes| take(bytes, payload.pong(), round))?;
+        ports.receive(watch, round, |bytes| payload.take_pong(bytes, round))?;
         self.payload.check(round)
     }
 

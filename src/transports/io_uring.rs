@@ -63,7 +63,7 @@ impl Mechanism for IoUring {
     }
 
     fn respond(&self, settings: &Settings, supervisor: &mut Supervisor) -> Result<Served, ServeError> {
-        let socket = accept(SocketType::STREAM, true, settings, supervisor)?;
+        let socket = accept(SocketType::STREAM, settings, supervisor)?;
         let mut ring = Ring::new(socket.0, options(settings)).while_doing("making an io_uring")?;
         supervisor.proven()?;
         match echo(&mut ring, settings.size) {

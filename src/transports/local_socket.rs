@@ -51,7 +51,7 @@ impl Mechanism for LocalSocket {
     }
 
     fn respond(&self, settings: &Settings, supervisor: &mut Supervisor) -> Result<Served, ServeError> {
-        let name = Name::make(settings, settings.options[NAMESPACE.name] == "path")?;
+        let name = Name::make(settings)?;
         let listener = local_name(&name.text)
             .and_then(|name| ListenerOptions::new().name(name).create_sync())
             .while_doing("listening on a local socket")?;

@@ -45,8 +45,7 @@ impl Mechanism for Unix {
     }
 
     fn respond(&self, settings: &Settings, supervisor: &mut Supervisor) -> Result<Served, ServeError> {
-        let in_folder = settings.options[NAMESPACE.name] == "path";
-        let peer = accept(SocketType::STREAM, in_folder, settings, supervisor)?;
+        let peer = accept(SocketType::STREAM, settings, supervisor)?;
         supervisor.proven()?;
         echo(&peer, settings)
     }

@@ -44,8 +44,7 @@ impl Mechanism for UnixDgram {
     }
 
     fn respond(&self, settings: &Settings, supervisor: &mut Supervisor) -> Result<Served, ServeError> {
-        let in_folder = settings.options[NAMESPACE.name] == "path";
-        let (socket, name) = bound(SocketType::DGRAM, in_folder, settings)?;
+        let (socket, name) = bound(SocketType::DGRAM, settings)?;
         supervisor.ready(&name.text, &[])?;
         let socket = Socket(socket);
         datagram::meet(&socket, settings, supervisor)?;

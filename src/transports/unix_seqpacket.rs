@@ -43,8 +43,7 @@ impl Mechanism for UnixSeqpacket {
     }
 
     fn respond(&self, settings: &Settings, supervisor: &mut Supervisor) -> Result<Served, ServeError> {
-        let in_folder = settings.options[NAMESPACE.name] == "path";
-        let peer = accept(SocketType::SEQPACKET, in_folder, settings, supervisor)?;
+        let peer = accept(SocketType::SEQPACKET, settings, supervisor)?;
         supervisor.proven()?;
         datagram::echo(&peer, INFO.delivery, settings)
     }
