@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test, and what helps one, may stop at the first surprise")]
 
 mod bad_input;
+mod commands;
 mod conformance;
 mod faults;
 mod harness;
@@ -9,3 +10,4 @@ mod hostile;
 mod parallel;
 mod service;
 mod tidy;
+mod users;

@@ -64,7 +64,7 @@ mod zeromq;
 
 pub use contract::{
     CallError, Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism,
-    OptionSpec, RoundError, ServeError, Served,
+    OptionSpec, Reach, RoundError, ServeError, Served,
 };
 pub use pace::{Pace, Pacer};
 pub use payload::Payload;

@@ -86,6 +86,16 @@ impl Payload {
         self.pong.first_chunk_mut().expect("no piece is longer than the room")
     }
 
+    /// Takes a pong that was received elsewhere, as a library hands it over.
+    ///
+    /// # Errors
+    /// [`RoundError::WrongPong`], if its length is not the ping's.
+    #[cfg(any(feature = "dbus", feature = "grpc", feature = "iceoryx2", feature = "zeromq"))]
+    #[inline(always)]
+    pub(super) fn take_pong(&mut self, pong: &[u8], round: u64) -> Result<(), RoundError> {
+        take(pong, &mut self.pong[..self.size], round)
+    }
+
     /// What to send, and where to receive meanwhile.
     #[inline(always)]
     pub fn both(&mut self) -> (&[u8], &mut [u8]) {
@@ -160,6 +170,20 @@ fn stamps(size: usize, round: u64, mut write: impl FnMut(usize, &[u8; STAMP_LEN]
     if size >= 2 * STAMP_LEN {
         write(size - STAMP_LEN, &stamp);
     }
+}
+
+/// Copies what a library hands over, which must be as long as the ping.
+///
+/// # Errors
+/// [`RoundError::WrongPong`], if it is not.
+#[cfg(any(feature = "dbus", feature = "grpc", feature = "iceoryx2", feature = "zeromq"))]
+#[inline(always)]
+pub(super) fn take(bytes: &[u8], buffer: &mut [u8], round: u64) -> Result<(), RoundError> {
+    if bytes.len() != buffer.len() {
+        return Err(RoundError::WrongPong { round, what: "its length is not the ping's" });
+    }
+    buffer.copy_from_slice(bytes);
+    Ok(())
 }
 
 #[cfg(test)]
