@@ -7,6 +7,7 @@ mod conformance;
 mod faults;
 mod harness;
 mod hostile;
+mod notify;
 mod parallel;
 mod service;
 mod tidy;

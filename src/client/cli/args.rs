@@ -9,8 +9,10 @@ use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use super::explain::ExplainArgs;
+use super::history::HistoryArgs;
 use super::matrix::MatrixArgs;
 use super::parse;
+use super::record::RecordArgs;
 use crate::client::measure::Timing;
 use crate::client::placement::Placement;
 use crate::client::warnings::Grade;
@@ -38,6 +40,8 @@ pub(super) enum Command {
     Doctor(DoctorArgs),
     /// Measure the median round trip for every ordered pair of the CPUs that this process may use (see taskset).
     Matrix(Box<MatrixArgs>),
+    /// List, show and keep recorded runs.
+    History(Box<HistoryArgs>),
     /// Tell what the running daemon does.
     Status(QueryArgs),
 }
@@ -190,6 +194,8 @@ pub(super) struct BenchArgs {
     /// Say where the time of the run went.
     #[arg(short, long)]
     pub(super) verbose: bool,
+    #[command(flatten)]
+    pub(super) record: RecordArgs,
 
     /// Fail with exit code 7 instead of waiting while another measurement runs.
     #[arg(long)]

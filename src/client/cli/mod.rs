@@ -5,7 +5,9 @@ mod bench;
 mod choice;
 mod daemon;
 mod doctor;
+mod documented;
 mod explain;
+mod history;
 mod live;
 mod matrix;
 mod methods;
@@ -13,6 +15,7 @@ mod output;
 mod parse;
 mod plan;
 mod progress;
+mod record;
 mod terminal;
 
 use std::error::Error;
@@ -20,6 +23,7 @@ use std::error::Error;
 use clap::FromArgMatches;
 
 use self::args::{Cli, Command};
+pub use self::documented::command;
 use super::ClientError;
 use super::report::file::FileError;
 use crate::protocol::{Exit, complain};
@@ -87,6 +91,7 @@ pub fn main() -> Exit {
         Command::Methods(args) => methods::run(args),
         Command::Explain(args) => explain::run(args),
         Command::Matrix(args) => matrix::run(args, &options),
+        Command::History(args) => history::run(args),
         Command::Status(args) => daemon::status(args),
     };
     match result {
