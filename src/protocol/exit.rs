@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+use super::Refusal;
+
 /// How a program ended, as its exit code. `--help` shows this table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
@@ -20,7 +22,7 @@ pub enum Exit {
     Version = 5,
     /// The socket exists and this user may not use it, or the request is not allowed to this user.
     Permission = 6,
-    /// Another measurement runs, and the client was told not to wait.
+    /// Another measurement runs, and the client was told not to wait; or the daemon has as many clients as it takes.
     Busy = 7,
     /// This host or this daemon cannot do what was asked for: mechanism, size, option, limit.
     Unavailable = 8,
@@ -75,7 +77,7 @@ impl Exit {
             Self::NotIpcd => "what answers at the socket is no ipcd, or breaks the protocol",
             Self::Version => "daemon and client speak different protocol versions",
             Self::Permission => "this user may not use the socket, or may not ask for that",
-            Self::Busy => "another measurement runs, and --no-wait was given",
+            Self::Busy => "another measurement runs and --no-wait was given, or too many clients are there",
             Self::Unavailable => "the host or the daemon cannot do that (mechanism, size, option, limit)",
             Self::Broken => "a measurement broke off (a process died, a wait timed out, a pong was wrong)",
             Self::AlreadyRunning => "another daemon already holds the socket",
@@ -100,6 +102,21 @@ impl Exit {
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
         Self::from(exit.code())
+    }
+}
+
+impl From<&Refusal> for Exit {
+    fn from(refusal: &Refusal) -> Self {
+        match refusal {
+            Refusal::Busy { .. } | Refusal::QueueFull { .. } | Refusal::Full { .. } => Self::Busy,
+            Refusal::UnknownMethod { .. } => Self::Usage,
+            Refusal::NotPermitted { .. } | Refusal::OtherUser { .. } => Self::Permission,
+            Refusal::NotOpened { .. } | Refusal::NotReady { .. } | Refusal::Stopping => Self::Broken,
+            Refusal::Unavailable { .. } | Refusal::Unfit { .. } | Refusal::TooManyChannels { .. } => {
+                Self::Unavailable
+            }
+            Refusal::NoLease | Refusal::NoChannel { .. } | Refusal::Spawn { .. } => Self::Failure,
+        }
     }
 }
 
