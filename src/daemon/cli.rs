@@ -184,7 +184,10 @@ fn ask(args: &SocketArgs, request: &Request) -> Exit {
                 Ok(()) => Exit::Success,
                 // Whoever reads has seen enough.
                 Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Success,
-                Err(error) => fail(&error, None, Exit::Failure),
+                Err(error) => {
+                    let error = io::Error::other(format!("cannot write standard output: {error}"));
+                    fail(&error, None, Exit::Failure)
+                }
             }
         }
         Ok(Reply::Stopping) => {

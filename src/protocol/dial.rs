@@ -39,7 +39,7 @@ pub enum DialError {
     #[error(transparent)]
     Address(#[from] AddressError),
     /// Somebody answers, and is no daemon that this client can talk to.
-    #[error("cannot talk to what answers at {}", .path.display())]
+    #[error("cannot talk to what listens at {}", .path.display())]
     Greeting {
         /// The socket.
         path: PathBuf,
@@ -87,6 +87,10 @@ impl DialError {
             Self::Address(_) => "name another socket with --socket",
             Self::Greeting { source: LinkError::Greeting(GreetingError::Version { .. }), .. } => {
                 "install daemon and client of the same release, and restart the daemon"
+            }
+            Self::Greeting { source: LinkError::Silent(_), .. } => {
+                "a daemon that is stopped (SIGSTOP, a debugger) or starved of CPU says nothing: look at its process, whose \
+                 id is in the lock file beside the socket, or name another socket with --socket"
             }
             Self::Greeting { .. } => {
                 "name the daemon's socket with --socket, or restart the daemon if it hangs"

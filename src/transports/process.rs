@@ -1,31 +1,18 @@
-//! Mechanisms by which a process reaches its peer by the peer's process id. They cross neither users nor PID
-//! namespaces.
+//! Mechanisms by which a process reaches its peer by the peer's process id. They do not cross PID namespaces.
 
-use super::{ConnectError, Owner};
-use crate::protocol::Unavailable;
+use super::{ConnectError, ServeError, Settings};
 
-/// Whether a responder of this process and its client may reach each other.
-pub(super) fn reaches(client: Owner) -> Result<(), Unavailable> {
+/// The client's process id, as the responder has it.
+pub(super) fn client(settings: &Settings) -> Result<i32, ServeError> {
+    let client = settings.client;
     if client.pid == 0 {
-        return Err(Unavailable(
-            "the daemon does not see the client's process, which has a PID namespace of its own; --private measures it"
+        return Err(ServeError::Peer(
+            "the client's process is not to be seen from here: it has a PID namespace \
+                                     of its own"
                 .into(),
         ));
     }
-    same_user(client)
-}
-
-/// Whether this process and its client are of one user.
-pub(super) fn same_user(client: Owner) -> Result<(), Unavailable> {
-    let own = Owner::this();
-    if own.uid != client.uid {
-        return Err(Unavailable(format!(
-            "it works between processes of one user, and the daemon is user {}'s, the client user {}'s; --private \
-             measures it",
-            own.uid, client.uid
-        )));
-    }
-    Ok(())
+    Ok(client.pid.cast_signed())
 }
 
 /// The endpoint of a responder: its process, its supervisor's, and its client's.

@@ -23,8 +23,9 @@ use super::contract::While;
 use super::messages::{self, Else, MessageClient, Messages};
 use super::process::{self, Responder};
 use super::sys::{Region, process_vm};
+use super::turn::{Block, Strategy, Turn};
 use super::{
-    Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism, Owner, Rounds,
+    Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism, Reach, Rounds,
     ServeError, Served, Settings, Supervisor, Watch, sealed,
 };
 use crate::protocol::{Token, Unavailable, Wait};
@@ -44,6 +45,7 @@ static INFO: Info = Info {
                 each way.",
     },
     delivery: Delivery::Memory,
+    reach: Reach::SameUser,
     waits: &[Wait::Block, Wait::Spin, Wait::Adaptive],
     options: &[],
 };
@@ -76,12 +78,8 @@ impl Mechanism for ProcessMemory {
         }
     }
 
-    fn reaches(&self, client: Owner) -> Result<(), Unavailable> {
-        process::reaches(client)
-    }
-
     fn respond(&self, settings: &Settings, supervisor: &mut Supervisor) -> Result<Served, ServeError> {
-        let pid = settings.client.pid.cast_signed();
+        let pid = process::client(settings)?;
         process_vm::let_in(pid);
         let mut end = {
             let (page, file) = sealed::make(&settings.name, PAGE)?;
@@ -181,16 +179,9 @@ impl Messages for End {
         let address = message.as_ptr().expose_provenance() as u64;
         self.page.write(self.sends + ADDRESS, &address.to_ne_bytes());
         self.page.write(self.sends + LEN, &(message.len() as u64).to_ne_bytes());
-        let word = self.page.word(self.sends + WORD);
         self.sent = self.sent.wrapping_add(1);
-        // A swap is a store and a full fence in one.
-        word.swap(self.sent, Ordering::SeqCst);
-        let sleeps = self.page.word(self.sends + SLEEPS);
-        if sleeps.load(Ordering::SeqCst) != 0 {
-            sleeps.store(0, Ordering::SeqCst);
-            // Shared between processes, hence not PRIVATE.
-            futex::wake(word, futex::Flags::empty(), 1)?;
-        }
+        let (word, sleeps) = (self.page.word(self.sends + WORD), self.page.word(self.sends + SLEEPS));
+        Block.publish(Turn { word, sleeps }, self.sent);
         Ok(())
     }
 

@@ -11,7 +11,7 @@ use super::process::{self, Responder};
 use super::proof::proof_broke_off;
 use super::sys::signal::{Words, pending_limit};
 use super::{
-    Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism, Owner, RoundError,
+    Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism, Reach, RoundError,
     Rounds, ServeError, Served, Settings, Supervisor, Watch,
 };
 use crate::protocol::{Unavailable, Wait};
@@ -30,6 +30,7 @@ static INFO: Info = Info {
                 allocates an entry for each signal.",
     },
     delivery: Delivery::Message,
+    reach: Reach::SameUser,
     waits: &[Wait::Block, Wait::Spin, Wait::Adaptive],
     options: &[],
 };
@@ -60,12 +61,8 @@ impl Mechanism for RealTimeSignal {
         }
     }
 
-    fn reaches(&self, client: Owner) -> Result<(), Unavailable> {
-        process::reaches(client)
-    }
-
     fn respond(&self, settings: &Settings, supervisor: &mut Supervisor) -> Result<Served, ServeError> {
-        let pid = settings.client.pid.cast_signed();
+        let pid = process::client(settings)?;
         let words = Words::of_this_thread().while_doing("blocking a signal")?;
         let mut peer = Peer { words, pid, tid: pid };
         supervisor.ready(&process::endpoint(pid), &[])?;

@@ -27,7 +27,7 @@ pub(super) fn run(args: &BenchArgs, options: &BTreeMap<String, String>) -> Resul
     let output = Output::of(args)?;
     args.record.check()?;
     // A name that means nothing needs no daemon to be refused.
-    args.methods.iter().try_for_each(|name| choice::meaning(name).map(drop)).map_err(Failure::usage)?;
+    choice::meanings(&args.methods).map_err(Failure::usage)?;
 
     let mut client = find_or_start(&args.socket, args.private)?;
     let private_daemon = client.path().is_none();

@@ -2,7 +2,9 @@
 
 mod args;
 mod bench;
+mod check;
 mod choice;
+mod compare;
 mod daemon;
 mod doctor;
 mod documented;
@@ -17,6 +19,7 @@ mod plan;
 mod progress;
 mod record;
 mod terminal;
+mod trend;
 
 use std::error::Error;
 
@@ -54,9 +57,10 @@ impl From<ClientError> for Failure {
     }
 }
 
+/// Commands write to standard output, and to files by [`report::file`](super::report::file).
 impl From<std::io::Error> for Failure {
     fn from(error: std::io::Error) -> Self {
-        Self { error: error.into(), advice: None, exit: Exit::Failure }
+        FileError::stdout(error).into()
     }
 }
 
@@ -90,7 +94,10 @@ pub fn main() -> Exit {
         Command::Methods(args) => methods::run(args),
         Command::Explain(args) => explain::run(args),
         Command::Matrix(args) => matrix::run(args, &options),
+        Command::Check(args) => check::run(args),
+        Command::Compare(args) => compare::run(args),
         Command::History(args) => history::run(args),
+        Command::Trend(args) => trend::run(args),
         Command::Status(args) => daemon::status(args),
     };
     match result {
@@ -106,7 +113,7 @@ pub fn main() -> Exit {
 
 /// Whether results could not be written because nobody reads on; a channel's broken pipe is another thing.
 fn is_broken_pipe(error: &(dyn Error + 'static)) -> bool {
-    let written = error.downcast_ref::<FileError>().map(|error| &error.source);
-    let error = written.or_else(|| error.downcast_ref::<std::io::Error>());
-    error.is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
+    error
+        .downcast_ref::<FileError>()
+        .is_some_and(|error| error.source.kind() == std::io::ErrorKind::BrokenPipe)
 }
