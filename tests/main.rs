@@ -2,11 +2,13 @@
 #![allow(clippy::unwrap_used, reason = "a test, and what helps one, may stop at the first surprise")]
 
 mod bad_input;
+mod config;
 mod conformance;
 mod faults;
 mod harness;
 mod hostile;
 mod notify;
 mod parallel;
+mod reload;
 mod service;
 mod tidy;

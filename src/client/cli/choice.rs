@@ -1,52 +1,9 @@
 //! Which mechanisms the names on the command line mean: a method, a group of methods, or all.
 
 use super::Failure;
+pub(super) use crate::config::methods::{Meaning, meaning};
 use crate::protocol::{MethodState, Refusal};
-use crate::transports::{self, Group, Mechanism};
-
-/// Means every mechanism that is one of the host's.
-pub(super) const ALL: &str = "all";
-
-/// A name that means nothing.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum UnknownName {
-    /// This build lacks it.
-    #[error("this build has no {name}: build it with --features {name}, or full for all frameworks")]
-    Feature { name: String },
-    /// Nobody has it.
-    #[error(
-    "there is no method and no group \"{name}\"; methods are {}; groups are {ALL}, {}",
-    transports::ALL.iter().map(|mechanism| mechanism.info().name).collect::<Vec<_>>().join(", "),
-    Group::ALL.map(Group::name).join(", ")
-)]
-    Unknown { name: String },
-}
-
-/// What a name means.
-pub(super) enum Meaning {
-    /// One mechanism.
-    One(&'static dyn Mechanism),
-    /// Several, or none that this build has.
-    Several(Vec<&'static dyn Mechanism>),
-}
-
-/// What the name means, whatever the host.
-pub(super) fn meaning(name: &str) -> Result<Meaning, UnknownName> {
-    let members = |wanted: &dyn Fn(Group) -> bool| {
-        let all = transports::ALL.iter().copied();
-        Meaning::Several(all.filter(|mechanism| wanted(mechanism.info().group)).collect())
-    };
-    if name == ALL {
-        return Ok(members(&|group| group != Group::Tool));
-    }
-    if let Some(named) = Group::ALL.into_iter().find(|group| group.name() == name) {
-        return Ok(members(&|group| group == named));
-    }
-    transports::find(name).map(Meaning::One).map_err(|_| match transports::FEATURES.contains(&name) {
-        true => UnknownName::Feature { name: name.to_owned() },
-        false => UnknownName::Unknown { name: name.to_owned() },
-    })
-}
+use crate::transports::Mechanism;
 
 /// The methods, each once, and whether each was named by a group only. A group's members that the host lacks are
 /// skipped with a line on stderr.
@@ -105,7 +62,9 @@ fn unavailable<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::methods::ALL;
     use crate::protocol::Unavailable;
+    use crate::transports::{self, Group};
 
     fn states() -> Vec<MethodState> {
         let mut states = transports::states();
