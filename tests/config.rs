@@ -352,6 +352,22 @@ fn a_profile_is_flags_that_those_of_the_command_line_go_before() {
         assert_eq!((&typed["settings"]["rounds"], &typed["settings"]["trials"]), (&50.into(), &2.into()));
         assert_eq!(typed["settings"]["duration_ns"], Value::Null);
 
+        // A record's name is for a record.
+        file.write(
+            "[profile.quick]\nmethod = \"pipe\"\nrounds = 5\nlabel = \"night\"\nhistory = \"h.sqlite\"\n",
+        );
+        report(sandbox, &file, &[]);
+        assert!(!sandbox.folder().join("h.sqlite").exists());
+        let text = fs::read_to_string(&file.0).unwrap();
+        file.write(&format!("{text}record = true\n"));
+        report(sandbox, &file, &[]);
+        let list = sandbox.client(&["history", "--history", "h.sqlite"]);
+        assert!(finish(sandbox, list, Exit::Success).stdout.contains("night"));
+        for file in sandbox.files().iter().filter(|file| file.to_str().unwrap().contains("h.sqlite")) {
+            fs::remove_file(file).unwrap();
+        }
+        file.write("[profile.quick]\nmethod = \"tcp\"\n[profile.other]\n");
+
         let none = with(sandbox.client(&["bench", "--profile", "nightly"]), &[&file]);
         finish(sandbox, none, Exit::Usage)
             .says(&["there is no profile \"nightly\" in ", "there are other, quick"]);

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test, and what helps one, may stop at the first surprise")]
 
 mod bad_input;
+mod commands;
 mod config;
 mod conformance;
 mod faults;
@@ -12,3 +13,4 @@ mod parallel;
 mod reload;
 mod service;
 mod tidy;
+mod users;

@@ -172,7 +172,9 @@ impl Client {
         source: ConnectError,
     ) -> ClientError {
         let method = method.to_owned();
-        match self.news_of(&[channel]) {
+        // Who is not let in has not met the responder: there is nothing to be told of it.
+        let news = if source.is_denied() { None } else { self.news_of(&[channel]) };
+        match news {
             Some((_, end)) => ClientError::Round { method, end: Some(end), source: RoundError::PeerClosed },
             None => match self.close_id(channel) {
                 Ok(()) => ClientError::Connect { method, source },

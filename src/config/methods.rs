@@ -13,11 +13,12 @@ pub(crate) enum UnknownName {
     Feature { name: String },
     /// Nobody has it.
     #[error(
-    "there is no method and no group \"{name}\"; methods are {}; groups are {ALL}, {}",
+    "there is no method and no group \"{}\"; methods are {}; groups are {ALL}, {}",
+    names.join("\", \""),
     transports::ALL.iter().map(|mechanism| mechanism.info().name).collect::<Vec<_>>().join(", "),
     Group::ALL.map(Group::name).join(", ")
 )]
-    Unknown { name: String },
+    Unknown { names: Vec<String> },
 }
 
 /// What a name means.
@@ -42,6 +43,6 @@ pub(crate) fn meaning(name: &str) -> Result<Meaning, UnknownName> {
     }
     transports::find(name).map(Meaning::One).map_err(|_| match transports::FEATURES.contains(&name) {
         true => UnknownName::Feature { name: name.to_owned() },
-        false => UnknownName::Unknown { name: name.to_owned() },
+        false => UnknownName::Unknown { names: vec![name.to_owned()] },
     })
 }

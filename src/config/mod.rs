@@ -8,6 +8,7 @@
 
 mod daemon;
 mod file;
+pub(crate) mod label;
 pub(crate) mod methods;
 mod placement;
 mod profile;
@@ -24,10 +25,11 @@ use std::sync::Arc;
 pub use daemon::{
     DEFAULT_CHANNELS, DEFAULT_CONNECTIONS, DEFAULT_MEASUREMENTS, Flags, Settings, VariableError,
 };
+pub use label::{Label, LabelError};
 pub use placement::{Placement, UnknownPlacement};
 pub(crate) use profile::exclude;
 #[cfg(test)]
-pub(crate) use profile::{EXCLUDE, KEYS};
+pub(crate) use profile::{EXCLUDE, KEYS, Shape};
 pub use profile::{Profile, UnknownProfile};
 pub use values::Timing;
 

@@ -7,7 +7,7 @@ use toml::de::DeTable;
 
 use super::file::{Reader, in_order, not_there};
 use super::values::{self, from_to};
-use super::{Found, Origin, Problem, methods};
+use super::{Found, Label, LabelError, Origin, Problem, methods};
 use crate::transports;
 
 /// A key that a profile may have.
@@ -15,20 +15,28 @@ use crate::transports;
 pub(crate) struct Key {
     /// The long flag of `bench` that it stands for.
     pub(crate) name: &'static str,
-    /// Whether it may have several values.
-    pub(crate) many: bool,
+    pub(crate) shape: Shape,
     /// What is wrong with a value, if anything is; as the flag has it.
     pub(crate) check: fn(&str) -> Result<(), String>,
 }
 
+/// How many values a key has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Shape {
+    One,
+    Many,
+    /// `true` or `false`, where the flag is there or is not.
+    Switch,
+}
+
 /// The keys, but for the options that mechanisms have of their own.
-pub(crate) const KEYS: [Key; 22] = [
+pub(crate) const KEYS: [Key; 25] = [
     many("method", |text| methods::meaning(text).map(drop).map_err(|error| error.to_string())),
     many("size", |text| values::size(text).map(drop)),
     many("wait", |text| values::wait(text).map(drop)),
     many("placement", |text| values::placement(text).map(drop)),
-    one("client-cpu", cpu),
-    one("server-cpu", cpu),
+    one("client-cpu", |text| values::cpu(text).map(drop)),
+    one("server-cpu", |text| values::cpu(text).map(drop)),
     one("rounds", |text| values::rounds(text).map(drop)),
     one("duration", |text| values::duration(text).map(drop)),
     one("trials", |text| from_to(1, 10_000)(text).map(drop)),
@@ -45,6 +53,9 @@ pub(crate) const KEYS: [Key; 22] = [
     one("format", |text| values::one_of(&["text", "json", "csv", "markdown"], text)),
     one("output", values::file),
     one("hdr-log", values::file),
+    Key { name: "record", shape: Shape::Switch, check: |text| values::one_of(&["true", "false"], text) },
+    one("label", |text| text.parse().map(|_: Label| ()).map_err(|error: LabelError| error.to_string())),
+    one("history", values::file),
 ];
 
 /// Pairs of keys of which a profile has one at most.
@@ -52,15 +63,11 @@ pub(crate) const EXCLUDE: [(&str, &str); 4] =
     [("rounds", "duration"), ("placement", "client-cpu"), ("placement", "server-cpu"), ("rate", "gap")];
 
 const fn one(name: &'static str, check: fn(&str) -> Result<(), String>) -> Key {
-    Key { name, many: false, check }
+    Key { name, shape: Shape::One, check }
 }
 
 const fn many(name: &'static str, check: fn(&str) -> Result<(), String>) -> Key {
-    Key { name, many: true, check }
-}
-
-fn cpu(text: &str) -> Result<(), String> {
-    text.parse::<u32>().map(drop).map_err(|_| "the number of a CPU is needed".to_owned())
+    Key { name, shape: Shape::Many, check }
 }
 
 /// A benchmark by name.
@@ -92,9 +99,11 @@ pub(super) fn read(reader: &mut Reader<'_>, name: &str, keys: &DeTable<'_>) -> P
         let written = key.get_ref().as_ref();
         let options = transports::ALL.iter().flat_map(|mechanism| mechanism.info().options);
         let read = if let Some(key) = KEYS.iter().find(|key| key.name == written) {
-            let values = match key.many {
-                true => reader.many(written, value, key.check),
-                false => reader.one(written, value, |text| (key.check)(text).map(|()| vec![text.to_owned()])),
+            let values = match key.shape {
+                Shape::Many => reader.many(written, value, key.check),
+                Shape::One | Shape::Switch => {
+                    reader.one(written, value, |text| (key.check)(text).map(|()| vec![text.to_owned()]))
+                }
             };
             values.map(|values| (key.name, values))
         } else if let Some(option) = options.clone().find(|option| option.name == written) {
@@ -137,6 +146,11 @@ impl Profile {
         let Origin::File(path, line) = &self.0.get("max-time")?.origin else { return None };
         let what = format!("max-time needs a precision in [profile.{name}]");
         (!self.0.contains_key("precision")).then(|| Problem { path: path.clone(), line: *line, what })
+    }
+
+    /// Whether it has a switch that is on.
+    pub(crate) fn is_on(&self, key: &str) -> bool {
+        self.0.get(key).is_some_and(|found| found.value == ["true"])
     }
 
     /// Its keys with their values, as the command line would have them, and where they stand.

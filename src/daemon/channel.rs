@@ -82,6 +82,13 @@ impl Channel {
         let token = Token::new(bytes);
         let grant = Grant { token, name: name.clone(), client };
         let (mechanism, settings) = Settings::of(spec, grant.clone())?;
+        if !mechanism.info().reach.includes(client) {
+            return Err(Refusal::OtherUser {
+                method: settings.method.to_owned(),
+                daemon_uid: Owner::this().uid,
+                client_uid: client.uid,
+            });
+        }
         if let Err(reason) = mechanism.probe() {
             return Err(Refusal::Unavailable { method: settings.method.to_owned(), reason });
         }

@@ -6,7 +6,7 @@ use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 use log::Level;
 use rustix::io::fcntl_dupfd_cloexec;
 use rustix::pipe::{PipeFlags, pipe_with};
@@ -68,6 +68,12 @@ struct SocketArgs {
     /// A configuration file, instead of $IPCD_CONFIG, or of /etc/ipcd/ipcd.toml and $XDG_CONFIG_HOME/ipcd/ipcd.toml.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+}
+
+/// The whole command line of `ipcd`, for whoever documents or completes it.
+#[must_use]
+pub fn command() -> clap::Command {
+    Cli::command()
 }
 
 /// Runs the daemon's command line.
@@ -174,7 +180,10 @@ fn ask(args: &SocketArgs, request: &Request) -> Exit {
                 Ok(()) => Exit::Success,
                 // Whoever reads has seen enough.
                 Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Success,
-                Err(error) => fail(&error, None, Exit::Failure),
+                Err(error) => {
+                    let error = io::Error::other(format!("cannot write standard output: {error}"));
+                    fail(&error, None, Exit::Failure)
+                }
             }
         }
         Ok(Reply::Stopping) => {

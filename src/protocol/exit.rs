@@ -32,11 +32,17 @@ pub enum Exit {
     AlreadyRunning = 10,
     /// The measurement was done, and its grade is worse than was asked for.
     Doubtful = 11,
+    /// A check failed: something is slower than it may be.
+    Regressed = 12,
+    /// A check cannot tell: the figures are too uncertain for the limits that were set.
+    Noisy = 13,
+    /// There is nothing to compare, or nothing to show: no history, no such run, no cell in common.
+    Nothing = 14,
 }
 
 impl Exit {
     /// Every code, in order.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 15] = [
         Self::Success,
         Self::Failure,
         Self::Usage,
@@ -49,6 +55,9 @@ impl Exit {
         Self::Broken,
         Self::AlreadyRunning,
         Self::Doubtful,
+        Self::Regressed,
+        Self::Noisy,
+        Self::Nothing,
     ];
 
     /// The code.
@@ -73,6 +82,9 @@ impl Exit {
             Self::Broken => "a measurement broke off (a process died, a wait timed out, a pong was wrong)",
             Self::AlreadyRunning => "another daemon already holds the socket",
             Self::Doubtful => "the result's grade is below --require-grade",
+            Self::Regressed => "check: something is slower than it may be",
+            Self::Noisy => "check: the figures are too uncertain for the limits that were set",
+            Self::Nothing => "nothing to compare or to show: no history, no such run, no cell in common",
         }
     }
 
@@ -98,7 +110,7 @@ impl From<&Refusal> for Exit {
         match refusal {
             Refusal::Busy { .. } | Refusal::QueueFull { .. } | Refusal::Full { .. } => Self::Busy,
             Refusal::UnknownMethod { .. } => Self::Usage,
-            Refusal::NotPermitted { .. } => Self::Permission,
+            Refusal::NotPermitted { .. } | Refusal::OtherUser { .. } => Self::Permission,
             Refusal::NotOpened { .. } | Refusal::NotReady { .. } | Refusal::Stopping => Self::Broken,
             Refusal::Unavailable { .. } | Refusal::Unfit { .. } | Refusal::TooManyChannels { .. } => {
                 Self::Unavailable

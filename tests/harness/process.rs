@@ -164,6 +164,13 @@ impl Process {
         })
     }
 
+    /// Waits for this on stdout.
+    pub(crate) fn wait_for_output(&self, part: &str) {
+        let found = self.stdout.wait_for(PATIENCE, |text| text.contains(part).then_some(()));
+        let told = || format!("{}{}", self.stdout.so_far(), self.stderr.so_far());
+        assert!(found.is_some(), "{} does not say \"{part}\"; it said:\n{}", self.what, told());
+    }
+
     /// Waits for the end, and for the end of its streams: whatever it has started has ended too.
     pub(crate) fn wait(mut self, patience: Duration) -> Output {
         let ended = self.peer.ends_within(patience);

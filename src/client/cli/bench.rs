@@ -28,8 +28,9 @@ pub(super) fn run(args: &BenchArgs, options: &BTreeMap<String, String>) -> Resul
     if args.max_time.is_some() && args.precision.is_none() {
         return Err(Failure::usage("--max-time is about --precision, which is not given"));
     }
+    args.record.check()?;
     // A name that means nothing needs no daemon to be refused.
-    args.methods.iter().try_for_each(|name| choice::meaning(name).map(drop)).map_err(Failure::usage)?;
+    choice::meanings(&args.methods).map_err(Failure::usage)?;
 
     let mut client = find_or_start(&args.socket, args.private)?;
     let private_daemon = client.path().is_none();
@@ -78,7 +79,11 @@ pub(super) fn run(args: &BenchArgs, options: &BTreeMap<String, String>) -> Resul
     judge(&mut report);
     report.times.total_ns = nanos(started.elapsed());
 
-    output.write(&report, hdr_log)?;
+    // First, since whoever closes stdout early still wants it; a full disk must not take the results too.
+    let recorded = args.record.record(&report);
+    let written = output.write(&report, hdr_log);
+    recorded?;
+    written?;
     if args.verbose {
         tell_times(&report.times);
     }

@@ -1,9 +1,23 @@
 //! Which mechanisms the names on the command line mean: a method, a group of methods, or all.
 
 use super::Failure;
-pub(super) use crate::config::methods::{Meaning, meaning};
+pub(super) use crate::config::methods::{ALL, Meaning, UnknownName, meaning};
 use crate::protocol::{MethodState, Refusal};
 use crate::transports::Mechanism;
+
+/// What the names mean, in their order. All that nobody has are told at once.
+pub(super) fn meanings(names: &[String]) -> Result<Vec<Meaning>, UnknownName> {
+    let mut known = Vec::new();
+    let mut unknown = Vec::new();
+    for name in names {
+        match meaning(name) {
+            Ok(meaning) => known.push(meaning),
+            Err(UnknownName::Unknown { names }) => unknown.extend(names),
+            Err(other) => return Err(other),
+        }
+    }
+    if unknown.is_empty() { Ok(known) } else { Err(UnknownName::Unknown { names: unknown }) }
+}
 
 /// The methods, each once, and whether each was named by a group only. A group's members that the host lacks are
 /// skipped with a line on stderr.
@@ -62,7 +76,6 @@ fn unavailable<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::methods::ALL;
     use crate::protocol::Unavailable;
     use crate::transports::{self, Group};
 

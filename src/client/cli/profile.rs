@@ -14,6 +14,10 @@ use crate::transports::{self, Mechanism};
 /// The only command that has profiles.
 const BENCH: &str = "bench";
 
+/// The only flag without a value that a profile has, and what belongs to it.
+const RECORD: &str = "record";
+const OF_THE_RECORD: [&str; 2] = ["label", "history"];
+
 /// The command line as it is with its profile, if it names one; `words` is what was typed, the program first.
 pub(super) fn with_profile(
     matches: &ArgMatches,
@@ -42,8 +46,17 @@ fn flags(profile: &Profile, matches: &ArgMatches) -> Vec<String> {
         let typed = typed.iter().any(|typed| typed == "method");
         typed && has_option(transports::ALL, key) && !has_option(&methods, key)
     };
-    let left = profile.entries().filter(|(key, ..)| !beaten(key) && !is_for_others(key));
-    left.map(|(key, values, _)| format!("--{key}={}", values.join(","))).collect()
+    // The record's name and place mean nothing where there is none.
+    let records = typed.iter().any(|typed| typed == RECORD) || profile.is_on(RECORD);
+    let is_of_no_record = |key: &str| OF_THE_RECORD.contains(&key) && !records;
+    profile
+        .entries()
+        .filter(|(key, ..)| !beaten(key) && !is_for_others(key) && !is_of_no_record(key))
+        .filter_map(|(key, values, _)| match key {
+            RECORD => profile.is_on(RECORD).then(|| format!("--{RECORD}")),
+            _ => Some(format!("--{key}={}", values.join(","))),
+        })
+        .collect()
 }
 
 /// Whether one of these has an option of this name.
@@ -82,7 +95,7 @@ mod tests {
 
     use super::super::args::command;
     use super::*;
-    use crate::config::{EXCLUDE, KEYS};
+    use crate::config::{EXCLUDE, KEYS, Shape};
 
     /// Flags that no profile has: they say how this one call is made.
     const NOT_KEYS: [&str; 9] =
@@ -163,12 +176,14 @@ mod tests {
             "pdf",
             "a.json",
         ];
-        for key in KEYS {
+        for key in KEYS.iter().filter(|key| key.shape != Shape::Switch) {
+            let more = if OF_THE_RECORD.contains(&key.name) { &["--record"][..] } else { &[] };
             for value in values {
                 let word = format!("--{}={value}", key.name);
                 // What a method is called is looked at when the line is right.
                 let known = key.name != "method" || super::super::choice::meaning(value).is_ok();
-                let line = command().try_get_matches_from(["ipc-client", BENCH, &word]).is_ok() && known;
+                let line = ["ipc-client", BENCH, &word].into_iter().chain(more.iter().copied());
+                let line = command().try_get_matches_from(line).is_ok() && known;
                 assert_eq!((key.check)(value).is_ok(), line, "{word}");
             }
         }

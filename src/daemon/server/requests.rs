@@ -11,7 +11,7 @@ impl Server {
     pub(super) fn answer(&mut self, id: ConnectionId, request: Request) {
         let reply = match request {
             Request::Status => Reply::Status(self.status()),
-            Request::Methods => Reply::Methods(transports::states()),
+            Request::Methods => Reply::Methods(transports::states_for(self.peer(id))),
             Request::Stop => match self.may_stop(id) {
                 Ok(()) => {
                     self.stopping = true;
@@ -104,11 +104,16 @@ impl Server {
             return Err(Refusal::TooManyChannels { limit: count(self.config.limits.channels) });
         }
         let channel_id = self.next_channel;
-        let client = self.connections.get(&id).map_or_else(Owner::this, |connection| connection.peer);
-        let channel = Channel::start(channel_id, spec, format!("{}-{channel_id}", self.instance), client)?;
+        let name = format!("{}-{channel_id}", self.instance);
+        let channel = Channel::start(channel_id, spec, name, self.peer(id))?;
         self.next_channel += 1;
         self.channels.insert(channel_id, Held { channel, owner: Some(id), closing: false });
         Ok(())
+    }
+
+    /// Who is at the other end of a connection.
+    fn peer(&self, id: ConnectionId) -> Owner {
+        self.connections.get(&id).map_or_else(Owner::this, |connection| connection.peer)
     }
 
     fn usage(&self, id: ConnectionId, channel: ChannelId) -> Result<Reply, Refusal> {
