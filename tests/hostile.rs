@@ -191,13 +191,11 @@ fn idle_clients_leave_room_for_another() {
 }
 
 #[test]
-fn silent_peers_that_fill_every_place_lose_it_to_a_client_that_waits() {
+fn silent_peers_that_fill_every_place_lose_it() {
     run(|sandbox| {
         let daemon = sandbox.daemon_with(&["--max-connections", "20"]);
         let silent: Vec<_> = (0..40).map(|_| silent(&daemon)).collect();
-        eventually("a client is served", PATIENCE, || {
-            ipcd::client::Client::connect(&SocketAddress::resolve(Some(&daemon.socket))).ok()
-        });
+        eventually("a client is served", PATIENCE, || daemon.connect().status().ok());
         daemon.serves("tcp");
         silent.into_iter().for_each(is_dropped);
         daemon.is_at_rest();

@@ -12,7 +12,8 @@ use super::private::{Private, Process};
 use super::{Channel, ClientError, Opened};
 use crate::protocol::link::{Link, LinkError};
 use crate::protocol::{
-    ChannelId, ChannelSpec, End, Event, MethodState, Reply, Request, SocketAddress, Status, Usage, dial,
+    ChannelId, ChannelSpec, End, Event, MethodState, Refusal, Reply, Request, SocketAddress, Status, Usage,
+    dial,
 };
 use crate::transports::{ConnectError, Endpoint, RoundError, Settings};
 
@@ -90,6 +91,17 @@ impl Client {
         match self.request(&Request::Methods)? {
             Reply::Methods(methods) => Ok(methods),
             other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Whether the daemon ever allows so many channels at a time.
+    ///
+    /// # Errors
+    /// [`Refusal::TooManyChannels`] if it does not; the daemon is lost.
+    pub fn admits(&mut self, channels: u32) -> Result<(), ClientError> {
+        match self.status()?.max_channels {
+            limit if channels > limit => Err(Refusal::TooManyChannels { limit }.into()),
+            _ => Ok(()),
         }
     }
 
@@ -298,7 +310,7 @@ impl Client {
         let Err(error) = self.link.send(request, &[]) else { return self.reply(Some(PATIENCE)) };
         // What a daemon said before it closed tells more than that it did.
         match self.reply(Some(NEWS_PATIENCE)) {
-            Err(ClientError::Stopping) => Err(ClientError::Stopping),
+            Err(said @ (ClientError::Stopping | ClientError::Refused(_))) => Err(said),
             _ => Err(error.into()),
         }
     }

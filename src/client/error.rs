@@ -92,16 +92,7 @@ impl ClientError {
                 Exit::Broken
             }
             Self::Link(_) | Self::Unexpected(_) => Exit::NotIpcd,
-            Self::Refused(refusal) => match refusal {
-                Refusal::Busy { .. } | Refusal::QueueFull { .. } => Exit::Busy,
-                Refusal::UnknownMethod { .. } => Exit::Usage,
-                Refusal::NotPermitted { .. } | Refusal::OtherUser { .. } => Exit::Permission,
-                Refusal::NotOpened { .. } | Refusal::NotReady { .. } | Refusal::Stopping => Exit::Broken,
-                Refusal::Unavailable { .. } | Refusal::Unfit { .. } | Refusal::TooManyChannels { .. } => {
-                    Exit::Unavailable
-                }
-                Refusal::NoLease | Refusal::NoChannel { .. } | Refusal::Spawn { .. } => Exit::Failure,
-            },
+            Self::Refused(refusal) => refusal.into(),
             Self::Connect { source, .. } if source.is_denied() => Exit::Permission,
             Self::Connect { .. } | Self::Round { .. } | Self::Silent { .. } => Exit::Broken,
         }
@@ -115,6 +106,9 @@ impl ClientError {
             Self::OneOf { source, .. } => source.advice(),
             Self::Thread(_) => Some("raise \"ulimit -n\" and \"ulimit -u\", or ask for fewer channels"),
             Self::Refused(Refusal::Busy { .. }) => Some("leave --no-wait away to wait in line"),
+            Self::Refused(Refusal::Full { .. }) => {
+                Some("try again later, or start the daemon with a larger --max-connections")
+            }
             Self::Refused(Refusal::Unavailable { .. } | Refusal::Unfit { .. }) => {
                 Some("\"ipc-client methods\" tells what each method can do on this host")
             }

@@ -6,15 +6,19 @@
 
 pub mod bench;
 mod channel;
+pub mod check;
 pub mod cli;
+pub mod compare;
 mod connection;
 pub mod doctor;
 pub mod environment;
 mod error;
+pub mod history;
 pub mod measure;
 pub mod placement;
 mod private;
 pub mod report;
+pub mod trend;
 pub mod warnings;
 
 pub use channel::{Channel, Opened};

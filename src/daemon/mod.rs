@@ -12,12 +12,16 @@ mod channel;
 pub mod cli;
 mod connection;
 mod lease;
+mod logging;
+mod notify;
 mod responder;
 mod server;
+mod signals;
 mod socket;
 
-pub use server::{Config, Limits, Sources, run};
-pub use socket::{BindError, Bound, bind};
+pub use notify::Notify;
+pub use server::{Config, Limits, Sources, Surroundings, run};
+pub use socket::{BindError, Bound, activated, bind};
 
 use crate::protocol::role;
 

@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+use super::Refusal;
+
 /// How a program ended, as its exit code. `--help` shows this table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
@@ -20,7 +22,7 @@ pub enum Exit {
     Version = 5,
     /// The socket exists and this user may not use it, or the request is not allowed to this user.
     Permission = 6,
-    /// Another measurement runs, and the client was told not to wait.
+    /// Another measurement runs, and the client was told not to wait; or the daemon has as many clients as it takes.
     Busy = 7,
     /// This host or this daemon cannot do what was asked for: mechanism, size, option, limit.
     Unavailable = 8,
@@ -30,11 +32,17 @@ pub enum Exit {
     AlreadyRunning = 10,
     /// The measurement was done, and its grade is worse than was asked for.
     Doubtful = 11,
+    /// A check failed: something is slower than it may be.
+    Regressed = 12,
+    /// A check cannot tell: the figures are too uncertain for the limits that were set.
+    Noisy = 13,
+    /// There is nothing to compare, or nothing to show: no history, no such run, no cell in common.
+    Nothing = 14,
 }
 
 impl Exit {
     /// Every code, in order.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 15] = [
         Self::Success,
         Self::Failure,
         Self::Usage,
@@ -47,6 +55,9 @@ impl Exit {
         Self::Broken,
         Self::AlreadyRunning,
         Self::Doubtful,
+        Self::Regressed,
+        Self::Noisy,
+        Self::Nothing,
     ];
 
     /// The code.
@@ -66,11 +77,14 @@ impl Exit {
             Self::NotIpcd => "what answers at the socket is no ipcd, or breaks the protocol",
             Self::Version => "daemon and client speak different protocol versions",
             Self::Permission => "this user may not use the socket, or may not ask for that",
-            Self::Busy => "another measurement runs, and --no-wait was given",
+            Self::Busy => "another measurement runs and --no-wait was given, or too many clients are there",
             Self::Unavailable => "the host or the daemon cannot do that (mechanism, size, option, limit)",
             Self::Broken => "a measurement broke off (a process died, a wait timed out, a pong was wrong)",
             Self::AlreadyRunning => "another daemon already holds the socket",
             Self::Doubtful => "the result's grade is below --require-grade",
+            Self::Regressed => "check: something is slower than it may be",
+            Self::Noisy => "check: the figures are too uncertain for the limits that were set",
+            Self::Nothing => "nothing to compare or to show: no history, no such run, no cell in common",
         }
     }
 
@@ -88,6 +102,21 @@ impl Exit {
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
         Self::from(exit.code())
+    }
+}
+
+impl From<&Refusal> for Exit {
+    fn from(refusal: &Refusal) -> Self {
+        match refusal {
+            Refusal::Busy { .. } | Refusal::QueueFull { .. } | Refusal::Full { .. } => Self::Busy,
+            Refusal::UnknownMethod { .. } => Self::Usage,
+            Refusal::NotPermitted { .. } | Refusal::OtherUser { .. } => Self::Permission,
+            Refusal::NotOpened { .. } | Refusal::NotReady { .. } | Refusal::Stopping => Self::Broken,
+            Refusal::Unavailable { .. } | Refusal::Unfit { .. } | Refusal::TooManyChannels { .. } => {
+                Self::Unavailable
+            }
+            Refusal::NoLease | Refusal::NoChannel { .. } | Refusal::Spawn { .. } => Self::Failure,
+        }
     }
 }
 

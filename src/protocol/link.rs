@@ -139,8 +139,11 @@ impl Link {
         }
         let greeting = Greeting::from_bytes(&bytes)?;
         greeting.accept()?;
-        sent?;
-        Ok(greeting)
+        match sent {
+            // It has turned this side away after its greeting, and said why, which is there to be received.
+            Err(LinkError::Closed) => Ok(greeting),
+            sent => sent.map(|()| greeting),
+        }
     }
 
     /// Sends a message, and file descriptors with it.

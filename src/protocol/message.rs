@@ -333,9 +333,15 @@ pub enum Refusal {
         /// What does not fit, and what would.
         reason: String,
     },
-    /// As many channels are open as the daemon allows.
-    #[error("{limit} channels are open already, which is the limit")]
+    /// As many channels are open as the daemon allows, or more were asked for at once than it ever does.
+    #[error("the daemon allows {limit} channels at a time")]
     TooManyChannels {
+        /// The limit.
+        limit: u32,
+    },
+    /// As many clients are connected as the daemon allows. It closes the connection.
+    #[error("the daemon is full: {limit} clients are connected, which is its limit")]
+    Full {
         /// The limit.
         limit: u32,
     },

@@ -20,12 +20,16 @@ pub struct Status {
     pub uptime_ns: u64,
     /// Control connections, this one included.
     pub connections: u32,
+    /// How many of them it allows at a time.
+    pub max_connections: u32,
     /// Processes of the clients that hold the lease.
     pub lease_holders: Vec<u32>,
     /// Processes of the clients in line for the lease, the next one first.
     pub queue: Vec<u32>,
     /// Open channels.
     pub channels: Vec<ChannelStatus>,
+    /// How many of them it allows at a time.
+    pub max_channels: u32,
     /// Since its start.
     pub totals: Totals,
 }
@@ -72,13 +76,18 @@ impl fmt::Display for Status {
             self.version, self.protocol_version, self.pid
         )?;
         writeln!(f, "uptime       {}", show_age(self.uptime_ns))?;
-        writeln!(f, "connections  {} now, {} in total", self.connections, self.totals.connections)?;
+        writeln!(
+            f,
+            "connections  {} now, {} at most, {} in total",
+            self.connections, self.max_connections, self.totals.connections
+        )?;
         writeln!(f, "measuring    {}", pids(&self.lease_holders))?;
         writeln!(f, "queue        {}", pids(&self.queue))?;
         writeln!(
             f,
-            "channels     {} open, {} opened in total, {} of them ended early",
+            "channels     {} open, {} at most, {} opened in total, {} of them ended early",
             self.channels.len(),
+            self.max_channels,
             self.totals.channels_opened,
             self.totals.channels_broken
         )?;

@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-use super::{Rounds, Settings, Supervisor, Watch};
+use super::{Owner, Rounds, Settings, Supervisor, Watch};
 use crate::protocol::{Unavailable, Wait};
 
 /// One mechanism. Its file holds both sides.
@@ -160,6 +160,12 @@ pub enum Reach {
 }
 
 impl Reach {
+    /// Whether a daemon of this process's user reaches a client.
+    #[must_use]
+    pub fn includes(self, client: Owner) -> bool {
+        self != Self::SameUser || client.uid == Owner::this().uid
+    }
+
     /// In a few words.
     #[must_use]
     pub fn name(self) -> &'static str {

@@ -44,11 +44,14 @@ impl Payload {
     /// Writes the round's number into the ping.
     #[inline(always)]
     pub fn stamp(&mut self, round: u64) {
-        let stamp = round.to_le_bytes();
-        self.ping[..STAMP_LEN].copy_from_slice(&stamp);
-        if self.size >= 2 * STAMP_LEN {
-            self.ping[self.size - STAMP_LEN..self.size].copy_from_slice(&stamp);
-        }
+        let (size, ping) = (self.size, &mut self.ping);
+        stamps(size, round, |at, stamp| ping[at..at + STAMP_LEN].copy_from_slice(stamp));
+    }
+
+    /// Tells where a ping of this round carries its number, and how.
+    #[inline(always)]
+    pub fn stamps(&self, round: u64, write: impl FnMut(usize, &[u8; STAMP_LEN])) {
+        stamps(self.size, round, write);
     }
 
     /// What to send.
@@ -156,6 +159,16 @@ impl Payload {
             self.pattern ^= self.pattern << 17;
             chunk.copy_from_slice(&self.pattern.to_le_bytes()[..chunk.len()]);
         }
+    }
+}
+
+/// Tells where a payload of `size` bytes carries its round's number, and how.
+#[inline(always)]
+fn stamps(size: usize, round: u64, mut write: impl FnMut(usize, &[u8; STAMP_LEN])) {
+    let stamp = round.to_le_bytes();
+    write(0, &stamp);
+    if size >= 2 * STAMP_LEN {
+        write(size - STAMP_LEN, &stamp);
     }
 }
 

@@ -123,8 +123,8 @@ pub(crate) struct Process {
 
 impl Process {
     /// Starts `command`; `what` names it in messages.
-    pub(crate) fn start(what: &str, command: &mut Command) -> Self {
-        let command = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    pub(crate) fn start(what: &str, command: &mut Command, stdin: Stdio) -> Self {
+        let command = command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap_or_else(|error| panic!("cannot start {what}: {error}"));
         Self {
             what: what.to_owned(),
@@ -141,6 +141,11 @@ impl Process {
 
     pub(crate) fn signal(&self, signal: Signal) {
         self.peer.signal(signal);
+    }
+
+    /// Whether it ends in time.
+    pub(crate) fn ends_within(&self, patience: Duration) -> bool {
+        self.peer.ends_within(patience)
     }
 
     /// Waits for a line on stderr that begins with `start`, and returns the rest of it.

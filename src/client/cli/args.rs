@@ -8,9 +8,14 @@ use std::time::Duration;
 use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
+use super::check::CheckArgs;
+use super::compare::CompareArgs;
 use super::explain::ExplainArgs;
+use super::history::HistoryArgs;
 use super::matrix::MatrixArgs;
 use super::parse;
+use super::record::RecordArgs;
+use super::trend::TrendArgs;
 use crate::client::measure::Timing;
 use crate::client::placement::Placement;
 use crate::client::warnings::Grade;
@@ -38,6 +43,14 @@ pub(super) enum Command {
     Doctor(DoctorArgs),
     /// Measure the median round trip for every ordered pair of the CPUs that this process may use (see taskset).
     Matrix(Box<MatrixArgs>),
+    /// Compare two runs: by how much each cell differs, whether that is real, and what else differs.
+    Compare(Box<CompareArgs>),
+    /// Check a recorded run against a baseline, or against bounds: for jobs and timers, by its exit code.
+    Check(Box<CheckArgs>),
+    /// Find when a cell got slower or faster, and what else changed then.
+    Trend(TrendArgs),
+    /// List, show and keep recorded runs.
+    History(Box<HistoryArgs>),
     /// Tell what the running daemon does.
     Status(QueryArgs),
 }
@@ -190,6 +203,8 @@ pub(super) struct BenchArgs {
     /// Say where the time of the run went.
     #[arg(short, long)]
     pub(super) verbose: bool,
+    #[command(flatten)]
+    pub(super) record: RecordArgs,
 
     /// Fail with exit code 7 instead of waiting while another measurement runs.
     #[arg(long)]

@@ -25,6 +25,7 @@ pub(super) fn run(args: &BenchArgs, options: &BTreeMap<String, String>) -> Resul
     let mut times = Times::default();
     let mut watch = Stopwatch(started);
     let output = Output::of(args)?;
+    args.record.check()?;
     // A name that means nothing needs no daemon to be refused.
     choice::meanings(&args.methods).map_err(Failure::usage)?;
 
@@ -33,6 +34,9 @@ pub(super) fn run(args: &BenchArgs, options: &BTreeMap<String, String>) -> Resul
     let states = client.methods()?;
     watch.lap(&mut times.daemon_ns);
     let bench = plan(args, options, &states)?;
+    if args.parallel > 1 {
+        client.admits(args.parallel)?;
+    }
     let wait = if args.no_wait { LeaseWait::No } else { LeaseWait::Queue };
     client
         .acquire(wait, |place| eprintln!("ipc-client: another measurement runs; number {place} in line"))?;
@@ -72,7 +76,11 @@ pub(super) fn run(args: &BenchArgs, options: &BTreeMap<String, String>) -> Resul
     judge(&mut report);
     report.times.total_ns = nanos(started.elapsed());
 
-    output.write(&report, hdr_log)?;
+    // First, since whoever closes stdout early still wants it; a full disk must not take the results too.
+    let recorded = args.record.record(&report);
+    let written = output.write(&report, hdr_log);
+    recorded?;
+    written?;
     if args.verbose {
         tell_times(&report.times);
     }

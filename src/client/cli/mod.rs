@@ -2,10 +2,14 @@
 
 mod args;
 mod bench;
+mod check;
 mod choice;
+mod compare;
 mod daemon;
 mod doctor;
+mod documented;
 mod explain;
+mod history;
 mod live;
 mod matrix;
 mod methods;
@@ -13,13 +17,16 @@ mod output;
 mod parse;
 mod plan;
 mod progress;
+mod record;
 mod terminal;
+mod trend;
 
 use std::error::Error;
 
 use clap::FromArgMatches;
 
 use self::args::{Cli, Command};
+pub use self::documented::command;
 use super::ClientError;
 use super::report::file::FileError;
 use crate::protocol::{Exit, complain};
@@ -87,6 +94,10 @@ pub fn main() -> Exit {
         Command::Methods(args) => methods::run(args),
         Command::Explain(args) => explain::run(args),
         Command::Matrix(args) => matrix::run(args, &options),
+        Command::Check(args) => check::run(args),
+        Command::Compare(args) => compare::run(args),
+        Command::History(args) => history::run(args),
+        Command::Trend(args) => trend::run(args),
         Command::Status(args) => daemon::status(args),
     };
     match result {

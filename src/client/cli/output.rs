@@ -84,6 +84,13 @@ impl Output {
     }
 }
 
+/// Writes a report that was there before, where and how a new one would go.
+pub(super) fn show(report: &Report, format: Option<Format>, file: Option<&Path>) -> Result<(), Failure> {
+    let file = file.filter(|path| *path != Path::new("-")).map(Path::to_owned);
+    let format = Some(format.unwrap_or_else(|| Format::of_file(file.as_deref())));
+    Output { format, file, stream: false, hdr_log: None }.write(report, None)
+}
+
 fn write(report: &Report, format: Format, width: Option<u16>, out: &mut dyn Write) -> io::Result<()> {
     match format {
         Format::Text => text::write(report, width, out),

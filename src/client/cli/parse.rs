@@ -65,6 +65,14 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// How long ago something was.
+pub(super) fn age(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(age) if !age.is_zero() => Ok(age),
+        _ => Err("an age with its unit is needed, more than 0, such as 12h, 90d or 3months".to_owned()),
+    }
+}
+
 pub(super) fn gap(text: &str) -> Result<Duration, String> {
     if text == "0" {
         return Ok(Duration::ZERO);

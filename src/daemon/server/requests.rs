@@ -11,7 +11,7 @@ impl Server {
     pub(super) fn answer(&mut self, id: ConnectionId, request: Request) {
         let reply = match request {
             Request::Status => Reply::Status(self.status()),
-            Request::Methods => Reply::Methods(transports::states()),
+            Request::Methods => Reply::Methods(transports::states_for(self.peer(id))),
             Request::Stop => match self.may_stop(id) {
                 Ok(()) => {
                     self.stopping = true;
@@ -21,6 +21,7 @@ impl Server {
             },
             Request::Acquire { wait } => return self.acquire(id, wait),
             Request::Release => {
+                self.end_run(id, "done");
                 self.pass_on_lease(id);
                 Reply::Released
             }
@@ -50,6 +51,7 @@ impl Server {
             protocol_version: PROTOCOL_VERSION,
             uptime_ns: u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX),
             connections: count(self.connections.len()),
+            max_connections: count(self.config.limits.connections),
             lease_holders: self.lease.holders().iter().map(|id| self.pid_of(*id)).collect(),
             queue: self.lease.queue().map(|id| self.pid_of(id)).collect(),
             channels: self
@@ -57,6 +59,7 @@ impl Server {
                 .values()
                 .map(|held| held.channel.status(held.owner.map_or(0, |id| self.pid_of(id))))
                 .collect(),
+            max_channels: count(self.config.limits.channels),
             totals: self.totals,
         }
     }
@@ -75,7 +78,10 @@ impl Server {
             return self.refuse(Some(id), Refusal::Stopping);
         }
         match self.lease.acquire(id, wait) {
-            Acquired::Now => self.send(id, &Reply::Acquired, Vec::new()),
+            Acquired::Now => {
+                self.begin_run(id);
+                self.send(id, &Reply::Acquired, Vec::new());
+            }
             Acquired::Place(place) => self.send(id, &Reply::Queued { place: count(place) }, Vec::new()),
             Acquired::Busy => {
                 let holder_pid = self.lease.holders().first().map_or(0, |holder| self.pid_of(*holder));
@@ -98,11 +104,16 @@ impl Server {
             return Err(Refusal::TooManyChannels { limit: count(self.config.limits.channels) });
         }
         let channel_id = self.next_channel;
-        let client = self.connections.get(&id).map_or_else(Owner::this, |connection| connection.peer);
-        let channel = Channel::start(channel_id, spec, format!("{}-{channel_id}", self.instance), client)?;
+        let name = format!("{}-{channel_id}", self.instance);
+        let channel = Channel::start(channel_id, spec, name, self.peer(id))?;
         self.next_channel += 1;
         self.channels.insert(channel_id, Held { channel, owner: Some(id), closing: false });
         Ok(())
+    }
+
+    /// Who is at the other end of a connection.
+    fn peer(&self, id: ConnectionId) -> Owner {
+        self.connections.get(&id).map_or_else(Owner::this, |connection| connection.peer)
     }
 
     fn usage(&self, id: ConnectionId, channel: ChannelId) -> Result<Reply, Refusal> {
