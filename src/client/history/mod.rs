@@ -14,6 +14,7 @@ mod load;
 mod pick;
 mod place;
 mod schema;
+mod series;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -34,6 +35,7 @@ pub use load::Run;
 pub use pick::{Pick, PickError};
 pub use place::place;
 pub use schema::HISTORY_SCHEMA;
+pub use series::{Point, Series};
 pub use store::Recorded;
 
 /// An open history.
