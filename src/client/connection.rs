@@ -28,7 +28,7 @@ const NEWS_PATIENCE: Duration = Duration::from_secs(1);
 pub enum LeaseWait {
     /// In line, behind whoever was first.
     Queue,
-    /// Not at all: [`Refusal::Busy`](crate::protocol::Refusal::Busy) if it is taken.
+    /// Not at all: [`Refusal::Busy`] if it is taken.
     No,
 }
 
