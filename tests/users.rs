@@ -161,8 +161,7 @@ fn who_is_not_in_the_group_is_refused_at_the_control_socket() {
         |_, _, client| {
             Outcome::Refused(vec![
                 format!("user {} may not use the socket", client.uid),
-                "ask for membership in the group that owns the socket, or run a daemon of your own"
-                    .to_owned(),
+                "ask for membership in the group that owns the socket and log in anew".to_owned(),
             ])
         },
     );
