@@ -3,6 +3,7 @@
 
 mod bad_input;
 mod commands;
+mod config;
 mod conformance;
 mod faults;
 mod harness;
@@ -10,6 +11,7 @@ mod history;
 mod hostile;
 mod notify;
 mod parallel;
+mod reload;
 mod service;
 mod tidy;
 mod users;

@@ -72,10 +72,11 @@ fn unsafe_code_is_allowed_in_one_place() {
 
 #[test]
 fn modules_import_only_what_stands_below_them() {
-    // `protocol` ← `transports` ← { `daemon`, `client` }
+    // `protocol` ← `transports` ← `config` ← { `daemon`, `client` }
     for (module, above) in [
-        ("protocol", &["transports", "daemon", "client"][..]),
-        ("transports", &["daemon", "client"]),
+        ("protocol", &["transports", "config", "daemon", "client"][..]),
+        ("transports", &["config", "daemon", "client"]),
+        ("config", &["daemon", "client"]),
         ("daemon", &["client"]),
         ("client", &["daemon"]),
     ] {

@@ -10,6 +10,7 @@
 
 mod channel;
 pub mod cli;
+mod configure;
 mod connection;
 mod lease;
 mod logging;
@@ -20,8 +21,8 @@ mod signals;
 mod socket;
 
 pub use notify::Notify;
-pub use server::{Config, Limits, Sources, Surroundings, run};
-pub use socket::{BindError, Bound, activated, bind};
+pub use server::{Again, Config, Limits, Reload, Sources, Surroundings, run};
+pub use socket::{Access, BindError, Bound, activated, bind};
 
 use crate::protocol::role;
 
