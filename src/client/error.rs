@@ -115,9 +115,6 @@ impl ClientError {
             Self::Refused(Refusal::TooManyChannels { .. }) => {
                 Some("start the daemon with a larger --max-channels")
             }
-            Self::Refused(Refusal::OtherUser { .. }) => {
-                Some("measure as the daemon's user, or with a daemon of your own (--private)")
-            }
             Self::Connect { source, .. } if source.is_denied() => {
                 Some("ask for membership in the daemon's group, or use a daemon of your own (--private)")
             }

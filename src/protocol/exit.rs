@@ -110,7 +110,7 @@ impl From<&Refusal> for Exit {
         match refusal {
             Refusal::Busy { .. } | Refusal::QueueFull { .. } | Refusal::Full { .. } => Self::Busy,
             Refusal::UnknownMethod { .. } => Self::Usage,
-            Refusal::NotPermitted { .. } | Refusal::OtherUser { .. } => Self::Permission,
+            Refusal::NotPermitted { .. } => Self::Permission,
             Refusal::NotOpened { .. } | Refusal::NotReady { .. } | Refusal::Stopping => Self::Broken,
             Refusal::Unavailable { .. } | Refusal::Unfit { .. } | Refusal::TooManyChannels { .. } => {
                 Self::Unavailable

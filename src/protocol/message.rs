@@ -378,18 +378,6 @@ pub enum Refusal {
     /// The daemon is stopping.
     #[error("the daemon is stopping")]
     Stopping,
-    /// The mechanism does not reach from one user to another.
-    #[error(
-        "{method} works between processes of one user; the daemon is user {daemon_uid}, the client user {client_uid}"
-    )]
-    OtherUser {
-        /// The mechanism.
-        method: String,
-        /// The daemon's user.
-        daemon_uid: u32,
-        /// The client's user.
-        client_uid: u32,
-    },
 }
 
 #[cfg(test)]

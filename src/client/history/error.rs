@@ -34,6 +34,19 @@ pub enum HistoryError {
         /// The newest one known here.
         known: i64,
     },
+    /// An older program has written it, and this user may not bring it up to date.
+    #[error("the history {} has schema {found}, which this user may not bring to {known}", .path.display())]
+    Older {
+        /// The history.
+        path: PathBuf,
+        /// Its schema.
+        found: i64,
+        /// The newest one known here.
+        known: i64,
+    },
+    /// Somebody writes to it, and this user may only read it.
+    #[error("the history {} is being written, and this user may only read it", .0.display())]
+    Moves(PathBuf),
     /// The database says no.
     #[error("the history {} cannot be {doing}", .path.display())]
     Database {
@@ -90,6 +103,15 @@ impl HistoryError {
         }
     }
 
+    /// Whether it is for want of rights to write.
+    pub(super) fn is_of_rights(&self) -> bool {
+        use rusqlite::ErrorCode::{CannotOpen, PermissionDenied, ReadOnly};
+        let Self::Database { source, .. } = self else { return false };
+        source
+            .sqlite_error_code()
+            .is_some_and(|code| [CannotOpen, PermissionDenied, ReadOnly].contains(&code))
+    }
+
     /// What the user can do, where that is not plain from the error.
     #[must_use]
     pub fn advice(&self) -> Option<&'static str> {
@@ -100,6 +122,8 @@ impl HistoryError {
                 Some("\"ipc-client bench --record\" makes one; --history names another place")
             }
             Self::Foreign(_) => Some("--history names another place"),
+            Self::Moves(_) => Some("try again in a moment"),
+            Self::Older { .. } => Some("be the user that it belongs to, once"),
             Self::Newer { .. } => Some("use the ipc-client that wrote it, or a newer one"),
             Self::NoRun(_) | Self::NoSuchRun { .. } => Some(
                 "\"ipc-client history\" lists runs and labels, \"ipc-client history baseline\" the baselines",
@@ -114,7 +138,7 @@ impl HistoryError {
                     Some("\"sqlite3 FILE .recover\" saves what can be saved; the next run makes a new one")
                 }
                 ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied => {
-                    Some("be the user that it belongs to: even to read it takes writing beside it")
+                    Some("be the user that it belongs to")
                 }
                 _ => None,
             },

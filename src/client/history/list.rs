@@ -174,7 +174,8 @@ impl History {
             }
             Ok(())
         };
-        go().map_err(self.failed("read"))
+        go().map_err(self.failed("read"))?;
+        self.check_still()
     }
 }
 

@@ -27,7 +27,9 @@ impl History {
     /// # Errors
     /// There is none, or it cannot be read.
     pub fn run(&self, id: i64) -> Result<Run, HistoryError> {
-        match run(&self.db, id) {
+        let loaded = run(&self.db, id);
+        self.check_still()?;
+        match loaded {
             Ok(Some(run)) => Ok(run),
             Ok(None) => Err(HistoryError::NoRun(id)),
             Err(LoadError::Database(source)) => Err(self.failed("read")(source)),

@@ -15,6 +15,7 @@ mod pick;
 mod place;
 mod schema;
 mod series;
+mod still;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -43,6 +44,8 @@ pub use store::Recorded;
 pub struct History {
     db: Connection,
     path: PathBuf,
+    /// If it is only read.
+    still: Option<still::Still>,
 }
 
 impl History {
@@ -57,7 +60,7 @@ impl History {
             let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
             made.map_err(|source| HistoryError::Folder { path: folder.to_owned(), source })?;
         }
-        Ok(Self { db: schema::open(path, true)?, path: path.to_owned() })
+        Ok(Self { db: schema::open(path, true)?, path: path.to_owned(), still: None })
     }
 
     /// Opens the history that is there.
@@ -68,7 +71,31 @@ impl History {
         match path.try_exists() {
             Ok(false) => Err(HistoryError::NotThere(path.to_owned())),
             // What cannot be looked at, SQLite will complain of.
-            _ => Ok(Self { db: schema::open(path, false)?, path: path.to_owned() }),
+            _ => match schema::open(path, false) {
+                Ok(db) => Ok(Self { db, path: path.to_owned(), still: None }),
+                Err(error) if error.is_of_rights() => Self::only_read(path, error),
+                Err(error) => Err(error),
+            },
+        }
+    }
+
+    /// Opens a history that this user may read and not write, if nobody else is writing to it.
+    fn only_read(path: &Path, error: HistoryError) -> Result<Self, HistoryError> {
+        match still::Still::open(path) {
+            Ok(Some((db, still))) => {
+                schema::check_version(&db, path)?;
+                Ok(Self { db, path: path.to_owned(), still: Some(still) })
+            }
+            Ok(None) => Err(HistoryError::Moves(path.to_owned())),
+            Err(_) => Err(error),
+        }
+    }
+
+    /// Says if what was just read may not be right.
+    fn check_still(&self) -> Result<(), HistoryError> {
+        match &self.still {
+            Some(still) if !still.is_still() => Err(HistoryError::Moves(self.path.clone())),
+            _ => Ok(()),
         }
     }
 

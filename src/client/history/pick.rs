@@ -80,6 +80,7 @@ impl History {
     /// There is none.
     pub fn find(&self, pick: &Pick) -> Result<i64, HistoryError> {
         let found = self.try_find(pick).map_err(self.failed("read"))?;
+        self.check_still()?;
         found.ok_or_else(|| match pick {
             Pick::Id(id) => HistoryError::NoRun(*id),
             other => HistoryError::NoSuchRun { pick: other.to_string() },

@@ -52,6 +52,17 @@ pub(super) fn open(path: &Path, create: bool) -> Result<Connection, HistoryError
     }
 }
 
+/// Whether a history that is only read is one of [`HISTORY_SCHEMA`].
+pub(super) fn check_version(db: &Connection, path: &Path) -> Result<(), HistoryError> {
+    let failed = |source| HistoryError::Database { path: path.to_owned(), doing: "opened", source };
+    match identify(db).map_err(failed)? {
+        None => Err(HistoryError::Foreign(path.to_owned())),
+        Some(HISTORY_SCHEMA) => Ok(()),
+        Some(found) if found > HISTORY_SCHEMA => Err(newer(path, found)),
+        Some(found) => Err(HistoryError::Older { path: path.to_owned(), found, known: HISTORY_SCHEMA }),
+    }
+}
+
 fn newer(path: &Path, found: i64) -> HistoryError {
     HistoryError::Newer { path: path.to_owned(), found, known: HISTORY_SCHEMA }
 }

@@ -13,6 +13,9 @@
 //! intervals were looked at. `tests/statistics/change_points.rs` ran it; its figures, also of what is found when, and of
 //! how autocorrelation raises the false alarms, are in `tests/statistics/change_points.txt`.
 
+use std::cmp::{Ordering, Reverse};
+use std::collections::BinaryHeap;
+
 /// Each level lasts so many values at least: fewer are outliers.
 const SHORTEST: usize = 4;
 
@@ -62,8 +65,79 @@ pub fn change_points_above(values: &[f64], threshold: f64) -> Vec<usize> {
         }
     }
     found.sort_unstable();
+    for number in 0..found.len() {
+        let from = if number == 0 { 0 } else { found[number - 1] };
+        let to = found.get(number + 1).copied().unwrap_or(values.len());
+        found[number] = placed(values, from, found[number], to);
+    }
     found
 }
+
+/// Where between `from` and `to` the change at about `at` is: ranks tell well that there is one and less well where. The
+/// cut after which the distances of all values to the median of their part are least, which no wild value moves far.
+fn placed(values: &[f64], from: usize, at: usize, to: usize) -> usize {
+    let before = distances(values[from..to].iter());
+    let after = distances(values[from..to].iter().rev());
+    let len = to - from;
+    let sum = |first: usize| before[first - 1] + after[len - first - 1];
+    let cuts = SHORTEST..(len + 1).saturating_sub(SHORTEST);
+    cuts.min_by(|a, b| sum(*a).total_cmp(&sum(*b))).map_or(at, |first| from + first)
+}
+
+/// The sum of distances of the first value, of the first two, and so on, to their median.
+fn distances<'a>(values: impl Iterator<Item = &'a f64>) -> Vec<f64> {
+    // The lower half with its largest at hand, the upper one with its smallest.
+    let (mut low, mut high) = (BinaryHeap::new(), BinaryHeap::new());
+    let (mut low_sum, mut high_sum) = (0.0, 0.0);
+    values
+        .map(|value| {
+            low.push(Ordered(*value));
+            low_sum += value;
+            let mut to_high = |low: &mut BinaryHeap<Ordered>, high: &mut BinaryHeap<Reverse<Ordered>>| {
+                if let Some(moved) = low.pop() {
+                    low_sum -= moved.0;
+                    high_sum += moved.0;
+                    high.push(Reverse(moved));
+                }
+            };
+            to_high(&mut low, &mut high);
+            if high.len() > low.len()
+                && let Some(Reverse(moved)) = high.pop()
+            {
+                high_sum -= moved.0;
+                low_sum += moved.0;
+                low.push(moved);
+            }
+            // With as many on either side, any value between the halves is a median.
+            let median = low.peek().map_or(0.0, |middle| middle.0);
+            (median * low.len() as f64 - low_sum) + (high_sum - median * high.len() as f64)
+        })
+        .collect()
+}
+
+/// A number in its order.
+#[derive(Debug, Clone, Copy)]
+struct Ordered(f64);
+
+impl Ord for Ordered {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.0.total_cmp(&other.0)
+    }
+}
+
+impl PartialOrd for Ordered {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Ordered {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for Ordered {}
 
 /// The largest statistic of a series: what the simulation looks at.
 #[must_use]
@@ -233,6 +307,11 @@ mod tests {
         let stream = around_100(500 * 30);
         let alarms = stream.chunks_exact(30).filter(|series| !change_points(series).is_empty()).count();
         assert!(alarms < 15, "{alarms}");
+    }
+
+    #[test]
+    fn distances_are_those_to_the_median() {
+        assert_eq!(distances([5.0, 1.0, 3.0, 9.0].iter()), [0.0, 4.0, 4.0, 10.0]);
     }
 
     #[test]
