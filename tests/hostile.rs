@@ -182,7 +182,7 @@ fn descriptors_that_a_client_sends_are_not_kept() {
 #[test]
 fn idle_clients_leave_room_for_another() {
     run(|sandbox| {
-        let daemon = sandbox.daemon_with(&["--max-connections", "100"]);
+        let daemon = sandbox.daemon_with(&["--max-connections", "100", "--max-connections-per-user", "100"]);
         let idle: Vec<_> = (0..99).map(|_| greeted(&daemon)).collect();
         daemon.serves("tcp");
         drop(idle);
@@ -191,12 +191,13 @@ fn idle_clients_leave_room_for_another() {
 }
 
 #[test]
-fn silent_peers_that_fill_every_place_lose_it_to_a_client_that_waits() {
+fn silent_peers_that_fill_every_place_lose_it() {
     run(|sandbox| {
-        let daemon = sandbox.daemon_with(&["--max-connections", "20"]);
+        let daemon = sandbox.daemon_with(&["--max-connections", "20", "--max-connections-per-user", "20"]);
         let silent: Vec<_> = (0..40).map(|_| silent(&daemon)).collect();
         eventually("a client is served", PATIENCE, || {
-            ipcd::client::Client::connect(&SocketAddress::resolve(Some(&daemon.socket))).ok()
+            let address = SocketAddress::resolve(Some(&daemon.socket));
+            ipcd::client::Client::connect(&address).and_then(|mut client| client.status()).ok()
         });
         daemon.serves("tcp");
         silent.into_iter().for_each(is_dropped);

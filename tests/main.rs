@@ -6,6 +6,7 @@ mod conformance;
 mod faults;
 mod harness;
 mod hostile;
+mod limits;
 mod parallel;
 mod service;
 mod tidy;

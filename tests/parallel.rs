@@ -126,15 +126,14 @@ fn a_killed_daemon_is_lost_to_all() {
 #[test]
 fn more_channels_than_the_daemon_allows_are_refused() {
     run(|sandbox| {
-        let daemon = sandbox.daemon_with(&["--max-channels", "2"]);
+        let daemon = sandbox.daemon_with(&["--max-channels", "4"]);
         let bench = |parallel| {
             let mut command = sandbox.client(&["bench", "-m", "tcp", "-n", "20", "--parallel", parallel]);
             sandbox.finish(&mut command)
         };
-        bench("3").expect(Exit::Unavailable).says(&[
-            "2 channels are open already, which is the limit",
-            "start the daemon with a larger --max-channels",
-        ]);
+        bench("3")
+            .expect(Exit::Unavailable)
+            .says(&["limit max-channels-per-user is 2", "start the daemon with larger --max-channels"]);
         daemon.is_at_rest();
         bench("2").expect(Exit::Success);
     });

@@ -113,7 +113,7 @@ impl Client {
     /// Gives the lease back.
     ///
     /// # Errors
-    /// The daemon is lost.
+    /// [`Refusal::ChannelsOpen`](crate::protocol::Refusal::ChannelsOpen); the daemon is lost.
     pub fn release(&mut self) -> Result<(), ClientError> {
         match self.request(&Request::Release)? {
             Reply::Released => Ok(()),
@@ -296,7 +296,7 @@ impl Client {
         let Err(error) = self.link.send(request, &[]) else { return self.reply(Some(PATIENCE)) };
         // What a daemon said before it closed tells more than that it did.
         match self.reply(Some(NEWS_PATIENCE)) {
-            Err(ClientError::Stopping) => Err(ClientError::Stopping),
+            Err(told @ (ClientError::Stopping | ClientError::Refused(_))) => Err(told),
             _ => Err(error.into()),
         }
     }

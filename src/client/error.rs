@@ -90,16 +90,7 @@ impl ClientError {
                 Exit::Broken
             }
             Self::Link(_) | Self::Unexpected(_) => Exit::NotIpcd,
-            Self::Refused(refusal) => match refusal {
-                Refusal::Busy { .. } | Refusal::QueueFull { .. } => Exit::Busy,
-                Refusal::UnknownMethod { .. } => Exit::Usage,
-                Refusal::NotPermitted { .. } => Exit::Permission,
-                Refusal::NotOpened { .. } | Refusal::NotReady { .. } | Refusal::Stopping => Exit::Broken,
-                Refusal::Unavailable { .. } | Refusal::Unfit { .. } | Refusal::TooManyChannels { .. } => {
-                    Exit::Unavailable
-                }
-                Refusal::NoLease | Refusal::NoChannel { .. } | Refusal::Spawn { .. } => Exit::Failure,
-            },
+            Self::Refused(refusal) => refusal.exit(),
             Self::Connect { .. } | Self::Round { .. } | Self::Silent { .. } => Exit::Broken,
         }
     }
@@ -111,13 +102,7 @@ impl ClientError {
             Self::Dial(error) => Some(error.advice()),
             Self::OneOf { source, .. } => source.advice(),
             Self::Thread(_) => Some("raise \"ulimit -n\" and \"ulimit -u\", or ask for fewer channels"),
-            Self::Refused(Refusal::Busy { .. }) => Some("leave --no-wait away to wait in line"),
-            Self::Refused(Refusal::Unavailable { .. } | Refusal::Unfit { .. }) => {
-                Some("\"ipc-client methods\" tells what each method can do on this host")
-            }
-            Self::Refused(Refusal::TooManyChannels { .. }) => {
-                Some("start the daemon with a larger --max-channels")
-            }
+            Self::Refused(refusal) => refusal.advice(),
             Self::Link(LinkError::Silent(_)) => {
                 Some("look whether the daemon is stopped or its host is overloaded")
             }

@@ -1,5 +1,7 @@
 //! The daemon's command line.
 
+mod limits;
+
 use std::error::Error;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -11,6 +13,7 @@ use log::LevelFilter;
 use rustix::io::fcntl_dupfd_cloexec;
 use rustix::pipe::{PipeFlags, pipe_with};
 
+use self::limits::LimitArgs;
 use super::{Config, Limits, Sources, bind, run};
 use crate::protocol::{Exit, Reply, Request, SocketAddress, complain, dial};
 use crate::transports::sys::allow_descriptors;
@@ -19,7 +22,7 @@ use crate::transports::sys::allow_descriptors;
 const ANSWER_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Data channels of a private daemon: as many as a client ever opens.
-const PRIVATE_CHANNELS: usize = 1000;
+const PRIVATE_CHANNELS: u64 = 1000;
 
 /// Serves measurements of what a round trip between two processes costs on this host.
 #[derive(Debug, Parser)]
@@ -51,12 +54,8 @@ struct SocketArgs {
 struct StartArgs {
     #[command(flatten)]
     socket: SocketArgs,
-    /// Control connections at a time.
-    #[arg(long, value_name = "N", default_value_t = Limits::default().connections, value_parser = at_least_one)]
-    max_connections: usize,
-    /// Data channels at a time, each a responder process.
-    #[arg(long, value_name = "N", default_value_t = Limits::default().channels, value_parser = at_least_one)]
-    max_channels: usize,
+    #[command(flatten)]
+    limits: LimitArgs,
     /// Clients that may measure at the same time; more than one disturb each other.
     #[arg(long, value_name = "N", default_value_t = Config::default().measurements, value_parser = at_least_one)]
     measurements: usize,
@@ -98,14 +97,7 @@ fn start(args: &StartArgs) -> Exit {
         Err(error) => return fail(&error, None, error.exit()),
     };
     eprintln!("ipcd: listening on {}", bound.path().display());
-    let config = Config {
-        limits: Limits {
-            connections: args.max_connections,
-            channels: args.max_channels,
-            ..Limits::default()
-        },
-        measurements: args.measurements,
-    };
+    let config = Config { limits: args.limits.limits(), measurements: args.measurements };
     let result = serve(Sources::Socket(bound), config, stop.as_fd());
     drop(stopper);
     match result {
@@ -121,7 +113,7 @@ fn start(args: &StartArgs) -> Exit {
 fn serve(sources: Sources, config: Config, stop: BorrowedFd<'_>) -> io::Result<()> {
     let Limits { connections, channels, .. } = config.limits;
     // A connection has one; a channel that of its responder, and for a moment what that hands over.
-    allow_descriptors(u64::try_from(connections + 2 * channels).unwrap_or(u64::MAX));
+    allow_descriptors(connections.total.saturating_add(channels.total.saturating_mul(2)));
     run(sources, config, stop)
 }
 
@@ -146,8 +138,7 @@ pub(super) fn private_daemon() -> Exit {
         rustix::stdio::dup2_stdin(&null)?;
         // Nobody stops it but its client, by going.
         let (never, _writer) = pipe_with(PipeFlags::CLOEXEC)?;
-        // Its client is whom it belongs to, and may open whatever it asks for.
-        let limits = Limits { channels: PRIVATE_CHANNELS, ..Limits::default() };
+        let limits = Limits::private(PRIVATE_CHANNELS);
         serve(Sources::Connection(socket), Config { limits, ..Config::default() }, never.as_fd())
     };
     match run() {
@@ -162,8 +153,7 @@ fn ask(args: &SocketArgs, request: &Request) -> Exit {
         Ok(found) => found,
         Err(error) => return fail(&error, Some(error.advice()), error.exit()),
     };
-    let answer = link.send(request, &[]).and_then(|()| link.receive(Some(ANSWER_PATIENCE)));
-    match answer {
+    match link.ask(request, ANSWER_PATIENCE) {
         Ok(Reply::Status(status)) => {
             match writeln!(io::stdout(), "{status}") {
                 Ok(()) => Exit::Success,
@@ -178,7 +168,7 @@ fn ask(args: &SocketArgs, request: &Request) -> Exit {
             eprintln!("ipcd: the daemon at {} stops", path.display());
             Exit::Success
         }
-        Ok(Reply::Refused(refusal)) => fail(&refusal, None, Exit::Permission),
+        Ok(Reply::Refused(refusal)) => fail(&refusal, refusal.advice(), refusal.exit()),
         Ok(other) => {
             let error =
                 io::Error::other(format!("the daemon gives an answer that was not asked for: {other:?}"));

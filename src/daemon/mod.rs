@@ -12,11 +12,14 @@ mod channel;
 pub mod cli;
 mod connection;
 mod lease;
+mod limits;
+mod ration;
 mod responder;
 mod server;
 mod socket;
 
-pub use server::{Config, Limits, Sources, run};
+pub use limits::{Limit, Limits};
+pub use server::{Config, Sources, run};
 pub use socket::{BindError, Bound, bind};
 
 use crate::protocol::role;

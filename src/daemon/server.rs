@@ -14,8 +14,10 @@ use rustix::io::Errno;
 use super::channel::{Channel, News, READY_PATIENCE, State};
 use super::connection::{Connection, Gone};
 use super::lease::Lease;
+use super::limits::{Limits, Used};
+use super::ration::Ration;
 use super::socket::Bound;
-use crate::protocol::{ChannelId, End, Event, Refusal, Reply, Totals};
+use crate::protocol::{ChannelId, End, Event, OverLimit, Refusal, Reply, Resource, Totals};
 use crate::transports;
 
 /// How long responders may take to end when the daemon stops. They are killed: only the kernel can delay them.
@@ -23,23 +25,6 @@ const STOP_PATIENCE: Duration = Duration::from_millis(900);
 
 /// How long no connection is accepted after the system had no descriptor left for one.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-
-/// What a peer can make the daemon hold.
-#[derive(Debug, Clone, Copy)]
-pub struct Limits {
-    /// Control connections at a time.
-    pub connections: usize,
-    /// Data channels at a time.
-    pub channels: usize,
-    /// Clients in line for the lease.
-    pub queue: usize,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self { connections: 256, channels: 64, queue: 64 }
-    }
-}
 
 /// How a daemon runs.
 #[derive(Debug, Clone, Copy)]
@@ -99,6 +84,10 @@ struct Held {
     channel: Channel,
     /// `None` once its client is gone.
     owner: Option<ConnectionId>,
+    /// The user for whom it was opened.
+    uid: u32,
+    /// Bytes that its responder holds for payloads.
+    memory: u64,
     /// Whether its client waits for its end.
     closing: bool,
 }
@@ -112,6 +101,9 @@ struct Server {
     channels: BTreeMap<ChannelId, Held>,
     lease: Lease<ConnectionId>,
     totals: Totals,
+    /// Of lines about peers that ask for too much or misbehave.
+    ration: Ration,
+    next_connection: ConnectionId,
     next_channel: ChannelId,
     accept_again: Option<Instant>,
     stopping: bool,
@@ -131,9 +123,11 @@ impl Server {
             config,
             instance: transports::instance_name()?,
             started: Instant::now(),
+            ration: Ration::new(Instant::now()),
+            next_connection: 1,
             connections: BTreeMap::new(),
             channels: BTreeMap::new(),
-            lease: Lease::new(config.measurements, config.limits.queue),
+            lease: Lease::new(config.measurements),
             totals: Totals::default(),
             next_channel: 1,
             accept_again: None,
@@ -162,9 +156,7 @@ impl Server {
     }
 
     fn wait(&self, bound: Option<&Bound>, stop: Option<BorrowedFd<'_>>) -> io::Result<Ready> {
-        let accepting =
-            self.connections.len() < self.config.limits.connections && self.accept_again.is_none();
-        let listener = bound.filter(|_| accepting).map(AsFd::as_fd);
+        let listener = bound.filter(|_| self.accept_again.is_none()).map(AsFd::as_fd);
         let mut fds = Vec::with_capacity(2 + self.connections.len() + self.channels.len());
         fds.extend(stop.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
         fds.extend(listener.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
@@ -242,14 +234,51 @@ impl Server {
     }
 
     fn welcome(&mut self, socket: OwnedFd) {
-        self.totals.connections += 1;
-        let id = self.totals.connections;
-        match Connection::new(socket) {
+        let connection = match Connection::new(socket) {
+            Ok(connection) => connection,
+            Err(gone) => return debug!("a client that was gone at once: {gone}"),
+        };
+        let (pid, uid) = (connection.peer.pid, connection.peer.uid);
+        if let Err(over) = self.admit(Resource::Connections, uid, 1) {
+            self.totals.refusals += 1;
+            self.tell_rationed(format_args!("process {pid} of user {uid} is turned away: {over}"));
+            return connection.turn_away(over.into());
+        }
+        let id = self.next_connection;
+        self.next_connection += 1;
+        match connection.greet() {
             Ok(connection) => {
-                debug!("client {id}: process {}, user {}", connection.peer.pid, connection.peer.uid);
+                debug!("client {id}: process {pid}, user {uid}");
+                self.totals.connections += 1;
                 self.connections.insert(id, connection);
             }
             Err(gone) => debug!("client {id}: {gone}"),
+        }
+    }
+
+    /// How much of `resource` each user has.
+    fn used(&self, resource: Resource) -> Used {
+        let connections = self.connections.iter();
+        match resource {
+            Resource::Connections => connections.map(|(_, connection)| (connection.peer.uid, 1)).collect(),
+            Resource::Queue => self.lease.queue().map(|id| (self.uid_of(id), 1)).collect(),
+            // Until their responders are gone, also those whose client is.
+            Resource::Channels => self.channels.values().map(|held| (held.uid, 1)).collect(),
+            Resource::Memory => self.channels.values().map(|held| (held.uid, held.memory)).collect(),
+        }
+    }
+
+    /// Whether user `uid` may have `asked` more of `resource`.
+    fn admit(&self, resource: Resource, uid: u32, asked: u64) -> Result<(), OverLimit> {
+        self.used(resource).admit(resource, self.config.limits.of(resource), uid, asked)
+    }
+
+    /// Writes a line that peers can cause as often as they like.
+    fn tell_rationed(&mut self, line: std::fmt::Arguments<'_>) {
+        match self.ration.take(Instant::now()) {
+            Some(0) => info!("{line}"),
+            Some(withheld) => info!("{line} ({withheld} lines like this were withheld)"),
+            None => {}
         }
     }
 
@@ -267,7 +296,10 @@ impl Server {
         let Some(connection) = self.connections.remove(&id) else { return };
         match gone {
             Gone::Closed => debug!("client {id}: {gone}"),
-            _ => info!("client {id} (process {}, user {}): {gone}", connection.peer.pid, connection.peer.uid),
+            _ => {
+                let (pid, uid) = (connection.peer.pid, connection.peer.uid);
+                self.tell_rationed(format_args!("client {id} (process {pid}, user {uid}): {gone}"));
+            }
         }
         drop(connection);
         for held in self.channels.values_mut().filter(|held| held.owner == Some(id)) {
@@ -286,13 +318,17 @@ impl Server {
 
     fn refuse(&mut self, id: Option<ConnectionId>, refusal: Refusal) {
         let Some(id) = id else { return };
-        info!("client {id}: refused: {refusal}");
+        self.tell_rationed(format_args!("client {id}: refused: {refusal}"));
         self.totals.refusals += 1;
         self.send(id, &Reply::Refused(refusal), Vec::new());
     }
 
     fn pid_of(&self, id: ConnectionId) -> u32 {
         self.connections.get(&id).map_or(0, |connection| connection.peer.pid)
+    }
+
+    fn uid_of(&self, id: ConnectionId) -> u32 {
+        self.connections.get(&id).map_or(u32::MAX, |connection| connection.peer.uid)
     }
 
     /// Takes the lease, or the place in line, from `id`, and tells everybody else in line.

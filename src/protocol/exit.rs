@@ -20,7 +20,8 @@ pub enum Exit {
     Version = 5,
     /// The socket exists and this user may not use it, or the request is not allowed to this user.
     Permission = 6,
-    /// Another measurement runs, and the client was told not to wait.
+    /// Another measurement runs and the client was told not to wait, or the daemon has as many clients, connected or
+    /// in line, as it may.
     Busy = 7,
     /// This host or this daemon cannot do what was asked for: mechanism, size, option, limit.
     Unavailable = 8,
@@ -66,7 +67,9 @@ impl Exit {
             Self::NotIpcd => "what answers at the socket is no ipcd, or breaks the protocol",
             Self::Version => "daemon and client speak different protocol versions",
             Self::Permission => "this user may not use the socket, or may not ask for that",
-            Self::Busy => "another measurement runs, and --no-wait was given",
+            Self::Busy => {
+                "another measurement runs and --no-wait was given, or there are as many clients as may be"
+            }
             Self::Unavailable => "the host or the daemon cannot do that (mechanism, size, option, limit)",
             Self::Broken => "a measurement broke off (a process died, a wait timed out, a pong was wrong)",
             Self::AlreadyRunning => "another daemon already holds the socket",

@@ -139,8 +139,11 @@ impl Link {
         }
         let greeting = Greeting::from_bytes(&bytes)?;
         greeting.accept()?;
-        sent?;
-        Ok(greeting)
+        match sent {
+            // A daemon that greets and closes has said why: whoever receives next hears it.
+            Ok(()) | Err(LinkError::Closed) => Ok(greeting),
+            Err(error) => Err(error),
+        }
     }
 
     /// Sends a message, and file descriptors with it.
@@ -153,6 +156,24 @@ impl Link {
         descriptors: &[BorrowedFd<'_>],
     ) -> Result<(), LinkError> {
         self.send_all(&frame(&encode(message)?), descriptors)
+    }
+
+    /// Sends a request and receives what is said to it.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send) and [`receive`](Self::receive). What a peer has said before it closed tells more than
+    /// that it did.
+    pub fn ask<T: Serialize, R: DeserializeOwned>(
+        &mut self,
+        message: &T,
+        patience: Duration,
+    ) -> Result<R, LinkError> {
+        let sent = self.send(message, &[]);
+        let received = self.receive(Some(patience));
+        match (sent, received) {
+            (Err(error), Err(_)) => Err(error),
+            (_, received) => received,
+        }
     }
 
     fn send_all(&self, mut bytes: &[u8], mut descriptors: &[BorrowedFd<'_>]) -> Result<(), LinkError> {
