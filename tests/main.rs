@@ -4,6 +4,7 @@
 mod bad_input;
 mod conformance;
 mod faults;
+mod flood;
 mod harness;
 mod hostile;
 mod limits;

@@ -1,5 +1,6 @@
 //! The daemon's loop: waits for whatever comes next and deals with it.
 
+mod admission;
 mod requests;
 
 use std::collections::BTreeMap;
@@ -14,14 +15,17 @@ use rustix::io::Errno;
 use super::channel::{Channel, News, READY_PATIENCE, State};
 use super::connection::{Connection, Gone};
 use super::lease::Lease;
-use super::limits::{Limits, Used};
+use super::limits::Limits;
 use super::ration::Ration;
 use super::socket::Bound;
-use crate::protocol::{ChannelId, End, Event, OverLimit, Refusal, Reply, Resource, Totals};
+use crate::protocol::{ChannelId, End, Event, Refusal, Reply, Resource, Totals};
 use crate::transports;
 
 /// How long responders may take to end when the daemon stops. They are killed: only the kernel can delay them.
 const STOP_PATIENCE: Duration = Duration::from_millis(900);
+
+/// Connections accepted before those that there are get their turn: a flood is gone through in strides.
+const ACCEPTED_AT_ONCE: u32 = 32;
 
 /// How long no connection is accepted after the system had no descriptor left for one.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -149,7 +153,8 @@ impl Server {
             self.hear_connection(id);
         }
         if let Some(bound) = bound.filter(|_| ready.accept) {
-            self.accept(bound)?;
+            let mut at_once = 0..ACCEPTED_AT_ONCE;
+            while at_once.next().is_some() && self.accept(bound)? {}
         }
         self.enforce_deadlines();
         Ok(())
@@ -216,9 +221,13 @@ impl Server {
 
     // Connections.
 
-    fn accept(&mut self, bound: &Bound) -> io::Result<()> {
+    /// Accepts a connection; `false` if there is none or there can be none.
+    fn accept(&mut self, bound: &Bound) -> io::Result<bool> {
         match bound.accept() {
-            Ok(socket) => self.welcome(socket),
+            Ok(socket) => {
+                self.welcome(socket);
+                return Ok(true);
+            }
             Err(error) => match Errno::from_io_error(&error) {
                 // It went away again, or was another's.
                 Some(Errno::AGAIN | Errno::INTR | Errno::CONNABORTED) => {}
@@ -230,7 +239,7 @@ impl Server {
                 _ => return Err(error),
             },
         }
-        Ok(())
+        Ok(false)
     }
 
     fn welcome(&mut self, socket: OwnedFd) {
@@ -253,32 +262,6 @@ impl Server {
                 self.connections.insert(id, connection);
             }
             Err(gone) => debug!("client {id}: {gone}"),
-        }
-    }
-
-    /// How much of `resource` each user has.
-    fn used(&self, resource: Resource) -> Used {
-        let connections = self.connections.iter();
-        match resource {
-            Resource::Connections => connections.map(|(_, connection)| (connection.peer.uid, 1)).collect(),
-            Resource::Queue => self.lease.queue().map(|id| (self.uid_of(id), 1)).collect(),
-            // Until their responders are gone, also those whose client is.
-            Resource::Channels => self.channels.values().map(|held| (held.uid, 1)).collect(),
-            Resource::Memory => self.channels.values().map(|held| (held.uid, held.memory)).collect(),
-        }
-    }
-
-    /// Whether user `uid` may have `asked` more of `resource`.
-    fn admit(&self, resource: Resource, uid: u32, asked: u64) -> Result<(), OverLimit> {
-        self.used(resource).admit(resource, self.config.limits.of(resource), uid, asked)
-    }
-
-    /// Writes a line that peers can cause as often as they like.
-    fn tell_rationed(&mut self, line: std::fmt::Arguments<'_>) {
-        match self.ration.take(Instant::now()) {
-            Some(0) => info!("{line}"),
-            Some(withheld) => info!("{line} ({withheld} lines like this were withheld)"),
-            None => {}
         }
     }
 

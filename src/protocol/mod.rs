@@ -18,7 +18,7 @@ pub mod role;
 mod status;
 
 pub use address::{AddressError, Candidate, SocketAddress};
-pub use codec::{DecodeError, decode, encode};
+pub use codec::{DecodeError, MAX_DECODED, decode, encode};
 pub use complaint::{chain, complain};
 pub use dial::{DialError, dial};
 pub use exit::Exit;

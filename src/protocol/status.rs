@@ -129,7 +129,7 @@ fn show_age(ns: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::{Reply, UserUse, encode};
+    use crate::protocol::{Reply, UserUse, decode, encode};
 
     #[test]
     fn the_longest_status_fits_into_a_frame() {
@@ -161,6 +161,7 @@ mod tests {
                 refusals: u64::MAX,
             },
         };
-        encode(&Reply::Status(status)).unwrap();
+        let reply = Reply::Status(status);
+        assert_eq!(decode::<Reply>(&encode(&reply).unwrap()).unwrap(), reply);
     }
 }
