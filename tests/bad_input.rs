@@ -100,7 +100,11 @@ fn sizes_that_a_method_cannot_carry_are_refused_and_not_clamped() {
             for size in [can.min_size - 1, can.max_size + 1, 0] {
                 let size_text = size.to_string();
                 let arguments = ["bench", "--method", method, "-n", "10", "--size", &size_text];
-                let what = format!("a size of {size} bytes; it carries {} to {}", can.min_size, can.max_size);
+                let carries = match can.min_size == can.max_size {
+                    true => format!("{} and no other", can.min_size),
+                    false => format!("{} to {}", can.min_size, can.max_size),
+                };
+                let what = format!("a size of {size} bytes; it carries {carries}");
                 refused(sandbox, &mut sandbox.client(&arguments), Exit::Unavailable, &[method, &what]);
             }
         }

@@ -10,20 +10,25 @@ use rustix::process::{Pid, Signal, kill_process_group};
 
 use crate::conformance::here;
 use crate::harness::{
-    PATIENCE, Peer, Process, SOON, Sandbox, eventually, responder_of, responders, run, wait_until_busy,
+    PATIENCE, Peer, Process, SOON, Sandbox, eventually, responder_of, responders, run, wait_until_measuring,
 };
 
 /// A run that does not end by itself while a test lasts.
 const ENDLESS: &str = "1000000000";
 
 fn endless(sandbox: &Sandbox, mechanism: &dyn Mechanism) -> Process {
-    sandbox.start(&mut sandbox.client(&["bench", "--method", mechanism.info().name, "-n", ENDLESS]))
+    let bench = ["bench", "--method", mechanism.info().name, "-n", ENDLESS];
+    sandbox.start(&mut sandbox.client(&[&bench[..], &TOLD].concat()))
 }
+
+/// The run tells of its rounds as they go on: how a test knows that it is past connecting.
+const TOLD: [&str; 4] = ["--warmup", "1", "--interval", "50ms"];
 
 /// A private daemon in mid-run: its client, itself, its responder.
 fn private(sandbox: &Sandbox, mechanism: &dyn Mechanism) -> (Process, Peer, Peer) {
     let method = mechanism.info().name;
-    let mut command = sandbox.client(&["bench", "--private", "--method", method, "-n", ENDLESS]);
+    let bench = ["bench", "--private", "--method", method, "-n", ENDLESS];
+    let mut command = sandbox.client(&[&bench[..], &TOLD].concat());
     // As in a terminal, whose Ctrl-C reaches the whole group.
     let client = sandbox.start(command.process_group(0));
     let pid = client.wait_for_line("ipc-client: as asked for: a private daemon, process ");
@@ -33,7 +38,7 @@ fn private(sandbox: &Sandbox, mechanism: &dyn Mechanism) -> (Process, Peer, Peer
         eventually("the private daemon has a responder", PATIENCE, || responders(daemon).first().copied());
     let daemon = Peer::find(daemon).expect("its client runs");
     let responder = Peer::find(responder).expect("its client runs");
-    wait_until_busy(&client);
+    wait_until_measuring(&client);
     (client, daemon, responder)
 }
 

@@ -195,10 +195,7 @@ fn silent_peers_that_fill_every_place_lose_it() {
     run(|sandbox| {
         let daemon = sandbox.daemon_with(&["--max-connections", "20", "--max-connections-per-user", "20"]);
         let silent: Vec<_> = (0..40).map(|_| silent(&daemon)).collect();
-        eventually("a client is served", PATIENCE, || {
-            let address = SocketAddress::resolve(Some(&daemon.socket));
-            ipcd::client::Client::connect(&address).and_then(|mut client| client.status()).ok()
-        });
+        eventually("a client is served", PATIENCE, || daemon.connect().status().ok());
         daemon.serves("tcp");
         silent.into_iter().for_each(is_dropped);
         daemon.is_at_rest();

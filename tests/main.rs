@@ -2,12 +2,15 @@
 #![allow(clippy::unwrap_used, reason = "a test, and what helps one, may stop at the first surprise")]
 
 mod bad_input;
+mod commands;
 mod conformance;
 mod faults;
 mod flood;
 mod harness;
 mod hostile;
 mod limits;
+mod notify;
 mod parallel;
 mod service;
 mod tidy;
+mod users;

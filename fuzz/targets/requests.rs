@@ -10,7 +10,7 @@ use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::thread;
 
-use ipcd::daemon::{Config, Limit, Limits, Sources, run};
+use ipcd::daemon::{Config, Limit, Limits, Notify, Sources, Surroundings, run};
 use ipcd::protocol::Greeting;
 use libfuzzer_sys::fuzz_target;
 
@@ -37,6 +37,7 @@ fuzz_target!(|data: &[u8]| {
             assert!(said.starts_with(&Greeting::OURS.to_bytes()), "the daemon greets first");
         });
         let config = Config { limits, ..Config::default() };
-        run(Sources::Connection(server.into()), config, never.as_fd()).expect("nothing here is the system's");
+        let surroundings = Surroundings { stop: never.as_fd(), notify: Notify::nobody() };
+        run(Sources::Connection(server.into()), config, surroundings).expect("nothing here is the system's");
     });
 });

@@ -12,7 +12,8 @@ use super::private::{Private, Process};
 use super::{Channel, ClientError, Opened};
 use crate::protocol::link::{Link, LinkError};
 use crate::protocol::{
-    ChannelId, ChannelSpec, End, Event, MethodState, Reply, Request, SocketAddress, Status, Usage, dial,
+    ChannelId, ChannelSpec, End, Event, MethodState, Refusal, Reply, Request, Resource, SocketAddress,
+    Status, Usage, dial,
 };
 use crate::transports::{ConnectError, Endpoint, RoundError, Settings};
 
@@ -93,6 +94,17 @@ impl Client {
         }
     }
 
+    /// Whether the daemon ever allows so many channels at a time.
+    ///
+    /// # Errors
+    /// [`Refusal::OverLimit`] if it does not; the daemon is lost.
+    pub fn admits(&mut self, channels: u32) -> Result<(), ClientError> {
+        let uid = rustix::process::geteuid().as_raw();
+        let limits = self.status()?.limits;
+        let ever = limits.iter().find(|limit| limit.resource == Resource::Channels);
+        Ok(ever.map_or(Ok(()), |limit| limit.ever_admits(uid, channels.into())).map_err(Refusal::from)?)
+    }
+
     /// Takes the lease, without which no channel is opened. `on_place` hears each place in line; 1 is next.
     ///
     /// # Errors
@@ -160,7 +172,9 @@ impl Client {
         source: ConnectError,
     ) -> ClientError {
         let method = method.to_owned();
-        match self.news_of(&[channel]) {
+        // Who is not let in has not met the responder: there is nothing to be told of it.
+        let news = if source.is_denied() { None } else { self.news_of(&[channel]) };
+        match news {
             Some((_, end)) => ClientError::Round { method, end: Some(end), source: RoundError::PeerClosed },
             None => match self.close_id(channel) {
                 Ok(()) => ClientError::Connect { method, source },
@@ -296,7 +310,7 @@ impl Client {
         let Err(error) = self.link.send(request, &[]) else { return self.reply(Some(PATIENCE)) };
         // What a daemon said before it closed tells more than that it did.
         match self.reply(Some(NEWS_PATIENCE)) {
-            Err(told @ (ClientError::Stopping | ClientError::Refused(_))) => Err(told),
+            Err(said @ (ClientError::Stopping | ClientError::Refused(_))) => Err(said),
             _ => Err(error.into()),
         }
     }

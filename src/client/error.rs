@@ -1,5 +1,7 @@
 //! Everything that can go wrong on the client's side, with its exit code and what the user can do.
 
+use std::io;
+
 use crate::protocol::link::LinkError;
 use crate::protocol::{DialError, End, Exit, GreetingError, Refusal};
 use crate::transports::{ConnectError, RoundError};
@@ -51,7 +53,7 @@ pub enum ClientError {
         /// The CPU.
         cpu: u32,
         /// The system's error.
-        source: std::io::Error,
+        source: io::Error,
     },
     /// One of several channels that were open at once ended the run of all.
     #[error("channel {number} of {count} ended the run")]
@@ -65,7 +67,7 @@ pub enum ClientError {
     },
     /// This process could not have as many threads or descriptors as it has channels.
     #[error("this process cannot drive so many channels at once")]
-    Thread(#[source] std::io::Error),
+    Thread(#[source] io::Error),
     /// Datagrams were lost one after the other: nobody answers.
     #[error("the {method} channel broke off: {losses} datagrams in a row were lost")]
     Silent {
@@ -91,6 +93,7 @@ impl ClientError {
             }
             Self::Link(_) | Self::Unexpected(_) => Exit::NotIpcd,
             Self::Refused(refusal) => refusal.exit(),
+            Self::Connect { source, .. } if source.is_denied() => Exit::Permission,
             Self::Connect { .. } | Self::Round { .. } | Self::Silent { .. } => Exit::Broken,
         }
     }
@@ -103,6 +106,9 @@ impl ClientError {
             Self::OneOf { source, .. } => source.advice(),
             Self::Thread(_) => Some("raise \"ulimit -n\" and \"ulimit -u\", or ask for fewer channels"),
             Self::Refused(refusal) => refusal.advice(),
+            Self::Connect { source, .. } if source.is_denied() => {
+                Some("ask for membership in the daemon's group, or use a daemon of your own (--private)")
+            }
             Self::Link(LinkError::Silent(_)) => {
                 Some("look whether the daemon is stopped or its host is overloaded")
             }

@@ -11,6 +11,7 @@ mod connection;
 pub mod doctor;
 pub mod environment;
 mod error;
+pub mod history;
 pub mod measure;
 pub mod placement;
 mod private;

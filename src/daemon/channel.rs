@@ -18,6 +18,10 @@ use crate::transports::{Announcement, Assignment, Grant, Mechanism, Owner, Setti
 /// How long a responder may take to be connectable.
 pub(super) const READY_PATIENCE: Duration = Duration::from_secs(5);
 
+/// What the service manager says to the daemon alone.
+const NOT_FOR_RESPONDERS: [&str; 6] =
+    ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES"];
+
 /// How far a channel has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum State {
@@ -46,6 +50,8 @@ pub(super) struct Channel {
     mechanism: &'static dyn Mechanism,
     method: &'static str,
     size_bytes: u32,
+    /// What it is, for the log.
+    kind: String,
     name: String,
     child: Child,
     link: OwnedFd,
@@ -76,6 +82,13 @@ impl Channel {
         let token = Token::new(bytes);
         let grant = Grant { token, name: name.clone(), client };
         let (mechanism, settings) = Settings::of(spec, grant.clone())?;
+        if !mechanism.info().reach.includes(client) {
+            return Err(Refusal::OtherUser {
+                method: settings.method.to_owned(),
+                daemon_uid: Owner::this().uid,
+                client_uid: client.uid,
+            });
+        }
         if let Err(reason) = mechanism.probe() {
             return Err(Refusal::Unavailable { method: settings.method.to_owned(), reason });
         }
@@ -91,7 +104,9 @@ impl Channel {
         }
         // This very executable, also if another has taken its place on the disk. A process group of its own: Ctrl-C
         // in the daemon's terminal is for the daemon, which then ends its responders in order.
-        let child = Command::new("/proc/self/exe")
+        let child = NOT_FOR_RESPONDERS
+            .iter()
+            .fold(&mut Command::new("/proc/self/exe"), |command, name| command.env_remove(name))
             .arg0(format!("ipcd: responder for channel {id} ({})", settings.method))
             .arg(role::RESPONDER)
             .stdin(theirs)
@@ -106,6 +121,7 @@ impl Channel {
             mechanism,
             method: settings.method,
             size_bytes: spec.size_bytes,
+            kind: kind(spec, &settings),
             name,
             child,
             link,
@@ -126,9 +142,9 @@ impl Channel {
         self.child.id()
     }
 
-    /// The mechanism's name.
-    pub(super) fn method(&self) -> &'static str {
-        self.method
+    /// What it is, for the log: method, size, wait strategy, the responder's CPU.
+    pub(super) fn kind(&self) -> &str {
+        &self.kind
     }
 
     /// What `status` tells of it.
@@ -208,6 +224,11 @@ impl Drop for Channel {
             self.reap();
         }
     }
+}
+
+fn kind(spec: &ChannelSpec, settings: &Settings) -> String {
+    let cpu = spec.server_cpu.map(|cpu| format!(", on CPU {cpu}")).unwrap_or_default();
+    format!("{}, {} bytes, {}{cpu}", settings.method, settings.size, settings.wait)
 }
 
 fn fill_random(mut bytes: &mut [u8]) -> Result<(), Errno> {

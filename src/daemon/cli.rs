@@ -4,18 +4,19 @@ mod limits;
 
 use std::error::Error;
 use std::io::{self, Write};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
-use log::LevelFilter;
+use clap::{Args, CommandFactory, Parser, Subcommand};
+use log::Level;
 use rustix::io::fcntl_dupfd_cloexec;
 use rustix::pipe::{PipeFlags, pipe_with};
 
 use self::limits::LimitArgs;
-use super::{Config, Limits, Sources, bind, run};
-use crate::protocol::{Exit, Reply, Request, SocketAddress, complain, dial};
+use super::signals::Signals;
+use super::{Config, Limits, Notify, Sources, Surroundings, activated, bind, logging, run};
+use crate::protocol::{Exit, Reply, Request, SocketAddress, chain, dial};
 use crate::transports::sys::allow_descriptors;
 
 /// How long a daemon may take to answer a request about itself.
@@ -59,6 +60,9 @@ struct StartArgs {
     /// Clients that may measure at the same time; more than one disturb each other.
     #[arg(long, value_name = "N", default_value_t = Config::default().measurements, value_parser = at_least_one)]
     measurements: usize,
+    /// End after so long without connections and channels, such as 5m: for a service that is started at a connection.
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    idle_exit: Option<Duration>,
 }
 
 fn at_least_one(text: &str) -> Result<usize, String> {
@@ -66,6 +70,19 @@ fn at_least_one(text: &str) -> Result<usize, String> {
         Ok(n @ 1..=100_000) => Ok(n),
         _ => Err("a number from 1 to 100000 is needed".to_owned()),
     }
+}
+
+fn time(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(time) if !time.is_zero() => Ok(time),
+        _ => Err("a time with its unit is needed, more than 0, such as 5m".to_owned()),
+    }
+}
+
+/// The whole command line of `ipcd`, for whoever documents or completes it.
+#[must_use]
+pub fn command() -> clap::Command {
+    Cli::command()
 }
 
 /// Runs the daemon's command line.
@@ -87,22 +104,28 @@ pub fn main() -> Exit {
 }
 
 fn start(args: &StartArgs) -> Exit {
-    init_log(LevelFilter::Info);
-    let (stop, stopper) = match stop_pipe() {
-        Ok(ends) => ends,
-        Err(error) => return fail(error.as_ref(), None, Exit::Failure),
+    // Before anything is opened, which could then be taken for what was handed over.
+    let handed = activated();
+    logging::init(&std::env::var(logging::VARIABLE).unwrap_or_else(|_| logging::DEFAULT.to_owned()));
+    let stop = match Signals::to_stop() {
+        Ok(stop) => stop,
+        Err(error) => return fail(&error, None, Exit::Failure),
     };
-    let bound = match bind(&SocketAddress::resolve(args.socket.socket.as_deref())) {
+    let address = SocketAddress::resolve(args.socket.socket.as_deref());
+    let bound = match handed.and_then(|handed| handed.map_or_else(|| bind(&address), Ok)) {
         Ok(bound) => bound,
         Err(error) => return fail(&error, None, error.exit()),
     };
-    eprintln!("ipcd: listening on {}", bound.path().display());
-    let config = Config { limits: args.limits.limits(), measurements: args.measurements };
-    let result = serve(Sources::Socket(bound), config, stop.as_fd());
-    drop(stopper);
-    match result {
+    logging::announce(Level::Info, &format!("listening on {}", bound.path().display()));
+    if bound.is_activated() {
+        logging::announce(Level::Info, "the socket is the service manager's, which made it and keeps it");
+    }
+    let config =
+        Config { limits: args.limits.limits(), measurements: args.measurements, idle_exit: args.idle_exit };
+    let surroundings = Surroundings { stop: stop.as_fd(), notify: Notify::from_environment() };
+    match serve(Sources::Socket(bound), config, surroundings) {
         Ok(()) => {
-            eprintln!("ipcd: stopped");
+            logging::announce(Level::Info, "stopped");
             Exit::Success
         }
         Err(error) => fail(&error, None, Exit::Failure),
@@ -110,27 +133,16 @@ fn start(args: &StartArgs) -> Exit {
 }
 
 /// Serves with as many descriptors as the limits may take.
-fn serve(sources: Sources, config: Config, stop: BorrowedFd<'_>) -> io::Result<()> {
+fn serve(sources: Sources, config: Config, surroundings: Surroundings<'_>) -> io::Result<()> {
     let Limits { connections, channels, .. } = config.limits;
     // A connection has one; a channel that of its responder, and for a moment what that hands over.
     allow_descriptors(connections.total.saturating_add(channels.total.saturating_mul(2)));
-    run(sources, config, stop)
-}
-
-/// A pipe that becomes readable at SIGINT and SIGTERM, and whose writing end must be kept.
-fn stop_pipe() -> Result<(OwnedFd, OwnedFd), Box<dyn Error>> {
-    let (stop, stopper) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
-    let writer = stopper.try_clone()?;
-    ctrlc::set_handler(move || {
-        // Full means that it is readable already.
-        let _ = rustix::io::write(&writer, &[1]);
-    })?;
-    Ok((stop, stopper))
+    run(sources, config, surroundings)
 }
 
 /// Serves the one client at the other end of standard input, until it goes.
 pub(super) fn private_daemon() -> Exit {
-    init_log(LevelFilter::Warn);
+    logging::init(&std::env::var(logging::VARIABLE).unwrap_or_else(|_| "warn".to_owned()));
     let _ = rustix::thread::set_name(c"ipcd-private");
     let run = || -> io::Result<()> {
         let socket = fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)?;
@@ -139,7 +151,8 @@ pub(super) fn private_daemon() -> Exit {
         // Nobody stops it but its client, by going.
         let (never, _writer) = pipe_with(PipeFlags::CLOEXEC)?;
         let limits = Limits::private(PRIVATE_CHANNELS);
-        serve(Sources::Connection(socket), Config { limits, ..Config::default() }, never.as_fd())
+        let surroundings = Surroundings { stop: never.as_fd(), notify: Notify::nobody() };
+        serve(Sources::Connection(socket), Config { limits, ..Config::default() }, surroundings)
     };
     match run() {
         Ok(()) => Exit::Success,
@@ -159,7 +172,10 @@ fn ask(args: &SocketArgs, request: &Request) -> Exit {
                 Ok(()) => Exit::Success,
                 // Whoever reads has seen enough.
                 Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Success,
-                Err(error) => fail(&error, None, Exit::Failure),
+                Err(error) => {
+                    let error = io::Error::other(format!("cannot write standard output: {error}"));
+                    fail(&error, None, Exit::Failure)
+                }
             }
         }
         Ok(Reply::Stopping) => {
@@ -178,12 +194,11 @@ fn ask(args: &SocketArgs, request: &Request) -> Exit {
     }
 }
 
-fn init_log(default: LevelFilter) {
-    env_logger::Builder::new().filter_level(default).parse_default_env().init();
-}
-
 /// Tells of an error.
 fn fail(error: &dyn Error, advice: Option<&str>, exit: Exit) -> Exit {
-    complain("ipcd", error, advice);
+    logging::announce(Level::Error, &chain(error));
+    if let Some(advice) = advice {
+        logging::announce(Level::Error, advice);
+    }
     exit
 }

@@ -13,14 +13,18 @@ pub mod cli;
 mod connection;
 mod lease;
 mod limits;
+mod logging;
+mod notify;
 mod ration;
 mod responder;
 mod server;
+mod signals;
 mod socket;
 
 pub use limits::{Limit, Limits};
-pub use server::{Config, Sources, run};
-pub use socket::{BindError, Bound, bind};
+pub use notify::Notify;
+pub use server::{Config, Sources, Surroundings, run};
+pub use socket::{BindError, Bound, activated, bind};
 
 use crate::protocol::role;
 

@@ -1,28 +1,29 @@
 //! The daemon's loop: waits for whatever comes next and deals with it.
 
 mod admission;
+mod channels;
+mod manager;
 mod requests;
+mod runs;
 
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use log::{debug, info, warn};
+use log::{Level, debug, info, warn};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
-use super::channel::{Channel, News, READY_PATIENCE, State};
+use super::channel::{Channel, READY_PATIENCE};
 use super::connection::{Connection, Gone};
 use super::lease::Lease;
 use super::limits::Limits;
+use super::notify::Notify;
 use super::ration::Ration;
 use super::socket::Bound;
-use crate::protocol::{ChannelId, End, Event, Refusal, Reply, Resource, Totals};
+use crate::protocol::{ChannelId, Refusal, Reply, Resource, Totals};
 use crate::transports;
-
-/// How long responders may take to end when the daemon stops. They are killed: only the kernel can delay them.
-const STOP_PATIENCE: Duration = Duration::from_millis(900);
 
 /// Connections accepted before those that there are get their turn: a flood is gone through in strides.
 const ACCEPTED_AT_ONCE: u32 = 32;
@@ -37,11 +38,13 @@ pub struct Config {
     pub limits: Limits,
     /// How many clients may measure at the same time. More than one disturb each other.
     pub measurements: usize,
+    /// After how long without connections and channels to end; never if `None`.
+    pub idle_exit: Option<Duration>,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { limits: Limits::default(), measurements: 1 }
+        Self { limits: Limits::default(), measurements: 1, idle_exit: None }
     }
 }
 
@@ -54,15 +57,25 @@ pub enum Sources {
     Connection(OwnedFd),
 }
 
+/// What is around a daemon beside its clients.
+#[derive(Debug)]
+pub struct Surroundings<'a> {
+    /// Readable when it has to end.
+    pub stop: BorrowedFd<'a>,
+    /// Who hears how it does.
+    pub notify: Notify,
+}
+
 type ConnectionId = u64;
 
-/// Serves clients until `stop` is readable (or, with one connection, until that is gone), a client asks it to stop, or
-/// the system refuses.
+/// Serves clients until it is told to stop (or, with one connection, until that is gone), a client asks it to stop,
+/// nobody has come for too long, or the system refuses.
 ///
 /// # Errors
 /// The system refuses to wait or to accept.
-pub fn run(sources: Sources, config: Config, stop: BorrowedFd<'_>) -> io::Result<()> {
-    let mut server = Server::new(config)?;
+pub fn run(sources: Sources, config: Config, surroundings: Surroundings<'_>) -> io::Result<()> {
+    let Surroundings { stop, notify } = surroundings;
+    let mut server = Server::new(config, notify)?;
     let bound = match sources {
         Sources::Socket(bound) => {
             transports::remove_leftovers_of_the_dead();
@@ -73,9 +86,11 @@ pub fn run(sources: Sources, config: Config, stop: BorrowedFd<'_>) -> io::Result
             None
         }
     };
+    server.notify.ready();
     while !server.stopping && (bound.is_some() || !server.connections.is_empty()) {
         server.turn(bound.as_ref(), Some(stop))?;
     }
+    server.notify.stopping();
     let result = server.end_channels();
     // The files go before the connections: a client that sees its connection end finds nothing left.
     drop(bound);
@@ -104,12 +119,17 @@ struct Server {
     connections: BTreeMap<ConnectionId, Connection>,
     channels: BTreeMap<ChannelId, Held>,
     lease: Lease<ConnectionId>,
+    /// Of those that have the lease.
+    runs: BTreeMap<ConnectionId, runs::Run>,
     totals: Totals,
     /// Of lines about peers that ask for too much or misbehave.
     ration: Ration,
     next_connection: ConnectionId,
     next_channel: ChannelId,
     accept_again: Option<Instant>,
+    /// Since when there is neither a connection nor a channel.
+    idle_since: Option<Instant>,
+    notify: Notify,
     stopping: bool,
 }
 
@@ -122,7 +142,7 @@ struct Ready {
 }
 
 impl Server {
-    fn new(config: Config) -> io::Result<Self> {
+    fn new(config: Config, notify: Notify) -> io::Result<Self> {
         Ok(Self {
             config,
             instance: transports::instance_name()?,
@@ -132,15 +152,19 @@ impl Server {
             connections: BTreeMap::new(),
             channels: BTreeMap::new(),
             lease: Lease::new(config.measurements),
+            runs: BTreeMap::new(),
             totals: Totals::default(),
             next_channel: 1,
             accept_again: None,
+            idle_since: None,
+            notify,
             stopping: false,
         })
     }
 
     /// Waits for something to happen and deals with it.
     fn turn(&mut self, bound: Option<&Bound>, stop: Option<BorrowedFd<'_>>) -> io::Result<()> {
+        self.report();
         let ready = self.wait(bound, stop)?;
         if ready.stop {
             self.stopping = true;
@@ -189,7 +213,8 @@ impl Server {
     fn next_deadline(&self) -> Option<Instant> {
         let connections = self.connections.values().filter_map(Connection::deadline);
         let channels = self.channels.values().filter_map(|held| held.channel.deadline());
-        connections.chain(channels).chain(self.accept_again).min()
+        let own = [self.accept_again, self.idle_deadline(), self.notify.deadline()];
+        connections.chain(channels).chain(own.into_iter().flatten()).min()
     }
 
     fn enforce_deadlines(&mut self) {
@@ -197,6 +222,10 @@ impl Server {
         let over = |deadline: Option<Instant>| deadline.is_some_and(|deadline| deadline <= now);
         if over(self.accept_again) {
             self.accept_again = None;
+        }
+        if over(self.idle_deadline()) && self.is_idle() {
+            info!("nobody has come for a while: the end, as --idle-exit asks");
+            self.stopping = true;
         }
         let slow: Vec<_> =
             self.connections.iter().filter(|(_, c)| over(c.deadline())).map(|(id, _)| *id).collect();
@@ -250,7 +279,10 @@ impl Server {
         let (pid, uid) = (connection.peer.pid, connection.peer.uid);
         if let Err(over) = self.admit(Resource::Connections, uid, 1) {
             self.totals.refusals += 1;
-            self.tell_rationed(format_args!("process {pid} of user {uid} is turned away: {over}"));
+            self.tell_rationed(
+                Level::Warn,
+                format_args!("process {pid} of user {uid} is turned away: {over}"),
+            );
             return connection.turn_away(over.into());
         }
         let id = self.next_connection;
@@ -281,13 +313,22 @@ impl Server {
             Gone::Closed => debug!("client {id}: {gone}"),
             _ => {
                 let (pid, uid) = (connection.peer.pid, connection.peer.uid);
-                self.tell_rationed(format_args!("client {id} (process {pid}, user {uid}): {gone}"));
+                self.tell_rationed(
+                    Level::Info,
+                    format_args!("client {id} (process {pid}, user {uid}): {gone}"),
+                );
             }
         }
         drop(connection);
+        let mut open = 0;
         for held in self.channels.values_mut().filter(|held| held.owner == Some(id)) {
+            open += u32::from(!held.closing);
             held.owner = None;
             held.channel.kill();
+        }
+        match (gone, open) {
+            (Gone::Closed, 0) => self.end_run(id, "done"),
+            (gone, open) => self.end_run(id, format!("{gone}, with {open} still open")),
         }
         self.pass_on_lease(id);
     }
@@ -301,7 +342,7 @@ impl Server {
 
     fn refuse(&mut self, id: Option<ConnectionId>, refusal: Refusal) {
         let Some(id) = id else { return };
-        self.tell_rationed(format_args!("client {id}: refused: {refusal}"));
+        debug!("client {id}: refused: {refusal}");
         self.totals.refusals += 1;
         self.send(id, &Reply::Refused(refusal), Vec::new());
     }
@@ -318,6 +359,7 @@ impl Server {
     fn pass_on_lease(&mut self, id: ConnectionId) {
         let before: Vec<_> = self.lease.queue().collect();
         if let Some(next) = self.lease.release(id) {
+            self.begin_run(next);
             self.send(next, &Reply::Acquired, Vec::new());
         }
         let after: Vec<_> = self.lease.queue().collect();
@@ -326,83 +368,6 @@ impl Server {
                 self.send(*waiting, &Reply::Queued { place: count(index + 1) }, Vec::new());
             }
         }
-    }
-
-    // Channels.
-
-    fn hear_channel(&mut self, id: ChannelId) {
-        let Some(held) = self.channels.get_mut(&id) else { return };
-        match held.channel.receive() {
-            None => {}
-            Some(News::Ready { endpoint, descriptors }) => {
-                let channel = &mut held.channel;
-                if channel.state != State::Starting {
-                    return;
-                }
-                channel.state = State::Open;
-                let reply = Reply::Opened {
-                    channel: id,
-                    token: channel.token,
-                    endpoint,
-                    descriptors: count(descriptors.len()),
-                    responder_pid: channel.responder_pid(),
-                };
-                let method = channel.method();
-                let Some(owner) = held.owner else { return };
-                info!("client {owner}: channel {id} ({method}) is open");
-                self.totals.channels_opened += 1;
-                self.send(owner, &reply, descriptors);
-            }
-            Some(News::Ended(end)) => {
-                if let Some(held) = self.channels.remove(&id) {
-                    self.bury(&held, end);
-                }
-            }
-        }
-    }
-
-    /// Tells whom it concerns that a channel is no more.
-    fn bury(&mut self, held: &Held, end: End) {
-        let id = held.channel.id;
-        let Some(owner) = held.owner else {
-            return debug!("channel {id}: ended, its client is gone");
-        };
-        if held.closing {
-            info!("client {owner}: channel {id} is closed");
-            return self.send(owner, &Reply::Closed, Vec::new());
-        }
-        match held.channel.state {
-            State::Starting => self.refuse(Some(owner), Refusal::NotOpened { end }),
-            // It was killed for being late, which its client knows.
-            State::Ending => {}
-            State::Open => {
-                warn!("client {owner}: channel {id} ended: {end}");
-                self.totals.channels_broken += 1;
-                self.send(owner, &Reply::Event(Event::Ended { channel: id, end }), Vec::new());
-            }
-        }
-    }
-
-    /// Ends every channel, and tells every client.
-    fn end_channels(&mut self) -> io::Result<()> {
-        self.stopping = true;
-        let ids: Vec<_> = self.connections.keys().copied().collect();
-        for id in ids {
-            self.send(id, &Reply::Event(Event::Stopping), Vec::new());
-        }
-        for held in self.channels.values_mut() {
-            held.owner = None;
-            held.channel.kill();
-        }
-        let deadline = Instant::now() + STOP_PATIENCE;
-        while !self.channels.is_empty() && Instant::now() < deadline {
-            self.accept_again = Some(deadline);
-            self.turn(None, None)?;
-        }
-        for held in self.channels.values() {
-            warn!("channel {}: its responder does not end", held.channel.id);
-        }
-        Ok(())
     }
 }
 

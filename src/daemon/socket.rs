@@ -16,8 +16,10 @@ use interprocess::local_socket::{
 use interprocess::os::unix::local_socket::ListenerOptionsExt;
 use rustix::fs::{FlockOperation, Mode, OFlags, flock};
 use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketType, getsockname, sockopt};
 
 use crate::protocol::{AddressError, Exit, SocketAddress};
+use crate::transports::sys::inherited_listeners;
 
 /// Why a daemon has no control socket.
 #[derive(Debug, thiserror::Error)]
@@ -36,6 +38,9 @@ pub enum BindError {
     /// No candidate's folder can be used; the last one's reason.
     #[error(transparent)]
     Address(#[from] AddressError),
+    /// The service manager has handed over something else.
+    #[error("the service manager has to hand over one unix stream socket that listens, not {0}")]
+    Activation(String),
     /// The system refused.
     #[error("cannot listen at {}", .path.display())]
     System {
@@ -56,7 +61,9 @@ impl BindError {
     pub fn exit(&self) -> Exit {
         match self {
             Self::AlreadyRunning { .. } => Exit::AlreadyRunning,
-            Self::NotASocket(_) | Self::Address(AddressError::TooLong(_)) => Exit::Usage,
+            Self::NotASocket(_) | Self::Activation(_) | Self::Address(AddressError::TooLong(_)) => {
+                Exit::Usage
+            }
             Self::Address(AddressError::NotPrivate { .. }) => Exit::Permission,
             Self::Address(AddressError::Folder { source, .. }) | Self::System { source, .. } => {
                 match source.kind() {
@@ -68,12 +75,13 @@ impl BindError {
     }
 }
 
-/// A control socket that is listened on. Its files go with it.
+/// A control socket that is listened on. Its files go with it, if they are its own.
 #[derive(Debug)]
 pub struct Bound {
     listener: Listener,
     path: PathBuf,
-    _lock: Lock,
+    /// `None` for a socket of the service manager's, which sees to it that nobody else has it, and keeps it.
+    lock: Option<Lock>,
 }
 
 impl Bound {
@@ -81,6 +89,12 @@ impl Bound {
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Whether the service manager has made it, and keeps it.
+    #[must_use]
+    pub fn is_activated(&self) -> bool {
+        self.lock.is_none()
     }
 
     /// A waiting connection.
@@ -129,7 +143,56 @@ fn bind_at(path: &Path) -> Result<Bound, BindError> {
         .nonblocking(ListenerNonblockingMode::Both)
         .create_sync()
         .map_err(system)?;
-    Ok(Bound { listener, path: path.to_owned(), _lock: lock })
+    Ok(Bound { listener, path: path.to_owned(), lock: Some(lock) })
+}
+
+/// The socket that the service manager has handed over (`LISTEN_FDS`), if it has.
+///
+/// # Errors
+/// [`BindError::Activation`] if that is not one unix stream socket that listens.
+pub fn activated() -> Result<Option<Bound>, BindError> {
+    let wrong = |what: String| BindError::Activation(what);
+    let mut sockets =
+        inherited_listeners().map_err(|error| wrong(format!("what $LISTEN_FDS says: {error}")))?;
+    let count = sockets.len();
+    let Some(socket) = sockets.pop() else { return Ok(None) };
+    if count > 1 {
+        return Err(wrong(format!("{count} descriptors")));
+    }
+    let asked = || -> Result<_, Errno> {
+        Ok((
+            sockopt::socket_domain(&socket)?,
+            sockopt::socket_type(&socket)?,
+            sockopt::socket_acceptconn(&socket)?,
+        ))
+    };
+    match asked() {
+        Ok((AddressFamily::UNIX, SocketType::STREAM, true)) => {}
+        Ok((AddressFamily::UNIX, SocketType::STREAM, false)) => {
+            return Err(wrong("one that does not listen (Accept=no is needed)".to_owned()));
+        }
+        Ok((AddressFamily::UNIX, _, _)) => return Err(wrong("a unix socket of another type".to_owned())),
+        Ok(_) => return Err(wrong("a socket of another family".to_owned())),
+        Err(Errno::NOTSOCK) => return Err(wrong("a descriptor that is no socket".to_owned())),
+        Err(error) => return Err(wrong(format!("this: {error}"))),
+    }
+    let path = path_of(&socket);
+    let listener = Listener::UdSocket(socket.into());
+    listener
+        .set_nonblocking(ListenerNonblockingMode::Both)
+        .map_err(|source| BindError::System { path: path.clone(), source })?;
+    Ok(Some(Bound { listener, path, lock: None }))
+}
+
+/// What a socket is called, for people.
+fn path_of(socket: &OwnedFd) -> PathBuf {
+    let address = getsockname(socket).ok().and_then(|address| SocketAddrUnix::try_from(address).ok());
+    let named = address.as_ref().and_then(|address| {
+        let abstract_name = || Some(format!("@{}", address.abstract_name()?.escape_ascii()));
+        let path = address.path().and_then(|path| path.to_str().map(str::to_owned).ok());
+        path.or_else(abstract_name)
+    });
+    named.unwrap_or_else(|| "a socket without a name".to_owned()).into()
 }
 
 /// A lock file that this process has locked. It is removed with its value.

@@ -1,8 +1,9 @@
 //! How a client finds its daemon: the address rule, a connection, a greeting.
 
+use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -26,24 +27,30 @@ pub enum DialError {
         tried: Vec<(PathBuf, String)>,
     },
     /// A socket is there and this user may not use it.
-    #[error("user {uid} may not use the socket {}", .path.display())]
+    #[error("user {uid} may not use the socket {}{}", .path.display(), show_group(.group))]
     Permission {
         /// The socket.
         path: PathBuf,
         /// The user.
         uid: u32,
+        /// The group whose members may use it, if it is for one.
+        group: Option<String>,
     },
     /// The place cannot be used.
     #[error(transparent)]
     Address(#[from] AddressError),
     /// Somebody answers, and is no daemon that this client can talk to.
-    #[error("cannot talk to what answers at {}", .path.display())]
+    #[error("cannot talk to what listens at {}", .path.display())]
     Greeting {
         /// The socket.
         path: PathBuf,
         /// What is wrong.
         source: LinkError,
     },
+}
+
+fn show_group(group: &Option<String>) -> String {
+    group.as_ref().map(|group| format!(", which is for members of the group {group}")).unwrap_or_default()
 }
 
 fn show_tried(tried: &[(PathBuf, String)]) -> String {
@@ -76,11 +83,15 @@ impl DialError {
                 "start a daemon with \"ipcd start\", or name another socket with --socket"
             }
             Self::Permission { .. } => {
-                "ask for membership in the group that owns the socket, or run a daemon of your own"
+                "ask for membership in the group that owns the socket and log in anew, or measure without it: --private"
             }
             Self::Address(_) => "name another socket with --socket",
             Self::Greeting { source: LinkError::Greeting(GreetingError::Version { .. }), .. } => {
                 "install daemon and client of the same release, and restart the daemon"
+            }
+            Self::Greeting { source: LinkError::Silent(_), .. } => {
+                "a daemon that is stopped (SIGSTOP, a debugger) or starved of CPU says nothing: look at its process, whose \
+                 id is in the lock file beside the socket, or name another socket with --socket"
             }
             Self::Greeting { .. } => {
                 "name the daemon's socket with --socket, or restart the daemon if it hangs"
@@ -108,7 +119,7 @@ pub fn dial(address: &SocketAddress) -> Result<(Link, PathBuf), DialError> {
             }
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
                 let uid = rustix::process::geteuid().as_raw();
-                return Err(DialError::Permission { path: path.clone(), uid });
+                return Err(DialError::Permission { path: path.clone(), uid, group: group_of(path) });
             }
             Err(error) => {
                 let why = match error.kind() {
@@ -123,6 +134,19 @@ pub fn dial(address: &SocketAddress) -> Result<(Link, PathBuf), DialError> {
         }
     }
     Err(DialError::NoDaemon { tried })
+}
+
+/// The group whose members may use a socket: its name, or its number where the host's groups are not in a file.
+fn group_of(socket: &Path) -> Option<String> {
+    let meta = socket.metadata().ok().filter(|meta| meta.mode() & 0o020 != 0)?;
+    let groups = fs::read_to_string("/etc/group").unwrap_or_default();
+    let gid = meta.gid().to_string();
+    let name = groups.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1) == Some(&gid)).then(|| name.to_owned())
+    });
+    Some(name.unwrap_or(gid))
 }
 
 fn is_socket(path: &Path) -> bool {

@@ -20,8 +20,7 @@ pub enum Exit {
     Version = 5,
     /// The socket exists and this user may not use it, or the request is not allowed to this user.
     Permission = 6,
-    /// Another measurement runs and the client was told not to wait, or the daemon has as many clients, connected or
-    /// in line, as it may.
+    /// Another measurement runs, and the client was told not to wait; or the daemon has as many clients as it takes.
     Busy = 7,
     /// This host or this daemon cannot do what was asked for: mechanism, size, option, limit.
     Unavailable = 8,
@@ -31,11 +30,17 @@ pub enum Exit {
     AlreadyRunning = 10,
     /// The measurement was done, and its grade is worse than was asked for.
     Doubtful = 11,
+    /// A check failed: something is slower than it may be.
+    Regressed = 12,
+    /// A check cannot tell: the figures are too uncertain for the limits that were set.
+    Noisy = 13,
+    /// There is nothing to compare, or nothing to show: no history, no such run, no cell in common.
+    Nothing = 14,
 }
 
 impl Exit {
     /// Every code, in order.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 15] = [
         Self::Success,
         Self::Failure,
         Self::Usage,
@@ -48,6 +53,9 @@ impl Exit {
         Self::Broken,
         Self::AlreadyRunning,
         Self::Doubtful,
+        Self::Regressed,
+        Self::Noisy,
+        Self::Nothing,
     ];
 
     /// The code.
@@ -67,13 +75,14 @@ impl Exit {
             Self::NotIpcd => "what answers at the socket is no ipcd, or breaks the protocol",
             Self::Version => "daemon and client speak different protocol versions",
             Self::Permission => "this user may not use the socket, or may not ask for that",
-            Self::Busy => {
-                "another measurement runs and --no-wait was given, or there are as many clients as may be"
-            }
+            Self::Busy => "another measurement runs and --no-wait was given, or too many clients are there",
             Self::Unavailable => "the host or the daemon cannot do that (mechanism, size, option, limit)",
             Self::Broken => "a measurement broke off (a process died, a wait timed out, a pong was wrong)",
             Self::AlreadyRunning => "another daemon already holds the socket",
             Self::Doubtful => "the result's grade is below --require-grade",
+            Self::Regressed => "check: something is slower than it may be",
+            Self::Noisy => "check: the figures are too uncertain for the limits that were set",
+            Self::Nothing => "nothing to compare or to show: no history, no such run, no cell in common",
         }
     }
 

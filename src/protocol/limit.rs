@@ -84,7 +84,7 @@ impl fmt::Display for OverLimit {
                 write!(f, "the daemon's limit max-{name}-per-user is {limit}: user {uid} has taken {used}")?;
             }
         }
-        write!(f, ", and this asks for {asked} more")
+        write!(f, ", and this asks for {asked}")
     }
 }
 
@@ -101,6 +101,20 @@ pub struct LimitUse {
     pub limit_per_user: u64,
     /// Who uses most, if anybody uses any.
     pub most: Option<UserUse>,
+}
+
+impl LimitUse {
+    /// Whether user `uid` could have so much if nobody had anything.
+    ///
+    /// # Errors
+    /// Which limit stands against it.
+    pub fn ever_admits(&self, uid: u32, asked: u64) -> Result<(), OverLimit> {
+        let each = [(Scope::User { uid }, self.limit_per_user), (Scope::Total, self.limit)];
+        match each.into_iter().find(|(_, limit)| asked > *limit) {
+            Some((scope, limit)) => Err(OverLimit { resource: self.resource, scope, limit, used: 0, asked }),
+            None => Ok(()),
+        }
+    }
 }
 
 /// What one user uses.
@@ -150,9 +164,9 @@ mod tests {
         assert_eq!(
             over.to_string(),
             "the daemon's limit max-memory-per-user is 512 MiB: user 7 has taken 480 MiB, and this asks for \
-             65537 KiB more"
+             65537 KiB"
         );
         over = OverLimit { resource: Resource::Queue, scope: Scope::Total, limit: 9, used: 9, asked: 1 };
-        assert_eq!(over.to_string(), "the daemon's limit max-queue is 9: 9 taken, and this asks for 1 more");
+        assert_eq!(over.to_string(), "the daemon's limit max-queue is 9: 9 taken, and this asks for 1");
     }
 }

@@ -140,9 +140,9 @@ impl Link {
         let greeting = Greeting::from_bytes(&bytes)?;
         greeting.accept()?;
         match sent {
-            // A daemon that greets and closes has said why: whoever receives next hears it.
-            Ok(()) | Err(LinkError::Closed) => Ok(greeting),
-            Err(error) => Err(error),
+            // It has turned this side away after its greeting, and said why, which is there to be received.
+            Err(LinkError::Closed) => Ok(greeting),
+            sent => sent.map(|()| greeting),
         }
     }
 

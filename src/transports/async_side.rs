@@ -1,4 +1,5 @@
-//! What the mechanisms under tokio share: a runtime of one thread whose waits end, and the unix stream below it.
+//! What the mechanisms under tokio share: a runtime of one thread whose waits end, the unix stream below it, and the
+//! client's rounds.
 #![cfg_attr(not(feature = "full"), allow(dead_code, reason = "one mechanism alone does not use all of it"))]
 
 use std::error::Error;
@@ -15,9 +16,13 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use tokio::net::UnixStream;
 
 use super::contract::While;
+use super::payload::Payload;
 use super::stream::Socket;
 use super::sys::Alarm;
-use super::{Alive, ConnectError, Endpoint, RoundError, ServeError, Settings, Supervisor, Watch, proof};
+use super::{
+    Alive, CallError, ConnectError, Endpoint, Round, RoundError, Rounds, ServeError, Served, Settings,
+    Supervisor, Watch, proof,
+};
 use crate::protocol::Wait;
 
 /// The future that the runtime waits for.
@@ -37,14 +42,16 @@ pub(super) struct Runtime {
 
 impl Runtime {
     /// A runtime that waits so; it can block and spin.
-    pub(super) fn new(wait: Wait) -> io::Result<Self> {
+    fn new(wait: Wait) -> Result<Self, CallError> {
         Self::built(tokio::runtime::Builder::new_current_thread().enable_io(), wait)
+            .while_doing("starting tokio")
     }
 
     /// As [`new`](Self::new), for a library that needs tokio's timers.
     #[cfg(feature = "zeromq")]
-    pub(super) fn with_timers(wait: Wait) -> io::Result<Self> {
+    pub(super) fn with_timers(wait: Wait) -> Result<Self, CallError> {
         Self::built(tokio::runtime::Builder::new_current_thread().enable_io().enable_time(), wait)
+            .while_doing("starting tokio")
     }
 
     fn built(builder: &mut tokio::runtime::Builder, wait: Wait) -> io::Result<Self> {
@@ -97,6 +104,17 @@ impl Runtime {
     pub(super) fn serve<T>(&self, future: impl Future<Output = T>) -> T {
         self.runtime.block_on(future)
     }
+
+    /// The socket, as this runtime has it.
+    pub(super) fn stream(&self, socket: OwnedFd) -> Result<UnixStream, CallError> {
+        let adopt = || {
+            let stream = StdUnixStream::from(socket);
+            stream.set_nonblocking(true)?;
+            let _inside = self.runtime.enter();
+            UnixStream::from_std(stream)
+        };
+        adopt().while_doing("giving the socket to tokio")
+    }
 }
 
 async fn ring(alarm: Alarm, sleeper: Sleeper) {
@@ -107,11 +125,14 @@ async fn ring(alarm: Alarm, sleeper: Sleeper) {
     }
 }
 
-/// The responder's end of a unix stream whose client has proved itself.
+/// The responder's runtime, and its end of a unix stream whose client has proved itself.
 ///
 /// A socket pair has no name to be found, to be let into, or to be removed; once connected, it is the same as a socket
 /// that had one.
-pub(super) fn offer_stream(settings: &Settings, supervisor: &mut Supervisor) -> Result<OwnedFd, ServeError> {
+pub(super) fn offer(
+    settings: &Settings,
+    supervisor: &mut Supervisor,
+) -> Result<(Runtime, OwnedFd), ServeError> {
     let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
         .while_doing("making a socket pair")?;
     supervisor.ready("a socket pair", &[theirs.as_fd()])?;
@@ -120,28 +141,61 @@ pub(super) fn offer_stream(settings: &Settings, supervisor: &mut Supervisor) -> 
     let socket = Socket(ours);
     proof::check_peer(&socket, &settings.token, supervisor)?;
     supervisor.proven()?;
-    Ok(socket.0)
+    Ok((Runtime::new(settings.wait)?, socket.0))
 }
 
-/// The client's end of it.
-pub(super) fn take_stream(
+/// The client's runtime, and its end of that stream.
+pub(super) fn take(
     settings: &Settings,
     endpoint: Endpoint,
     watch: &mut Watch,
-) -> Result<OwnedFd, ConnectError> {
+) -> Result<(Runtime, OwnedFd), ConnectError> {
     let [stream]: [OwnedFd; 1] =
         endpoint.descriptors.try_into().map_err(|_| ConnectError::Endpoint(endpoint.address))?;
     let socket = Socket(stream);
     proof::prove(&socket, &settings.token, watch)?;
-    Ok(socket.0)
+    Ok((Runtime::new(settings.wait)?, socket.0))
 }
 
-/// The stream, as the runtime has it.
-pub(super) fn under(runtime: &Runtime, stream: OwnedFd) -> io::Result<UnixStream> {
-    let stream = StdUnixStream::from(stream);
-    stream.set_nonblocking(true)?;
-    let _inside = runtime.runtime.enter();
-    UnixStream::from_std(stream)
+/// What a client's round does under the runtime: sends the ping and receives the pong.
+pub(super) trait Exchange: 'static {
+    /// One round trip of the payload, whose round is stamped before and checked after.
+    async fn exchange(&mut self, payload: &mut Payload, round: u64) -> Result<(), RoundError>;
+}
+
+/// The client's side of a mechanism under tokio.
+struct Client<E> {
+    // Before the runtime, which it belongs to.
+    exchange: E,
+    runtime: Runtime,
+    payload: Payload,
+}
+
+/// The client's rounds.
+pub(super) fn rounds(exchange: impl Exchange, runtime: Runtime, settings: &Settings) -> Box<dyn Rounds> {
+    Box::new(Client { exchange, runtime, payload: Payload::new(settings.size, &settings.token) })
+}
+
+impl<E: Exchange> Round for Client<E> {
+    #[inline(always)]
+    fn round(&mut self, round: u64, watch: &mut Watch) -> Result<(), RoundError> {
+        self.payload.stamp(round);
+        let Self { exchange, runtime, payload } = self;
+        runtime.wait_for(exchange.exchange(payload, round), watch, round)?;
+        self.payload.check(round)
+    }
+
+    fn payload(&mut self) -> &mut Payload {
+        &mut self.payload
+    }
+}
+
+/// How a responder that echoed until its stream ended has ended.
+pub(super) fn served(end: Result<(), RoundError>) -> Result<Served, ServeError> {
+    match end {
+        Ok(()) | Err(RoundError::PeerClosed) => Ok(Served::ClientGone),
+        Err(error) => Err(io::Error::other(error)).while_doing("echoing")?,
+    }
 }
 
 /// What an error means to a round: of the stream, or of a library and caused by the stream's.

@@ -1,10 +1,11 @@
 //! What a mechanism promises: its description, its two sides, and their errors.
 
+use std::error::Error;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-use super::{Rounds, Settings, Supervisor, Watch};
+use super::{Owner, Rounds, Settings, Supervisor, Watch};
 use crate::protocol::{Unavailable, Wait};
 
 /// One mechanism. Its file holds both sides.
@@ -74,6 +75,8 @@ pub struct Info {
     pub explanation: Explanation,
     /// How a round's bytes are kept apart and whether they arrive.
     pub delivery: Delivery,
+    /// Whom a daemon's channel is for, with the options at their defaults.
+    pub reach: Reach,
     /// The wait strategies that it can do; the first is its default, what an ordinary program would do.
     pub waits: &'static [Wait],
     /// Its own options.
@@ -151,6 +154,36 @@ impl Delivery {
             Self::UnreliableMessage => "message, may be lost",
             Self::Memory => "memory",
             Self::None => "none",
+        }
+    }
+}
+
+/// Which of those who may use a daemon's control socket its channels reach.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// Everyone: it is handed over with its descriptors, or goes through the network and the token keeps others out.
+    Anyone,
+    /// Root, the daemon's own user, and its group: it has a name, whose permissions decide. A daemon of root gives the name
+    /// to whoever the client is.
+    Group,
+    /// The daemon's own user alone: the kernel, or the library, lets no other process in.
+    SameUser,
+}
+
+impl Reach {
+    /// Whether a daemon of this process's user reaches a client.
+    #[must_use]
+    pub fn includes(self, client: Owner) -> bool {
+        self != Self::SameUser || client.uid == Owner::this().uid
+    }
+
+    /// In a few words.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Anyone => "whoever may use the daemon",
+            Self::Group => "the daemon's user and group",
+            Self::SameUser => "the daemon's own user only",
         }
     }
 }
@@ -244,6 +277,22 @@ pub enum ConnectError {
     /// The wait for the proof broke off.
     #[error(transparent)]
     Round(#[from] RoundError),
+}
+
+impl ConnectError {
+    /// Whether the system does not let this user in.
+    #[must_use]
+    pub fn is_denied(&self) -> bool {
+        let mut cause: Option<&(dyn Error + 'static)> = Some(self);
+        while let Some(error) = cause {
+            if error.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::PermissionDenied)
+            {
+                return true;
+            }
+            cause = error.source();
+        }
+        false
+    }
 }
 
 /// Why a round did not complete.

@@ -6,11 +6,11 @@ use serde_bytes::{ByteBuf, Bytes};
 use zbus::Connection;
 use zbus::connection::{AuthMechanism, Builder};
 
-use super::async_side::{Runtime, broken, offer_stream, take_stream};
+use super::async_side::{Exchange, broken, offer, rounds, take};
 use super::contract::{While, holds_copies};
 use super::payload::Payload;
 use super::{
-    Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism, Round, RoundError,
+    Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism, Reach, RoundError,
     Rounds, ServeError, Served, Settings, Supervisor, Watch,
 };
 use crate::protocol::Wait;
@@ -32,6 +32,7 @@ static INFO: Info = Info {
                 recvmsgs and an epoll_wait on each side.",
     },
     delivery: Delivery::Message,
+    reach: Reach::Anyone,
     waits: &[Wait::Block, Wait::Spin],
     options: &[],
 };
@@ -58,10 +59,9 @@ impl Mechanism for DBus {
     }
 
     fn respond(&self, settings: &Settings, supervisor: &mut Supervisor) -> Result<Served, ServeError> {
-        let stream = offer_stream(settings, supervisor)?;
-        let runtime = Runtime::new(settings.wait).while_doing("starting tokio")?;
+        let (runtime, socket) = offer(settings, supervisor)?;
         runtime.serve(async {
-            let connection = peer(stream.into())
+            let connection = peer(socket.into())
                 .server(zbus::Guid::generate())
                 .serve_at(PATH, Echo)
                 .build()
@@ -79,11 +79,10 @@ impl Mechanism for DBus {
         endpoint: Endpoint,
         watch: &mut Watch,
     ) -> Result<Box<dyn Rounds>, ConnectError> {
-        let stream = take_stream(settings, endpoint, watch)?;
-        let mut runtime = Runtime::new(settings.wait).while_doing("starting tokio")?;
-        let shake_hands = async { peer(stream.into()).build().await.map_err(broken) };
+        let (mut runtime, socket) = take(settings, endpoint, watch)?;
+        let shake_hands = async { peer(socket.into()).build().await.map_err(broken) };
         let connection = runtime.wait_for(shake_hands, watch, 0)?;
-        Ok(Box::new(Client { connection, runtime, payload: Payload::new(settings.size, &settings.token) }))
+        Ok(rounds(connection, runtime, settings))
     }
 }
 
@@ -102,37 +101,15 @@ impl Echo {
     }
 }
 
-struct Client {
-    connection: Connection,
-    runtime: Runtime,
-    payload: Payload,
-}
-
-impl Round for Client {
-    #[inline(always)]
-    fn round(&mut self, round: u64, watch: &mut Watch) -> Result<(), RoundError> {
-        self.payload.stamp(round);
-        let Self { connection, runtime, payload } = self;
-        runtime.wait_for(call(connection, payload, round), watch, round)?;
-        self.payload.check(round)
-    }
-
-    fn payload(&mut self) -> &mut Payload {
-        &mut self.payload
-    }
-}
-
 /// One method call, and its reply.
-async fn call(connection: &Connection, payload: &mut Payload, round: u64) -> Result<(), RoundError> {
-    let ping = Bytes::new(payload.ping());
-    let reply =
-        connection.call_method(None::<&str>, PATH, Some(INTERFACE), METHOD, &ping).await.map_err(broken)?;
-    let body = reply.body();
-    let bytes: &Bytes = body.deserialize().map_err(broken)?;
-    let pong = payload.pong();
-    if bytes.len() != pong.len() {
-        return Err(RoundError::WrongPong { round, what: "its length is not the ping's" });
+impl Exchange for Connection {
+    #[inline(always)]
+    async fn exchange(&mut self, payload: &mut Payload, round: u64) -> Result<(), RoundError> {
+        let ping = Bytes::new(payload.ping());
+        let reply =
+            self.call_method(None::<&str>, PATH, Some(INTERFACE), METHOD, &ping).await.map_err(broken)?;
+        let body = reply.body();
+        let pong: &Bytes = body.deserialize().map_err(broken)?;
+        payload.take_pong(pong, round)
     }
-    pong.copy_from_slice(bytes);
-    Ok(())
 }

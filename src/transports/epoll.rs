@@ -13,8 +13,8 @@ use super::place::remove_folder;
 use super::stream::{Pipe, Socket, StreamClient, echo};
 use super::unix_socket::{accept, dial};
 use super::{
-    Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism, Rounds, ServeError,
-    Served, Settings, Supervisor, Watch,
+    Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism, Reach, Rounds,
+    ServeError, Served, Settings, Supervisor, Watch,
 };
 use crate::protocol::Wait;
 
@@ -31,6 +31,7 @@ static INFO: Info = Info {
                 spin, epoll_wait returns at once and is called again.",
     },
     delivery: Delivery::Stream,
+    reach: Reach::Group,
     waits: &[Wait::Block, Wait::Spin],
     options: &[],
 };
@@ -48,7 +49,7 @@ impl Mechanism for Epoll {
     }
 
     fn respond(&self, settings: &Settings, supervisor: &mut Supervisor) -> Result<Served, ServeError> {
-        let socket = accept(SocketType::STREAM, true, settings, supervisor)?;
+        let socket = accept(SocketType::STREAM, settings, supervisor)?;
         let looped = Looped::new(socket, settings.wait).while_doing("registering the socket with epoll")?;
         supervisor.proven()?;
         echo(&looped, settings)

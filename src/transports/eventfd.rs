@@ -8,8 +8,8 @@ use super::contract::While;
 use super::proof::proof_broke_off;
 use super::stream::{Files, StreamClient, echo, receive_exact, send_all};
 use super::{
-    Alive, Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism, RoundError,
-    Rounds, ServeError, Served, Settings, Supervisor, Watch,
+    Alive, Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism, Reach,
+    RoundError, Rounds, ServeError, Served, Settings, Supervisor, Watch,
 };
 use crate::protocol::{Token, Wait};
 
@@ -26,6 +26,7 @@ static INFO: Info = Info {
         round: "One write and one read of 8 bytes on each side; the kernel adds to a counter and wakes the reader.",
     },
     delivery: Delivery::Message,
+    reach: Reach::Anyone,
     waits: &[Wait::Block, Wait::Spin, Wait::Adaptive],
     options: &[],
 };

@@ -15,7 +15,7 @@ use super::proof::proof_broke_off;
 use super::stream::{Files, StreamClient, echo};
 use super::{
     Alive, CallError, Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism,
-    RoundError, Rounds, ServeError, Served, Settings, Supervisor, Watch, proof,
+    Reach, RoundError, Rounds, ServeError, Served, Settings, Supervisor, Watch, proof,
 };
 use crate::protocol::Wait;
 
@@ -32,6 +32,7 @@ static INFO: Info = Info {
         round: "One write and one read on each side; the kernel copies through a page of its own.",
     },
     delivery: Delivery::Stream,
+    reach: Reach::Group,
     waits: &[Wait::Block, Wait::Spin, Wait::Adaptive],
     options: &[],
 };

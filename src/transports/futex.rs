@@ -1,8 +1,8 @@
 //! `futex`: shared memory, and nothing but futexes to wait with.
 
 use super::{
-    Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism, Rounds, ServeError,
-    Served, Settings, Supervisor, Watch, memfd, sealed,
+    Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism, Reach, Rounds,
+    ServeError, Served, Settings, Supervisor, Watch, memfd, sealed,
 };
 use crate::protocol::{Unavailable, Wait};
 
@@ -20,6 +20,7 @@ static INFO: Info = Info {
         round: "A copy, a store and one futex wake on one side, one futex wait and a copy on the other.",
     },
     delivery: Delivery::Memory,
+    reach: Reach::Anyone,
     waits: &[Wait::Block],
     options: &[],
 };

@@ -19,11 +19,11 @@ use tonic::transport::{Channel, Server};
 use tonic::{Code, Status};
 use tonic_prost::ProstCodec;
 
-use super::async_side::{Runtime, broken, offer_stream, take_stream, under};
+use super::async_side::{Exchange, broken, offer, rounds, take};
 use super::contract::{While, holds_copies};
 use super::payload::Payload;
 use super::{
-    Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism, Round, RoundError,
+    Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism, Reach, RoundError,
     Rounds, ServeError, Served, Settings, Supervisor, Watch,
 };
 use crate::protocol::Wait;
@@ -45,6 +45,7 @@ static INFO: Info = Info {
                 and decoding.",
     },
     delivery: Delivery::Message,
+    reach: Reach::Anyone,
     waits: &[Wait::Block, Wait::Spin],
     options: &[],
 };
@@ -72,9 +73,8 @@ impl Mechanism for Grpc {
     }
 
     fn respond(&self, settings: &Settings, supervisor: &mut Supervisor) -> Result<Served, ServeError> {
-        let stream = offer_stream(settings, supervisor)?;
-        let runtime = Runtime::new(settings.wait).while_doing("starting tokio")?;
-        let stream = under(&runtime, stream).while_doing("giving the socket to tokio")?;
+        let (runtime, socket) = offer(settings, supervisor)?;
+        let stream = runtime.stream(socket)?;
         let (gone, client_gone) = oneshot::channel();
         let connection = Connection { stream, _gone: gone };
         runtime.serve(async {
@@ -93,9 +93,8 @@ impl Mechanism for Grpc {
         endpoint: Endpoint,
         watch: &mut Watch,
     ) -> Result<Box<dyn Rounds>, ConnectError> {
-        let stream = take_stream(settings, endpoint, watch)?;
-        let mut runtime = Runtime::new(settings.wait).while_doing("starting tokio")?;
-        let stream = under(&runtime, stream).while_doing("giving the socket to tokio")?;
+        let (mut runtime, socket) = take(settings, endpoint, watch)?;
+        let stream = runtime.stream(socket)?;
         let connect = async {
             let endpoint = Channel::from_static("http://localhost");
             let channel = endpoint.connect_with_connector(Once(Some(stream))).await;
@@ -103,7 +102,7 @@ impl Mechanism for Grpc {
         };
         let channel = runtime.wait_for(connect, watch, 0)?;
         let stub = tonic::client::Grpc::new(channel).max_decoding_message_size(settings.size + OVERHEAD);
-        Ok(Box::new(Client { stub, runtime, payload: Payload::new(settings.size, &settings.token) }))
+        Ok(rounds(stub, runtime, settings))
     }
 }
 
@@ -225,42 +224,16 @@ impl Service<Uri> for Once {
     }
 }
 
-struct Client {
-    stub: tonic::client::Grpc<Channel>,
-    runtime: Runtime,
-    payload: Payload,
-}
-
-impl Round for Client {
-    #[inline(always)]
-    fn round(&mut self, round: u64, watch: &mut Watch) -> Result<(), RoundError> {
-        self.payload.stamp(round);
-        let Self { stub, runtime, payload } = self;
-        runtime.wait_for(call(stub, payload, round), watch, round)?;
-        self.payload.check(round)
-    }
-
-    fn payload(&mut self) -> &mut Payload {
-        &mut self.payload
-    }
-}
-
 /// One call, as tonic's code generator would write it.
-async fn call(
-    stub: &mut tonic::client::Grpc<Channel>,
-    payload: &mut Payload,
-    round: u64,
-) -> Result<(), RoundError> {
-    let ping = tonic::Request::new(Bytes { value: payload.ping().to_vec() });
-    stub.ready().await.map_err(|_| RoundError::PeerClosed)?;
-    let codec: ProstCodec<Bytes, Bytes> = ProstCodec::default();
-    let reply = stub.unary(ping, METHOD, codec).await.map_err(refused)?.into_inner();
-    let pong = payload.pong();
-    if reply.value.len() != pong.len() {
-        return Err(RoundError::WrongPong { round, what: "its length is not the ping's" });
+impl Exchange for tonic::client::Grpc<Channel> {
+    #[inline(always)]
+    async fn exchange(&mut self, payload: &mut Payload, round: u64) -> Result<(), RoundError> {
+        let ping = tonic::Request::new(Bytes { value: payload.ping().to_vec() });
+        self.ready().await.map_err(|_| RoundError::PeerClosed)?;
+        let codec: ProstCodec<Bytes, Bytes> = ProstCodec::default();
+        let reply = self.unary(ping, METHOD, codec).await.map_err(refused)?.into_inner();
+        payload.take_pong(&reply.value, round)
     }
-    pong.copy_from_slice(&reply.value);
-    Ok(())
 }
 
 /// What a call's status means to a round.

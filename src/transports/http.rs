@@ -8,11 +8,11 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 
-use super::async_side::{Runtime, broken, offer_stream, take_stream, under};
-use super::contract::{While, holds_copies};
+use super::async_side::{Exchange, broken, offer, rounds, served, take};
+use super::contract::holds_copies;
 use super::payload::Payload;
 use super::{
-    Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism, Round, RoundError,
+    Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism, Reach, RoundError,
     Rounds, ServeError, Served, Settings, Supervisor, Watch,
 };
 use crate::protocol::Wait;
@@ -34,6 +34,7 @@ static INFO: Info = Info {
                 buffer of its own for each round.",
     },
     delivery: Delivery::Message,
+    reach: Reach::Anyone,
     waits: &[Wait::Block, Wait::Spin],
     options: &[],
 };
@@ -56,15 +57,11 @@ impl Mechanism for Http {
     }
 
     fn respond(&self, settings: &Settings, supervisor: &mut Supervisor) -> Result<Served, ServeError> {
-        let stream = offer_stream(settings, supervisor)?;
-        let runtime = Runtime::new(settings.wait).while_doing("starting tokio")?;
-        let stream = under(&runtime, stream).while_doing("giving the socket to tokio")?;
-        let connection = hyper::server::conn::http1::Builder::new()
-            .serve_connection(TokioIo::new(stream), service_fn(echo));
-        match runtime.serve(connection).map_err(refused) {
-            Ok(()) | Err(RoundError::PeerClosed) => Ok(Served::ClientGone),
-            Err(error) => Err(std::io::Error::other(error)).while_doing("echoing")?,
-        }
+        let (runtime, socket) = offer(settings, supervisor)?;
+        let stream = TokioIo::new(runtime.stream(socket)?);
+        let connection =
+            hyper::server::conn::http1::Builder::new().serve_connection(stream, service_fn(echo));
+        served(runtime.serve(connection).map_err(refused))
     }
 
     fn connect(
@@ -73,18 +70,17 @@ impl Mechanism for Http {
         endpoint: Endpoint,
         watch: &mut Watch,
     ) -> Result<Box<dyn Rounds>, ConnectError> {
-        let stream = take_stream(settings, endpoint, watch)?;
-        let mut runtime = Runtime::new(settings.wait).while_doing("starting tokio")?;
-        let stream = under(&runtime, stream).while_doing("giving the socket to tokio")?;
+        let (mut runtime, socket) = take(settings, endpoint, watch)?;
+        let stream = TokioIo::new(runtime.stream(socket)?);
         let shake_hands = async {
             let (requests, connection) =
-                hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(refused)?;
+                hyper::client::conn::http1::handshake(stream).await.map_err(refused)?;
             // Its end is told by the request that it fails.
             tokio::spawn(connection);
             Ok(requests)
         };
         let requests = runtime.wait_for(shake_hands, watch, 0)?;
-        Ok(Box::new(Client { requests, runtime, payload: Payload::new(settings.size, &settings.token) }))
+        Ok(rounds(requests, runtime, settings))
     }
 }
 
@@ -94,54 +90,33 @@ async fn echo(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, hyper
     Ok(Response::new(Full::new(body)))
 }
 
-struct Client {
-    requests: SendRequest<Full<Bytes>>,
-    runtime: Runtime,
-    payload: Payload,
-}
-
-impl Round for Client {
-    #[inline(always)]
-    fn round(&mut self, round: u64, watch: &mut Watch) -> Result<(), RoundError> {
-        self.payload.stamp(round);
-        let Self { requests, runtime, payload } = self;
-        runtime.wait_for(post(requests, payload, round), watch, round)?;
-        self.payload.check(round)
-    }
-
-    fn payload(&mut self) -> &mut Payload {
-        &mut self.payload
-    }
-}
-
 /// One request, and its response.
-async fn post(
-    requests: &mut SendRequest<Full<Bytes>>,
-    payload: &mut Payload,
-    round: u64,
-) -> Result<(), RoundError> {
-    let mut request = Request::new(Full::new(Bytes::copy_from_slice(payload.ping())));
-    *request.method_mut() = Method::POST;
-    requests.ready().await.map_err(refused)?;
-    let response = requests.send_request(request).await.map_err(refused)?;
-    if response.status() != StatusCode::OK {
-        return Err(RoundError::WrongPong { round, what: "its status is not 200" });
+impl Exchange for SendRequest<Full<Bytes>> {
+    #[inline(always)]
+    async fn exchange(&mut self, payload: &mut Payload, round: u64) -> Result<(), RoundError> {
+        let mut request = Request::new(Full::new(Bytes::copy_from_slice(payload.ping())));
+        *request.method_mut() = Method::POST;
+        self.ready().await.map_err(refused)?;
+        let response = self.send_request(request).await.map_err(refused)?;
+        if response.status() != StatusCode::OK {
+            return Err(RoundError::WrongPong { round, what: "its status is not 200" });
+        }
+        let mut body = response.into_body();
+        let mut have = 0;
+        let pong = payload.pong();
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(refused)?;
+            let Some(data) = frame.data_ref() else { continue };
+            let room = pong.get_mut(have..have + data.len());
+            let room = room.ok_or(RoundError::WrongPong { round, what: "it is longer than the ping" })?;
+            room.copy_from_slice(data);
+            have += data.len();
+        }
+        if have != pong.len() {
+            return Err(RoundError::WrongPong { round, what: "it is shorter than the ping" });
+        }
+        Ok(())
     }
-    let mut body = response.into_body();
-    let mut have = 0;
-    let pong = payload.pong();
-    while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(refused)?;
-        let Some(data) = frame.data_ref() else { continue };
-        let room = pong.get_mut(have..have + data.len());
-        let room = room.ok_or(RoundError::WrongPong { round, what: "it is longer than the ping" })?;
-        room.copy_from_slice(data);
-        have += data.len();
-    }
-    if have != pong.len() {
-        return Err(RoundError::WrongPong { round, what: "it is shorter than the ping" });
-    }
-    Ok(())
 }
 
 /// What an error of hyper means to a round.

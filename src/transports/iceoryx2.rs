@@ -2,7 +2,9 @@
 
 use std::error::Error;
 use std::fmt::Debug;
+use std::fs::{self, DirBuilder};
 use std::io;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
 use iceoryx2::port::listener::Listener;
@@ -14,11 +16,11 @@ use iceoryx2::prelude::{
 };
 
 use super::contract::{While, holds_copies};
-use super::payload::Payload;
+use super::payload::{Payload, take};
 use super::proof::proof_broke_off;
 use super::{
     Alive, CallError, Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism,
-    Owner, Round, RoundError, Rounds, ServeError, Served, Settings, Supervisor, Unwatched, Watch, place,
+    Reach, Round, RoundError, Rounds, ServeError, Served, Settings, Supervisor, Unwatched, Watch,
 };
 use crate::protocol::{Token, Wait};
 
@@ -39,9 +41,12 @@ static INFO: Info = Info {
                 To block, a sendto and a recvfrom on each side in addition.",
     },
     delivery: Delivery::Message,
+    reach: Reach::SameUser,
     waits: &[Wait::Block, Wait::Spin],
     options: &[],
 };
+
+const SHARED_MEMORY: &str = "/dev/shm";
 
 /// Samples that a topic keeps room for: queued, read and written, and one that iceoryx2 adds.
 const SAMPLES: u64 = 4;
@@ -64,26 +69,17 @@ impl Mechanism for Iceoryx2 {
     }
 
     fn respond(&self, settings: &Settings, supervisor: &mut Supervisor) -> Result<Served, ServeError> {
-        if settings.client.uid != Owner::this().uid {
-            Err(io::Error::new(
-                io::ErrorKind::PermissionDenied,
-                "iceoryx2 shares memory between processes of one user only",
-            ))
-            .while_doing("letting the client in")?;
-        }
         require_room(settings.size).while_doing("finding room in /dev/shm")?;
-        let folder = place::Folder::make(settings)?;
         let names = Names(settings.name.clone());
-        let root = folder.join("");
-        let root = root.to_str().ok_or(io::ErrorKind::InvalidFilename).while_doing("naming the folder")?;
-        let ports = Ports::open(&names.0, root, Side::Responder, settings)?;
+        let root = names.make_root().while_doing("making a folder for iceoryx2's files")?;
+        let ports = Ports::open(&names.0, &root, Side::Responder, settings)?;
         supervisor.ready(&format!("{}:{root}", names.0), &[])?;
 
         ports.receive(supervisor, 0, is_half(settings.token.client_half())).map_err(proof_broke_off)?;
         ports.send(settings.token.responder_half()).map_err(proof_broke_off)?;
         // The client has opened all that it ever will.
         ports.receive(supervisor, 0, is_half(settings.token.client_half())).map_err(proof_broke_off)?;
-        drop((names, folder));
+        drop(names);
         supervisor.proven()?;
         ports.send(settings.token.responder_half()).map_err(proof_broke_off)?;
         ports.echo(settings)
@@ -112,19 +108,33 @@ impl Mechanism for Iceoryx2 {
 
     fn remove_leftovers(&self, name: &str) {
         drop(Names(name.to_owned()));
-        place::remove_folder(name);
     }
 }
 
 /// What begins the names of all that both sides make in /dev/shm, which goes with this value.
 struct Names(String);
 
+impl Names {
+    /// The folder of iceoryx2's own files. In memory, since it syncs each of two dozen to the disk while it connects,
+    /// which takes seconds where the disk is busy.
+    fn make_root(&self) -> io::Result<String> {
+        let root = format!("{SHARED_MEMORY}/{}root/", prefix(&self.0));
+        DirBuilder::new().mode(0o700).create(&root)?;
+        Ok(root)
+    }
+}
+
 impl Drop for Names {
     fn drop(&mut self) {
         let prefix = prefix(&self.0);
-        let entries = std::fs::read_dir("/dev/shm").into_iter().flatten().filter_map(Result::ok);
+        let entries = fs::read_dir(SHARED_MEMORY).into_iter().flatten().filter_map(Result::ok);
         for entry in entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(&prefix)) {
-            let _ = std::fs::remove_file(entry.path());
+            let is_folder = entry.file_type().is_ok_and(|file_type| file_type.is_dir());
+            // Nothing is to be done if it is gone already.
+            let _ = match is_folder {
+                true => fs::remove_dir_all(entry.path()),
+                false => fs::remove_file(entry.path()),
+            };
         }
     }
 }
@@ -137,7 +147,7 @@ fn prefix(name: &str) -> String {
 /// A full /dev/shm is an error here, and a SIGBUS when the memory is first written to.
 fn require_room(size: usize) -> io::Result<()> {
     const BOOKS: u64 = 1 << 20;
-    let room = rustix::fs::statvfs(Path::new("/dev/shm"))?;
+    let room = rustix::fs::statvfs(Path::new(SHARED_MEMORY))?;
     let size = u64::try_from(size).expect("a usize fits in a u64");
     if room.f_bavail * room.f_frsize < 2 * SAMPLES * size + BOOKS {
         return Err(io::ErrorKind::StorageFull.into());
@@ -288,16 +298,6 @@ fn wait(listener: &Listener<ipc::Service>) -> Result<(), RoundError> {
     }
 }
 
-/// Copies a message that must be as long as the ping.
-#[inline(always)]
-fn take(bytes: &[u8], buffer: &mut [u8], round: u64) -> Result<(), RoundError> {
-    if bytes.len() != buffer.len() {
-        return Err(RoundError::WrongPong { round, what: "its length is not the ping's" });
-    }
-    buffer.copy_from_slice(bytes);
-    Ok(())
-}
-
 #[cold]
 fn refused(error: impl Debug) -> RoundError {
     RoundError::System(io::Error::other(format!("iceoryx2: {error:?}")))
@@ -314,7 +314,7 @@ impl Round for Client {
         self.payload.stamp(round);
         self.ports.send(self.payload.ping())?;
         let Self { ports, payload } = self;
-        ports.receive(watch, round, |bytes| take(bytes, payload.pong(), round))?;
+        ports.receive(watch, round, |bytes| payload.take_pong(bytes, round))?;
         self.payload.check(round)
     }
 

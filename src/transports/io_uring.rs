@@ -10,8 +10,8 @@ use super::place::remove_folder;
 use super::sys::{Ring, RingOptions};
 use super::unix_socket::{accept, dial};
 use super::{
-    Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism, OptionSpec, Round,
-    RoundError, Rounds, ServeError, Served, Settings, Supervisor, Unwatched, Watch,
+    Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism, OptionSpec, Reach,
+    Round, RoundError, Rounds, ServeError, Served, Settings, Supervisor, Unwatched, Watch,
 };
 use crate::protocol::{Unavailable, Wait};
 
@@ -32,6 +32,7 @@ static INFO: Info = Info {
                 call is then made.",
     },
     delivery: Delivery::Stream,
+    reach: Reach::Group,
     waits: &[Wait::Block, Wait::Spin],
     options: &[SQPOLL],
 };
@@ -62,7 +63,7 @@ impl Mechanism for IoUring {
     }
 
     fn respond(&self, settings: &Settings, supervisor: &mut Supervisor) -> Result<Served, ServeError> {
-        let socket = accept(SocketType::STREAM, true, settings, supervisor)?;
+        let socket = accept(SocketType::STREAM, settings, supervisor)?;
         let mut ring = Ring::new(socket.0, options(settings)).while_doing("making an io_uring")?;
         supervisor.proven()?;
         match echo(&mut ring, settings.size) {

@@ -14,8 +14,8 @@ use super::place::remove_folder;
 use super::stream::{Pipe, StreamClient, echo};
 use super::unix_socket::{NAMESPACE, Name};
 use super::{
-    Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism, RoundError, Rounds,
-    ServeError, Served, Settings, Supervisor, Watch, proof,
+    Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism, Reach, RoundError,
+    Rounds, ServeError, Served, Settings, Supervisor, Watch, proof,
 };
 use crate::protocol::Wait;
 
@@ -33,6 +33,7 @@ static INFO: Info = Info {
                 socket.",
     },
     delivery: Delivery::Stream,
+    reach: Reach::Group,
     waits: &[Wait::Block, Wait::Spin, Wait::Adaptive],
     options: &[NAMESPACE],
 };
@@ -50,7 +51,7 @@ impl Mechanism for LocalSocket {
     }
 
     fn respond(&self, settings: &Settings, supervisor: &mut Supervisor) -> Result<Served, ServeError> {
-        let name = Name::make(settings, settings.options[NAMESPACE.name] == "path")?;
+        let name = Name::make(settings)?;
         let listener = local_name(&name.text)
             .and_then(|name| ListenerOptions::new().name(name).create_sync())
             .while_doing("listening on a local socket")?;

@@ -3,8 +3,8 @@
 use std::os::fd::AsFd;
 
 use super::{
-    Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism, Rounds, ServeError,
-    Served, Settings, Supervisor, Watch, memory, sealed,
+    Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism, Reach, Rounds,
+    ServeError, Served, Settings, Supervisor, Watch, memory, sealed,
 };
 use crate::protocol::{Unavailable, Wait};
 
@@ -23,6 +23,7 @@ static INFO: Info = Info {
                 the memory is the same, and so is its speed.",
     },
     delivery: Delivery::Memory,
+    reach: Reach::Anyone,
     waits: &[Wait::Adaptive, Wait::Spin, Wait::Block],
     options: &[],
 };

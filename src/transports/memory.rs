@@ -8,7 +8,8 @@
 //! | 16, 32 | the halves of the token |
 //! | 48, 56 | what client and responder tell of themselves |
 //! | 128 | a payload of up to 48 bytes: word, the flags, payload: one cache line for both directions |
-//! | 256, 384 | a larger payload: word and flag of the ping, of the pong, on lines of their own |
+//! | 256, 384 | a larger payload: word of the ping, of the pong |
+//! | 512, 640 | and the flags of those who wait for them |
 //! | 4096 | the ping, then (on a page of its own) the pong |
 //!
 //! Round `r` is published as the word `2r - 1` by the client and as `2r` by the responder.
@@ -93,7 +94,8 @@ trait Form: Copy + 'static {
     type Buffer;
 
     fn buffer(self) -> Self::Buffer;
-    fn send_ping(self, memory: &Region, payload: &Payload);
+    /// Sends the payload with the round's number in it; the payload's own copy is not stamped.
+    fn send_ping(self, memory: &Region, payload: &Payload, round: u64);
     fn receive_ping(self, memory: &Region, buffer: &mut Self::Buffer);
     fn send_pong(self, memory: &Region, buffer: &Self::Buffer);
     fn receive_pong(self, memory: &Region, payload: &mut Payload);
@@ -124,8 +126,9 @@ impl<const LEN: usize> Form for Beside<LEN> {
     }
 
     #[inline(always)]
-    fn send_ping(self, memory: &Region, payload: &Payload) {
+    fn send_ping(self, memory: &Region, payload: &Payload, round: u64) {
         memory.store::<LEN>(Self::PAYLOAD, payload.ping_piece());
+        payload.stamps(round, |at, stamp| memory.write(Self::PAYLOAD + at, stamp));
     }
 
     #[inline(always)]
@@ -144,15 +147,16 @@ impl<const LEN: usize> Form for Beside<LEN> {
     }
 }
 
-/// A payload of any size on pages of its own; the words on cache lines of their own.
+/// A payload of any size on pages of its own; words and flags on cache lines of their own: a look at a flag that stood
+/// beside its word would wait for the word's line, which the other side polls.
 #[derive(Debug, Clone, Copy)]
 struct Apart {
     size: usize,
 }
 
 impl Form for Apart {
-    const PING: (usize, usize) = (256, 260);
-    const PONG: (usize, usize) = (384, 388);
+    const PING: (usize, usize) = (256, 512);
+    const PONG: (usize, usize) = (384, 640);
 
     type Buffer = Vec<u8>;
 
@@ -161,8 +165,9 @@ impl Form for Apart {
     }
 
     #[inline(always)]
-    fn send_ping(self, memory: &Region, payload: &Payload) {
+    fn send_ping(self, memory: &Region, payload: &Payload, round: u64) {
         memory.write(PAGE, payload.ping());
+        payload.stamps(round, |at, stamp| memory.write(PAGE + at, stamp));
     }
 
     #[inline(always)]
@@ -321,9 +326,10 @@ impl<F: Form, S: Strategy> Round for Client<F, S> {
     #[inline(always)]
     fn round(&mut self, round: u64, watch: &mut Watch) -> Result<(), RoundError> {
         let (ping, pong) = words(round);
-        self.payload.stamp(round);
-        self.form.send_ping(&self.memory, &self.payload);
+        // Numbered where it is sent: a copy of what was just stored in pieces of another size would wait for the stores.
+        self.form.send_ping(&self.memory, &self.payload, round);
         self.strategy.publish(F::turn(&self.memory, F::PING), ping);
+        self.payload.stamp(round);
         self.strategy.wait_for(F::turn(&self.memory, F::PONG), pong, watch, round)?;
         self.form.receive_pong(&self.memory, &mut self.payload);
         self.payload.check(round)

@@ -8,8 +8,8 @@ use super::contract::While;
 use super::place::{Folder, let_client_in, remove_folder, reserve};
 use super::sys::Region;
 use super::{
-    Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism, Rounds, ServeError,
-    Served, Settings, Supervisor, Watch, memory,
+    Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism, Reach, Rounds,
+    ServeError, Served, Settings, Supervisor, Watch, memory,
 };
 use crate::protocol::Wait;
 
@@ -28,6 +28,7 @@ static INFO: Info = Info {
                 the pages are the page cache's.",
     },
     delivery: Delivery::Memory,
+    reach: Reach::Group,
     waits: &[Wait::Adaptive, Wait::Spin, Wait::Block],
     options: &[],
 };

@@ -64,7 +64,7 @@ mod zeromq;
 
 pub use contract::{
     CallError, Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism,
-    OptionSpec, RoundError, ServeError, Served,
+    OptionSpec, Reach, RoundError, ServeError, Served,
 };
 pub use pace::{Pace, Pacer};
 pub use payload::Payload;
@@ -73,7 +73,7 @@ pub use settings::{Grant, Owner, Settings};
 pub use supervisor::{Announcement, Assignment, Supervisor};
 pub use watch::{Alive, Unwatched, Watch};
 
-use crate::protocol::{ChannelSpec, MethodState, Refusal};
+use crate::protocol::{ChannelSpec, MethodState, Refusal, Unavailable};
 
 /// Every mechanism, in the order in which they are shown.
 pub static ALL: &[&dyn Mechanism] = &[
@@ -164,13 +164,31 @@ pub fn remove_leftovers_of_the_dead() {
     }
 }
 
-/// Every mechanism, as this process has it on this host.
+/// Every mechanism, as this process has it on this host for itself.
 #[must_use]
 pub fn states() -> Vec<MethodState> {
+    states_for(Owner::this())
+}
+
+/// Whether a mechanism reaches this client from here.
+fn reaches(mechanism: &dyn Mechanism, client: Owner) -> Result<(), Unavailable> {
+    if mechanism.info().reach.includes(client) {
+        return Ok(());
+    }
+    Err(Unavailable(format!(
+        "it works between processes of one user, and the daemon is user {}'s, the client user {}'s; --private measures it",
+        Owner::this().uid,
+        client.uid
+    )))
+}
+
+/// Every mechanism, as this process has it on this host for this client.
+#[must_use]
+pub fn states_for(client: Owner) -> Vec<MethodState> {
     ALL.iter()
         .map(|mechanism| MethodState {
             name: mechanism.info().name.to_owned(),
-            unavailable: mechanism.probe().err(),
+            unavailable: mechanism.probe().and_then(|()| reaches(*mechanism, client)).err(),
             max_size_bytes: u32::try_from(mechanism.capabilities().max_size).unwrap_or(u32::MAX),
         })
         .collect()

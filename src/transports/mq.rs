@@ -14,8 +14,8 @@ use super::messages::{self, Else, MessageClient, Messages};
 use super::place::let_client_in;
 use super::sys::mq::{End, MessageQueue};
 use super::{
-    CallError, Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism, Rounds,
-    ServeError, Served, Settings, Supervisor, Watch,
+    CallError, Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism, Reach,
+    Rounds, ServeError, Served, Settings, Supervisor, Watch,
 };
 use crate::protocol::{Unavailable, Wait};
 
@@ -34,6 +34,7 @@ static INFO: Info = Info {
                 or straight to a receiver that sleeps.",
     },
     delivery: Delivery::Message,
+    reach: Reach::Group,
     waits: &[Wait::Block, Wait::Spin, Wait::Adaptive],
     options: &[],
 };

@@ -2,7 +2,7 @@
 
 use super::payload::Payload;
 use super::{
-    Alive, Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism, Round,
+    Alive, Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism, Reach, Round,
     RoundError, Rounds, ServeError, Served, Settings, Supervisor, Watch,
 };
 use crate::protocol::Wait;
@@ -18,6 +18,7 @@ static INFO: Info = Info {
         round: "The payload's numbers are written, copied and compared, and the clock is read once.",
     },
     delivery: Delivery::None,
+    reach: Reach::Anyone,
     waits: &[Wait::Block],
     options: &[],
 };

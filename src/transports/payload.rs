@@ -44,11 +44,14 @@ impl Payload {
     /// Writes the round's number into the ping.
     #[inline(always)]
     pub fn stamp(&mut self, round: u64) {
-        let stamp = round.to_le_bytes();
-        self.ping[..STAMP_LEN].copy_from_slice(&stamp);
-        if self.size >= 2 * STAMP_LEN {
-            self.ping[self.size - STAMP_LEN..self.size].copy_from_slice(&stamp);
-        }
+        let (size, ping) = (self.size, &mut self.ping);
+        stamps(size, round, |at, stamp| ping[at..at + STAMP_LEN].copy_from_slice(stamp));
+    }
+
+    /// Tells where a ping of this round carries its number, and how.
+    #[inline(always)]
+    pub fn stamps(&self, round: u64, write: impl FnMut(usize, &[u8; STAMP_LEN])) {
+        stamps(self.size, round, write);
     }
 
     /// What to send.
@@ -81,6 +84,16 @@ impl Payload {
     #[inline(always)]
     pub fn pong_piece<const LEN: usize>(&mut self) -> &mut [u8; LEN] {
         self.pong.first_chunk_mut().expect("no piece is longer than the room")
+    }
+
+    /// Takes a pong that was received elsewhere, as a library hands it over.
+    ///
+    /// # Errors
+    /// [`RoundError::WrongPong`], if its length is not the ping's.
+    #[cfg(any(feature = "dbus", feature = "grpc", feature = "iceoryx2", feature = "zeromq"))]
+    #[inline(always)]
+    pub(super) fn take_pong(&mut self, pong: &[u8], round: u64) -> Result<(), RoundError> {
+        take(pong, &mut self.pong[..self.size], round)
     }
 
     /// What to send, and where to receive meanwhile.
@@ -147,6 +160,30 @@ impl Payload {
             chunk.copy_from_slice(&self.pattern.to_le_bytes()[..chunk.len()]);
         }
     }
+}
+
+/// Tells where a payload of `size` bytes carries its round's number, and how.
+#[inline(always)]
+fn stamps(size: usize, round: u64, mut write: impl FnMut(usize, &[u8; STAMP_LEN])) {
+    let stamp = round.to_le_bytes();
+    write(0, &stamp);
+    if size >= 2 * STAMP_LEN {
+        write(size - STAMP_LEN, &stamp);
+    }
+}
+
+/// Copies what a library hands over, which must be as long as the ping.
+///
+/// # Errors
+/// [`RoundError::WrongPong`], if it is not.
+#[cfg(any(feature = "dbus", feature = "grpc", feature = "iceoryx2", feature = "zeromq"))]
+#[inline(always)]
+pub(super) fn take(bytes: &[u8], buffer: &mut [u8], round: u64) -> Result<(), RoundError> {
+    if bytes.len() != buffer.len() {
+        return Err(RoundError::WrongPong { round, what: "its length is not the ping's" });
+    }
+    buffer.copy_from_slice(bytes);
+    Ok(())
 }
 
 #[cfg(test)]

@@ -9,8 +9,8 @@ use super::contract::While;
 use super::payload::Payload;
 use super::stream::{self, Files, StreamClient, echo};
 use super::{
-    Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism, OptionSpec, Round,
-    RoundError, Rounds, ServeError, Served, Settings, Supervisor, Watch, proof,
+    Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism, OptionSpec, Reach,
+    Round, RoundError, Rounds, ServeError, Served, Settings, Supervisor, Watch, proof,
 };
 use crate::protocol::Wait;
 
@@ -27,6 +27,7 @@ static INFO: Info = Info {
         round: "One write and one read on each side; the kernel copies through a page of its own.",
     },
     delivery: Delivery::Stream,
+    reach: Reach::Anyone,
     waits: &[Wait::Block, Wait::Spin, Wait::Adaptive],
     options: &[PREALLOCATE],
 };

@@ -23,9 +23,10 @@ use super::contract::While;
 use super::messages::{self, Else, MessageClient, Messages};
 use super::process::{self, Responder};
 use super::sys::{Region, process_vm};
+use super::turn::{Block, Strategy, Turn};
 use super::{
-    Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism, Rounds, ServeError,
-    Served, Settings, Supervisor, Watch, sealed,
+    Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism, Reach, Rounds,
+    ServeError, Served, Settings, Supervisor, Watch, sealed,
 };
 use crate::protocol::{Token, Unavailable, Wait};
 
@@ -44,6 +45,7 @@ static INFO: Info = Info {
                 each way.",
     },
     delivery: Delivery::Memory,
+    reach: Reach::SameUser,
     waits: &[Wait::Block, Wait::Spin, Wait::Adaptive],
     options: &[],
 };
@@ -177,16 +179,9 @@ impl Messages for End {
         let address = message.as_ptr().expose_provenance() as u64;
         self.page.write(self.sends + ADDRESS, &address.to_ne_bytes());
         self.page.write(self.sends + LEN, &(message.len() as u64).to_ne_bytes());
-        let word = self.page.word(self.sends + WORD);
         self.sent = self.sent.wrapping_add(1);
-        // A swap is a store and a full fence in one.
-        word.swap(self.sent, Ordering::SeqCst);
-        let sleeps = self.page.word(self.sends + SLEEPS);
-        if sleeps.load(Ordering::SeqCst) != 0 {
-            sleeps.store(0, Ordering::SeqCst);
-            // Shared between processes, hence not PRIVATE.
-            futex::wake(word, futex::Flags::empty(), 1)?;
-        }
+        let (word, sleeps) = (self.page.word(self.sends + WORD), self.page.word(self.sends + SLEEPS));
+        Block.publish(Turn { word, sleeps }, self.sent);
         Ok(())
     }
 

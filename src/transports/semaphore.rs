@@ -18,8 +18,8 @@ use super::contract::While;
 use super::messages::{self, Else, MessageClient, Messages};
 use super::sys::{Region, Semaphore};
 use super::{
-    Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism, Rounds, ServeError,
-    Served, Settings, Supervisor, Watch, sealed,
+    Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism, Reach, Rounds,
+    ServeError, Served, Settings, Supervisor, Watch, sealed,
 };
 use crate::protocol::{Token, Unavailable, Wait};
 
@@ -37,6 +37,7 @@ static INFO: Info = Info {
                 system call only if somebody sleeps, sem_wait only if it has to.",
     },
     delivery: Delivery::Memory,
+    reach: Reach::Anyone,
     waits: &[Wait::Block, Wait::Spin, Wait::Adaptive],
     options: &[],
 };

@@ -91,10 +91,11 @@ impl Settings {
             .ok()
             .filter(|size| (can.min_size..=can.max_size).contains(size))
             .ok_or_else(|| {
-                unfit(format!(
-                    "a size of {} bytes; it carries {} to {}",
-                    spec.size_bytes, can.min_size, can.max_size
-                ))
+                let carries = match (can.min_size, can.max_size) {
+                    (min, max) if min == max => format!("{min} and no other"),
+                    (min, max) => format!("{min} to {max}"),
+                };
+                unfit(format!("a size of {} bytes; it carries {carries}", spec.size_bytes))
             })?;
 
         let wait = spec.wait.unwrap_or(info.waits[0]);
@@ -150,6 +151,13 @@ mod tests {
         assert_eq!(
             check(&spec).unwrap_err(),
             "udp cannot do that: a size of 70000 bytes; it carries 8 to 65507"
+        );
+
+        let mut spec = ChannelSpec::new("eventfd");
+        spec.size_bytes = 16;
+        assert_eq!(
+            check(&spec).unwrap_err(),
+            "eventfd cannot do that: a size of 16 bytes; it carries 8 and no other"
         );
 
         let mut spec = ChannelSpec::new("udp");

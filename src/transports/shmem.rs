@@ -11,8 +11,8 @@ use super::contract::While;
 use super::place::{let_client_in, reserve};
 use super::sys::Region;
 use super::{
-    Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism, Rounds, ServeError,
-    Served, Settings, Supervisor, Watch, memory,
+    Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism, Reach, Rounds,
+    ServeError, Served, Settings, Supervisor, Watch, memory,
 };
 use crate::protocol::Wait;
 
@@ -31,6 +31,7 @@ static INFO: Info = Info {
                 a futex, and the other then makes one system call to wake it.",
     },
     delivery: Delivery::Memory,
+    reach: Reach::Group,
     waits: &[Wait::Adaptive, Wait::Spin, Wait::Block],
     options: &[],
 };

@@ -11,8 +11,8 @@ use super::process::{self, Responder};
 use super::proof::proof_broke_off;
 use super::sys::signal::{Words, pending_limit};
 use super::{
-    Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism, RoundError, Rounds,
-    ServeError, Served, Settings, Supervisor, Watch,
+    Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism, Reach, RoundError,
+    Rounds, ServeError, Served, Settings, Supervisor, Watch,
 };
 use crate::protocol::{Unavailable, Wait};
 
@@ -30,6 +30,7 @@ static INFO: Info = Info {
                 allocates an entry for each signal.",
     },
     delivery: Delivery::Message,
+    reach: Reach::SameUser,
     waits: &[Wait::Block, Wait::Spin, Wait::Adaptive],
     options: &[],
 };

@@ -21,8 +21,8 @@ use super::contract::While;
 use super::messages::{self, Else, MessageClient, Messages};
 use super::sys::sysv::{Message, Queue};
 use super::{
-    Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism, Owner, Rounds,
-    ServeError, Served, Settings, Supervisor, Watch,
+    Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism, Owner, Reach,
+    Rounds, ServeError, Served, Settings, Supervisor, Watch,
 };
 use crate::protocol::{Unavailable, Wait};
 
@@ -39,6 +39,7 @@ static INFO: Info = Info {
         round: "One msgsnd and one msgrcv on each side; the kernel copies each message into memory of its own.",
     },
     delivery: Delivery::Message,
+    reach: Reach::Group,
     waits: &[Wait::Block, Wait::Spin, Wait::Adaptive],
     options: &[],
 };

@@ -5,8 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use super::contract::While;
 use super::stream::{Socket, StreamClient, echo};
 use super::{
-    Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism, OptionSpec, Rounds,
-    ServeError, Served, Settings, Supervisor, Watch, proof,
+    Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism, OptionSpec, Reach,
+    Rounds, ServeError, Served, Settings, Supervisor, Watch, proof,
 };
 use crate::protocol::{Unavailable, Wait};
 
@@ -24,6 +24,7 @@ static INFO: Info = Info {
                 of the sender.",
     },
     delivery: Delivery::Stream,
+    reach: Reach::Anyone,
     waits: &[Wait::Block, Wait::Spin, Wait::Adaptive],
     options: &[NODELAY],
 };

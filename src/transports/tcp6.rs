@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv6Addr};
 
 use super::tcp::{NODELAY, TcpOver};
-use super::{Delivery, Explanation, Group, Info};
+use super::{Delivery, Explanation, Group, Info, Reach};
 use crate::protocol::Wait;
 
 static INFO: Info = Info {
@@ -19,6 +19,7 @@ static INFO: Info = Info {
                 of the sender.",
     },
     delivery: Delivery::Stream,
+    reach: Reach::Anyone,
     waits: &[Wait::Block, Wait::Spin, Wait::Adaptive],
     options: &[NODELAY],
 };

@@ -3,11 +3,10 @@
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 
-use super::async_side::{Runtime, broken, offer_stream, take_stream, under};
-use super::contract::While;
+use super::async_side::{Exchange, broken, offer, rounds, served, take};
 use super::payload::Payload;
 use super::{
-    Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism, Round, RoundError,
+    Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism, Reach, RoundError,
     Rounds, ServeError, Served, Settings, Supervisor, Watch,
 };
 use crate::protocol::Wait;
@@ -27,6 +26,7 @@ static INFO: Info = Info {
                 anew for each round, which takes less than 0.2 µs.",
     },
     delivery: Delivery::Stream,
+    reach: Reach::Anyone,
     waits: &[Wait::Block, Wait::Spin],
     options: &[],
 };
@@ -44,23 +44,15 @@ impl Mechanism for Tokio {
     }
 
     fn respond(&self, settings: &Settings, supervisor: &mut Supervisor) -> Result<Served, ServeError> {
-        let stream = offer_stream(settings, supervisor)?;
-        let runtime = Runtime::new(settings.wait).while_doing("starting tokio")?;
-        let mut stream = under(&runtime, stream).while_doing("giving the socket to tokio")?;
+        let (runtime, socket) = offer(settings, supervisor)?;
+        let mut stream = runtime.stream(socket)?;
         let mut buffer = vec![0; settings.size];
-        runtime.serve(async {
+        served(runtime.serve(async {
             loop {
-                let round = match stream.read_exact(&mut buffer).await {
-                    Ok(_) => stream.write_all(&buffer).await,
-                    Err(error) => Err(error),
-                };
-                match round.map_err(broken) {
-                    Ok(()) => {}
-                    Err(RoundError::PeerClosed) => return Ok(Served::ClientGone),
-                    Err(error) => Err(std::io::Error::other(error)).while_doing("echoing")?,
-                }
+                stream.read_exact(&mut buffer).await.map_err(broken)?;
+                stream.write_all(&buffer).await.map_err(broken)?;
             }
-        })
+        }))
     }
 
     fn connect(
@@ -69,35 +61,16 @@ impl Mechanism for Tokio {
         endpoint: Endpoint,
         watch: &mut Watch,
     ) -> Result<Box<dyn Rounds>, ConnectError> {
-        let stream = take_stream(settings, endpoint, watch)?;
-        let runtime = Runtime::new(settings.wait).while_doing("starting tokio")?;
-        let stream = under(&runtime, stream).while_doing("giving the socket to tokio")?;
-        Ok(Box::new(Client { runtime, stream, payload: Payload::new(settings.size, &settings.token) }))
+        let (runtime, socket) = take(settings, endpoint, watch)?;
+        Ok(rounds(runtime.stream(socket)?, runtime, settings))
     }
 }
 
-struct Client {
-    // Before the runtime, which it belongs to.
-    stream: UnixStream,
-    runtime: Runtime,
-    payload: Payload,
-}
-
-impl Round for Client {
+impl Exchange for UnixStream {
     #[inline(always)]
-    fn round(&mut self, round: u64, watch: &mut Watch) -> Result<(), RoundError> {
-        self.payload.stamp(round);
-        let Self { stream, runtime, payload } = self;
-        let exchange = async {
-            stream.write_all(payload.ping()).await.map_err(broken)?;
-            stream.read_exact(payload.pong()).await.map_err(broken)?;
-            Ok(())
-        };
-        runtime.wait_for(exchange, watch, round)?;
-        self.payload.check(round)
-    }
-
-    fn payload(&mut self) -> &mut Payload {
-        &mut self.payload
+    async fn exchange(&mut self, payload: &mut Payload, _: u64) -> Result<(), RoundError> {
+        self.write_all(payload.ping()).await.map_err(broken)?;
+        self.read_exact(payload.pong()).await.map_err(broken)?;
+        Ok(())
     }
 }

@@ -7,8 +7,8 @@ use super::datagram::{self, DatagramClient};
 use super::stream::Socket;
 use super::tcp::no_loopback;
 use super::{
-    Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism, Rounds, ServeError,
-    Served, Settings, Supervisor, Watch,
+    Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism, Reach, Rounds,
+    ServeError, Served, Settings, Supervisor, Watch,
 };
 use crate::protocol::{Unavailable, Wait};
 
@@ -24,6 +24,7 @@ static INFO: Info = Info {
         round: "One send and one recv on each side; the kernel runs the UDP and IP stack for each.",
     },
     delivery: Delivery::UnreliableMessage,
+    reach: Reach::Anyone,
     waits: &[Wait::Block, Wait::Spin, Wait::Adaptive],
     options: &[],
 };

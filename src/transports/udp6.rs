@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv6Addr};
 
 use super::udp::UdpOver;
-use super::{Delivery, Explanation, Group, Info};
+use super::{Delivery, Explanation, Group, Info, Reach};
 use crate::protocol::Wait;
 
 static INFO: Info = Info {
@@ -19,6 +19,7 @@ static INFO: Info = Info {
         round: "One send and one recv on each side; the kernel runs the UDP and IPv6 stack for each.",
     },
     delivery: Delivery::UnreliableMessage,
+    reach: Reach::Anyone,
     waits: &[Wait::Block, Wait::Spin, Wait::Adaptive],
     options: &[],
 };

@@ -7,8 +7,8 @@ use super::place::remove_folder;
 use super::stream::{StreamClient, echo};
 use super::unix_socket::{NAMESPACE, accept, dial};
 use super::{
-    Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism, Rounds, ServeError,
-    Served, Settings, Supervisor, Watch,
+    Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism, Reach, Rounds,
+    ServeError, Served, Settings, Supervisor, Watch,
 };
 use crate::protocol::Wait;
 
@@ -27,6 +27,7 @@ static INFO: Info = Info {
                 stack is run.",
     },
     delivery: Delivery::Stream,
+    reach: Reach::Group,
     waits: &[Wait::Block, Wait::Spin, Wait::Adaptive],
     options: &[NAMESPACE],
 };
@@ -44,8 +45,7 @@ impl Mechanism for Unix {
     }
 
     fn respond(&self, settings: &Settings, supervisor: &mut Supervisor) -> Result<Served, ServeError> {
-        let in_folder = settings.options[NAMESPACE.name] == "path";
-        let peer = accept(SocketType::STREAM, in_folder, settings, supervisor)?;
+        let peer = accept(SocketType::STREAM, settings, supervisor)?;
         supervisor.proven()?;
         echo(&peer, settings)
     }

@@ -8,8 +8,8 @@ use super::place::remove_folder;
 use super::stream::Socket;
 use super::unix_socket::{NAMESPACE, bound, connect_to, message_capabilities};
 use super::{
-    Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism, Rounds, ServeError,
-    Served, Settings, Supervisor, Watch,
+    Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism, Reach, Rounds,
+    ServeError, Served, Settings, Supervisor, Watch,
 };
 use crate::protocol::Wait;
 
@@ -26,6 +26,7 @@ static INFO: Info = Info {
         round: "One send and one recv on each side; the kernel queues a buffer at the peer and wakes it.",
     },
     delivery: Delivery::Message,
+    reach: Reach::Group,
     waits: &[Wait::Block, Wait::Spin, Wait::Adaptive],
     options: &[NAMESPACE],
 };
@@ -43,8 +44,7 @@ impl Mechanism for UnixDgram {
     }
 
     fn respond(&self, settings: &Settings, supervisor: &mut Supervisor) -> Result<Served, ServeError> {
-        let in_folder = settings.options[NAMESPACE.name] == "path";
-        let (socket, name) = bound(SocketType::DGRAM, in_folder, settings)?;
+        let (socket, name) = bound(SocketType::DGRAM, settings)?;
         supervisor.ready(&name.text, &[])?;
         let socket = Socket(socket);
         datagram::meet(&socket, settings, supervisor)?;

@@ -7,8 +7,8 @@ use super::datagram::{self, DatagramClient};
 use super::place::remove_folder;
 use super::unix_socket::{NAMESPACE, accept, dial, message_capabilities};
 use super::{
-    Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism, Rounds, ServeError,
-    Served, Settings, Supervisor, Watch,
+    Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism, Reach, Rounds,
+    ServeError, Served, Settings, Supervisor, Watch,
 };
 use crate::protocol::Wait;
 
@@ -25,6 +25,7 @@ static INFO: Info = Info {
         round: "One send and one recv on each side, as with a unix stream; a message is one buffer of the kernel's.",
     },
     delivery: Delivery::Message,
+    reach: Reach::Group,
     waits: &[Wait::Block, Wait::Spin, Wait::Adaptive],
     options: &[NAMESPACE],
 };
@@ -42,8 +43,7 @@ impl Mechanism for UnixSeqpacket {
     }
 
     fn respond(&self, settings: &Settings, supervisor: &mut Supervisor) -> Result<Served, ServeError> {
-        let in_folder = settings.options[NAMESPACE.name] == "path";
-        let peer = accept(SocketType::SEQPACKET, in_folder, settings, supervisor)?;
+        let peer = accept(SocketType::SEQPACKET, settings, supervisor)?;
         supervisor.proven()?;
         datagram::echo(&peer, INFO.delivery, settings)
     }

@@ -40,9 +40,10 @@ pub(super) struct Name {
 }
 
 impl Name {
-    /// The name of this channel's socket; a path's folder is there, and nothing in it.
-    pub(super) fn make(settings: &Settings, infolder: bool) -> Result<Self, CallError> {
-        if !infolder {
+    /// The name of this channel's socket, where the mechanism's option says, which is a path if it has none. A path's
+    /// folder is there, and nothing in it.
+    pub(super) fn make(settings: &Settings) -> Result<Self, CallError> {
+        if settings.options.get(NAMESPACE.name).is_some_and(|value| *value == "abstract") {
             return Ok(Self { text: format!("@{}", settings.name), folder: None });
         }
         let folder = Folder::make(settings)?;
@@ -62,14 +63,10 @@ impl Name {
 }
 
 /// A new socket under the channel's name.
-pub(super) fn bound(
-    kind: SocketType,
-    infolder: bool,
-    settings: &Settings,
-) -> Result<(OwnedFd, Name), CallError> {
+pub(super) fn bound(kind: SocketType, settings: &Settings) -> Result<(OwnedFd, Name), CallError> {
     let socket = socket_with(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC, None)
         .while_doing("making a unix socket")?;
-    let name = Name::make(settings, infolder)?;
+    let name = Name::make(settings)?;
     let address = address(&name.text).while_doing("naming the socket")?;
     bind(&socket, &address).while_doing("binding the socket to its name")?;
     name.let_client_in(settings)?;
@@ -80,11 +77,10 @@ pub(super) fn bound(
 /// left then.
 pub(super) fn accept(
     kind: SocketType,
-    infolder: bool,
     settings: &Settings,
     supervisor: &mut Supervisor,
 ) -> Result<Socket, ServeError> {
-    let (listener, name) = bound(kind, infolder, settings)?;
+    let (listener, name) = bound(kind, settings)?;
     listen(&listener, BACKLOG).while_doing("listening")?;
     supervisor.ready(&name.text, &[])?;
     proof::accept_peer(&listener, &settings.token, supervisor)

@@ -9,8 +9,8 @@ use super::contract::While;
 use super::stream::{Socket, StreamClient, echo};
 use super::sys::VsockAddress;
 use super::{
-    Alive, Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism, Rounds,
-    ServeError, Served, Settings, Supervisor, Watch, proof,
+    Alive, Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism, Reach,
+    Rounds, ServeError, Served, Settings, Supervisor, Watch, proof,
 };
 use crate::protocol::{Unavailable, Wait};
 
@@ -28,6 +28,7 @@ static INFO: Info = Info {
                 is woken for it.",
     },
     delivery: Delivery::Stream,
+    reach: Reach::Anyone,
     waits: &[Wait::Block, Wait::Spin, Wait::Adaptive],
     options: &[],
 };

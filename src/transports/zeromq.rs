@@ -10,12 +10,12 @@ use zeromq::{
     RepSocket, ReqSocket, Socket, SocketEvent, SocketOptions, SocketRecv, SocketSend, ZmqError, ZmqMessage,
 };
 
-use super::async_side::{Runtime, broken};
+use super::async_side::{Exchange, Runtime, broken, rounds};
 use super::contract::{While, holds_copies};
 use super::payload::Payload;
 use super::proof::proof_broke_off;
 use super::{
-    Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism, Round, RoundError,
+    Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism, Reach, RoundError,
     Rounds, ServeError, Served, Settings, Supervisor, Watch, place,
 };
 use crate::protocol::Wait;
@@ -38,6 +38,7 @@ static INFO: Info = Info {
                 own for each round.",
     },
     delivery: Delivery::Message,
+    reach: Reach::Group,
     waits: &[Wait::Block, Wait::Spin],
     options: &[],
 };
@@ -66,7 +67,7 @@ impl Mechanism for ZeroMq {
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))
             .and_then(|()| place::let_client_in(&path, settings.client))
             .while_doing("letting the client in")?;
-        let mut runtime = Runtime::with_timers(settings.wait).while_doing("starting tokio")?;
+        let mut runtime = Runtime::with_timers(settings.wait)?;
         let mut socket = RepSocket::new();
         let mut events = socket.monitor();
         let bind = async { socket.bind_listener(listener).await.map_err(refused) };
@@ -125,7 +126,7 @@ impl Mechanism for ZeroMq {
         endpoint: Endpoint,
         watch: &mut Watch,
     ) -> Result<Box<dyn Rounds>, ConnectError> {
-        let mut runtime = Runtime::with_timers(settings.wait).while_doing("starting tokio")?;
+        let mut runtime = Runtime::with_timers(settings.wait)?;
         let mut options = SocketOptions::default();
         // The watch has one.
         options.no_connect_timeout();
@@ -141,7 +142,7 @@ impl Mechanism for ZeroMq {
         if !is(&answer, settings.token.responder_half()) {
             return Err(ConnectError::WrongToken);
         }
-        Ok(Box::new(Client { socket, runtime, payload: Payload::new(settings.size, &settings.token) }))
+        Ok(rounds(socket, runtime, settings))
     }
 
     fn remove_leftovers(&self, name: &str) {
@@ -154,33 +155,15 @@ fn is(message: &ZmqMessage, bytes: &[u8]) -> bool {
     message.len() == 1 && message.get(0).is_some_and(|frame| frame == bytes)
 }
 
-struct Client {
-    socket: ReqSocket,
-    runtime: Runtime,
-    payload: Payload,
-}
-
-impl Round for Client {
+impl Exchange for ReqSocket {
     #[inline(always)]
-    fn round(&mut self, round: u64, watch: &mut Watch) -> Result<(), RoundError> {
-        self.payload.stamp(round);
-        let Self { socket, runtime, payload } = self;
-        let exchange = async {
-            socket.send(Bytes::copy_from_slice(payload.ping()).into()).await.map_err(refused)?;
-            let message = socket.recv().await.map_err(refused)?;
-            let pong = payload.pong();
-            match message.get(0) {
-                Some(frame) if message.len() == 1 && frame.len() == pong.len() => pong.copy_from_slice(frame),
-                _ => return Err(RoundError::WrongPong { round, what: "its length is not the ping's" }),
-            }
-            Ok(())
-        };
-        runtime.wait_for(exchange, watch, round)?;
-        self.payload.check(round)
-    }
-
-    fn payload(&mut self) -> &mut Payload {
-        &mut self.payload
+    async fn exchange(&mut self, payload: &mut Payload, round: u64) -> Result<(), RoundError> {
+        self.send(Bytes::copy_from_slice(payload.ping()).into()).await.map_err(refused)?;
+        let message = self.recv().await.map_err(refused)?;
+        match message.get(0) {
+            Some(frame) if message.len() == 1 => payload.take_pong(frame, round),
+            _ => Err(RoundError::WrongPong { round, what: "it is not of one frame" }),
+        }
     }
 }
 

@@ -123,8 +123,8 @@ pub(crate) struct Process {
 
 impl Process {
     /// Starts `command`; `what` names it in messages.
-    pub(crate) fn start(what: &str, command: &mut Command) -> Self {
-        let command = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    pub(crate) fn start(what: &str, command: &mut Command, stdin: Stdio) -> Self {
+        let command = command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap_or_else(|error| panic!("cannot start {what}: {error}"));
         Self {
             what: what.to_owned(),
@@ -143,6 +143,11 @@ impl Process {
         self.peer.signal(signal);
     }
 
+    /// Whether it ends in time.
+    pub(crate) fn ends_within(&self, patience: Duration) -> bool {
+        self.peer.ends_within(patience)
+    }
+
     /// Waits for a line on stderr that begins with `start`, and returns the rest of it.
     pub(crate) fn wait_for_line(&self, start: &str) -> String {
         let line = |text: &str| {
@@ -152,6 +157,13 @@ impl Process {
         self.stderr.wait_for(PATIENCE, line).unwrap_or_else(|| {
             panic!("{} does not say \"{start}…\"; it said:\n{}", self.what, self.stderr.so_far())
         })
+    }
+
+    /// Waits for this on stdout.
+    pub(crate) fn wait_for_output(&self, part: &str) {
+        let found = self.stdout.wait_for(PATIENCE, |text| text.contains(part).then_some(()));
+        let told = || format!("{}{}", self.stdout.so_far(), self.stderr.so_far());
+        assert!(found.is_some(), "{} does not say \"{part}\"; it said:\n{}", self.what, told());
     }
 
     /// Waits for the end, and for the end of its streams: whatever it has started has ended too.

@@ -88,9 +88,14 @@ impl Sandbox {
 
     /// Starts a program of this sandbox.
     pub(crate) fn start(&self, command: &mut Command) -> Process {
+        self.start_with_stdin(command, Stdio::null())
+    }
+
+    /// The same, with this as its standard input.
+    pub(crate) fn start_with_stdin(&self, command: &mut Command, stdin: Stdio) -> Process {
         let name = Path::new(command.get_program()).file_name().unwrap().to_string_lossy().into_owned();
         let arguments: Vec<_> = command.get_args().map(|argument| argument.to_string_lossy()).collect();
-        let process = Process::start(&format!("{name} {}", arguments.join(" ")), command);
+        let process = Process::start(&format!("{name} {}", arguments.join(" ")), command, stdin);
         self.processes.add(&process);
         process
     }

@@ -9,8 +9,10 @@ use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use super::explain::ExplainArgs;
+use super::history::HistoryArgs;
 use super::matrix::MatrixArgs;
 use super::parse;
+use super::record::RecordArgs;
 use crate::client::measure::Timing;
 use crate::client::placement::Placement;
 use crate::client::warnings::Grade;
@@ -38,6 +40,8 @@ pub(super) enum Command {
     Doctor(DoctorArgs),
     /// Measure the median round trip for every ordered pair of the CPUs that this process may use (see taskset).
     Matrix(Box<MatrixArgs>),
+    /// List, show and keep recorded runs.
+    History(Box<HistoryArgs>),
     /// Tell what the running daemon does.
     Status(QueryArgs),
 }
@@ -143,10 +147,10 @@ pub(super) struct BenchArgs {
     )]
     pub(super) placements: Vec<PlacementArg>,
     /// The CPU that the client runs on.
-    #[arg(long, value_name = "CPU")]
+    #[arg(long, value_name = "CPU", value_parser = parse::cpu, allow_negative_numbers = true)]
     pub(super) client_cpu: Option<u32>,
     /// The CPU that the responder runs on.
-    #[arg(long, value_name = "CPU")]
+    #[arg(long, value_name = "CPU", value_parser = parse::cpu, allow_negative_numbers = true)]
     pub(super) server_cpu: Option<u32>,
 
     /// Channels open at once, each with a responder and a client thread of its own; rates are those of all together.
@@ -173,12 +177,12 @@ pub(super) struct BenchArgs {
     #[arg(long, value_name = "FORMAT")]
     pub(super) format: Option<Format>,
     /// Where the report goes: written whole at the end, or not at all; - is stdout.
-    #[arg(long, value_name = "FILE")]
+    #[arg(short, long, value_name = "FILE")]
     pub(super) output: Option<PathBuf>,
     /// Write the latencies as an HdrHistogram log, in nanoseconds: a line a trial, or an interval; its tag is the cell.
     #[arg(long, value_name = "FILE")]
     pub(super) hdr_log: Option<PathBuf>,
-    /// Tell how each such part of a trial went, while it runs; with --format text or --json-stream.
+    /// Tell how each such part of a trial went, while it runs; with text, --json-stream or --hdr-log.
     #[arg(long, value_name = "TIME", value_parser = parse::interval)]
     pub(super) interval: Option<Duration>,
     /// Print lines of JSON: each interval, each cell's result, and the rest of the report.
@@ -190,6 +194,8 @@ pub(super) struct BenchArgs {
     /// Say where the time of the run went.
     #[arg(short, long)]
     pub(super) verbose: bool,
+    #[command(flatten)]
+    pub(super) record: RecordArgs,
 
     /// Fail with exit code 7 instead of waiting while another measurement runs.
     #[arg(long)]
@@ -266,6 +272,7 @@ pub(super) fn command() -> clap::Command {
                 measuring.arg(
                     Arg::new(option.name)
                         .long(option.name)
+                        .value_name("VALUE")
                         .value_parser(PossibleValuesParser::new(option.values))
                         .help(format!("{} [default: {}]", option.help, option.values[0]))
                         .hide_possible_values(false),

@@ -25,14 +25,18 @@ pub(super) fn run(args: &BenchArgs, options: &BTreeMap<String, String>) -> Resul
     let mut times = Times::default();
     let mut watch = Stopwatch(started);
     let output = Output::of(args)?;
+    args.record.check()?;
     // A name that means nothing needs no daemon to be refused.
-    args.methods.iter().try_for_each(|name| choice::meaning(name).map(drop)).map_err(Failure::usage)?;
+    choice::meanings(&args.methods).map_err(Failure::usage)?;
 
     let mut client = find_or_start(&args.socket, args.private)?;
     let private_daemon = client.path().is_none();
     let states = client.methods()?;
     watch.lap(&mut times.daemon_ns);
     let bench = plan(args, options, &states)?;
+    if args.parallel > 1 {
+        client.admits(args.parallel)?;
+    }
     let wait = if args.no_wait { LeaseWait::No } else { LeaseWait::Queue };
     client
         .acquire(wait, |place| eprintln!("ipc-client: another measurement runs; number {place} in line"))?;
@@ -72,7 +76,11 @@ pub(super) fn run(args: &BenchArgs, options: &BTreeMap<String, String>) -> Resul
     judge(&mut report);
     report.times.total_ns = nanos(started.elapsed());
 
-    output.write(&report, hdr_log)?;
+    // First, since whoever closes stdout early still wants it; a full disk must not take the results too.
+    let recorded = args.record.record(&report);
+    let written = output.write(&report, hdr_log);
+    recorded?;
+    written?;
     if args.verbose {
         tell_times(&report.times);
     }

@@ -15,11 +15,12 @@ pub(super) enum UnknownName {
     Feature { name: String },
     /// Nobody has it.
     #[error(
-    "there is no method and no group \"{name}\"; methods are {}; groups are {ALL}, {}",
+    "there is no method and no group \"{}\"; methods are {}; groups are {ALL}, {}",
+    names.join("\", \""),
     transports::ALL.iter().map(|mechanism| mechanism.info().name).collect::<Vec<_>>().join(", "),
     Group::ALL.map(Group::name).join(", ")
 )]
-    Unknown { name: String },
+    Unknown { names: Vec<String> },
 }
 
 /// What a name means.
@@ -44,8 +45,22 @@ pub(super) fn meaning(name: &str) -> Result<Meaning, UnknownName> {
     }
     transports::find(name).map(Meaning::One).map_err(|_| match transports::FEATURES.contains(&name) {
         true => UnknownName::Feature { name: name.to_owned() },
-        false => UnknownName::Unknown { name: name.to_owned() },
+        false => UnknownName::Unknown { names: vec![name.to_owned()] },
     })
+}
+
+/// What the names mean, in their order. All that nobody has are told at once.
+pub(super) fn meanings(names: &[String]) -> Result<Vec<Meaning>, UnknownName> {
+    let mut known = Vec::new();
+    let mut unknown = Vec::new();
+    for name in names {
+        match meaning(name) {
+            Ok(meaning) => known.push(meaning),
+            Err(UnknownName::Unknown { names }) => unknown.extend(names),
+            Err(other) => return Err(other),
+        }
+    }
+    if unknown.is_empty() { Ok(known) } else { Err(UnknownName::Unknown { names: unknown }) }
 }
 
 /// The methods, each once, and whether each was named by a group only. A group's members that the host lacks are

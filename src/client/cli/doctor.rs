@@ -10,6 +10,7 @@ use super::bench::{doubtful, exit, settings};
 use super::daemon::find_or_start;
 use super::plan::plan;
 use super::progress::Progress;
+use super::terminal::prose_width;
 use crate::client::LeaseWait;
 use crate::client::bench;
 use crate::client::doctor::{Diagnosis, Host, SelfTest, checks, twice, write_checks, write_self_tests};
@@ -47,7 +48,7 @@ pub(super) fn run(args: &DoctorArgs) -> Result<Exit, Failure> {
     if !args.json {
         // The test takes some seconds; this is to be read meanwhile.
         let mut out = io::stdout().lock();
-        write_checks(&checks, &mut out)?;
+        write_checks(&checks, prose_width(), &mut out)?;
         out.flush()?;
     }
 

@@ -8,11 +8,11 @@ use textwrap::{Options, fill};
 
 use super::Failure;
 use super::args::SocketArgs;
-use super::choice::{Meaning, meaning};
+use super::choice::{Meaning, meanings};
 use super::methods::{groups, sizes, states};
 use super::terminal::prose_width;
-use crate::protocol::{Exit, MethodState};
-use crate::transports::{self, Mechanism};
+use crate::protocol::{Exit, MethodState, Wait};
+use crate::transports::{self, Delivery, Mechanism};
 
 const BOLD: Style = Style::new().bold();
 
@@ -20,24 +20,34 @@ const BOLD: Style = Style::new().bold();
 pub(super) struct ExplainArgs {
     #[command(flatten)]
     socket: SocketArgs,
-    /// A method, or a group of them: all, sockets, memory, pipes, queues, frameworks [default: every method, in short].
-    #[arg(value_name = "METHOD")]
-    method: Option<String>,
+    /// Methods, or groups of them, with commas between: all, sockets, memory, pipes, queues, frameworks [default: every
+    /// method, in short].
+    #[arg(value_name = "METHOD,...", value_delimiter = ',')]
+    methods: Vec<String>,
 }
 
 pub(super) fn run(args: &ExplainArgs) -> Result<Exit, Failure> {
-    let meaning = args.method.as_deref().map(meaning).transpose().map_err(Failure::usage)?;
+    let meanings = meanings(&args.methods).map_err(Failure::usage)?;
     let states = states(&args.socket)?;
     let width = prose_width();
-    let text = match meaning {
-        Some(Meaning::One(mechanism)) => full(mechanism, &states, width),
-        Some(Meaning::Several(members)) => short(&members, &states, width),
-        None => short(transports::ALL, &states, width),
+    let each = meanings.into_iter().map(|meaning| match meaning {
+        Meaning::One(mechanism) => full(mechanism, &states, width),
+        Meaning::Several(members) => short(&members, &states, width),
+    });
+    let text = match args.methods[..] {
+        [] => short(transports::ALL, &states, width),
+        _ => each.collect::<Vec<_>>().join("\n\n"),
     };
     // Bold on a terminal only, and not where NO_COLOR says otherwise.
     anstream::stdout().write_all(text.as_bytes())?;
     Ok(Exit::Success)
 }
+
+/// What is known of all streams: 16 MiB through a pipe, spinning on one CPU, switched 1290 times and took 4.3 s, 3.3 ms
+/// for each switch; blocking, it takes 20 ms.
+const SPINNING: &str = "A payload larger than the kernel's buffer goes through it part by part, and one side waits while \
+                        the other works. Where both sides, or other processes, need the same CPU, a side that spins \
+                        keeps it for its whole time slice, some ms, at every part: seconds for megabytes. Block there.";
 
 /// All that is to be told of one mechanism.
 fn full(mechanism: &dyn Mechanism, states: &[MethodState], width: usize) -> String {
@@ -51,11 +61,15 @@ fn full(mechanism: &dyn Mechanism, states: &[MethodState], width: usize) -> Stri
         facts.push(("also called", info.aliases.join(", ")));
     }
     facts.push(("delivery", info.delivery.name().to_owned()));
+    facts.push(("reaches", info.reach.name().to_owned()));
     if let Some(state) = state {
         facts.push(("size", format!("{} each way in a round", sizes(mechanism, state))));
     }
     let waits: Vec<_> = info.waits.iter().map(|wait| wait.name()).collect();
     facts.push(("waits", first_is_default(&waits, ", ")));
+    if info.delivery == Delivery::Stream && info.waits.contains(&Wait::Spin) {
+        facts.push(("spinning", SPINNING.to_owned()));
+    }
     for option in info.options {
         let values = first_is_default(option.values, ", ");
         facts.push(("option", format!("--{}: {}; {values}", option.name, option.help)));
@@ -175,6 +189,9 @@ mod tests {
         let told = letters(&full(tcp, &states, 80));
         assert!(told.contains(&letters("waits block (default), spin, adaptive")), "{told}");
         assert!(told.contains(&letters("here can be measured")), "{told}");
+        assert!(told.contains(&letters(SPINNING)), "{told}");
+        let eventfd = transports::find("eventfd").unwrap();
+        assert!(!letters(&full(eventfd, &states, 80)).contains(&letters(SPINNING)), "it carries a word");
 
         let tcp_state = states.iter_mut().find(|state| state.name == "tcp").unwrap();
         tcp_state.unavailable = Some(crate::protocol::Unavailable("no loopback".to_owned()));

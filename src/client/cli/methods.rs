@@ -100,6 +100,7 @@ struct Method<'a> {
     group: &'static str,
     summary: &'static str,
     delivery: &'static str,
+    reaches: &'static str,
     min_size_bytes: usize,
     max_size_bytes: u32,
     /// The first is the default.
@@ -130,6 +131,7 @@ impl<'a> Method<'a> {
             group: info.group.name(),
             summary: info.summary,
             delivery: info.delivery.name(),
+            reaches: info.reach.name(),
             min_size_bytes: mechanism.capabilities().min_size,
             max_size_bytes: state.max_size_bytes,
             waits: info.waits.iter().map(|wait| wait.name()).collect(),

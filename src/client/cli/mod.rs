@@ -5,7 +5,9 @@ mod bench;
 mod choice;
 mod daemon;
 mod doctor;
+mod documented;
 mod explain;
+mod history;
 mod live;
 mod matrix;
 mod methods;
@@ -13,6 +15,7 @@ mod output;
 mod parse;
 mod plan;
 mod progress;
+mod record;
 mod terminal;
 
 use std::error::Error;
@@ -20,6 +23,7 @@ use std::error::Error;
 use clap::FromArgMatches;
 
 use self::args::{Cli, Command};
+pub use self::documented::command;
 use super::ClientError;
 use super::report::file::FileError;
 use crate::protocol::{Exit, complain};
@@ -50,9 +54,10 @@ impl From<ClientError> for Failure {
     }
 }
 
+/// Commands write to standard output, and to files by [`report::file`](super::report::file).
 impl From<std::io::Error> for Failure {
     fn from(error: std::io::Error) -> Self {
-        Self { error: error.into(), advice: None, exit: Exit::Failure }
+        FileError::stdout(error).into()
     }
 }
 
@@ -86,6 +91,7 @@ pub fn main() -> Exit {
         Command::Methods(args) => methods::run(args),
         Command::Explain(args) => explain::run(args),
         Command::Matrix(args) => matrix::run(args, &options),
+        Command::History(args) => history::run(args),
         Command::Status(args) => daemon::status(args),
     };
     match result {
@@ -101,7 +107,7 @@ pub fn main() -> Exit {
 
 /// Whether results could not be written because nobody reads on; a channel's broken pipe is another thing.
 fn is_broken_pipe(error: &(dyn Error + 'static)) -> bool {
-    let written = error.downcast_ref::<FileError>().map(|error| &error.source);
-    let error = written.or_else(|| error.downcast_ref::<std::io::Error>());
-    error.is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
+    error
+        .downcast_ref::<FileError>()
+        .is_some_and(|error| error.source.kind() == std::io::ErrorKind::BrokenPipe)
 }

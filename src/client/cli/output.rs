@@ -31,6 +31,15 @@ impl Output {
                 "--json-stream takes stdout: --format needs a file beside it, by --output",
             ));
         }
+        let only_stream = args.json_stream && file.is_none();
+        let format = (!only_stream).then(|| named.unwrap_or_else(|| Format::of_file(file.as_deref())));
+        let told = args.json_stream || args.hdr_log.is_some() || format == Some(Format::Text);
+        if args.interval.is_some() && !told {
+            return Err(Failure::usage(
+                "--interval tells of parts of a trial in text, and a report in JSON, CSV or Markdown has none: leave it \
+                 away, or add --json-stream or --hdr-log",
+            ));
+        }
         if args.parallel > 1 && args.interval.is_some() {
             return Err(Failure::usage("--interval tells of one channel, and --parallel asks for several"));
         }
@@ -43,13 +52,7 @@ impl Output {
         for path in file.iter().chain(&args.hdr_log) {
             file::check(path)?;
         }
-        let only_stream = args.json_stream && file.is_none();
-        Ok(Self {
-            format: (!only_stream).then(|| named.unwrap_or_else(|| Format::of_file(file.as_deref()))),
-            file,
-            stream: args.json_stream,
-            hdr_log: args.hdr_log.clone(),
-        })
+        Ok(Self { format, file, stream: args.json_stream, hdr_log: args.hdr_log.clone() })
     }
 
     /// Whether intervals are told as text.
@@ -79,6 +82,13 @@ impl Output {
         }
         out.flush()
     }
+}
+
+/// Writes a report that was there before, where and how a new one would go.
+pub(super) fn show(report: &Report, format: Option<Format>, file: Option<&Path>) -> Result<(), Failure> {
+    let file = file.filter(|path| *path != Path::new("-")).map(Path::to_owned);
+    let format = Some(format.unwrap_or_else(|| Format::of_file(file.as_deref())));
+    Output { format, file, stream: false, hdr_log: None }.write(report, None)
 }
 
 fn write(report: &Report, format: Format, width: Option<u16>, out: &mut dyn Write) -> io::Result<()> {

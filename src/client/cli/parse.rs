@@ -1,5 +1,6 @@
 //! Values of the command line. Every error says what would be right.
 
+use std::num::IntErrorKind;
 use std::time::Duration;
 
 use super::args::{PlacementArg, WarmupArg};
@@ -14,7 +15,11 @@ const MAX_TIME: Duration = Duration::from_secs(365 * 24 * 3600);
 
 pub(super) fn rounds(text: &str) -> Result<u64, String> {
     let n = count(text)?;
-    if (1..=MAX_ROUNDS).contains(&n) { Ok(n) } else { Err(format!("it must be from 1 to {MAX_ROUNDS}")) }
+    if (1..=MAX_ROUNDS).contains(&n) {
+        Ok(n)
+    } else {
+        Err(format!("it must be from 1 to {MAX_ROUNDS} (1000G)"))
+    }
 }
 
 /// A whole number, with `k`, `M`, `G` for thousands, millions, thousands of millions.
@@ -26,7 +31,17 @@ fn count(text: &str) -> Result<u64, String> {
         (at, 'G') => (&text[..at], 1_000_000_000),
         _ => (text, 1),
     };
-    digits.parse::<u64>().ok().and_then(|n| n.checked_mul(factor)).ok_or_else(wrong)
+    match digits.parse::<u64>() {
+        Ok(n) => Ok(n.saturating_mul(factor)),
+        // A whole number all the same, and more than anything allows.
+        Err(error) if *error.kind() == IntErrorKind::PosOverflow => Ok(u64::MAX),
+        Err(_) => Err(wrong()),
+    }
+}
+
+/// A CPU's number.
+pub(super) fn cpu(text: &str) -> Result<u32, String> {
+    text.parse().map_err(|_| "the number of one CPU is needed, such as 2; \"lscpu -e\" lists them".to_owned())
 }
 
 pub(super) fn size(text: &str) -> Result<u32, String> {
@@ -47,6 +62,14 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
     match humantime::parse_duration(text) {
         Ok(time) if !time.is_zero() && time <= MAX_TIME => Ok(time),
         _ => Err("a time with its unit is needed, more than 0, such as 500ms, 10s or 2h".to_owned()),
+    }
+}
+
+/// How long ago something was.
+pub(super) fn age(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(age) if !age.is_zero() => Ok(age),
+        _ => Err("an age with its unit is needed, more than 0, such as 12h, 90d or 3months".to_owned()),
     }
 }
 
@@ -144,6 +167,17 @@ mod tests {
         assert_eq!(rounds("10k"), Ok(10_000));
         for text in ["0", "", "-5", "1e6", "99999999999999999999", "2000000000000", "k"] {
             assert!(rounds(text).is_err(), "{text}");
+        }
+        for text in ["0", "99999999999999999999", "99999999999999999999k", "2000G"] {
+            assert_eq!(rounds(text), Err("it must be from 1 to 1000000000000 (1000G)".to_owned()), "{text}");
+        }
+    }
+
+    #[test]
+    fn cpus() {
+        assert_eq!(cpu("3"), Ok(3));
+        for text in ["0-1", "0,1", "-1", "x", "", "99999999999"] {
+            assert!(cpu(text).unwrap_err().contains("such as 2"), "{text}");
         }
     }
 

@@ -2,22 +2,27 @@
 
 use std::io::{self, Write};
 
+use textwrap::{Options, fill};
+
 use super::{Check, Diagnosis, SelfTest};
 use crate::client::report::doubts;
 use crate::client::report::units::{latency, size};
 use crate::client::warnings::percent;
 
-/// Writes a line for each check, and its advice below it.
+/// Writes a line for each check, and its advice below it, in lines of at most `width` columns.
 ///
 /// # Errors
 /// The writer's.
-pub fn write_checks(checks: &[Check], out: &mut dyn Write) -> io::Result<()> {
-    let width = checks.iter().map(|check| check.name.len()).max().unwrap_or(0);
+pub fn write_checks(checks: &[Check], width: usize, out: &mut dyn Write) -> io::Result<()> {
+    let names = checks.iter().map(|check| check.name.len()).max().unwrap_or(0);
     writeln!(out, "This host:")?;
     for Check { name, state, finding, advice } in checks {
-        writeln!(out, "  {:<8}  {name:<width$}  {finding}", state.name())?;
+        let first = format!("  {:<8}  {name:<names$}  ", state.name());
+        let rest = " ".repeat(first.len());
+        let lines = Options::new(width).subsequent_indent(&rest);
+        writeln!(out, "{}", fill(finding, lines.clone().initial_indent(&first)))?;
         if let Some(advice) = advice {
-            writeln!(out, "  {:<8}  {:<width$}  {advice}", "", "")?;
+            writeln!(out, "{}", fill(advice, lines.initial_indent(&rest)))?;
         }
     }
     Ok(())

@@ -5,6 +5,7 @@ use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::Access;
 use tempfile::{Builder, NamedTempFile};
 
 /// A file, or standard output, cannot be written.
@@ -66,7 +67,7 @@ enum Place {
 impl Place {
     fn of(path: &Path) -> io::Result<Self> {
         let mode = match fs::metadata(path) {
-            Ok(there) if there.is_dir() => return Err(io::ErrorKind::IsADirectory.into()),
+            Ok(there) if there.is_dir() => return Err(rustix::io::Errno::ISDIR.into()),
             Ok(there) if !there.is_file() => return Ok(Self::Into),
             Ok(there) => Some(there.permissions()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
@@ -86,8 +87,12 @@ fn temporary(folder: &Path) -> io::Result<NamedTempFile> {
     // The usual permissions of a new file, from which the umask is taken off, and not a temporary file's.
     let made =
         Builder::new().prefix(".ipc-client-").permissions(Permissions::from_mode(0o666)).tempfile_in(folder);
-    // The error's text has the temporary file's name, which nobody asked for.
-    made.map_err(|error| error.kind().into())
+    // The error's text has the temporary file's name, which nobody asked for; the folder tells what the system has
+    // against it, as a rule.
+    made.map_err(|error| match rustix::fs::access(folder, Access::WRITE_OK | Access::EXEC_OK) {
+        Err(folders) => folders.into(),
+        Ok(()) => error.kind().into(),
+    })
 }
 
 fn replace(
@@ -172,7 +177,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         assert!(check(folder.path()).is_err(), "a folder");
         let error = check(&folder.path().join("missing/report")).unwrap_err();
-        assert_eq!(error.source.to_string(), "entity not found", "and nothing of a temporary file");
+        assert_eq!(
+            error.source.to_string(),
+            "No such file or directory (os error 2)",
+            "and nothing of a temporary file"
+        );
         assert!(check(Path::new("/proc/report")).is_err(), "no place for files");
     }
 

@@ -24,7 +24,7 @@ pub mod markdown;
 pub mod matrix;
 mod model;
 #[cfg(test)]
-mod sample;
+pub(in crate::client) mod sample;
 pub mod stream;
 pub mod text;
 pub(in crate::client) mod units;
@@ -36,4 +36,4 @@ pub use cost::{Cost, Costs};
 pub use latency::{Latency, Quantiles, Span};
 pub use model::{CellReport, Clock, ProbeReport, Report, SCHEMA, Settings, Times, TrialReport, cell_name};
 pub use stream::IntervalReport;
-pub(in crate::client) use units::size;
+pub(in crate::client) use units::{latency, size};

@@ -203,6 +203,9 @@ pub struct CellReport {
     /// The histogram of all trials, in picoseconds: for the formats that hold it.
     #[serde(skip, default = "histogram")]
     pub histogram: Histogram<u64>,
+    /// The same of `response_ns`.
+    #[serde(skip)]
+    pub response_histogram: Option<Histogram<u64>>,
 }
 
 /// What timing each round costs, found by timing as many as a whole.
@@ -327,6 +330,7 @@ impl CellReport {
             warnings: Vec::new(),
             grade: Grade::F,
             histogram: all,
+            response_histogram: response,
         }
     }
 }

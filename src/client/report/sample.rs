@@ -16,7 +16,7 @@ use crate::transports::Pace;
 use crate::transports::sys::clock::{Calibration, ClockChoice};
 
 /// Many cells, five trials: pinned and not, with options, sizes, lost datagrams, drift, one that broke off.
-pub(super) fn sweep() -> Report {
+pub(in crate::client) fn sweep() -> Report {
     let shmem = cell("shmem", 8, Wait::Adaptive, Some((0, 1)));
     let tcp = Cell { wait: Wait::Block, ..cell("tcp", 65_536, Wait::Block, None) };
     let nodelay = Cell {
@@ -40,7 +40,7 @@ pub(super) fn sweep() -> Report {
 }
 
 /// One cell, one trial.
-pub(super) fn single() -> Report {
+pub(in crate::client) fn single() -> Report {
     report(
         &[outcome(cell("tcp", 8, Wait::Block, None), 1, 10_000, 91_000)],
         "round",
@@ -50,13 +50,13 @@ pub(super) fn single() -> Report {
 }
 
 /// Several channels at once.
-pub(super) fn parallel() -> Report {
+pub(in crate::client) fn parallel() -> Report {
     let cell = Cell { parallel: 100, ..cell("tcp", 8, Wait::Block, None) };
     report(&[outcome(cell, 1, 10_000, 91_000)], "round", &["bench", "-n", "100", "--parallel", "100"], 1)
 }
 
 /// A fixed rate and a gap, and batches.
-pub(super) fn paced() -> Report {
+pub(in crate::client) fn paced() -> Report {
     let every = Duration::from_micros(200);
     let rate = Cell { pace: Some(Pace::Every(every)), ..cell("tcp", 8, Wait::Block, None) };
     let gap = Cell { pace: Some(Pace::Gap(Duration::from_millis(1))), ..rate.clone() };

@@ -65,6 +65,19 @@ impl Grade {
         }
     }
 
+    /// The letter.
+    #[must_use]
+    pub fn letter(self) -> &'static str {
+        match self {
+            Self::A => "A",
+            Self::B => "B",
+            Self::C => "C",
+            Self::D => "D",
+            Self::E => "E",
+            Self::F => "F",
+        }
+    }
+
     /// What the letter means, in a few words.
     #[must_use]
     pub fn meaning(self) -> &'static str {
@@ -81,7 +94,7 @@ impl Grade {
 
 impl fmt::Display for Grade {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(self, f)
+        f.pad(self.letter())
     }
 }
 

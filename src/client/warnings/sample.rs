@@ -83,6 +83,7 @@ pub(crate) fn cell() -> CellReport {
         trials: [9_950.0, 10_000.0, 10_000.0, 10_010.0, 10_050.0].map(trial).into(),
         error: None,
         histogram: histogram(),
+        response_histogram: None,
         warnings: Vec::new(),
         grade: Grade::F,
     }

@@ -224,7 +224,8 @@ impl Warning {
                 format!("reading the clock is {} of the median ({})", percent(*fraction), latency(*cost_ns))
             }
             Self::TooFewSamples { quantile, samples, needed } => {
-                format!("{samples} samples cannot tell {}, which takes {needed}", quantile.label())
+                let noun = if *samples == 1 { "sample" } else { "samples" };
+                format!("{samples} {noun} cannot tell {}, which takes {needed}", quantile.label())
             }
             Self::SingleTrial => "one trial carries no confidence interval".to_owned(),
             Self::CpuShared { cpu, sharing, .. } => {

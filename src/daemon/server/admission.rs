@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Instant;
 
-use log::info;
+use log::{Level, log};
 
 use super::Server;
 use crate::daemon::limits::Used;
@@ -28,10 +28,10 @@ impl Server {
     }
 
     /// Writes a line that peers can cause as often as they like.
-    pub(super) fn tell_rationed(&mut self, line: fmt::Arguments<'_>) {
+    pub(super) fn tell_rationed(&mut self, level: Level, line: fmt::Arguments<'_>) {
         match self.ration.take(Instant::now()) {
-            Some(0) => info!("{line}"),
-            Some(withheld) => info!("{line} ({withheld} lines like this were withheld)"),
+            Some(0) => log!(level, "{line}"),
+            Some(withheld) => log!(level, "{line} ({withheld} lines like this were withheld)"),
             None => {}
         }
     }

@@ -11,7 +11,7 @@ impl Server {
     pub(super) fn answer(&mut self, id: ConnectionId, request: Request) {
         let reply = match request {
             Request::Status => Reply::Status(self.status()),
-            Request::Methods => Reply::Methods(transports::states()),
+            Request::Methods => Reply::Methods(transports::states_for(self.peer(id))),
             Request::Stop => match self.may_stop(id) {
                 Ok(()) => {
                     self.stopping = true;
@@ -91,7 +91,10 @@ impl Server {
             return self.refuse(Some(id), over.into());
         }
         match self.lease.acquire(id, wait) {
-            Acquired::Now => self.send(id, &Reply::Acquired, Vec::new()),
+            Acquired::Now => {
+                self.begin_run(id);
+                self.send(id, &Reply::Acquired, Vec::new());
+            }
             Acquired::Place(place) => self.send(id, &Reply::Queued { place: count(place) }, Vec::new()),
             Acquired::Busy => {
                 let holder_pid = self.lease.holders().first().map_or(0, |holder| self.pid_of(*holder));
@@ -106,6 +109,7 @@ impl Server {
         if channels > 0 {
             return Err(Refusal::ChannelsOpen { channels: count(channels) });
         }
+        self.end_run(id, "done");
         self.pass_on_lease(id);
         Ok(())
     }
@@ -117,16 +121,22 @@ impl Server {
         if !self.lease.is_held_by(id) {
             return Err(Refusal::NoLease);
         }
-        let client = self.connections.get(&id).map_or_else(Owner::this, |connection| connection.peer);
+        let client = self.peer(id);
         let memory = transports::memory_of(spec)?;
         self.admit(Resource::Channels, client.uid, 1)?;
         self.admit(Resource::Memory, client.uid, memory)?;
         let channel_id = self.next_channel;
-        let channel = Channel::start(channel_id, spec, format!("{}-{channel_id}", self.instance), client)?;
+        let name = format!("{}-{channel_id}", self.instance);
+        let channel = Channel::start(channel_id, spec, name, client)?;
         self.next_channel += 1;
         self.channels
             .insert(channel_id, Held { channel, owner: Some(id), uid: client.uid, memory, closing: false });
         Ok(())
+    }
+
+    /// Who is at the other end of a connection.
+    fn peer(&self, id: ConnectionId) -> Owner {
+        self.connections.get(&id).map_or_else(Owner::this, |connection| connection.peer)
     }
 
     fn usage(&self, id: ConnectionId, channel: ChannelId) -> Result<Reply, Refusal> {

@@ -1,4 +1,8 @@
-//! How many file descriptors this process may have.
+//! File descriptors: how many this process may have, and those that it was started with.
+
+use std::io;
+use std::os::fd::{FromRawFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -12,6 +16,22 @@ pub fn allow_descriptors(count: u64) {
         // Where it fails, the descriptor that is missing is told of.
         let _ = setrlimit(Resource::Nofile, Rlimit { current, maximum });
     }
+}
+
+/// The descriptors that the service manager has handed to this process (`LISTEN_FDS`), the first time; then none. To be
+/// called before this process opens any.
+///
+/// # Errors
+/// The variables make no sense, or name descriptors that are not open.
+pub fn inherited_listeners() -> io::Result<Vec<OwnedFd>> {
+    static TAKEN: AtomicBool = AtomicBool::new(false);
+    let numbers = sd_notify::listen_fds()?;
+    if TAKEN.swap(true, Ordering::SeqCst) {
+        return Ok(Vec::new());
+    }
+    // SAFETY: they are open, as `listen_fds` has just seen. This process was started with them, since it has opened none
+    // yet; `LISTEN_PID` says that they are for it to own; and only the first call takes them.
+    Ok(numbers.map(|number| unsafe { OwnedFd::from_raw_fd(number) }).collect())
 }
 
 #[cfg(test)]

@@ -19,7 +19,7 @@ mod vsock;
 
 #[cfg(feature = "_tokio")]
 pub use alarm::Alarm;
-pub use descriptors::allow_descriptors;
+pub use descriptors::{allow_descriptors, inherited_listeners};
 pub use region::Region;
 pub use ring::{Ring, RingOptions};
 pub use semaphore::Semaphore;

@@ -51,11 +51,11 @@ pub(super) struct MatrixArgs {
     #[arg(long, value_name = "WAIT", value_parser = parse::wait)]
     wait: Option<Wait>,
 
-    /// The format [default: by the end of --output's name, else text].
+    /// The format [default: by the end of --output's name (.txt, .csv, .svg), else text].
     #[arg(long, value_name = "FORMAT")]
     format: Option<Format>,
     /// Where the matrix goes: written whole at the end, or not at all; - is stdout.
-    #[arg(long, value_name = "FILE")]
+    #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
 
     /// Fail with exit code 7 instead of waiting while another measurement runs.
@@ -82,17 +82,27 @@ impl MatrixArgs {
         self.output.as_deref().filter(|path| *path != Path::new("-"))
     }
 
-    fn format(&self) -> Format {
-        let extension = self.file().and_then(Path::extension).and_then(|extension| extension.to_str());
-        self.format.unwrap_or(match extension {
-            Some("csv") => Format::Csv,
-            Some("svg") => Format::Svg,
-            _ => Format::Text,
-        })
+    /// The format, which the name of the file must tell if nothing else does.
+    fn format(&self) -> Result<Format, Failure> {
+        if let Some(format) = self.format {
+            return Ok(format);
+        }
+        let Some(file) = self.file() else { return Ok(Format::Text) };
+        match file.extension().map(|extension| extension.to_string_lossy().to_lowercase()).as_deref() {
+            None | Some("txt") => Ok(Format::Text),
+            Some("csv") => Ok(Format::Csv),
+            Some("svg") => Ok(Format::Svg),
+            Some(other) => Err(Failure::usage(format!(
+                "no format is known by the end \".{other}\" of {}; .txt, .csv and .svg are, and --format names one \
+                 whatever the file is called",
+                file.display()
+            ))),
+        }
     }
 }
 
 pub(super) fn run(args: &MatrixArgs, options: &BTreeMap<String, String>) -> Result<Exit, Failure> {
+    let format = args.format()?;
     // A long run must not end with a file that cannot be written.
     args.file().map(file::check).transpose()?;
     // Before anything is pinned.
@@ -132,13 +142,13 @@ pub(super) fn run(args: &MatrixArgs, options: &BTreeMap<String, String>) -> Resu
     match args.file() {
         Some(path) => {
             let mut plain = StripStream::new(Vec::new());
-            write(&matrix, args.format(), None, &mut plain)?;
+            write(&matrix, format, None, &mut plain)?;
             file::write_whole(path, |out| out.write_all(&plain.into_inner()))?;
         }
         None => {
             // Colours on a terminal only, and not where NO_COLOR says otherwise.
             let mut out = AutoStream::auto(io::stdout());
-            write(&matrix, args.format(), terminal::width(), &mut out)?;
+            write(&matrix, format, terminal::width(), &mut out)?;
             out.flush()?;
         }
     }
@@ -180,7 +190,7 @@ mod tests {
         let line = ["ipc-client", "matrix"].iter().chain(line);
         let matches = command().try_get_matches_from(line).unwrap();
         match Cli::from_arg_matches(&matches).unwrap().command {
-            Command::Matrix(args) => args.format(),
+            Command::Matrix(args) => args.format().unwrap(),
             other => panic!("{other:?}"),
         }
     }
@@ -190,7 +200,9 @@ mod tests {
         assert_eq!(format(&[]), Format::Text);
         assert_eq!(format(&["--output", "a.svg"]), Format::Svg);
         assert_eq!(format(&["--output", "a.csv"]), Format::Csv);
+        assert_eq!(format(&["--output", "a.SVG"]), Format::Svg);
         assert_eq!(format(&["--output", "a.csv", "--format", "text"]), Format::Text);
+        assert_eq!(format(&["--output", "a.png", "--format", "svg"]), Format::Svg);
         assert_eq!(format(&["--output", "-"]), Format::Text);
     }
 }

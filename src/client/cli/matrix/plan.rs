@@ -11,7 +11,7 @@ use crate::client::measure::stats::MIN_SAMPLES_BEYOND;
 use crate::client::measure::{self, Stop, Timing, Warmup};
 use crate::client::placement::{CpuPair, Placement, Topology};
 use crate::protocol::{ChannelSpec, Wait};
-use crate::transports::{Mechanism, Settings, find};
+use crate::transports::{Group, Mechanism, Settings, find};
 
 /// What all trials together may take where nobody has set a length, if that leaves each the shortest one.
 const ALL_TRIALS: Duration = Duration::from_secs(30);
@@ -51,6 +51,12 @@ pub(super) fn plan(
         )));
     }
     let mechanism = find(&args.method).map_err(Failure::usage)?;
+    if mechanism.info().group == Group::Tool {
+        return Err(Failure::usage(format!(
+            "{} carries nothing from one CPU to another: a matrix of it would tell nothing",
+            mechanism.info().name
+        )));
+    }
     if args.rounds.is_some_and(|rounds| rounds < MIN_ROUNDS) {
         return Err(Failure::usage(format!("a median takes {MIN_ROUNDS} rounds at least")));
     }

@@ -29,7 +29,7 @@ impl Layout {
         let cpus = matrix.cpus.len();
         let words = cpus <= MOST_IN_WORDS;
         let cell = if words { (64, 32) } else { (18, 18) };
-        let (left, top) = (MARGIN + 48, 104);
+        let (left, top) = (MARGIN + 88, 104);
         let longest = matrix.title().chars().count().max(matrix.subtitle().chars().count());
         // A letter is about half as wide as its font is high, and a little more.
         let widest = (left + cpus * cell.0).max(LEVELS * SWATCH.0 + MARGIN).max(MARGIN + longest * 8);
@@ -61,7 +61,7 @@ fn draw(matrix: &Matrix) -> Result<String, std::fmt::Error> {
     writeln!(svg, r#"<text class="title" x="{MARGIN}" y="28">{}</text>"#, escape(&matrix.title()))?;
     writeln!(svg, r#"<text x="{MARGIN}" y="48">{}</text>"#, escape(&matrix.subtitle()))?;
     writeln!(svg, r#"<text x="{left}" y="{}">responder's CPU</text>"#, top - 24)?;
-    writeln!(svg, r#"<text x="{MARGIN}" y="{}">client's</text>"#, top - 8)?;
+    writeln!(svg, r#"<text class="end" x="{}" y="{}">client's CPU</text>"#, left - 6, top - 6)?;
 
     let (cell_width, cell_height) = layout.cell;
     for (column, cpu) in matrix.cpus.iter().enumerate() {
@@ -118,10 +118,12 @@ fn draw_legend(svg: &mut String, levels: Levels, y: usize) -> std::fmt::Result {
         let x = MARGIN + level * width;
         writeln!(
             svg,
-            r#"<g class="l{}"><rect x="{x}" y="{y}" width="{}" height="{height}"/></g><text class="cpu" x="{x}" y="{}">{}</text>"#,
+            r#"<g class="l{}"><rect x="{x}" y="{y}" width="{}" height="{height}"/></g><text class="cpu" x="{x}" y="{}">{}{}</text>"#,
             level + 1,
             width - 1,
             y + height + 14,
+            // Beyond the range, as one CPU that takes turns often is, belongs to the last.
+            if level == LEVELS - 1 { "≥ " } else { "" },
             latency(levels.bound(level))
         )?;
     }
@@ -135,7 +137,8 @@ fn style() -> Result<String, std::fmt::Error> {
         "svg { color-scheme: light dark; font: 13px system-ui, sans-serif }\n\
          text { fill: #1a1a1a } .title { font-size: 16px; font-weight: 600 } .cpu { font-size: 11px }\n\
          .mid { text-anchor: middle } .end { text-anchor: end }\n\
-         .page { fill: #ffffff } .none rect { fill: #d9d9d9 }\n",
+         .page { fill: #ffffff } .none rect { fill: #d9d9d9 }\n\
+         g rect { stroke: #808080; stroke-opacity: 0.4 }\n",
     );
     scheme(&mut css, |level| level)?;
     css.push_str(

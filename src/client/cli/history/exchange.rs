@@ -1,0 +1,119 @@
+//! `history export` and `history import`.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, BufWriter, Write};
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use super::PlaceArgs;
+use super::select::{CellArgs, RunsArgs};
+use crate::client::cli::Failure;
+use crate::client::history::{Filter, History, ImportError, Imported, Pick, write_line};
+use crate::client::report::file;
+use crate::protocol::Exit;
+
+#[derive(Debug, Args)]
+pub(super) struct ExportArgs {
+    /// The runs: ids, last, last~1, baselines, labels; without any, all that the filters let through.
+    #[arg(value_name = "RUN")]
+    picks: Vec<Pick>,
+    #[command(flatten)]
+    cells: CellArgs,
+    #[command(flatten)]
+    runs: RunsArgs,
+    /// Where they go: written whole, or not at all; - is stdout.
+    #[arg(long, value_name = "FILE", default_value = "-")]
+    output: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ImportArgs {
+    /// The files; - is stdin.
+    #[arg(value_name = "FILE", required = true)]
+    files: Vec<PathBuf>,
+}
+
+pub(super) fn export(place: &PlaceArgs, args: &ExportArgs) -> Result<Exit, Failure> {
+    let filter = args.runs.narrow(args.cells.filter()?);
+    if !args.picks.is_empty() && filter != Filter::default() {
+        return Err(Failure::usage("runs and a filter are two ways to say which: name one of them"));
+    }
+    let history = place.open()?;
+    let mut ids = Vec::new();
+    for pick in &args.picks {
+        ids.push(history.find(pick)?);
+    }
+    if args.picks.is_empty() {
+        history.runs(&filter, None, &mut |run| {
+            ids.push(run.id);
+            ControlFlow::Continue(())
+        })?;
+        // As they happened.
+        ids.reverse();
+    }
+    let mut failure = None;
+    let mut write = |out: &mut dyn Write| {
+        ids.iter().try_for_each(|id| match history.run(*id) {
+            Ok(run) => write_line(&run, out),
+            Err(error) => {
+                failure = Some(error);
+                Err(io::Error::other("a run cannot be read"))
+            }
+        })
+    };
+    let written: Result<(), Failure> = if args.output == Path::new("-") {
+        let mut out = BufWriter::new(io::stdout().lock());
+        write(&mut out).and_then(|()| out.flush()).map_err(Failure::from)
+    } else {
+        file::write_whole(&args.output, |out| write(out)).map_err(Failure::from)
+    };
+    match failure {
+        Some(failure) => return Err(failure.into()),
+        None => written?,
+    }
+    eprintln!("ipc-client: {} runs exported", ids.len());
+    Ok(Exit::Success)
+}
+
+pub(super) fn import(place: &PlaceArgs, args: &ImportArgs) -> Result<Exit, Failure> {
+    let mut history = place.create()?;
+    for path in &args.files {
+        let mut imported = Imported::default();
+        let result = if path == Path::new("-") {
+            history.import(io::stdin().lock(), &mut imported)
+        } else {
+            open(path).map_err(ImportError::Read).and_then(|file| history.import(file, &mut imported))
+        };
+        tell(path, &history, imported);
+        result.map_err(|error| match error {
+            ImportError::History(error) => error.into(),
+            error => Failure {
+                error: Box::new(FileFailure { path: path.clone(), source: error }),
+                advice: (imported != Imported::default())
+                    .then(|| "what was imported stays; the same import again goes on from there".to_owned()),
+                exit: Exit::Failure,
+            },
+        })?;
+    }
+    Ok(Exit::Success)
+}
+
+fn open(path: &Path) -> io::Result<impl BufRead> {
+    Ok(BufReader::with_capacity(1 << 16, File::open(path)?))
+}
+
+fn tell(path: &Path, history: &History, imported: Imported) {
+    let Imported { new, known } = imported;
+    let (from, into) = (path.display(), history.path().display());
+    eprintln!("ipc-client: {from}: {new} runs imported into {into}, {known} were there already");
+}
+
+/// What is wrong with a file that is imported.
+#[derive(Debug, thiserror::Error)]
+#[error("{} cannot be imported", path.display())]
+struct FileFailure {
+    path: PathBuf,
+    source: ImportError,
+}

@@ -1,0 +1,84 @@
+//! `history prune` and `history baseline`.
+
+use std::io::Write;
+use std::time::Duration;
+
+use clap::Args;
+
+use super::PlaceArgs;
+use super::select::{ago, time};
+use crate::client::cli::{Failure, parse};
+use crate::client::history::{Label, Pick};
+use crate::protocol::Exit;
+
+#[derive(Debug, Args)]
+pub(super) struct PruneArgs {
+    /// The age up to which runs stay, such as 90d.
+    #[arg(long, value_name = "AGE", value_parser = parse::age)]
+    keep: Duration,
+    /// Only tell what would be removed.
+    #[arg(long)]
+    dry_run: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct BaselineArgs {
+    /// The baseline's name.
+    #[arg(value_name = "NAME", requires = "what")]
+    name: Option<Label>,
+    /// The run: an id, last, last~1, a label, another baseline.
+    #[arg(value_name = "RUN", group = "what")]
+    run: Option<Pick>,
+    /// Take the name away; the run stays.
+    #[arg(long, group = "what", requires = "name")]
+    remove: bool,
+    /// Print one JSON document.
+    #[arg(long, conflicts_with = "what")]
+    json: bool,
+}
+
+pub(super) fn prune(place: &PlaceArgs, args: &PruneArgs) -> Result<Exit, Failure> {
+    let mut history = place.open()?;
+    let pruned = history.prune(ago(args.keep), !args.dry_run)?;
+    let verb = if args.dry_run { "would be removed" } else { "removed" };
+    let mut out = std::io::stdout().lock();
+    write!(out, "{} runs with {} results {verb}", pruned.runs, pruned.results)?;
+    if pruned.baselines_kept > 0 {
+        write!(out, "; {} as old kept, since they are baselines", pruned.baselines_kept)?;
+    }
+    writeln!(out)?;
+    Ok(Exit::Success)
+}
+
+pub(super) fn baseline(place: &PlaceArgs, args: &BaselineArgs) -> Result<Exit, Failure> {
+    let mut history = place.open()?;
+    let Some(name) = &args.name else {
+        let baselines = history.baselines()?;
+        let mut out = std::io::stdout().lock();
+        if args.json {
+            serde_json::to_writer_pretty(&mut out, &baselines).map_err(std::io::Error::from)?;
+            writeln!(out)?;
+        }
+        for baseline in baselines.iter().filter(|_| !args.json) {
+            writeln!(out, "{}: run {}, {}", baseline.name, baseline.run, time(baseline.started_unix_s))?;
+        }
+        return Ok(Exit::Success);
+    };
+    match &args.run {
+        Some(run) => {
+            let id = history.find(run)?;
+            let before = history.set_baseline(name, id)?;
+            let before = before.filter(|before| *before != id);
+            let before = before.map_or_else(String::new, |before| format!("; it was run {before}"));
+            eprintln!("ipc-client: baseline {name} is run {id}{before}");
+        }
+        None if history.remove_baseline(name)? => {
+            eprintln!("ipc-client: there is no baseline {name} any more")
+        }
+        None => {
+            let error = format!("there is no baseline `{name}` in the history");
+            return Err(Failure { error: error.into(), advice: None, exit: Exit::Nothing });
+        }
+    }
+    Ok(Exit::Success)
+}

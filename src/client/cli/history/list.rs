@@ -1,0 +1,119 @@
+//! Lists of runs, or of results where a filter tells results of a run apart.
+
+use std::io::{self, BufWriter, Write};
+use std::ops::ControlFlow;
+
+use clap::Args;
+use serde::Serialize;
+
+use super::PlaceArgs;
+use super::select::{CellArgs, RunsArgs, time};
+use crate::client::cli::Failure;
+use crate::client::history::{HistoryError, Listener, ResultRow, RunRow};
+use crate::client::report::latency;
+use crate::protocol::Exit;
+
+#[derive(Debug, Args)]
+pub(super) struct ListArgs {
+    #[command(flatten)]
+    cells: CellArgs,
+    #[command(flatten)]
+    runs: RunsArgs,
+    /// Rows at most, the newest ones; 0 is all.
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 20)]
+    limit: u32,
+    /// Print one JSON document.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(place: &PlaceArgs, args: &ListArgs) -> Result<Exit, Failure> {
+    let filter = args.runs.narrow(args.cells.filter()?);
+    let history = place.open()?;
+    let limit = (args.limit > 0).then_some(args.limit);
+    // A run with one cell is that cell; a filter of cells asks for their figures.
+    match (filter.is_of_cells(), args.json) {
+        (false, true) => json(|each| history.runs(&filter, limit, each)),
+        (true, true) => json(|each| history.results(&filter, limit, each)),
+        (false, false) => text(RUN_HEAD, run_line, |each| history.runs(&filter, limit, each)),
+        (true, false) => text(RESULT_HEAD, result_line, |each| history.results(&filter, limit, each)),
+    }
+}
+
+const RUN_HEAD: &str = "   run  began                 grade  host          label         results";
+const RESULT_HEAD: &str =
+    "   run  began                 grade  host          label                p50        p99  cell";
+
+/// Cells of a run that are named; more are counted.
+const NAMED: usize = 3;
+
+fn run_line(row: &RunRow) -> String {
+    let baselines = row.baselines.iter().map(|name| format!(" [baseline {name}]")).collect::<String>();
+    let mut results = row.cells.iter().take(NAMED).map(String::as_str).collect::<Vec<_>>().join(", ");
+    if row.cells.len() > NAMED {
+        results = format!("{}, {results}, …", row.cells.len());
+    }
+    format!("{}  {results}{baselines}", start(row.id, row.started_unix_s, &row.grade, &row.host, &row.label))
+}
+
+fn result_line(row: &ResultRow) -> String {
+    let quantile = |ns: Option<f64>| ns.map_or_else(|| "-".to_owned(), latency);
+    format!(
+        "{}  {:>9}  {:>9}  {}",
+        start(row.run, row.started_unix_s, &row.grade, &row.host, &row.label),
+        quantile(row.latency_ns.p50),
+        quantile(row.latency_ns.p99),
+        row.cell
+    )
+}
+
+fn start(run: i64, began: u64, grade: &str, host: &str, label: &Option<String>) -> String {
+    let label = label.as_deref().unwrap_or("-");
+    let host = if host.is_empty() { "-" } else { host };
+    format!("{run:>6}  {}  {grade:<5}  {host:<12}  {label:<12}", time(began))
+}
+
+/// A line a row, as they come: a list of a million takes no memory.
+fn text<T>(
+    head: &str,
+    line: fn(&T) -> String,
+    rows: impl FnOnce(Listener<'_, T>) -> Result<(), HistoryError>,
+) -> Result<Exit, Failure> {
+    let mut out = BufWriter::new(io::stdout().lock());
+    let mut none = true;
+    let mut written = Ok(());
+    rows(&mut |row| {
+        if std::mem::take(&mut none) {
+            written = writeln!(out, "{head}");
+        }
+        if written.is_ok() {
+            written = writeln!(out, "{}", line(&row).trim_end());
+        }
+        if written.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    })?;
+    written?;
+    out.flush()?;
+    if none {
+        eprintln!("ipc-client: nothing in the history is like that");
+    }
+    Ok(Exit::Success)
+}
+
+/// An array, an element a line.
+fn json<T: Serialize>(
+    rows: impl FnOnce(Listener<'_, T>) -> Result<(), HistoryError>,
+) -> Result<Exit, Failure> {
+    let mut out = BufWriter::new(io::stdout().lock());
+    let mut between = "[\n";
+    let mut written = Ok(());
+    rows(&mut |row| {
+        written = out
+            .write_all(std::mem::replace(&mut between, ",\n").as_bytes())
+            .and_then(|()| Ok(serde_json::to_writer(&mut out, &row)?));
+        if written.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    })?;
+    written?;
+    writeln!(out, "{}", if between == "[\n" { "[]" } else { "\n]" })?;
+    out.flush()?;
+    Ok(Exit::Success)
+}

@@ -1,0 +1,124 @@
+//! Which runs and results of the history are meant, on the command line.
+
+use std::time::{Duration, SystemTime};
+
+use clap::Args;
+
+use super::super::choice::{Meaning, UnknownName, meaning};
+use super::super::{Failure, parse};
+use crate::client::history::{Filter, Label};
+use crate::client::placement::Placement;
+use crate::protocol::Wait;
+
+/// A filter of cells.
+#[derive(Debug, Default, Args)]
+pub(in crate::client::cli) struct CellArgs {
+    /// Methods or groups of them, with commas between.
+    #[arg(short, long = "method", value_name = "METHOD,...", value_delimiter = ',')]
+    methods: Vec<String>,
+    /// Bytes carried each way in a round, with commas between.
+    #[arg(long = "size", value_name = "BYTES,...", value_delimiter = ',', value_parser = parse::size)]
+    sizes: Vec<u32>,
+    /// How either side waited: block, spin, adaptive.
+    #[arg(long = "wait", value_name = "WAIT,...", value_delimiter = ',', value_parser = parse::wait)]
+    waits: Vec<Wait>,
+    /// Where the two sides ran: unpinned, same-core, smt, cross-core, cross-socket.
+    #[arg(long = "placement", value_name = "PLACEMENT,...", value_delimiter = ',')]
+    placements: Vec<Placement>,
+}
+
+/// A filter of runs.
+#[derive(Debug, Default, Args)]
+pub(in crate::client::cli) struct RunsArgs {
+    /// Runs since then: an age such as 7d, or a time such as 2026-03-01 or 2026-03-01T12:30:00Z (UTC).
+    #[arg(long, value_name = "WHEN", value_parser = since)]
+    since: Option<u64>,
+    /// Runs of these hosts, with commas between.
+    #[arg(long = "host", value_name = "NAME,...", value_delimiter = ',')]
+    hosts: Vec<String>,
+    /// Runs with this label.
+    #[arg(long, value_name = "NAME")]
+    label: Option<Label>,
+}
+
+impl CellArgs {
+    /// The filter that these arguments mean.
+    pub(in crate::client::cli) fn filter(&self) -> Result<Filter, Failure> {
+        let mut methods = Vec::new();
+        for name in &self.methods {
+            match meaning(name) {
+                Ok(Meaning::One(mechanism)) => methods.push(mechanism.info().name.to_owned()),
+                Ok(Meaning::Several(group)) => {
+                    methods.extend(group.iter().map(|mechanism| mechanism.info().name.to_owned()));
+                }
+                // This build lacks it, and the history may have it.
+                Err(UnknownName::Feature { name }) => methods.push(name),
+                Err(error) => return Err(Failure::usage(error)),
+            }
+        }
+        Ok(Filter {
+            methods,
+            sizes: self.sizes.clone(),
+            waits: self.waits.clone(),
+            placements: self.placements.clone(),
+            ..Filter::default()
+        })
+    }
+}
+
+impl RunsArgs {
+    /// The filter with these arguments too.
+    pub(in crate::client::cli) fn narrow(&self, filter: Filter) -> Filter {
+        Filter { hosts: self.hosts.clone(), label: self.label.clone(), since_unix_s: self.since, ..filter }
+    }
+}
+
+/// A time in seconds since 1970, from an age or a time.
+fn since(text: &str) -> Result<u64, String> {
+    let now = SystemTime::now();
+    let then = match humantime::parse_duration(text) {
+        Ok(age) => now.checked_sub(age),
+        Err(_) => {
+            // A day alone begins at midnight.
+            let time = if text.len() == 10 { format!("{text} 00:00:00") } else { text.to_owned() };
+            humantime::parse_rfc3339_weak(&time).ok()
+        }
+    };
+    then.and_then(unix_s).ok_or_else(|| {
+        "an age such as 12h, 7d or 3months, or a time such as 2026-03-01 or 2026-03-01T12:30:00Z is needed".to_owned()
+    })
+}
+
+fn unix_s(time: SystemTime) -> Option<u64> {
+    time.duration_since(SystemTime::UNIX_EPOCH).ok().map(|time| time.as_secs())
+}
+
+/// The time so long ago.
+pub(super) fn ago(age: Duration) -> u64 {
+    SystemTime::now().checked_sub(age).and_then(unix_s).unwrap_or(0)
+}
+
+/// A time as lists show it.
+pub(in crate::client::cli) fn time(unix_s: u64) -> String {
+    // Later than the year 9999 is nothing that was recorded, and cannot be written.
+    let time = SystemTime::UNIX_EPOCH + Duration::from_secs(unix_s.min(253_402_300_799));
+    humantime::format_rfc3339_seconds(time).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ages_and_times() {
+        assert_eq!(since("2026-03-01"), Ok(1_772_323_200));
+        assert_eq!(since("2026-03-01T12:30:00Z"), Ok(1_772_368_200));
+        assert_eq!(since("2026-03-01 12:30:00"), Ok(1_772_368_200));
+        assert!(since("7d").unwrap().abs_diff(ago(Duration::from_secs(7 * 86_400))) <= 1);
+        for text in ["", "7", "yesterday", "2026-13-01", "2026-3-1", "99999999999y", "-1d"] {
+            assert!(since(text).is_err(), "{text}");
+        }
+        assert_eq!(time(1_772_368_200), "2026-03-01T12:30:00Z");
+        assert_eq!(time(u64::MAX), "9999-12-31T23:59:59Z");
+    }
+}

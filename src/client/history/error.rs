@@ -1,0 +1,114 @@
+//! Why the history cannot be used.
+
+use std::path::PathBuf;
+
+use crate::protocol::Exit;
+
+/// Why the history cannot be used. Wherever it happens, what was recorded before is still there.
+#[derive(Debug, thiserror::Error)]
+pub enum HistoryError {
+    /// Nothing says where it is.
+    #[error("there is no place for the history: neither $STATE_DIRECTORY, $XDG_STATE_HOME nor $HOME is set")]
+    NoPlace,
+    /// There is none yet.
+    #[error("there is no history at {}", .0.display())]
+    NotThere(PathBuf),
+    /// Its folder cannot be made.
+    #[error("the history's folder {} cannot be made", .path.display())]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// The system's error.
+        source: std::io::Error,
+    },
+    /// The file is something else.
+    #[error("{} is no history of ipcd", .0.display())]
+    Foreign(PathBuf),
+    /// A newer program has written it.
+    #[error("the history {} has schema {found}; this ipc-client knows up to {known}", .path.display())]
+    Newer {
+        /// The history.
+        path: PathBuf,
+        /// Its schema.
+        found: i64,
+        /// The newest one known here.
+        known: i64,
+    },
+    /// The database says no.
+    #[error("the history {} cannot be {doing}", .path.display())]
+    Database {
+        /// The history.
+        path: PathBuf,
+        /// What was to be done: `opened`, `written`, `read`.
+        doing: &'static str,
+        /// Why.
+        source: rusqlite::Error,
+    },
+    /// What is stored does not make a report.
+    #[error("run {run} in the history {} cannot be read: its {what} is damaged", .path.display())]
+    Damaged {
+        /// The history.
+        path: PathBuf,
+        /// The run's id.
+        run: i64,
+        /// Which part.
+        what: &'static str,
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A report that cannot be stored.
+    #[error("the run cannot be put into the history")]
+    Encode(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// No run has that id.
+    #[error("there is no run {0} in the history")]
+    NoRun(i64),
+    /// Nothing is called that.
+    #[error("there is no run `{pick}` in the history")]
+    NoSuchRun {
+        /// What was asked for.
+        pick: String,
+    },
+}
+
+impl HistoryError {
+    /// The exit code that tells of it.
+    #[must_use]
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::NotThere(_) | Self::NoRun(_) | Self::NoSuchRun { .. } => Exit::Nothing,
+            _ => Exit::Failure,
+        }
+    }
+
+    /// What the user can do, where that is not plain from the error.
+    #[must_use]
+    pub fn advice(&self) -> Option<&'static str> {
+        use rusqlite::ErrorCode;
+        match self {
+            Self::NoPlace => Some("name one with --history"),
+            Self::NotThere(_) => {
+                Some("\"ipc-client bench --record\" makes one; --history names another place")
+            }
+            Self::Foreign(_) => Some("--history names another place"),
+            Self::Newer { .. } => Some("use the ipc-client that wrote it, or a newer one"),
+            Self::NoRun(_) | Self::NoSuchRun { .. } => Some(
+                "\"ipc-client history\" lists runs and labels, \"ipc-client history baseline\" the baselines",
+            ),
+            Self::Database { source, .. } => match source.sqlite_error_code()? {
+                ErrorCode::DiskFull => {
+                    Some("nothing of this run was stored; make room, or see \"ipc-client history prune\"")
+                }
+                ErrorCode::SystemIoFailure => Some("look at the disk, its quota, and \"ulimit -f\""),
+                ErrorCode::DatabaseBusy => Some("another process writes to it and does not end; try again"),
+                ErrorCode::DatabaseCorrupt => {
+                    Some("\"sqlite3 FILE .recover\" saves what can be saved; the next run makes a new one")
+                }
+                ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied => {
+                    Some("be the user that it belongs to: even to read it takes writing beside it")
+                }
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+}

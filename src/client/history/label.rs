@@ -1,0 +1,68 @@
+//! What runs are called: labels, which several runs may have, and names of baselines, which one has.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// The longest.
+const MAX_LEN: usize = 64;
+
+/// A name that cannot be taken for an id, `last`, or a file.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Label(String);
+
+impl Label {
+    /// The name.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Label {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A text that is no name.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "`{0}` is no name: up to {MAX_LEN} letters, digits and . _ - + are, with a letter among them, but not `last`, and \
+     without the end of a file's name (.json, .jsonl, .ndjson)"
+)]
+pub struct LabelError(String);
+
+/// Whether a text is meant as a file: by a slash, or by the end of its name.
+pub(super) fn is_file(text: &str) -> bool {
+    text.contains('/') || [".json", ".jsonl", ".ndjson"].iter().any(|end| text.ends_with(end))
+}
+
+impl FromStr for Label {
+    type Err = LabelError;
+
+    fn from_str(text: &str) -> Result<Self, LabelError> {
+        let allowed = |c: char| c.is_alphanumeric() || "._-+".contains(c);
+        let fits = (1..=MAX_LEN).contains(&text.len()) && text.chars().all(allowed);
+        let named = text.chars().any(char::is_alphabetic) && text != "last" && !is_file(text);
+        if fits && named { Ok(Self(text.to_owned())) } else { Err(LabelError(text.to_owned())) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_told_from_everything_else_that_means_a_run() {
+        for text in ["before", "kernel-6.8", "v1.2.3", "6.8-rc1", "größer", "a"] {
+            assert_eq!(text.parse::<Label>().unwrap().as_str(), text);
+        }
+        let long = "x".repeat(MAX_LEN + 1);
+        for text in
+            ["", "12", "6.8", "last", "last~1", "a b", "a/b", "run.json", "-", "a\n", "a,b", long.as_str()]
+        {
+            let error = text.parse::<Label>().unwrap_err().to_string();
+            assert!(error.contains(&format!("`{text}`")), "{error}");
+        }
+    }
+}

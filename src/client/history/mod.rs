@@ -1,0 +1,84 @@
+//! The history: recorded runs, whole, in one SQLite file that programs of several years and processes share.
+//!
+//! `docs/history.md` tells its layout. A run is written in one transaction and never changed; it is named by its id in
+//! this file, and by its UUID in all. What is listed and followed over time stands in columns (`result`); everything
+//! else, histograms and the figures of each trial among it, is read only where a run is shown or compared.
+
+mod blob;
+mod error;
+mod exchange;
+mod filter;
+mod keep;
+mod label;
+mod list;
+mod load;
+mod pick;
+mod place;
+mod schema;
+mod store;
+#[cfg(test)]
+mod tests;
+
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use rusqlite::Connection;
+
+pub use error::HistoryError;
+pub use exchange::{EXCHANGE_FORMAT, ImportError, Imported, LineError, read_lines, write_line};
+pub use filter::Filter;
+pub use keep::{Baseline, Pruned};
+pub use label::{Label, LabelError};
+pub use list::{Listener, ResultRow, RunRow};
+pub use load::Run;
+pub use pick::{Pick, PickError};
+pub use place::place;
+pub use schema::HISTORY_SCHEMA;
+pub use store::Recorded;
+
+/// An open history.
+#[derive(Debug)]
+pub struct History {
+    db: Connection,
+    path: PathBuf,
+}
+
+impl History {
+    /// Opens the history, or makes it, and its folder, where there is none. A file of an older schema becomes one of
+    /// this.
+    ///
+    /// # Errors
+    /// It cannot be made or opened, is something else, or of a newer schema.
+    pub fn create(path: &Path) -> Result<Self, HistoryError> {
+        if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+            // As the XDG rules have it: for nobody else.
+            let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
+            made.map_err(|source| HistoryError::Folder { path: folder.to_owned(), source })?;
+        }
+        Ok(Self { db: schema::open(path, true)?, path: path.to_owned() })
+    }
+
+    /// Opens the history that is there.
+    ///
+    /// # Errors
+    /// As [`create`](Self::create), and there is none.
+    pub fn open(path: &Path) -> Result<Self, HistoryError> {
+        match path.try_exists() {
+            Ok(false) => Err(HistoryError::NotThere(path.to_owned())),
+            // What cannot be looked at, SQLite will complain of.
+            _ => Ok(Self { db: schema::open(path, false)?, path: path.to_owned() }),
+        }
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn failed(&self, doing: &'static str) -> impl Fn(rusqlite::Error) -> HistoryError + use<> {
+        let path = self.path.clone();
+        move |source| HistoryError::Database { path: path.clone(), doing, source }
+    }
+}

@@ -1,0 +1,36 @@
+//! Signals, as descriptors that become readable.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::pipe::{PipeFlags, pipe_with};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::low_level::pipe;
+
+/// Signals of one kind: readable once one has come.
+#[derive(Debug)]
+pub(super) struct Signals {
+    reader: OwnedFd,
+}
+
+impl Signals {
+    /// Those that ask for the end.
+    pub(super) fn to_stop() -> io::Result<Self> {
+        Self::of(&[SIGINT, SIGTERM])
+    }
+
+    fn of(signals: &[i32]) -> io::Result<Self> {
+        let (reader, writer) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
+        for signal in signals {
+            // The handler writes a byte; full means that it is readable already.
+            pipe::register(*signal, writer.try_clone()?)?;
+        }
+        Ok(Self { reader })
+    }
+}
+
+impl AsFd for Signals {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.reader.as_fd()
+    }
+}

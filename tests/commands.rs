@@ -1,0 +1,332 @@
+//! The commands beside `bench`, as a user runs them: `matrix`, `explain`, `doctor`, and the grade that a script asks for.
+
+use std::fs;
+use std::process::Command;
+
+use ipcd::protocol::Exit;
+use ipcd::transports::{ALL, FEATURES, Group};
+use rustix::process::Signal;
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+use serde_json::Value;
+
+use crate::harness::{Output, Sandbox, run};
+
+/// This thread, and what it starts, on two of its CPUs at the most: a matrix of a large host takes long. Returns them.
+fn on_two_cpus() -> Vec<usize> {
+    let allowed = sched_getaffinity(None).unwrap();
+    let cpus: Vec<_> = (0..CpuSet::MAX_CPU).filter(|cpu| allowed.is_set(*cpu)).take(2).collect();
+    let mut two = CpuSet::new();
+    cpus.iter().for_each(|cpu| two.set(*cpu));
+    sched_setaffinity(None, &two).unwrap();
+    cpus
+}
+
+fn client(sandbox: &Sandbox, arguments: &[&str]) -> Output {
+    let mut command = sandbox.client(arguments);
+    sandbox.finish(command.env_remove("IPCD_SOCKET"))
+}
+
+fn private(sandbox: &Sandbox, arguments: &[&str]) -> Output {
+    client(sandbox, &[arguments, &["--private"]].concat())
+}
+
+/// Short and of any method; `futex` does not spin away a whole time slice where both sides share a CPU.
+const MATRIX: [&str; 7] = ["matrix", "--method", "futex", "-n", "50", "--trials", "2"];
+
+#[test]
+fn a_matrix_has_a_row_for_every_ordered_pair_of_cpus() {
+    run(|sandbox| {
+        let cpus = on_two_cpus();
+        let output = private(sandbox, &[&MATRIX[..], &["--format", "csv"]].concat()).expect(Exit::Success);
+        let mut reader = csv::Reader::from_reader(output.stdout.as_bytes());
+        let header = reader.headers().unwrap().clone();
+        let rows: Vec<_> = reader.records().map(Result::unwrap).collect();
+        let field = |row: &csv::StringRecord, name: &str| {
+            row[header.iter().position(|column| column == name).unwrap()].to_owned()
+        };
+        let pairs: Vec<_> =
+            rows.iter().map(|row| (field(row, "client_cpu"), field(row, "server_cpu"))).collect();
+        let expected: Vec<_> = cpus
+            .iter()
+            .flat_map(|client| cpus.iter().map(|server| (client.to_string(), server.to_string())))
+            .collect();
+        assert_eq!(pairs, expected);
+        for row in &rows {
+            assert_eq!((field(row, "method"), field(row, "trials")), ("futex".to_owned(), "2".to_owned()));
+            assert_eq!((field(row, "rounds"), field(row, "error")), ("100".to_owned(), String::new()));
+            let ns = |name| field(row, name).parse::<f64>().unwrap();
+            assert!(0.0 < ns("min_ns") && ns("min_ns") <= ns("p50_ns"), "{row:?}");
+        }
+    });
+}
+
+#[test]
+fn a_matrix_is_text_without_colours_or_a_drawing_by_the_name_of_its_file() {
+    run(|sandbox| {
+        let cpus = on_two_cpus();
+        let text = private(sandbox, &MATRIX).expect(Exit::Success).stdout;
+        assert!(text.contains("futex") && !text.contains('\u{1b}'), "{text}");
+
+        let file = sandbox.folder().join("matrix.svg");
+        let arguments = [&MATRIX[..], &["-o", file.to_str().unwrap()]].concat();
+        let output = private(sandbox, &arguments).expect(Exit::Success);
+        assert_eq!(output.stdout, "");
+        let svg = fs::read_to_string(&file).unwrap();
+        assert!(svg.starts_with("<svg ") && svg.ends_with("</svg>\n"), "{svg}");
+        assert_eq!(svg.matches("<title>client on CPU").count(), cpus.len() * cpus.len());
+        fs::remove_file(file).unwrap();
+    });
+}
+
+#[test]
+fn what_no_matrix_can_be_of_is_refused_before_anything_is_started() {
+    run(|sandbox| {
+        let unknown = sandbox.folder().join("matrix.png");
+        for (arguments, told) in [
+            (&["--method", "null"][..], &["null carries nothing from one CPU to another"][..]),
+            (&["--method", "sockets"], &["a matrix is of one method", "sockets"]),
+            (&["--method", "pigeon"], &["no method", "pigeon", "tcp, "]),
+            (&["-n", "19"], &["a median takes 20 rounds"]),
+            (&["--output", unknown.to_str().unwrap()], &[".png", ".txt, .csv and .svg", "--format"]),
+            (&["--output", "/nowhere/a.svg"], &["cannot write /nowhere/a.svg", "No such file or directory"]),
+        ] {
+            let output = private(sandbox, &[&["matrix"], arguments].concat());
+            assert!(!output.stderr.contains("private daemon"), "{output:#?}");
+            let exit = if arguments[1].starts_with("/nowhere") { Exit::Failure } else { Exit::Usage };
+            assert_eq!(output.expect(exit).says(told).stdout, "");
+        }
+        assert!(!unknown.exists());
+        // An end that says nothing is no hindrance where the format is named.
+        let arguments = [&MATRIX[..], &["--format", "csv", "--output", unknown.to_str().unwrap()]].concat();
+        on_two_cpus();
+        private(sandbox, &arguments).expect(Exit::Success);
+        assert!(fs::read_to_string(&unknown).unwrap().starts_with("method,"));
+        fs::remove_file(unknown).unwrap();
+    });
+}
+
+#[test]
+fn a_method_is_explained_with_what_it_can_do_here() {
+    run(|sandbox| {
+        for mechanism in ALL {
+            let info = mechanism.info();
+            let told = client(sandbox, &["explain", info.name]).expect(Exit::Success).stdout;
+            assert!(told.starts_with(&format!("{}: ", info.name)), "{told}");
+            for part in [
+                "  group ",
+                "  reaches ",
+                "  waits ",
+                "  here ",
+                "When to choose it",
+                "What limits it",
+                "What a round executes",
+            ] {
+                assert!(told.contains(part), "no \"{part}\" in {told}");
+            }
+            assert!(
+                !told.contains('\u{1b}') && told.lines().all(|line| line.chars().count() <= 80),
+                "{told}"
+            );
+            let here = if mechanism.probe().is_ok() { "can be measured" } else { "not to be had" };
+            assert!(told.contains(here), "{told}");
+        }
+    });
+}
+
+#[test]
+fn several_methods_and_groups_are_explained_in_their_order() {
+    run(|sandbox| {
+        let told = client(sandbox, &["explain", "udp,tcp,memory"]).expect(Exit::Success).stdout;
+        let at = |part: &str| told.find(part).unwrap_or_else(|| panic!("no \"{part}\" in {told}"));
+        assert!(at("udp: ") < at("tcp: ") && at("tcp: ") < at("shmem (memory): "), "{told}");
+
+        let all = client(sandbox, &["explain"]).expect(Exit::Success).stdout;
+        for mechanism in ALL {
+            let heading = format!("{} ({}):", mechanism.info().name, mechanism.info().group.name());
+            assert!(all.contains(&heading), "no \"{heading}\" in {all}");
+        }
+        assert!(
+            Group::ALL.iter().all(|group| all.contains(&format!("({})", group.name())) || ALL.len() < 28)
+        );
+    });
+}
+
+#[test]
+fn names_that_nobody_has_are_told_all_at_once() {
+    run(|sandbox| {
+        for command in [&["explain"][..], &["bench", "--method"]] {
+            let output = client(sandbox, &[command, &["tcp,pigeon,smoke"]].concat()).expect(Exit::Usage);
+            let output =
+                output.says(&["no group \"pigeon\", \"smoke\"; methods are tcp, ", "groups are all, "]);
+            assert_eq!(output.stdout, "");
+        }
+        for feature in FEATURES.iter().filter(|name| ipcd::transports::find(name).is_err()) {
+            let output = client(sandbox, &["explain", feature]).expect(Exit::Usage);
+            output.says(&[&format!("build it with --features {feature}")]);
+        }
+    });
+}
+
+/// A doctor's run that takes as little time as one can.
+const DOCTOR: [&str; 6] = ["doctor", "--quick", "--pairs", "2", "--method", "futex"];
+
+fn grade(line: &str) -> &str {
+    line.strip_prefix("Grade: ").unwrap().get(..1).unwrap()
+}
+
+#[test]
+fn the_doctor_tells_of_the_host_and_of_a_difference_that_there_is_not() {
+    run(|sandbox| {
+        let told = private(sandbox, &DOCTOR).expect(Exit::Success).stdout;
+        assert!(told.starts_with("This host:\n"), "{told}");
+        assert!(told.contains("\nSelf-test: each measured against itself, 2 pairs of trials:\n"), "{told}");
+        assert!(told.contains("futex, 8 B") && told.contains("smallest difference that this host can show"));
+        let last = told.lines().rfind(|line| line.starts_with("Grade: ")).unwrap();
+        assert!("ABCDEF".contains(grade(last)), "{last}");
+        let checks = told.lines().skip(1).take_while(|line| !line.starts_with("Self-test"));
+        assert!(checks.clone().all(|line| line.chars().count() <= 80), "{told}");
+        assert!(checks.count() >= 3, "{told}");
+    });
+}
+
+#[test]
+fn the_doctors_json_is_one_document_and_its_grade_decides_the_exit_code() {
+    run(|sandbox| {
+        let output = private(sandbox, &[&DOCTOR[..], &["--json", "--require-grade", "A"]].concat());
+        let document: Value = serde_json::from_str(&output.stdout).unwrap();
+        assert_eq!(document["schema"], 1);
+        let checks = document["checks"].as_array().unwrap();
+        assert!(!checks.is_empty() && checks.iter().all(|check| check["finding"].is_string()), "{checks:#?}");
+        let [test] = &document["self_tests"].as_array().unwrap()[..] else { panic!("{document:#}") };
+        assert_eq!((&test["method"], &test["size_bytes"]), (&"futex".into(), &8.into()));
+        assert_eq!(document["report"]["results"].as_array().unwrap().len(), 2, "the cell, twice");
+        let grade = document["report"]["grade"].as_str().unwrap().to_owned();
+        match grade.as_str() {
+            "A" => drop(output.expect(Exit::Success)),
+            _ => drop(
+                output.expect(Exit::Doubtful).says(&[&format!("the grade is {grade}, and A was required")]),
+            ),
+        }
+    });
+}
+
+#[test]
+fn what_the_doctor_cannot_test_is_refused() {
+    run(|sandbox| {
+        private(sandbox, &["doctor", "--method", "pigeon"]).expect(Exit::Usage).says(&["pigeon", "tcp, "]);
+        private(sandbox, &["doctor", "--pairs", "1"]).expect(Exit::Usage).says(&["--pairs", "2..=1000"]);
+        private(sandbox, &["doctor", "--require-grade", "G"]).expect(Exit::Usage).says(&["`G` is no grade"]);
+    });
+}
+
+#[test]
+fn a_result_that_is_not_good_enough_is_told_whole_and_has_an_exit_code_of_its_own() {
+    run(|sandbox| {
+        // Ten rounds have no median, on any host.
+        let bench = ["bench", "--method", "futex", "-n", "10"];
+        let required = |grade| private(sandbox, &[&bench[..], &["--require-grade", grade]].concat());
+        let output = required("A").expect(Exit::Doubtful);
+        let output = output.says(&[", and A was required:", "ipc-client: Warning: "]);
+        assert!(
+            output.stdout.contains("10 cycles completed"),
+            "the results are told all the same: {output:#?}"
+        );
+        let told = output.stdout.lines().rfind(|line| line.starts_with("Grade: ")).unwrap();
+        let told = format!("the grade is {}, and A was required:", grade(told));
+        output.says(&[&told]);
+        // Nothing is worse than F.
+        required("F").expect(Exit::Success);
+        private(sandbox, &bench).expect(Exit::Success);
+        required("Z").expect(Exit::Usage).says(&["`Z` is no grade"]);
+    });
+}
+
+/// Each command that tells something, short.
+const TELLING: [&[&str]; 7] = [
+    &["bench", "--method", "futex", "-n", "20"],
+    &["bench", "--method", "futex", "-n", "20", "--json"],
+    &MATRIX,
+    &DOCTOR,
+    &["methods"],
+    &["explain", "tcp"],
+    &["status"],
+];
+
+#[test]
+fn results_that_cannot_be_written_are_told_alike_by_every_command() {
+    run(|sandbox| {
+        on_two_cpus();
+        let daemon = sandbox.daemon();
+        for arguments in TELLING {
+            let program = sandbox.client(arguments);
+            let mut full = Command::new("sh");
+            full.args(["-c", r#"exec "$0" "$@" >/dev/full"#]).arg(program.get_program()).args(arguments);
+            full.env_clear().envs(program.get_envs().filter_map(|(name, value)| Some((name, value?))));
+            let output = sandbox.finish(&mut full).expect(Exit::Failure);
+            output.says(&["ipc-client: cannot write standard output: No space left on device"]);
+        }
+        daemon.is_at_rest();
+    });
+}
+
+#[test]
+fn a_socket_that_is_named_and_dead_is_an_error_for_every_command() {
+    run(|sandbox| {
+        let socket = sandbox.socket();
+        let path = socket.to_str().unwrap();
+        for arguments in TELLING {
+            let named = [arguments, &["--socket", path]].concat();
+            for mut command in [sandbox.client(arguments), sandbox.client(&named)] {
+                let output = sandbox.finish(&mut command).expect(Exit::NoDaemon).says(&[path, "ipcd start"]);
+                assert_eq!(output.stdout, "");
+            }
+        }
+    });
+}
+
+#[test]
+fn a_daemon_that_is_stopped_is_told_as_a_possible_reason_for_silence() {
+    run(|sandbox| {
+        let daemon = sandbox.daemon();
+        daemon.process().signal(Signal::STOP);
+        for arguments in [&["status"][..], &["bench", "-n", "20"]] {
+            let output = sandbox.finish(&mut sandbox.client(arguments)).expect(Exit::NotIpcd);
+            output.says(&[sandbox.socket().to_str().unwrap(), "sent nothing for 2.0 s", "SIGSTOP"]);
+        }
+        daemon.process().signal(Signal::CONT);
+        daemon.serves("tcp");
+    });
+}
+
+#[test]
+fn intervals_that_nothing_would_tell_are_refused() {
+    run(|sandbox| {
+        let log = sandbox.folder().join("log");
+        let bench = ["bench", "--method", "futex", "-n", "20", "--interval", "50ms"];
+        for format in ["json", "csv", "markdown"] {
+            let asked = [&bench[..], &["--format", format]].concat();
+            private(sandbox, &asked).expect(Exit::Usage).says(&["--interval", "--json-stream or --hdr-log"]);
+            let logged = [&asked[..], &["--hdr-log", log.to_str().unwrap()]].concat();
+            private(sandbox, &logged).expect(Exit::Success);
+        }
+        fs::remove_file(log).unwrap();
+        for told in [&["--format", "text"], &["--json-stream", "--trials=1"]] {
+            private(sandbox, &[&bench[..], told].concat()).expect(Exit::Success);
+        }
+    });
+}
+
+#[test]
+fn the_number_of_one_cpu_is_asked_for() {
+    run(|sandbox| {
+        for option in ["--client-cpu", "--server-cpu"] {
+            for value in ["0-1", "0,1", "-1", "all"] {
+                private(sandbox, &["bench", option, value]).expect(Exit::Usage).says(&[
+                    option,
+                    &format!("'{value}'"),
+                    "the number of one CPU is needed, such as 2",
+                ]);
+            }
+        }
+    });
+}

@@ -1,0 +1,184 @@
+//! Daemon and client of different users, in every mechanism: it works, or is refused with the reason and what to do.
+//!
+//! Needs root, which becomes three users whose ids nobody has: no account is made.
+
+use std::fs;
+use std::ops::RangeInclusive;
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::process::Command;
+
+use ipcd::protocol::Exit;
+use ipcd::transports::{Mechanism, Reach};
+
+use crate::conformance::here;
+use crate::harness::{Daemon, Sandbox, nobody_can_run, run};
+
+/// Ids that neither distributions nor systemd give to anybody.
+const UNUSED: RangeInclusive<u32> = 60_600..=61_183;
+
+/// Who a program runs as.
+#[derive(Debug, Clone, Copy)]
+struct User {
+    uid: u32,
+    gid: u32,
+    /// A further group.
+    group: Option<u32>,
+}
+
+const ROOT: User = User { uid: 0, gid: 0, group: None };
+
+impl User {
+    /// The same program with the same environment, run by this user.
+    fn runs(self, command: &Command) -> Command {
+        let mut run = Command::new("setpriv");
+        run.arg(format!("--reuid={}", self.uid)).arg(format!("--regid={}", self.gid));
+        match self.group {
+            Some(group) => run.arg(format!("--groups={group}")),
+            None => run.arg("--clear-groups"),
+        };
+        run.arg("--").arg(command.get_program()).args(command.get_args());
+        run.env_clear().envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        run.current_dir(command.get_current_dir().unwrap());
+        run
+    }
+}
+
+/// One who runs a daemon, one who is in its group as well, and one who is not.
+#[derive(Debug)]
+struct Users {
+    owner: User,
+    member: User,
+    stranger: User,
+}
+
+impl Users {
+    fn pick() -> Self {
+        let taken = |file: &str, id: u32| {
+            let text = fs::read_to_string(file).unwrap_or_default();
+            text.lines().any(|line| line.split(':').nth(2) == Some(&id.to_string()))
+        };
+        let mut free = UNUSED.filter(|id| !taken("/etc/passwd", *id) && !taken("/etc/group", *id));
+        let mut next = |group| {
+            let id = free.next().expect("nobody has all of these");
+            User { uid: id, gid: id, group }
+        };
+        let owner = next(None);
+        Self { owner, member: next(Some(owner.gid)), stranger: next(None) }
+    }
+}
+
+/// What a client must be told.
+enum Outcome {
+    Works,
+    Refused(Vec<String>),
+}
+
+/// What the contract of a mechanism promises to a client that may use the control socket.
+fn promised(mechanism: &dyn Mechanism, daemon: User, client: User) -> Outcome {
+    let method = mechanism.info().name;
+    let same_user = daemon.uid == client.uid;
+    let in_group = daemon.uid == 0 || client.uid == 0 || client.group == Some(daemon.gid);
+    match mechanism.info().reach {
+        Reach::SameUser if !same_user => Outcome::Refused(vec![
+            format!(
+                "{method} works between processes of one user; the daemon is user {}, the client user {}",
+                daemon.uid, client.uid
+            ),
+            "measure as the daemon's user, or with a daemon of your own (--private)".to_owned(),
+        ]),
+        Reach::Group if !same_user && !in_group => Outcome::Refused(vec![
+            format!("cannot connect to the {method} channel"),
+            "Permission denied".to_owned(),
+            "ask for membership in the daemon's group, or use a daemon of your own (--private)".to_owned(),
+        ]),
+        _ => Outcome::Works,
+    }
+}
+
+/// Runs a daemon as one user, whose control socket has this mode, and every mechanism as another.
+fn measure(
+    whose: impl Fn(&Users) -> (User, User) + Send + 'static,
+    mode: u32,
+    expected: impl Fn(&dyn Mechanism, User, User) -> Outcome + Send + 'static,
+) {
+    run(move |sandbox| {
+        if !nobody_can_run(sandbox) {
+            return;
+        }
+        let users = Users::pick();
+        let (owner, client) = whose(&users);
+        chown(sandbox.folder(), Some(owner.uid), Some(owner.gid)).unwrap();
+        fs::set_permissions(sandbox.folder(), fs::Permissions::from_mode(0o711)).unwrap();
+        let daemon = Daemon::start(sandbox, owner.runs(&sandbox.ipcd(&["start"])));
+        // As whoever administers the host does, or a socket unit.
+        fs::set_permissions(&daemon.socket, fs::Permissions::from_mode(mode)).unwrap();
+
+        let states = daemon.connect().methods().unwrap();
+        for mechanism in here() {
+            let method = mechanism.info().name;
+            let state = states.iter().find(|state| state.name == method).unwrap();
+            if let Some(reason) = &state.unavailable {
+                eprintln!("{method} is not tested: user {} has it not: {reason}", owner.uid);
+                continue;
+            }
+            let output = bench(sandbox, client, method);
+            match expected(mechanism, owner, client) {
+                Outcome::Works => {
+                    let output = output.expect(Exit::Success);
+                    assert!(output.stdout.contains("50 cycles completed"), "{output:#?}");
+                }
+                Outcome::Refused(told) => {
+                    let told: Vec<_> = told.iter().map(String::as_str).collect();
+                    let output = output.expect(Exit::Permission).says(&told);
+                    assert!(!output.stdout.contains("round trip"), "{output:#?}");
+                }
+            }
+        }
+        daemon.is_at_rest();
+    });
+}
+
+fn bench(sandbox: &Sandbox, user: User, method: &str) -> crate::harness::Output {
+    let arguments = ["bench", "--method", method, "-n", "50", "--trials", "1"];
+    sandbox.finish(&mut user.runs(&sandbox.client(&arguments)))
+}
+
+#[test]
+fn an_ordinary_user_measures_everything_with_its_own_daemon() {
+    measure(|users| (users.owner, users.owner), 0o600, promised);
+}
+
+#[test]
+fn a_member_of_the_daemons_group_measures_what_crosses_users() {
+    measure(|users| (users.owner, users.member), 0o660, promised);
+}
+
+#[test]
+fn who_is_not_in_the_group_is_refused_at_the_control_socket() {
+    measure(
+        |users| (users.owner, users.stranger),
+        0o660,
+        |_, _, client| {
+            Outcome::Refused(vec![
+                format!("user {} may not use the socket", client.uid),
+                "ask for membership in the group that owns the socket, or run a daemon of your own"
+                    .to_owned(),
+            ])
+        },
+    );
+}
+
+#[test]
+fn who_is_not_in_the_group_and_may_connect_is_refused_what_has_a_name() {
+    measure(|users| (users.owner, users.stranger), 0o666, promised);
+}
+
+#[test]
+fn a_daemon_of_root_serves_an_ordinary_user() {
+    measure(|users| (ROOT, users.stranger), 0o666, promised);
+}
+
+#[test]
+fn root_measures_with_the_daemon_of_an_ordinary_user() {
+    measure(|users| (users.owner, ROOT), 0o600, promised);
+}
