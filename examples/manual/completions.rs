@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use clap::Command;
 use clap_complete::{Shell, generate};
 
 use super::Made;
@@ -15,10 +16,28 @@ pub(super) fn all() -> Vec<Made> {
             (Shell::Zsh, format!("zsh/vendor-completions/_{name}")),
             (Shell::Fish, format!("fish/vendor_completions.d/{name}.fish")),
         ] {
-            let mut bytes = Vec::new();
-            generate(shell, &mut command.clone(), name, &mut bytes);
+            let bytes = match shell {
+                Shell::Bash => bash(command.clone(), name),
+                _ => script(shell, command.clone(), name),
+            };
             made.push(Made { path: PathBuf::from(path), bytes });
         }
     }
     made
+}
+
+fn script(shell: Shell, mut command: Command, name: &str) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    generate(shell, &mut command, name, &mut bytes);
+    bytes
+}
+
+/// The generator for bash calls the commands of a program with a hyphen in its name by two different names, and so completes
+/// none of them (clap-rs/clap#6421, in 4.6.11). It gets a name without one; where the script binds it, the program's own
+/// stands.
+fn bash(command: Command, name: &str) -> Vec<u8> {
+    let plain = name.replace('-', "_");
+    let script = String::from_utf8(script(Shell::Bash, command, &plain));
+    let script = script.expect("it consists of names and words of this crate");
+    script.replace(&format!("-o default {plain}\n"), &format!("-o default {name}\n")).into_bytes()
 }

@@ -6,7 +6,9 @@
 
 pub mod bench;
 mod channel;
+pub mod check;
 pub mod cli;
+pub mod compare;
 mod connection;
 pub mod doctor;
 pub mod environment;
@@ -16,6 +18,7 @@ pub mod measure;
 pub mod placement;
 mod private;
 pub mod report;
+pub mod trend;
 pub mod warnings;
 
 pub use channel::{Channel, Opened};

@@ -8,11 +8,14 @@ use std::time::Duration;
 use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
+use super::check::CheckArgs;
+use super::compare::CompareArgs;
 use super::explain::ExplainArgs;
 use super::history::HistoryArgs;
 use super::matrix::MatrixArgs;
 use super::parse;
 use super::record::RecordArgs;
+use super::trend::TrendArgs;
 use crate::client::measure::Timing;
 use crate::client::placement::Placement;
 use crate::client::warnings::Grade;
@@ -40,6 +43,12 @@ pub(super) enum Command {
     Doctor(DoctorArgs),
     /// Measure the median round trip for every ordered pair of the CPUs that this process may use (see taskset).
     Matrix(Box<MatrixArgs>),
+    /// Compare two runs: by how much each cell differs, whether that is real, and what else differs.
+    Compare(Box<CompareArgs>),
+    /// Check a recorded run against a baseline, or against bounds: for jobs and timers, by its exit code.
+    Check(Box<CheckArgs>),
+    /// Find when a cell got slower or faster, and what else changed then.
+    Trend(TrendArgs),
     /// List, show and keep recorded runs.
     History(Box<HistoryArgs>),
     /// Tell what the running daemon does.

@@ -15,12 +15,12 @@ use crate::transports::{self, Group};
 /// The whole command line of `ipc-client`, for whoever documents or completes it. It is not the one that parses.
 #[must_use]
 pub fn command() -> Command {
-    let mut cli = args::command();
-    let names: Vec<String> = cli.get_subcommands().map(|command| command.get_name().to_owned()).collect();
-    for name in names {
-        cli = cli.mut_subcommand(name, |command| command.mut_args(with_values));
-    }
-    cli
+    args::command().mut_subcommands(documented)
+}
+
+/// A command with what its arguments may be, and those below it.
+fn documented(command: Command) -> Command {
+    command.mut_args(with_values).mut_subcommands(documented)
 }
 
 /// The argument with the values that it may have, if they are names.

@@ -2,7 +2,9 @@
 
 mod args;
 mod bench;
+mod check;
 mod choice;
+mod compare;
 mod daemon;
 mod doctor;
 mod documented;
@@ -17,6 +19,7 @@ mod plan;
 mod progress;
 mod record;
 mod terminal;
+mod trend;
 
 use std::error::Error;
 
@@ -91,7 +94,10 @@ pub fn main() -> Exit {
         Command::Methods(args) => methods::run(args),
         Command::Explain(args) => explain::run(args),
         Command::Matrix(args) => matrix::run(args, &options),
+        Command::Check(args) => check::run(args),
+        Command::Compare(args) => compare::run(args),
         Command::History(args) => history::run(args),
+        Command::Trend(args) => trend::run(args),
         Command::Status(args) => daemon::status(args),
     };
     match result {

@@ -56,6 +56,16 @@ pub enum HistoryError {
         /// Why.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// What is stored does not make an environment.
+    #[error("environment {id} in the history {} is damaged", .path.display())]
+    Environment {
+        /// The history.
+        path: PathBuf,
+        /// Its id.
+        id: i64,
+        /// Why.
+        source: serde_json::Error,
+    },
     /// A report that cannot be stored.
     #[error("the run cannot be put into the history")]
     Encode(#[source] Box<dyn std::error::Error + Send + Sync>),

@@ -138,7 +138,8 @@ pub fn read_lines(lines: impl BufRead) -> impl Iterator<Item = Result<Run, Impor
 }
 
 fn parse(line: &[u8]) -> Result<Run, Cause> {
-    let version: Version = serde_json::from_slice(line)?;
+    let line = str::from_utf8(line)?;
+    let version: Version = serde_json::from_str(line)?;
     match version.ipcd_history {
         None => return Err("it has no key `ipcd_history`".into()),
         Some(EXCHANGE_FORMAT) => {}
@@ -149,7 +150,7 @@ fn parse(line: &[u8]) -> Result<Run, Cause> {
     if let Some(ReportVersion { schema }) = version.report.filter(|report| report.schema != SCHEMA) {
         return Err(format!("its report has schema {schema}; this ipc-client knows {SCHEMA}").into());
     }
-    let Line { uuid, label, mut report, histograms, .. } = serde_json::from_slice(line)?;
+    let Line { uuid, label, mut report, histograms, .. } = serde_json::from_str(line)?;
     let uuid: Uuid = uuid.parse().map_err(|error| format!("`{uuid}` is no UUID: {error}"))?;
     label.as_deref().map(str::parse::<Label>).transpose()?;
     if histograms.len() != report.results.len() {

@@ -4,6 +4,7 @@ use rusqlite::types::Value;
 
 use super::Label;
 use crate::client::placement::Placement;
+use crate::client::report::CellReport;
 use crate::protocol::Wait;
 
 /// Which runs, and which of their results. What is empty, or `None`, lets everything through.
@@ -39,6 +40,18 @@ impl Filter {
             && self.sizes.is_empty()
             && self.waits.is_empty()
             && self.placements.is_empty())
+    }
+
+    /// Whether a result is one that is meant, by what the filter says of cells.
+    #[must_use]
+    pub fn lets_through(&self, cell: &CellReport) -> bool {
+        fn meant<T: PartialEq>(wanted: &[T], is: impl Fn(&T) -> bool) -> bool {
+            wanted.is_empty() || wanted.iter().any(is)
+        }
+        meant(&self.methods, |method| *method == cell.method)
+            && meant(&self.sizes, |size| u64::from(*size) == cell.size_bytes)
+            && meant(&self.waits, |wait| *wait == cell.wait)
+            && meant(&self.placements, |placement| *placement == cell.placement)
     }
 
     /// What holds for rows of `series`.

@@ -1,10 +1,10 @@
 //! Runs out of the history, whole.
 
 use rusqlite::{Connection, OptionalExtension};
-use serde_json::Value;
 use uuid::Uuid;
 
 use super::blob::{self, Cause};
+use super::store::Keys;
 use super::{History, HistoryError};
 use crate::client::report::{CellReport, Report};
 
@@ -69,12 +69,11 @@ fn run(db: &Connection, id: i64) -> Result<Option<Run>, LoadError> {
         })
         .optional()?;
     let Some((uuid, label, report, environment)) = stored else { return Ok(None) };
-    let mut whole: Value = serde_json::from_str(&report).map_err(damaged("report"))?;
-    let environment: Value = serde_json::from_str(&environment).map_err(damaged("environment"))?;
-    if let Some(keys) = whole.as_object_mut() {
-        keys.insert("environment".to_owned(), environment);
-    }
-    let mut report: Report = serde_json::from_value(whole).map_err(damaged("report"))?;
+    let environment = serde_json::from_str(&environment).map_err(damaged("environment"))?;
+    let mut keys: Keys<'_> = serde_json::from_str(&report).map_err(damaged("report"))?;
+    keys.insert("environment", environment);
+    let whole = serde_json::to_string(&keys).map_err(damaged("report"))?;
+    let mut report: Report = serde_json::from_str(&whole).map_err(damaged("report"))?;
     report.results = results(db, id)?;
     let uuid =
         uuid.parse().map_err(|error: uuid::Error| LoadError::Damaged("uuid", error.to_string().into()))?;

@@ -15,6 +15,7 @@ mod load;
 mod pick;
 mod place;
 mod schema;
+mod series;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -35,6 +36,7 @@ pub use load::Run;
 pub use pick::{Pick, PickError};
 pub use place::place;
 pub use schema::HISTORY_SCHEMA;
+pub use series::{Point, Series};
 pub use store::Recorded;
 
 /// An open history.

@@ -8,7 +8,7 @@ use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use super::HistoryError;
 
 /// Each brings a history from the version before it (its index) to the next. A released one is never changed.
-const MIGRATIONS: [&str; 1] = [include_str!("schema/1.sql")];
+const MIGRATIONS: [&str; 2] = [include_str!("schema/1.sql"), include_str!("schema/2.sql")];
 
 /// The layout's version, kept in the file's `user_version`.
 pub const HISTORY_SCHEMA: i64 = MIGRATIONS.len() as i64;

@@ -1,6 +1,9 @@
 //! Runs into the history: each in one transaction, whole or not at all.
 
+use std::collections::BTreeMap;
+
 use rusqlite::{OptionalExtension, Transaction, TransactionBehavior, params};
+use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use super::{History, HistoryError, Label, blob};
@@ -99,12 +102,14 @@ pub(super) fn insert(
 
 /// The report's JSON without what is stored elsewhere.
 fn rest(report: &Report) -> Result<String, serde_json::Error> {
-    let mut rest = serde_json::to_value(Report { results: Vec::new(), ..report.clone() })?;
-    if let Some(keys) = rest.as_object_mut() {
-        keys.remove("environment");
-    }
-    serde_json::to_string(&rest)
+    let whole = serde_json::to_string(&Report { results: Vec::new(), ..report.clone() })?;
+    let mut keys: Keys<'_> = serde_json::from_str(&whole)?;
+    keys.remove("environment");
+    serde_json::to_string(&keys)
 }
+
+/// An object's keys, with their values as they are written.
+pub(super) type Keys<'a> = BTreeMap<&'a str, &'a RawValue>;
 
 fn environment(transaction: &Transaction<'_>, json: &str) -> rusqlite::Result<i64> {
     let mut known = transaction.prepare_cached("SELECT id FROM environment WHERE json = ?1")?;

@@ -3,7 +3,7 @@
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
-use crate::client::measure::stats::Summary;
+use crate::client::measure::stats::{Statistic, Summary};
 
 /// Histograms hold picoseconds.
 pub(super) const PS_PER_NS: f64 = 1000.0;
@@ -50,19 +50,25 @@ impl Latency {
         }
     }
 
+    /// One of the statistics.
+    #[must_use]
+    pub fn get(&self, statistic: Statistic) -> Option<f64> {
+        match statistic {
+            Statistic::Min => self.min,
+            Statistic::P50 => self.p50,
+            Statistic::P90 => self.p90,
+            Statistic::P99 => self.p99,
+            Statistic::P99_9 => self.p99_9,
+            Statistic::P99_99 => self.p99_99,
+            Statistic::Max => self.max,
+            Statistic::Mean => self.mean,
+        }
+    }
+
     /// The statistics that are told, with their names, in the order of a report.
     #[must_use]
     pub fn named(&self) -> [(&'static str, Option<f64>); 8] {
-        [
-            ("min", self.min),
-            ("p50", self.p50),
-            ("p90", self.p90),
-            ("p99", self.p99),
-            ("p99.9", self.p99_9),
-            ("p99.99", self.p99_99),
-            ("max", self.max),
-            ("mean", self.mean),
-        ]
+        Statistic::ALL.map(|statistic| (statistic.label(), self.get(statistic)))
     }
 }
 

@@ -36,4 +36,4 @@ pub use cost::{Cost, Costs};
 pub use latency::{Latency, Quantiles, Span};
 pub use model::{CellReport, Clock, ProbeReport, Report, SCHEMA, Settings, Times, TrialReport, cell_name};
 pub use stream::IntervalReport;
-pub(in crate::client) use units::{latency, size};
+pub(in crate::client) use units::{latency, size, utc};

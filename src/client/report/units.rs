@@ -1,6 +1,6 @@
 //! Numbers for people: units chosen so that three digits say it.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// A latency in the unit that suits it: `54.2 ns`, `12.6 µs`, `1.50 ms`.
 #[must_use]
@@ -74,6 +74,14 @@ pub(in crate::client) fn size(bytes: u64) -> String {
     }
 }
 
+/// A moment: `2026-03-01T12:30:00Z`.
+#[must_use]
+pub(in crate::client) fn utc(unix_s: u64) -> String {
+    // Later than the year 9999 is nothing that was measured, and cannot be written.
+    let time = SystemTime::UNIX_EPOCH + Duration::from_secs(unix_s.min(253_402_300_799));
+    humantime::format_rfc3339_seconds(time).to_string()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -115,6 +123,12 @@ mod tests {
     #[test]
     fn elapsed_is_the_origins() {
         assert_eq!(elapsed(172_459.0), "172us 459ns");
+    }
+
+    #[test]
+    fn moments_can_always_be_written() {
+        assert_eq!(utc(1_772_368_200), "2026-03-01T12:30:00Z");
+        assert_eq!(utc(u64::MAX), "9999-12-31T23:59:59Z");
     }
 
     #[test]

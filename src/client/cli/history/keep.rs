@@ -6,9 +6,10 @@ use std::time::Duration;
 use clap::Args;
 
 use super::PlaceArgs;
-use super::select::{ago, time};
+use super::select::ago;
 use crate::client::cli::{Failure, parse};
 use crate::client::history::{Label, Pick};
+use crate::client::report::utc;
 use crate::protocol::Exit;
 
 #[derive(Debug, Args)]
@@ -60,7 +61,7 @@ pub(super) fn baseline(place: &PlaceArgs, args: &BaselineArgs) -> Result<Exit, F
             writeln!(out)?;
         }
         for baseline in baselines.iter().filter(|_| !args.json) {
-            writeln!(out, "{}: run {}, {}", baseline.name, baseline.run, time(baseline.started_unix_s))?;
+            writeln!(out, "{}: run {}, {}", baseline.name, baseline.run, utc(baseline.started_unix_s))?;
         }
         return Ok(Exit::Success);
     };

@@ -7,10 +7,10 @@ use clap::Args;
 use serde::Serialize;
 
 use super::PlaceArgs;
-use super::select::{CellArgs, RunsArgs, time};
+use super::select::{CellArgs, RunsArgs};
 use crate::client::cli::Failure;
 use crate::client::history::{HistoryError, Listener, ResultRow, RunRow};
-use crate::client::report::latency;
+use crate::client::report::{latency, utc};
 use crate::protocol::Exit;
 
 #[derive(Debug, Args)]
@@ -70,7 +70,7 @@ fn result_line(row: &ResultRow) -> String {
 fn start(run: i64, began: u64, grade: &str, host: &str, label: &Option<String>) -> String {
     let label = label.as_deref().unwrap_or("-");
     let host = if host.is_empty() { "-" } else { host };
-    format!("{run:>6}  {}  {grade:<5}  {host:<12}  {label:<12}", time(began))
+    format!("{run:>6}  {}  {grade:<5}  {host:<12}  {label:<12}", utc(began))
 }
 
 /// A line a row, as they come: a list of a million takes no memory.

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 
 use super::Failure;
-use crate::client::history::{History, place};
+use crate::client::history::{History, HistoryError, place};
 use crate::protocol::Exit;
 
 /// Which history.
@@ -25,7 +25,12 @@ pub(super) struct PlaceArgs {
 impl PlaceArgs {
     /// The history that is there.
     pub(super) fn open(&self) -> Result<History, Failure> {
-        Ok(History::open(&place(self.history.as_deref())?)?)
+        Ok(self.try_open()?)
+    }
+
+    /// The same, for who goes on without.
+    pub(super) fn try_open(&self) -> Result<History, HistoryError> {
+        History::open(&place(self.history.as_deref())?)
     }
 
     /// The same, made if there is none.

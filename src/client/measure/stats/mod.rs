@@ -7,6 +7,7 @@
 //! | how sure is that, over trials? | [`median_interval`], [`relative_half_width`] |
 //! | do the trials agree? | [`spread`](spread()), [`robust_spread`] |
 //! | did the host change while it was measured? | [`drift`](drift()) |
+//! | since when is it different, over months of runs? | [`change_points`](change_points()) |
 //! | are two things different? | [`compare_pairs`], [`compare_groups`] |
 //!
 //! The unit is the caller's: nothing here depends on it. The unit of chance is the trial, never the round:
@@ -33,6 +34,7 @@
 //!
 //! Against an independent computation the functions are tested with `tests/statistics/reference.json`.
 
+mod change_points;
 mod comparison;
 mod distribution;
 mod drift;
@@ -43,6 +45,7 @@ mod reference;
 mod spread;
 mod summary;
 
+pub use change_points::{FEWEST_FOR_A_CHANGE, change_points, change_points_above, largest_statistic};
 pub use comparison::{Comparison, compare_groups, compare_pairs};
 pub use drift::{Drift, drift};
 pub use interval::{CONFIDENCE, Interval, median_interval, relative_half_width};

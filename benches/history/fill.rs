@@ -1,0 +1,72 @@
+//! A large history: one real run, and copies of it in other days and hosts, each with figures of its own.
+
+use std::error::Error;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use rusqlite::Connection;
+
+/// Sizes, each a cell.
+const SIZES: &str = "8,16,24,32,48,64,96,128,192,256,384,512,768,1k,1536,2k,3k,4k,8k,16k";
+
+/// What was made.
+pub(crate) struct Filled {
+    pub(crate) results: u64,
+    pub(crate) took: Duration,
+}
+
+/// Copies of run 1, of four hosts in turn, an hour apart; in the newer half all is a tenth slower. A run in a hundred has
+/// a label. By SQL, since a million runs by themselves would be a million waits for the disk.
+const COPIES: &str = "
+    INSERT INTO series (host, cell, method, size_bytes, wait, placement)
+        SELECT 'host' || value, cell, method, size_bytes, wait, placement
+        FROM series, (SELECT 1 AS value UNION SELECT 2 UNION SELECT 3 UNION SELECT 4) WHERE host = (SELECT host FROM run WHERE id = 1);
+    WITH RECURSIVE number (n) AS (SELECT 2 UNION ALL SELECT n + 1 FROM number WHERE n < :runs)
+    INSERT INTO run (id, uuid, started_unix_s, host, label, grade, environment, report)
+        SELECT n, lower(hex(randomblob(16))), started_unix_s + n * 3600, 'host' || (n % 4 + 1),
+            CASE WHEN n % 100 = 0 THEN 'hundredth' END, grade, environment, report
+        FROM number, run WHERE run.id = 1;
+    INSERT INTO result (run, series, started_unix_s, grade, samples, min_ns, p50_ns, p90_ns, p99_ns, p99_9_ns, p99_99_ns,
+            max_ns, mean_ns)
+        SELECT run.id, other.id, run.started_unix_s, one.grade, samples, min_ns * by, p50_ns * by, p90_ns * by, p99_ns * by,
+            p99_9_ns * by, p99_99_ns * by, max_ns * by, mean_ns * by
+        FROM (SELECT *, (CASE WHEN id * 2 > :runs THEN 1.1 ELSE 1.0 END) * (0.99 + abs(random() % 1000) / 5e4) AS by
+              FROM run WHERE id > 1) AS run
+        JOIN result AS one ON one.run = 1
+        JOIN series ON series.id = one.series
+        JOIN series AS other ON other.cell = series.cell AND other.host = run.host;
+    INSERT INTO detail (result, report, histogram)
+        SELECT result.id, detail.report, detail.histogram
+        FROM result JOIN result AS one ON one.run = 1
+        JOIN series ON series.id = one.series JOIN series AS other ON other.id = result.series AND other.cell = series.cell
+        JOIN detail ON detail.result = one.id WHERE result.run > 1;";
+
+pub(crate) fn fill(path: &Path, runs: u32) -> Result<Filled, Box<dyn Error>> {
+    let start = Instant::now();
+    let client = Command::new(env!("CARGO_BIN_EXE_ipc-client"))
+        .args(["bench", "-m", "null", "--size", SIZES, "-n", "5000", "--trials", "5", "--private"])
+        .args(["--record", "--history"])
+        .arg(path)
+        .output()?;
+    if !client.status.success() {
+        return Err(String::from_utf8_lossy(&client.stderr).into_owned().into());
+    }
+    let db = Connection::open(path)?;
+    db.execute_batch("PRAGMA synchronous = off; BEGIN;")?;
+    for statement in COPIES.split(';').filter(|statement| !statement.trim().is_empty()) {
+        let mut statement = db.prepare(statement)?;
+        match statement.parameter_index(":runs")? {
+            Some(at) => {
+                statement.raw_bind_parameter(at, runs)?;
+                statement.raw_execute()?;
+            }
+            None => {
+                statement.raw_execute()?;
+            }
+        }
+    }
+    db.execute_batch("COMMIT; PRAGMA wal_checkpoint(TRUNCATE);")?;
+    let results: i64 = db.query_row("SELECT count(*) FROM result", [], |row| row.get(0))?;
+    Ok(Filled { results: results.cast_unsigned(), took: start.elapsed() })
+}

@@ -1,0 +1,121 @@
+//! `ipc-client check`.
+
+use std::io::{self, BufWriter, Write};
+use std::time::Duration;
+
+use clap::Args;
+
+use super::compare::{sides, statistic};
+use super::history::PlaceArgs;
+use super::history::select::CellArgs;
+use super::{Failure, parse};
+use crate::client::check::{Check, against, below};
+use crate::client::compare::Comparison;
+use crate::client::history::Pick;
+use crate::client::measure::stats::Statistic;
+use crate::protocol::Exit;
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Exit codes: 0 all is fine, 12 something is slower than it may be, 13 the figures are too uncertain to tell, 14 there is \
+nothing to compare (also for a single cell that only one of the two has, or that broke off). What counts most decides: 12, \
+then 13, then 14.")]
+pub(super) struct CheckArgs {
+    /// The run: an id, last, last~1, a label, a UUID, or a file.
+    #[arg(value_name = "RUN", default_value = "last")]
+    run: Pick,
+    #[command(flatten)]
+    place: PlaceArgs,
+    #[command(flatten)]
+    cells: CellArgs,
+    /// What it is held against: a baseline's name, or any other way to name a run.
+    #[arg(long, value_name = "NAME")]
+    baseline: Option<Pick>,
+    /// How much slower than the baseline it may be, such as 10% [default: whatever is no real difference].
+    #[arg(long, value_name = "PERCENT", value_parser = parse::percent, requires = "baseline")]
+    max_regression: Option<f64>,
+    /// The statistic that is held against the baseline: p50, p90, p99, p99.9, p99.99, mean.
+    #[arg(long, value_name = "STATISTIC", default_value = "p50", value_parser = statistic)]
+    quantile: Statistic,
+    #[command(flatten)]
+    bounds: BoundArgs,
+    /// Print one JSON document.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+struct BoundArgs {
+    /// The median has to be below this, such as 20us.
+    #[arg(long, value_name = "TIME", value_parser = parse::duration)]
+    p50_below: Option<Duration>,
+    /// The 90 % quantile has to.
+    #[arg(long, value_name = "TIME", value_parser = parse::duration)]
+    p90_below: Option<Duration>,
+    /// The 99 % quantile has to.
+    #[arg(long, value_name = "TIME", value_parser = parse::duration)]
+    p99_below: Option<Duration>,
+    /// The 99.9 % quantile has to.
+    #[arg(long = "p99.9-below", value_name = "TIME", value_parser = parse::duration)]
+    p99_9_below: Option<Duration>,
+    /// The 99.99 % quantile has to.
+    #[arg(long = "p99.99-below", value_name = "TIME", value_parser = parse::duration)]
+    p99_99_below: Option<Duration>,
+    /// The mean has to.
+    #[arg(long, value_name = "TIME", value_parser = parse::duration)]
+    mean_below: Option<Duration>,
+}
+
+impl BoundArgs {
+    /// Each bound that was set, in nanoseconds.
+    fn set(&self) -> Vec<(Statistic, f64)> {
+        [
+            (Statistic::P50, self.p50_below),
+            (Statistic::P90, self.p90_below),
+            (Statistic::P99, self.p99_below),
+            (Statistic::P99_9, self.p99_9_below),
+            (Statistic::P99_99, self.p99_99_below),
+            (Statistic::Mean, self.mean_below),
+        ]
+        .into_iter()
+        .filter_map(|(statistic, bound)| Some((statistic, bound?.as_secs_f64() * 1e9)))
+        .collect()
+    }
+}
+
+pub(super) fn run(args: &CheckArgs) -> Result<Exit, Failure> {
+    let bounds = args.bounds.set();
+    if args.baseline.is_none() && bounds.is_empty() {
+        return Err(Failure::usage(
+            "nothing to check: name a --baseline, or a bound such as --p99-below 20us",
+        ));
+    }
+    let filter = args.cells.filter()?;
+    let history = sides::history(&args.place)?;
+    let side = |pick| -> Result<_, Failure> {
+        let mut side = sides::side(pick, history.as_ref(), &args.place)?;
+        side.report.results.retain(|cell| filter.lets_through(cell));
+        Ok(side)
+    };
+    let run = side(&args.run)?;
+    let mut findings = Vec::new();
+    let mut differences = Vec::new();
+    if let Some(baseline) = &args.baseline {
+        let comparison = Comparison::new(&side(baseline)?, &run, args.quantile, history.as_ref())?;
+        findings.extend(against(&comparison, args.max_regression));
+        differences = comparison.differences;
+    }
+    for (statistic, most_ns) in bounds {
+        findings.extend(below(&run.report.results, statistic, most_ns));
+    }
+    let check = Check::of(findings, differences);
+    let mut out = BufWriter::new(io::stdout().lock());
+    if args.json {
+        serde_json::to_writer_pretty(&mut out, &check).map_err(io::Error::from)?;
+        writeln!(out)?;
+    } else {
+        check.write_text(&mut out)?;
+    }
+    out.flush()?;
+    Ok(check.state.exit())
+}

@@ -1,0 +1,145 @@
+//! Two runs beside each other: by how much each cell differs, whether that is real, and what else differs.
+//!
+//! A difference is real only if chance does not explain it (the 95 % confidence interval over trials excludes zero) and
+//! it is larger than what this host shows where nothing differs (its A/A noise, [`Noise`]). `docs/history.md` has the
+//! rules.
+
+mod cell;
+mod circumstances;
+mod noise;
+mod text;
+
+use serde::Serialize;
+
+pub(in crate::client) use cell::over_trials;
+pub use cell::{CellComparison, Change, Reason, Verdict};
+pub use circumstances::{Circumstance, circumstances};
+pub use noise::{Noise, NoiseSource};
+pub(in crate::client) use text::signed;
+pub use text::{write_markdown, write_text};
+
+use super::environment::Difference;
+use super::history::{History, HistoryError};
+use super::measure::stats::Statistic;
+use super::report::{CellReport, Report};
+use super::warnings::Grade;
+
+/// The statistics that are compared.
+pub const COMPARED: [Statistic; 6] =
+    [Statistic::P50, Statistic::P90, Statistic::P99, Statistic::P99_9, Statistic::P99_99, Statistic::Mean];
+
+/// A run that is compared.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Side {
+    /// How it was named.
+    pub name: String,
+    /// Its id, if it comes from the history.
+    pub run: Option<i64>,
+    /// Its label.
+    pub label: Option<String>,
+    /// What it told.
+    pub report: Report,
+}
+
+/// What is told of a side.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct SideSummary {
+    /// How it was named.
+    pub name: String,
+    /// Its id, if it comes from the history.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub run: Option<i64>,
+    /// Its label.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
+    /// When it began.
+    pub started_unix_s: u64,
+    /// Its host's name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
+    /// Its grade.
+    pub grade: Grade,
+}
+
+/// Two runs, A and B, beside each other.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Comparison {
+    /// The version of this layout.
+    pub schema: u32,
+    /// The earlier one, or the one that is compared with.
+    pub a: SideSummary,
+    /// The other one.
+    pub b: SideSummary,
+    /// The statistic that decides the verdicts.
+    pub decided_by: Statistic,
+    /// What else differs from A to B.
+    pub differences: Vec<Difference>,
+    /// The cells of A, in their order, and those that only B has.
+    pub cells: Vec<CellComparison>,
+}
+
+impl Comparison {
+    /// Compares B with A. The history, if there is one, tells the host's noise.
+    ///
+    /// # Errors
+    /// The history's.
+    pub fn new(
+        a: &Side,
+        b: &Side,
+        decided_by: Statistic,
+        history: Option<&History>,
+    ) -> Result<Self, HistoryError> {
+        let mut cells = Vec::new();
+        for one in &a.report.results {
+            let other = b.report.results.iter().find(|other| same_cell(one, other));
+            cells.push(CellComparison::new(a, b, Some(one), other, decided_by, history)?);
+        }
+        for other in &b.report.results {
+            if !a.report.results.iter().any(|one| same_cell(one, other)) {
+                cells.push(CellComparison::new(a, b, None, Some(other), decided_by, history)?);
+            }
+        }
+        Ok(Self {
+            schema: 1,
+            a: SideSummary::of(a),
+            b: SideSummary::of(b),
+            decided_by,
+            differences: circumstances::between(&a.report, &b.report),
+            cells,
+        })
+    }
+
+    /// Whether anything could be compared.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.cells.iter().all(|cell| cell.verdict == Verdict::NotComparable)
+    }
+}
+
+impl SideSummary {
+    fn of(side: &Side) -> Self {
+        Self {
+            name: side.name.clone(),
+            run: side.run,
+            label: side.label.clone(),
+            started_unix_s: side.report.started_unix_s,
+            host: side.report.environment.hostname.clone(),
+            grade: side.report.grade,
+        }
+    }
+}
+
+/// Whether two results are of one thing. Which CPUs a placement came to is the host's affair.
+fn same_cell(a: &CellReport, b: &CellReport) -> bool {
+    let key = |cell: &CellReport| {
+        (
+            cell.method.clone(),
+            cell.options.clone(),
+            cell.size_bytes,
+            cell.wait,
+            cell.placement,
+            (cell.gap_ns, cell.interval_ns, cell.parallel),
+        )
+    };
+    key(a) == key(b)
+}

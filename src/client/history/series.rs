@@ -1,0 +1,106 @@
+//! Cells followed over time: what trends and the host's noise are read from.
+
+use std::ops::ControlFlow;
+
+use rusqlite::types::Value;
+
+use super::{Filter, History, HistoryError};
+use crate::client::environment::Environment;
+use crate::client::report::Latency;
+
+/// A cell on a host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Series {
+    pub(super) id: i64,
+    /// The host's name, empty if that was not told.
+    pub host: String,
+    /// The cell's name.
+    pub cell: String,
+}
+
+/// What a cell came to in one run.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Point {
+    /// The run's id.
+    pub run: i64,
+    /// When the run began.
+    pub started_unix_s: u64,
+    /// Which environment it ran in; [`History::environment`] has it.
+    pub environment: i64,
+    /// The latency of a round trip.
+    pub latency_ns: Latency,
+}
+
+impl History {
+    /// The series that the filter lets through, by host and cell. Its label and time are those of runs: see
+    /// [`points`](Self::points).
+    ///
+    /// # Errors
+    /// The database's.
+    pub fn series(&self, filter: &Filter) -> Result<Vec<Series>, HistoryError> {
+        let all = filter.series();
+        let sql = format!("SELECT id, host, cell FROM series WHERE {} ORDER BY host, cell", all.sql);
+        let mut series = Vec::new();
+        self.each_row(&sql, &all.values, &mut |row| {
+            series.push(Series { id: row.get(0)?, host: row.get(1)?, cell: row.get(2)? });
+            Ok(ControlFlow::Continue(()))
+        })?;
+        Ok(series)
+    }
+
+    /// The newest results of a series, `limit` at most and none that began before `since_unix_s`, oldest first.
+    ///
+    /// # Errors
+    /// The database's.
+    pub fn points(
+        &self,
+        series: &Series,
+        since_unix_s: Option<u64>,
+        limit: u32,
+    ) -> Result<Vec<Point>, HistoryError> {
+        let sql = "SELECT result.run, result.started_unix_s, run.environment, samples, min_ns, p50_ns, p90_ns, p99_ns,
+                p99_9_ns, p99_99_ns, max_ns, mean_ns
+             FROM result JOIN run ON run.id = result.run
+             WHERE series = ?1 AND result.started_unix_s >= ?2
+             ORDER BY result.started_unix_s DESC, result.id DESC LIMIT ?3";
+        let since = since_unix_s.unwrap_or(0).cast_signed();
+        let mut points = Vec::new();
+        self.each_row(sql, &[series.id, since, limit.into()].map(Value::from), &mut |row| {
+            points.push(Point {
+                run: row.get(0)?,
+                started_unix_s: row.get::<_, i64>(1)?.cast_unsigned(),
+                environment: row.get(2)?,
+                latency_ns: Latency {
+                    samples: row.get::<_, i64>(3)?.cast_unsigned(),
+                    min: row.get(4)?,
+                    p50: row.get(5)?,
+                    p90: row.get(6)?,
+                    p99: row.get(7)?,
+                    p99_9: row.get(8)?,
+                    p99_99: row.get(9)?,
+                    max: row.get(10)?,
+                    mean: row.get(11)?,
+                },
+            });
+            Ok(ControlFlow::Continue(()))
+        })?;
+        points.reverse();
+        Ok(points)
+    }
+
+    /// An environment by its id.
+    ///
+    /// # Errors
+    /// The database's, or it is damaged.
+    pub fn environment(&self, id: i64) -> Result<Environment, HistoryError> {
+        let json: String = self
+            .db
+            .query_row("SELECT json FROM environment WHERE id = ?1", [id], |row| row.get(0))
+            .map_err(self.failed("read"))?;
+        serde_json::from_str(&json).map_err(|source| HistoryError::Environment {
+            path: self.path.clone(),
+            id,
+            source,
+        })
+    }
+}
