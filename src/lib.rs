@@ -7,8 +7,9 @@
 //! |---|---|---|
 //! | [`protocol`] | greeting, frames, messages, socket address rules, exit codes | nothing of this crate |
 //! | [`transports`] | the contract of a mechanism, the list, one file for each, OS calls | `protocol` |
-//! | [`daemon`] | control socket, queue, supervision of responders | `protocol`, `transports` |
-//! | [`client`] | connection, measuring, reports, command line | `protocol`, `transports` |
+//! | [`config`] | configuration files, and the values that they share with the command lines | `protocol`, `transports` |
+//! | [`daemon`] | control socket, queue, supervision of responders | `protocol`, `transports`, `config` |
+//! | [`client`] | connection, measuring, reports, command line | `protocol`, `transports`, `config` |
 //!
 //! `daemon` and `client` never import each other. `unsafe` stands in `transports` only.
 //!
@@ -43,6 +44,7 @@
 //! ```
 
 pub mod client;
+pub mod config;
 pub mod daemon;
 pub mod protocol;
 pub mod transports;

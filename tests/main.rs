@@ -3,6 +3,7 @@
 
 mod bad_input;
 mod commands;
+mod config;
 mod conformance;
 mod faults;
 mod flood;
@@ -12,6 +13,7 @@ mod hostile;
 mod limits;
 mod notify;
 mod parallel;
+mod reload;
 mod service;
 mod tidy;
 mod users;

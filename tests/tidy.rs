@@ -106,10 +106,11 @@ fn misplaced_unsafe_code_is_found() {
 
 #[test]
 fn modules_import_only_what_stands_below_them() {
-    // `protocol` ← `transports` ← { `daemon`, `client` }
+    // `protocol` ← `transports` ← `config` ← { `daemon`, `client` }
     for (module, above) in [
-        ("protocol", &["transports", "daemon", "client"][..]),
-        ("transports", &["daemon", "client"]),
+        ("protocol", &["transports", "config", "daemon", "client"][..]),
+        ("transports", &["config", "daemon", "client"]),
+        ("config", &["daemon", "client"]),
         ("daemon", &["client"]),
         ("client", &["daemon"]),
     ] {

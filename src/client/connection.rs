@@ -100,9 +100,10 @@ impl Client {
     /// [`Refusal::OverLimit`] if it does not; the daemon is lost.
     pub fn admits(&mut self, channels: u32) -> Result<(), ClientError> {
         let uid = rustix::process::geteuid().as_raw();
-        let limits = self.status()?.limits;
-        let ever = limits.iter().find(|limit| limit.resource == Resource::Channels);
-        Ok(ever.map_or(Ok(()), |limit| limit.ever_admits(uid, channels.into())).map_err(Refusal::from)?)
+        match self.status()?.limit(Resource::Channels) {
+            Some(limit) => Ok(limit.ever_admits(uid, channels.into()).map_err(Refusal::from)?),
+            None => Ok(()),
+        }
     }
 
     /// Takes the lease, without which no channel is opened. `on_place` hears each place in line; 1 is next.

@@ -1,7 +1,5 @@
 //! The daemon's command line.
 
-mod limits;
-
 use std::error::Error;
 use std::io::{self, Write};
 use std::os::fd::AsFd;
@@ -13,11 +11,11 @@ use log::Level;
 use rustix::io::fcntl_dupfd_cloexec;
 use rustix::pipe::{PipeFlags, pipe_with};
 
-use self::limits::LimitArgs;
+use super::configure::{self, Configured};
 use super::signals::Signals;
 use super::{Config, Limits, Notify, Sources, Surroundings, activated, bind, logging, run};
-use crate::protocol::{Exit, Reply, Request, SocketAddress, chain, dial};
-use crate::transports::sys::allow_descriptors;
+use crate::config::{self, Flags};
+use crate::protocol::{Exit, Reply, Request, chain, dial};
 
 /// How long a daemon may take to answer a request about itself.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(2);
@@ -36,47 +34,40 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Serve in the foreground until SIGINT, SIGTERM or "ipcd stop".
-    Start(StartArgs),
+    Start(Box<Flags>),
     /// Tell what the running daemon does.
     Status(SocketArgs),
     /// End the running daemon.
     Stop(SocketArgs),
+    /// Check or show the configuration.
+    #[command(subcommand)]
+    Config(ConfigCommand),
+}
+
+#[derive(Debug, Subcommand)]
+enum ConfigCommand {
+    /// Tell all that is wrong with the configuration, with file and line; exit code 2 if anything is.
+    Check {
+        /// Files to check together, the one that goes before the others last [default: as for start].
+        #[arg(value_name = "FILE")]
+        files: Vec<PathBuf>,
+        /// As for start.
+        #[arg(long, value_name = "FILE", conflicts_with = "files")]
+        config: Option<PathBuf>,
+    },
+    /// Show what a daemon that is started with these flags runs by, as TOML, and where each value comes from.
+    Show(Box<Flags>),
 }
 
 #[derive(Debug, Args)]
 struct SocketArgs {
-    /// The control socket [default: $IPCD_SOCKET, else ipcd.sock in $RUNTIME_DIRECTORY, $XDG_RUNTIME_DIR/ipcd, /run/ipcd
-    /// or ipcd-UID in the temporary folder].
+    /// The control socket [default: $IPCD_SOCKET, else as configured, else ipcd.sock in $RUNTIME_DIRECTORY,
+    /// $XDG_RUNTIME_DIR/ipcd, /run/ipcd or ipcd-UID in the temporary folder].
     #[arg(long, value_name = "PATH")]
     socket: Option<PathBuf>,
-}
-
-#[derive(Debug, Args)]
-struct StartArgs {
-    #[command(flatten)]
-    socket: SocketArgs,
-    #[command(flatten)]
-    limits: LimitArgs,
-    /// Clients that may measure at the same time; more than one disturb each other.
-    #[arg(long, value_name = "N", default_value_t = Config::default().measurements, value_parser = at_least_one)]
-    measurements: usize,
-    /// End after so long without connections and channels, such as 5m: for a service that is started at a connection.
-    #[arg(long, value_name = "TIME", value_parser = time)]
-    idle_exit: Option<Duration>,
-}
-
-fn at_least_one(text: &str) -> Result<usize, String> {
-    match text.parse() {
-        Ok(n @ 1..=100_000) => Ok(n),
-        _ => Err("a number from 1 to 100000 is needed".to_owned()),
-    }
-}
-
-fn time(text: &str) -> Result<Duration, String> {
-    match humantime::parse_duration(text) {
-        Ok(time) if !time.is_zero() => Ok(time),
-        _ => Err("a time with its unit is needed, more than 0, such as 5m".to_owned()),
-    }
+    /// A configuration file, instead of $IPCD_CONFIG, or of /etc/ipcd/ipcd.toml and $XDG_CONFIG_HOME/ipcd/ipcd.toml.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
 }
 
 /// The whole command line of `ipcd`, for whoever documents or completes it.
@@ -100,19 +91,34 @@ pub fn main() -> Exit {
         Command::Start(args) => start(&args),
         Command::Status(args) => ask(&args, &Request::Status),
         Command::Stop(args) => ask(&args, &Request::Stop),
+        Command::Config(ConfigCommand::Check { files, config }) => {
+            configure::check(&files, config.as_deref())
+        }
+        Command::Config(ConfigCommand::Show(flags)) => configure::show(&flags),
     }
 }
 
-fn start(args: &StartArgs) -> Exit {
+fn start(flags: &Flags) -> Exit {
     // Before anything is opened, which could then be taken for what was handed over.
     let handed = activated();
-    logging::init(&std::env::var(logging::VARIABLE).unwrap_or_else(|_| logging::DEFAULT.to_owned()));
-    let stop = match Signals::to_stop() {
-        Ok(stop) => stop,
+    let Configured { files, settings, run: config } = match Configured::by(flags) {
+        Ok(configured) => configured,
+        Err(error) => return fail(&error, None, Exit::Usage),
+    };
+    logging::init(&settings.log.value);
+    let signals = Signals::to_stop().and_then(|stop| Ok((stop, Signals::to_reload()?)));
+    let (stop, reload) = match signals {
+        Ok(signals) => signals,
         Err(error) => return fail(&error, None, Exit::Failure),
     };
-    let address = SocketAddress::resolve(args.socket.socket.as_deref());
-    let bound = match handed.and_then(|handed| handed.map_or_else(|| bind(&address), Ok)) {
+    let bound = handed.and_then(|handed| match handed {
+        Some(handed) => Ok(handed),
+        None => {
+            let bound = bind(&files.address(flags.socket.as_deref()))?;
+            bound.set_access(config.access).map(|()| bound)
+        }
+    });
+    let bound = match bound {
         Ok(bound) => bound,
         Err(error) => return fail(&error, None, error.exit()),
     };
@@ -120,10 +126,12 @@ fn start(args: &StartArgs) -> Exit {
     if bound.is_activated() {
         logging::announce(Level::Info, "the socket is the service manager's, which made it and keeps it");
     }
-    let config =
-        Config { limits: args.limits.limits(), measurements: args.measurements, idle_exit: args.idle_exit };
-    let surroundings = Surroundings { stop: stop.as_fd(), notify: Notify::from_environment() };
-    match serve(Sources::Socket(bound), config, surroundings) {
+    let surroundings = Surroundings {
+        stop: stop.as_fd(),
+        reload: Some(configure::reload(flags, &reload, &settings)),
+        notify: Notify::from_environment(),
+    };
+    match run(Sources::Socket(bound), config, surroundings) {
         Ok(()) => {
             logging::announce(Level::Info, "stopped");
             Exit::Success
@@ -132,29 +140,21 @@ fn start(args: &StartArgs) -> Exit {
     }
 }
 
-/// Serves with as many descriptors as the limits may take.
-fn serve(sources: Sources, config: Config, surroundings: Surroundings<'_>) -> io::Result<()> {
-    let Limits { connections, channels, .. } = config.limits;
-    // A connection has one; a channel that of its responder, and for a moment what that hands over.
-    allow_descriptors(connections.total.saturating_add(channels.total.saturating_mul(2)));
-    run(sources, config, surroundings)
-}
-
 /// Serves the one client at the other end of standard input, until it goes.
 pub(super) fn private_daemon() -> Exit {
-    logging::init(&std::env::var(logging::VARIABLE).unwrap_or_else(|_| "warn".to_owned()));
+    logging::init(&std::env::var("RUST_LOG").unwrap_or_else(|_| "warn".to_owned()));
     let _ = rustix::thread::set_name(c"ipcd-private");
-    let run = || -> io::Result<()> {
+    let serve = || -> io::Result<()> {
         let socket = fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)?;
         let null = std::fs::File::open("/dev/null")?;
         rustix::stdio::dup2_stdin(&null)?;
         // Nobody stops it but its client, by going.
         let (never, _writer) = pipe_with(PipeFlags::CLOEXEC)?;
         let limits = Limits::private(PRIVATE_CHANNELS);
-        let surroundings = Surroundings { stop: never.as_fd(), notify: Notify::nobody() };
-        serve(Sources::Connection(socket), Config { limits, ..Config::default() }, surroundings)
+        let surroundings = Surroundings { stop: never.as_fd(), reload: None, notify: Notify::nobody() };
+        run(Sources::Connection(socket), Config { limits, ..Config::default() }, surroundings)
     };
-    match run() {
+    match serve() {
         Ok(()) => Exit::Success,
         Err(error) => fail(&error, None, Exit::Failure),
     }
@@ -162,7 +162,11 @@ pub(super) fn private_daemon() -> Exit {
 
 /// Asks the running daemon something and shows the answer.
 fn ask(args: &SocketArgs, request: &Request) -> Exit {
-    let (mut link, path) = match dial(&SocketAddress::resolve(args.socket.as_deref())) {
+    let files = match config::Config::read(&config::sources(args.config.as_deref())) {
+        Ok(files) => files,
+        Err(error) => return fail(&error, None, Exit::Usage),
+    };
+    let (mut link, path) = match dial(&files.address(args.socket.as_deref())) {
         Ok(found) => found,
         Err(error) => return fail(&error, Some(error.advice()), error.exit()),
     };

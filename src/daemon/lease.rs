@@ -50,10 +50,19 @@ impl<Id: Copy + PartialEq> Lease<Id> {
         Acquired::Place(self.queue.len())
     }
 
-    /// Gives the lease back, or leaves the line. Returns who has it now and had not before, if anybody.
-    pub(super) fn release(&mut self, id: Id) -> Option<Id> {
+    /// Gives the lease back, or leaves the line.
+    pub(super) fn release(&mut self, id: Id) {
         self.queue.retain(|waiting| *waiting != id);
         self.holders.retain(|holder| *holder != id);
+    }
+
+    /// From now on, `slots` may hold it at a time. Who has it keeps it.
+    pub(super) fn resize(&mut self, slots: usize) {
+        self.slots = slots;
+    }
+
+    /// Gives it to the next in line, if there is room. Returns who that is.
+    pub(super) fn call_up(&mut self) -> Option<Id> {
         if self.holders.len() < self.slots {
             let next = self.queue.pop_front()?;
             self.holders.push(next);
@@ -91,16 +100,37 @@ impl<Id: Copy + PartialEq> Lease<Id> {
 mod tests {
     use super::*;
 
+    /// Who has it when one has given it back.
+    fn given_back(lease: &mut Lease<char>, id: char) -> Option<char> {
+        lease.release(id);
+        lease.call_up()
+    }
+
+    #[test]
+    fn more_room_calls_up_as_many() {
+        let mut lease = Lease::new(1);
+        for id in ['a', 'b', 'c', 'd'] {
+            lease.acquire(id, true);
+        }
+        assert_eq!(lease.call_up(), None);
+        lease.resize(3);
+        assert_eq!([lease.call_up(), lease.call_up(), lease.call_up()], [Some('b'), Some('c'), None]);
+        // Less room takes it from nobody.
+        lease.resize(1);
+        assert_eq!(given_back(&mut lease, 'a'), None);
+        assert!(lease.is_held_by('b') && lease.is_held_by('c'));
+    }
+
     #[test]
     fn one_at_a_time_and_the_others_in_their_order() {
         let mut lease = Lease::new(1);
         assert_eq!(lease.acquire('a', true), Acquired::Now);
         assert_eq!(lease.acquire('b', true), Acquired::Place(1));
         assert_eq!(lease.acquire('c', true), Acquired::Place(2));
-        assert_eq!(lease.release('a'), Some('b'));
+        assert_eq!(given_back(&mut lease, 'a'), Some('b'));
         assert!(lease.is_held_by('b') && !lease.is_held_by('a'));
-        assert_eq!(lease.release('b'), Some('c'));
-        assert_eq!(lease.release('c'), None);
+        assert_eq!(given_back(&mut lease, 'b'), Some('c'));
+        assert_eq!(given_back(&mut lease, 'c'), None);
         assert!(lease.holders().is_empty());
     }
 
@@ -109,7 +139,7 @@ mod tests {
         let mut lease = Lease::new(1);
         lease.acquire('a', true);
         assert_eq!(lease.acquire('b', false), Acquired::Busy);
-        assert_eq!(lease.release('a'), None);
+        assert_eq!(given_back(&mut lease, 'a'), None);
     }
 
     #[test]
@@ -128,8 +158,8 @@ mod tests {
         for id in ['a', 'b', 'c'] {
             lease.acquire(id, true);
         }
-        assert_eq!(lease.release('b'), None);
-        assert_eq!(lease.release('a'), Some('c'));
+        assert_eq!(given_back(&mut lease, 'b'), None);
+        assert_eq!(given_back(&mut lease, 'a'), Some('c'));
     }
 
     #[test]

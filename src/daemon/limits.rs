@@ -1,79 +1,9 @@
-//! What clients can make a daemon hold, each user and all together.
+//! What clients make a daemon hold, held against what they may.
 
 use std::collections::BTreeMap;
 
+use crate::config::Limit;
 use crate::protocol::{LimitUse, OverLimit, Resource, Scope, UserUse};
-
-/// The most of something.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limit {
-    /// For all users together.
-    pub total: u64,
-    /// For each user.
-    pub per_user: u64,
-}
-
-impl Limit {
-    /// So much for all together, and half of it for each user: none can take all.
-    #[must_use]
-    pub const fn shared(total: u64) -> Self {
-        Self { total, per_user: if total < 2 { total } else { total / 2 } }
-    }
-
-    /// So much for whoever comes.
-    #[must_use]
-    pub const fn of_one(total: u64) -> Self {
-        Self { total, per_user: total }
-    }
-}
-
-/// What clients can make a daemon hold, with defaults for a service that many users share for months.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
-    /// Control connections at a time.
-    pub connections: Limit,
-    /// Data channels at a time, each a responder process.
-    pub channels: Limit,
-    /// Clients in line for the lease.
-    pub queue: Limit,
-    /// Bytes that the responders of open channels hold for payloads, as their mechanisms
-    /// [declare](crate::transports::Mechanism::holds).
-    pub memory: Limit,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            connections: Limit::shared(256),
-            channels: Limit::shared(128),
-            queue: Limit::shared(64),
-            memory: Limit::shared(1 << 30),
-        }
-    }
-}
-
-impl Limits {
-    /// Those of a private daemon: its one client may have whatever it asks for, up to `channels` channels.
-    pub(super) fn private(channels: u64) -> Self {
-        Self {
-            connections: Limit::of_one(1),
-            channels: Limit::of_one(channels),
-            queue: Limit::of_one(1),
-            memory: Limit::of_one(u64::MAX),
-        }
-    }
-
-    /// The limit of `resource`.
-    #[must_use]
-    pub fn of(&self, resource: Resource) -> Limit {
-        match resource {
-            Resource::Connections => self.connections,
-            Resource::Channels => self.channels,
-            Resource::Queue => self.queue,
-            Resource::Memory => self.memory,
-        }
-    }
-}
 
 /// How much of something each user has.
 #[derive(Debug, Default)]
@@ -128,14 +58,6 @@ impl Used {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn by_default_nobody_can_take_all() {
-        for resource in Resource::ALL {
-            let limit = Limits::default().of(resource);
-            assert!(0 < limit.per_user && limit.per_user < limit.total, "{resource:?}: {limit:?}");
-        }
-    }
 
     #[test]
     fn each_user_and_all_together_are_held_to_their_limit() {

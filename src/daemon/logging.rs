@@ -10,12 +10,6 @@ use std::sync::{OnceLock, PoisonError, RwLock};
 use env_logger::{Builder, Logger};
 use log::{Level, Log, Metadata, Record};
 
-/// The environment's filter, which goes before any other.
-pub(super) const VARIABLE: &str = "RUST_LOG";
-
-/// What goes into the log when nobody has said anything.
-pub(super) const DEFAULT: &str = "info";
-
 static LOG: OnceLock<Filtered> = OnceLock::new();
 
 /// A log whose filter can be changed.

@@ -10,6 +10,7 @@
 
 mod channel;
 pub mod cli;
+mod configure;
 mod connection;
 mod lease;
 mod limits;
@@ -21,10 +22,10 @@ mod server;
 mod signals;
 mod socket;
 
-pub use limits::{Limit, Limits};
+pub use crate::config::{Limit, Limits};
 pub use notify::Notify;
-pub use server::{Config, Sources, Surroundings, run};
-pub use socket::{BindError, Bound, activated, bind};
+pub use server::{Again, Config, Reload, Sources, Surroundings, run};
+pub use socket::{Access, BindError, Bound, activated, bind};
 
 use crate::protocol::role;
 

@@ -45,6 +45,16 @@ impl Notify {
         self.tell(&[NotifyState::Ready]);
     }
 
+    /// The configuration is read again; [`Self::ready`] ends it.
+    pub(super) fn reloading(&mut self) {
+        match NotifyState::monotonic_usec_now() {
+            Ok(now) => self.tell(&[NotifyState::Reloading, now]),
+            Err(error) => {
+                warn!("the service manager cannot be told when the configuration was read: {error}")
+            }
+        }
+    }
+
     /// The end has begun.
     pub(super) fn stopping(&mut self) {
         self.tell(&[NotifyState::Stopping, NotifyState::Status("stopping")]);

@@ -18,12 +18,13 @@ use rustix::io::Errno;
 use super::channel::{Channel, READY_PATIENCE};
 use super::connection::{Connection, Gone};
 use super::lease::Lease;
-use super::limits::Limits;
 use super::notify::Notify;
 use super::ration::Ration;
-use super::socket::Bound;
+use super::socket::{Access, Bound};
+use crate::config::{self, Limits};
 use crate::protocol::{ChannelId, Refusal, Reply, Resource, Totals};
 use crate::transports;
+use crate::transports::sys::allow_descriptors;
 
 /// Connections accepted before those that there are get their turn: a flood is gone through in strides.
 const ACCEPTED_AT_ONCE: u32 = 32;
@@ -40,11 +41,18 @@ pub struct Config {
     pub measurements: usize,
     /// After how long without connections and channels to end; never if `None`.
     pub idle_exit: Option<Duration>,
+    /// Who may use the control socket.
+    pub access: Access,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { limits: Limits::default(), measurements: 1, idle_exit: None }
+        Self {
+            limits: Limits::default(),
+            measurements: config::DEFAULT_MEASUREMENTS,
+            idle_exit: None,
+            access: Access::default(),
+        }
     }
 }
 
@@ -57,11 +65,31 @@ pub enum Sources {
     Connection(OwnedFd),
 }
 
-/// What is around a daemon beside its clients.
+/// How a daemon comes to run by another configuration.
+pub struct Reload<'a> {
+    /// Readable when it shall.
+    pub wanted: BorrowedFd<'a>,
+    /// Finds the configuration. What made `wanted` readable is gone afterwards.
+    pub again: Box<dyn FnMut() -> Again + 'a>,
+}
+
+/// What comes of reading the configuration again.
 #[derive(Debug)]
+pub enum Again {
+    /// This holds from now on.
+    Run(Config),
+    /// What held holds; why.
+    Keep(String),
+    /// The daemon shall end.
+    Stop,
+}
+
+/// What is around a daemon beside its clients.
 pub struct Surroundings<'a> {
     /// Readable when it has to end.
     pub stop: BorrowedFd<'a>,
+    /// Where a new configuration comes from.
+    pub reload: Option<Reload<'a>>,
     /// Who hears how it does.
     pub notify: Notify,
 }
@@ -74,7 +102,8 @@ type ConnectionId = u64;
 /// # Errors
 /// The system refuses to wait or to accept.
 pub fn run(sources: Sources, config: Config, surroundings: Surroundings<'_>) -> io::Result<()> {
-    let Surroundings { stop, notify } = surroundings;
+    let Surroundings { stop, mut reload, notify } = surroundings;
+    allow_descriptors(manager::descriptors(&config.limits));
     let mut server = Server::new(config, notify)?;
     let bound = match sources {
         Sources::Socket(bound) => {
@@ -88,7 +117,11 @@ pub fn run(sources: Sources, config: Config, surroundings: Surroundings<'_>) -> 
     };
     server.notify.ready();
     while !server.stopping && (bound.is_some() || !server.connections.is_empty()) {
-        server.turn(bound.as_ref(), Some(stop))?;
+        let wanted = reload.as_ref().map(|reload| reload.wanted);
+        let again = server.turn(bound.as_ref(), Some(stop), wanted)?;
+        if let Some(reload) = reload.as_mut().filter(|_| again) {
+            server.reload(reload, bound.as_ref());
+        }
     }
     server.notify.stopping();
     let result = server.end_channels();
@@ -129,6 +162,8 @@ struct Server {
     accept_again: Option<Instant>,
     /// Since when there is neither a connection nor a channel.
     idle_since: Option<Instant>,
+    /// Why the configuration that was read last does not hold.
+    misconfigured: Option<String>,
     notify: Notify,
     stopping: bool,
 }
@@ -136,6 +171,7 @@ struct Server {
 /// What a turn's waiting found.
 struct Ready {
     stop: bool,
+    reload: bool,
     accept: bool,
     connections: Vec<ConnectionId>,
     channels: Vec<ChannelId>,
@@ -157,18 +193,24 @@ impl Server {
             next_channel: 1,
             accept_again: None,
             idle_since: None,
+            misconfigured: None,
             notify,
             stopping: false,
         })
     }
 
-    /// Waits for something to happen and deals with it.
-    fn turn(&mut self, bound: Option<&Bound>, stop: Option<BorrowedFd<'_>>) -> io::Result<()> {
+    /// Waits for something to happen and deals with it; returns whether `reload` is readable.
+    fn turn(
+        &mut self,
+        bound: Option<&Bound>,
+        stop: Option<BorrowedFd<'_>>,
+        reload: Option<BorrowedFd<'_>>,
+    ) -> io::Result<bool> {
         self.report();
-        let ready = self.wait(bound, stop)?;
+        let ready = self.wait(bound, stop, reload)?;
         if ready.stop {
             self.stopping = true;
-            return Ok(());
+            return Ok(false);
         }
         for id in ready.channels {
             self.hear_channel(id);
@@ -181,13 +223,18 @@ impl Server {
             while at_once.next().is_some() && self.accept(bound)? {}
         }
         self.enforce_deadlines();
-        Ok(())
+        Ok(ready.reload)
     }
 
-    fn wait(&self, bound: Option<&Bound>, stop: Option<BorrowedFd<'_>>) -> io::Result<Ready> {
+    fn wait(
+        &self,
+        bound: Option<&Bound>,
+        stop: Option<BorrowedFd<'_>>,
+        reload: Option<BorrowedFd<'_>>,
+    ) -> io::Result<Ready> {
         let listener = bound.filter(|_| self.accept_again.is_none()).map(AsFd::as_fd);
-        let mut fds = Vec::with_capacity(2 + self.connections.len() + self.channels.len());
-        fds.extend(stop.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
+        let mut fds = Vec::with_capacity(3 + self.connections.len() + self.channels.len());
+        fds.extend(stop.into_iter().chain(reload).map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
         fds.extend(listener.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
         fds.extend(self.connections.values().map(|c| PollFd::from_borrowed_fd(c.as_fd(), c.interest())));
         fds.extend(
@@ -204,6 +251,7 @@ impl Server {
         let mut next = || happened.next().unwrap_or(false);
         Ok(Ready {
             stop: stop.is_some() && next(),
+            reload: reload.is_some() && next(),
             accept: listener.is_some() && next(),
             connections: self.connections.keys().copied().filter(|_| next()).collect(),
             channels: self.channels.keys().copied().filter(|_| next()).collect(),
@@ -358,7 +406,13 @@ impl Server {
     /// Takes the lease, or the place in line, from `id`, and tells everybody else in line.
     fn pass_on_lease(&mut self, id: ConnectionId) {
         let before: Vec<_> = self.lease.queue().collect();
-        if let Some(next) = self.lease.release(id) {
+        self.lease.release(id);
+        self.call_up(&before);
+    }
+
+    /// Gives the lease to those whose turn it is, and tells the others their place if it has changed since `before`.
+    fn call_up(&mut self, before: &[ConnectionId]) {
+        while let Some(next) = self.lease.call_up() {
             self.begin_run(next);
             self.send(next, &Reply::Acquired, Vec::new());
         }

@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::pipe::{PipeFlags, pipe_with};
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::low_level::pipe;
 
 /// Signals of one kind: readable once one has come.
@@ -17,6 +17,16 @@ impl Signals {
     /// Those that ask for the end.
     pub(super) fn to_stop() -> io::Result<Self> {
         Self::of(&[SIGINT, SIGTERM])
+    }
+
+    /// The one that asks for the configuration to be read again.
+    pub(super) fn to_reload() -> io::Result<Self> {
+        Self::of(&[SIGHUP])
+    }
+
+    /// Takes what has come, so that the next one is heard.
+    pub(super) fn clear(&self) {
+        while rustix::io::read(&self.reader, &mut [0; 64]).is_ok_and(|n| n > 0) {}
     }
 
     fn of(signals: &[i32]) -> io::Result<Self> {

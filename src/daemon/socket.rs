@@ -6,7 +6,7 @@
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
 use interprocess::local_socket::traits::Listener as _;
@@ -41,6 +41,14 @@ pub enum BindError {
     /// The service manager has handed over something else.
     #[error("the service manager has to hand over one unix stream socket that listens, not {0}")]
     Activation(String),
+    /// The group or the mode that was asked for cannot be had.
+    #[error("cannot let the group that was asked for use {}, or give it the mode that was asked for", .path.display())]
+    Access {
+        /// The socket.
+        path: PathBuf,
+        /// The system's error.
+        source: io::Error,
+    },
     /// The system refused.
     #[error("cannot listen at {}", .path.display())]
     System {
@@ -65,13 +73,28 @@ impl BindError {
                 Exit::Usage
             }
             Self::Address(AddressError::NotPrivate { .. }) => Exit::Permission,
-            Self::Address(AddressError::Folder { source, .. }) | Self::System { source, .. } => {
-                match source.kind() {
-                    io::ErrorKind::PermissionDenied => Exit::Permission,
-                    _ => Exit::Failure,
-                }
-            }
+            Self::Address(AddressError::Folder { source, .. })
+            | Self::Access { source, .. }
+            | Self::System { source, .. } => match source.kind() {
+                io::ErrorKind::PermissionDenied => Exit::Permission,
+                _ => Exit::Failure,
+            },
         }
+    }
+}
+
+/// Who may use a control socket, beside its owner and root.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Access {
+    /// Its group; this process's own if `None`.
+    pub group: Option<u32>,
+    /// Its permissions, as chmod(2) has them.
+    pub mode: u32,
+}
+
+impl Default for Access {
+    fn default() -> Self {
+        Self { group: None, mode: 0o600 }
     }
 }
 
@@ -95,6 +118,24 @@ impl Bound {
     #[must_use]
     pub fn is_activated(&self) -> bool {
         self.lock.is_none()
+    }
+
+    /// Lets in whom `access` says. A socket of the service manager's is its own affair.
+    ///
+    /// # Errors
+    /// [`BindError::Access`], for a group that this user may not give it to.
+    pub fn set_access(&self, access: Access) -> Result<(), BindError> {
+        if self.is_activated() {
+            return Ok(());
+        }
+        let group = access.group.unwrap_or_else(|| rustix::process::getegid().as_raw());
+        let set = || -> io::Result<()> {
+            if fs::symlink_metadata(&self.path)?.gid() != group {
+                chown(&self.path, None, Some(group))?;
+            }
+            fs::set_permissions(&self.path, fs::Permissions::from_mode(access.mode))
+        };
+        set().map_err(|source| BindError::Access { path: self.path.clone(), source })
     }
 
     /// A waiting connection.

@@ -1,6 +1,6 @@
 //! Where daemon and client meet: one rule for both.
 //!
-//! An address that was named (`--socket`, then `$IPCD_SOCKET`) is the only one. Else the candidates are, in order:
+//! An address that was named (`--socket`, then `$IPCD_SOCKET`, then in a configuration file) is the only one. Else the candidates are, in order:
 //! `$RUNTIME_DIRECTORY/ipcd.sock`, `$XDG_RUNTIME_DIR/ipcd/ipcd.sock`, `/run/ipcd/ipcd.sock`, and
 //! `ipcd-UID/ipcd.sock` in the temporary folder. A daemon takes the first whose folder it may write to (or make); a
 //! client the first that answers.
@@ -73,6 +73,7 @@ pub enum AddressError {
 
 /// What the rule looks at.
 struct Surroundings {
+    configured: Option<PathBuf>,
     ipcd_socket: Option<OsString>,
     runtime_directory: Option<OsString>,
     xdg_runtime_dir: Option<OsString>,
@@ -84,10 +85,17 @@ impl SocketAddress {
     /// The address by the rule above, from `--socket` if given and this process's environment.
     #[must_use]
     pub fn resolve(named: Option<&Path>) -> Self {
+        Self::resolve_with(named, None)
+    }
+
+    /// The same, where a configuration file may have named it.
+    #[must_use]
+    pub fn resolve_with(named: Option<&Path>, configured: Option<&Path>) -> Self {
         let var = |name| std::env::var_os(name).filter(|value| !value.is_empty());
         Self::from_surroundings(
             named,
             &Surroundings {
+                configured: configured.map(Path::to_owned),
                 ipcd_socket: var("IPCD_SOCKET"),
                 runtime_directory: var("RUNTIME_DIRECTORY"),
                 xdg_runtime_dir: var("XDG_RUNTIME_DIR"),
@@ -103,6 +111,10 @@ impl SocketAddress {
             named.map(|path| candidate(path.to_owned(), "--socket", Folder::Existing)).or_else(|| {
                 around.ipcd_socket.as_ref().map(|p| candidate(p.into(), "$IPCD_SOCKET", Folder::Existing))
             });
+        let named = named.or_else(|| {
+            let path = around.configured.as_ref()?;
+            Some(candidate(path.clone(), "the configuration", Folder::Existing))
+        });
         if let Some(named) = named {
             return Self { named: true, candidates: vec![named] };
         }
@@ -197,6 +209,7 @@ mod tests {
 
     fn around(temp: &Path) -> Surroundings {
         Surroundings {
+            configured: Some("/c/sock".into()),
             ipcd_socket: Some("/a/sock".into()),
             runtime_directory: Some("/run/x:/run/y".into()),
             xdg_runtime_dir: Some("/run/user/7".into()),
@@ -222,6 +235,11 @@ mod tests {
 
         around.ipcd_socket = None;
         let address = SocketAddress::from_surroundings(None, &around);
+        assert!(address.named);
+        assert_eq!(paths(&address), ["/c/sock"]);
+
+        around.configured = None;
+        let address = SocketAddress::from_surroundings(None, &around);
         assert!(!address.named);
         assert_eq!(
             paths(&address),
@@ -243,7 +261,7 @@ mod tests {
     fn the_folder_in_the_temporary_folder_is_made_private_and_must_be() {
         let temp = tempfile::tempdir().unwrap();
         let mut around = around(temp.path());
-        around.ipcd_socket = None;
+        (around.ipcd_socket, around.configured) = (None, None);
         let address = SocketAddress::from_surroundings(None, &around);
         let own = address.candidates.last().unwrap();
 

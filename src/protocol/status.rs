@@ -66,10 +66,16 @@ impl Status {
     /// How many of a kind are listed one by one: a status fits into a frame, whatever the limits are.
     pub const MOST_LISTED: usize = 500;
 
+    /// How much there is of `resource`, and of how much.
+    #[must_use]
+    pub fn limit(&self, resource: Resource) -> Option<&LimitUse> {
+        self.limits.iter().find(|limit| limit.resource == resource)
+    }
+
     /// How much there is of `resource`.
     #[must_use]
     pub fn used(&self, resource: Resource) -> u64 {
-        self.limits.iter().find(|limit| limit.resource == resource).map_or(0, |limit| limit.used)
+        self.limit(resource).map_or(0, |limit| limit.used)
     }
 }
 

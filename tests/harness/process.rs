@@ -143,6 +143,11 @@ impl Process {
         self.peer.signal(signal);
     }
 
+    /// Whether this stands in what it has said on stderr.
+    pub(crate) fn has_said(&self, part: &str) -> bool {
+        self.stderr.so_far().contains(part)
+    }
+
     /// Whether it ends in time.
     pub(crate) fn ends_within(&self, patience: Duration) -> bool {
         self.peer.ends_within(patience)

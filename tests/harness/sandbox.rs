@@ -81,6 +81,8 @@ impl Sandbox {
         let mut command = Command::new(program);
         command.args(arguments).env_clear().current_dir(self.folder());
         command.env("TMPDIR", self.folder()).env("IPCD_SOCKET", self.socket());
+        // No configuration of this host's.
+        command.env("IPCD_CONFIG", "/dev/null");
         // Where a program that is built for coverage puts its counts.
         command.envs(std::env::var_os("LLVM_PROFILE_FILE").map(|file| ("LLVM_PROFILE_FILE", file)));
         command

@@ -13,7 +13,7 @@ use super::compare::CompareArgs;
 use super::explain::ExplainArgs;
 use super::history::HistoryArgs;
 use super::matrix::MatrixArgs;
-use super::parse;
+use super::parse::{self, PlacementArg, WarmupArg};
 use super::record::RecordArgs;
 use super::trend::TrendArgs;
 use crate::client::measure::Timing;
@@ -57,10 +57,13 @@ pub(super) enum Command {
 
 #[derive(Debug, Args)]
 pub(super) struct SocketArgs {
-    /// The daemon's control socket [default: $IPCD_SOCKET, else ipcd.sock in $RUNTIME_DIRECTORY, $XDG_RUNTIME_DIR/ipcd,
-    /// /run/ipcd or ipcd-UID in the temporary folder].
+    /// The daemon's control socket [default: $IPCD_SOCKET, else as configured, else ipcd.sock in $RUNTIME_DIRECTORY,
+    /// $XDG_RUNTIME_DIR/ipcd, /run/ipcd or ipcd-UID in the temporary folder].
     #[arg(long, value_name = "PATH")]
     pub(super) socket: Option<PathBuf>,
+    /// A configuration file, instead of $IPCD_CONFIG, or of /etc/ipcd/ipcd.toml and $XDG_CONFIG_HOME/ipcd/ipcd.toml.
+    #[arg(long, value_name = "FILE")]
+    pub(super) config: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -97,26 +100,13 @@ impl Format {
     }
 }
 
-/// What a report's list of placements may name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum PlacementArg {
-    /// Unpinned and every other that this host has.
-    All,
-    /// This one.
-    One(Placement),
-}
-
-/// How a trial's warm-up is limited.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum WarmupArg {
-    Rounds(u64),
-    Time(Duration),
-}
-
 #[derive(Debug, Args)]
 pub(super) struct BenchArgs {
     #[command(flatten)]
     pub(super) socket: SocketArgs,
+    /// Take the flags of this profile of the configuration; those of the command line go before.
+    #[arg(long, value_name = "NAME")]
+    pub(super) profile: Option<String>,
 
     /// Methods or groups of them, with commas between: all, sockets, memory, pipes, queues, frameworks; "ipc-client
     /// methods" lists them.
@@ -138,9 +128,9 @@ pub(super) struct BenchArgs {
     /// Go on with trials until the median's 95 % confidence interval is this narrow, such as 2%.
     #[arg(long, value_name = "PERCENT", value_parser = parse::percent)]
     pub(super) precision: Option<f64>,
-    /// When to give up on --precision; six trials are run in any case, since fewer tell too little.
-    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = parse::duration, requires = "precision")]
-    pub(super) max_time: Duration,
+    /// When to give up on --precision; six trials are run in any case, since fewer tell too little [default: 60s].
+    #[arg(long, value_name = "TIME", value_parser = parse::duration)]
+    pub(super) max_time: Option<Duration>,
 
     /// Bytes carried each way in a round, such as 8, 64, 4k, 1M; several make a sweep.
     #[arg(long = "size", value_name = "BYTES,...", value_delimiter = ',', default_value = "8", value_parser = parse::size)]

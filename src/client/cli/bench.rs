@@ -25,6 +25,9 @@ pub(super) fn run(args: &BenchArgs, options: &BTreeMap<String, String>) -> Resul
     let mut times = Times::default();
     let mut watch = Stopwatch(started);
     let output = Output::of(args)?;
+    if args.max_time.is_some() && args.precision.is_none() {
+        return Err(Failure::usage("--max-time is about --precision, which is not given"));
+    }
     args.record.check()?;
     // A name that means nothing needs no daemon to be refused.
     choice::meanings(&args.methods).map_err(Failure::usage)?;

@@ -1,53 +1,9 @@
 //! Which mechanisms the names on the command line mean: a method, a group of methods, or all.
 
 use super::Failure;
+pub(super) use crate::config::methods::{ALL, Meaning, UnknownName, meaning};
 use crate::protocol::{MethodState, Refusal};
-use crate::transports::{self, Group, Mechanism};
-
-/// Means every mechanism that is one of the host's.
-pub(super) const ALL: &str = "all";
-
-/// A name that means nothing.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum UnknownName {
-    /// This build lacks it.
-    #[error("this build has no {name}: build it with --features {name}, or full for all frameworks")]
-    Feature { name: String },
-    /// Nobody has it.
-    #[error(
-    "there is no method and no group \"{}\"; methods are {}; groups are {ALL}, {}",
-    names.join("\", \""),
-    transports::ALL.iter().map(|mechanism| mechanism.info().name).collect::<Vec<_>>().join(", "),
-    Group::ALL.map(Group::name).join(", ")
-)]
-    Unknown { names: Vec<String> },
-}
-
-/// What a name means.
-pub(super) enum Meaning {
-    /// One mechanism.
-    One(&'static dyn Mechanism),
-    /// Several, or none that this build has.
-    Several(Vec<&'static dyn Mechanism>),
-}
-
-/// What the name means, whatever the host.
-pub(super) fn meaning(name: &str) -> Result<Meaning, UnknownName> {
-    let members = |wanted: &dyn Fn(Group) -> bool| {
-        let all = transports::ALL.iter().copied();
-        Meaning::Several(all.filter(|mechanism| wanted(mechanism.info().group)).collect())
-    };
-    if name == ALL {
-        return Ok(members(&|group| group != Group::Tool));
-    }
-    if let Some(named) = Group::ALL.into_iter().find(|group| group.name() == name) {
-        return Ok(members(&|group| group == named));
-    }
-    transports::find(name).map(Meaning::One).map_err(|_| match transports::FEATURES.contains(&name) {
-        true => UnknownName::Feature { name: name.to_owned() },
-        false => UnknownName::Unknown { names: vec![name.to_owned()] },
-    })
-}
+use crate::transports::Mechanism;
 
 /// What the names mean, in their order. All that nobody has are told at once.
 pub(super) fn meanings(names: &[String]) -> Result<Vec<Meaning>, UnknownName> {
@@ -121,6 +77,7 @@ fn unavailable<'a>(
 mod tests {
     use super::*;
     use crate::protocol::Unavailable;
+    use crate::transports::{self, Group};
 
     fn states() -> Vec<MethodState> {
         let mut states = transports::states();

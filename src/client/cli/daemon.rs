@@ -5,18 +5,25 @@ use std::io::Write;
 use super::Failure;
 use super::args::{QueryArgs, SocketArgs};
 use crate::client::{Client, ClientError, Private};
+use crate::config::{Config, sources};
 use crate::protocol::{DialError, Exit, SocketAddress};
 
 /// The daemon that runs, or a private one if none does and none was named.
-pub(super) fn find_or_start(args: &SocketArgs, private: bool) -> Result<Client, ClientError> {
+pub(super) fn find_or_start(args: &SocketArgs, private: bool) -> Result<Client, Failure> {
     if private {
-        return start("as asked for");
+        return Ok(start("as asked for")?);
     }
-    let address = SocketAddress::resolve(args.socket.as_deref());
+    let address = address(args)?;
     match Client::connect(&address) {
-        Err(ClientError::Dial(DialError::NoDaemon { .. })) if !address.named => start("no daemon"),
-        other => other,
+        Err(ClientError::Dial(DialError::NoDaemon { .. })) if !address.named => Ok(start("no daemon")?),
+        other => Ok(other?),
     }
+}
+
+/// Where the daemon is, by flag, environment, configuration or the usual places.
+pub(super) fn address(args: &SocketArgs) -> Result<SocketAddress, Failure> {
+    let config = Config::read(&sources(args.config.as_deref()))?;
+    Ok(config.address(args.socket.as_deref()))
 }
 
 fn start(why: &str) -> Result<Client, ClientError> {
@@ -30,7 +37,7 @@ fn start(why: &str) -> Result<Client, ClientError> {
 
 /// `ipc-client status`.
 pub(super) fn status(args: &QueryArgs) -> Result<Exit, Failure> {
-    let mut client = Client::connect(&SocketAddress::resolve(args.socket.socket.as_deref()))?;
+    let mut client = Client::connect(&address(&args.socket)?)?;
     let status = client.status()?;
     let mut out = std::io::stdout().lock();
     if args.json {

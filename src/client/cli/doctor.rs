@@ -5,9 +5,10 @@ use std::thread::sleep;
 use std::time::{Duration, SystemTime};
 
 use super::Failure;
-use super::args::{BenchArgs, DoctorArgs, PlacementArg};
+use super::args::{BenchArgs, DoctorArgs};
 use super::bench::{doubtful, exit, settings};
 use super::daemon::find_or_start;
+use super::parse::PlacementArg;
 use super::plan::plan;
 use super::progress::Progress;
 use super::terminal::prose_width;

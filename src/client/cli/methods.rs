@@ -6,10 +6,11 @@ use serde::Serialize;
 
 use super::Failure;
 use super::args::{QueryArgs, SocketArgs};
+use super::daemon::address;
 use super::terminal::prose_width;
 use crate::client::report::size;
 use crate::client::{Client, ClientError};
-use crate::protocol::{DialError, Exit, MethodState, SocketAddress};
+use crate::protocol::{DialError, Exit, MethodState};
 use crate::transports::{self, Group, Info, Mechanism};
 
 pub(super) fn run(args: &QueryArgs) -> Result<Exit, Failure> {
@@ -28,7 +29,7 @@ pub(super) fn run(args: &QueryArgs) -> Result<Exit, Failure> {
 /// The mechanisms as the daemon has them, who may run where less is allowed than here (a sandbox); without one, this
 /// process's view is the one.
 pub(super) fn states(args: &SocketArgs) -> Result<Vec<MethodState>, Failure> {
-    let address = SocketAddress::resolve(args.socket.as_deref());
+    let address = address(args)?;
     match Client::connect(&address) {
         Ok(mut client) => Ok(client.methods()?),
         Err(ClientError::Dial(DialError::NoDaemon { .. })) if !address.named => {

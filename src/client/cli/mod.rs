@@ -16,6 +16,7 @@ mod methods;
 mod output;
 mod parse;
 mod plan;
+mod profile;
 mod progress;
 mod record;
 mod terminal;
@@ -29,6 +30,7 @@ use self::args::{Cli, Command};
 pub use self::documented::command;
 use super::ClientError;
 use super::report::file::FileError;
+use crate::config::ConfigError;
 use crate::protocol::{Exit, complain};
 
 /// Why a command failed: what is told, and the exit code that tells of it.
@@ -43,6 +45,12 @@ impl Failure {
     /// The command line asks for something that cannot be.
     fn usage(error: impl Into<Box<dyn Error>>) -> Self {
         Self { error: error.into(), advice: None, exit: Exit::Usage }
+    }
+
+    /// Tells of it.
+    fn tell(&self) -> Exit {
+        complain("ipc-client", self.error.as_ref(), self.advice.as_deref());
+        self.exit
     }
 
     /// The host cannot do it.
@@ -70,10 +78,23 @@ impl From<FileError> for Failure {
     }
 }
 
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Self {
+        Self::usage(error)
+    }
+}
+
 /// Runs the client's command line.
 #[must_use]
 pub fn main() -> Exit {
-    let matches = args::command().try_get_matches();
+    let mut matches = args::command().try_get_matches();
+    if let Ok(typed) = &matches {
+        match profile::with_profile(typed, std::env::args_os()) {
+            Ok(None) => {}
+            Ok(Some(words)) => matches = args::command().try_get_matches_from(words),
+            Err(failure) => return failure.tell(),
+        }
+    }
     let parsed = matches.and_then(|matches| {
         let cli = Cli::from_arg_matches(&matches)?;
         let options = args::method_options(&matches);
@@ -104,10 +125,7 @@ pub fn main() -> Exit {
         Ok(exit) => exit,
         // Whoever read the results has seen enough.
         Err(failure) if is_broken_pipe(failure.error.as_ref()) => Exit::Success,
-        Err(failure) => {
-            complain("ipc-client", failure.error.as_ref(), failure.advice.as_deref());
-            failure.exit
-        }
+        Err(failure) => failure.tell(),
     }
 }
 

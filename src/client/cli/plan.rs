@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::Failure;
-use super::args::{BenchArgs, PlacementArg, WarmupArg};
+use super::args::BenchArgs;
 use super::choice::methods;
+use super::parse::{PlacementArg, WarmupArg};
 use crate::client::bench::{Bench, Cell, Precision};
 use crate::client::measure::{Plan, Stop, Timing, Warmup};
 use crate::client::placement::{CpuPair, Placement, Topology};
@@ -14,6 +15,8 @@ use crate::transports::{Mechanism, Pace, Settings};
 
 /// A trial that nobody has set a length for.
 const TRIAL: Duration = Duration::from_millis(600);
+/// When to give up on a precision.
+const PRECISION_TIME: Duration = Duration::from_secs(60);
 /// How many of those a cell has.
 const TRIALS: u32 = 5;
 /// Before so many, no precision is looked at. Who stops as soon as the trials happen to agree gets intervals that hold
@@ -103,7 +106,9 @@ pub(super) fn plan(
     Ok(Bench {
         cells,
         trials: trials(args),
-        precision: args.precision.map(|fraction| Precision { fraction, max_time: args.max_time }),
+        precision: args
+            .precision
+            .map(|fraction| Precision { fraction, max_time: args.max_time.unwrap_or(PRECISION_TIME) }),
         plan: trial_plan(args),
     })
 }

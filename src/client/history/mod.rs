@@ -9,7 +9,6 @@ mod error;
 mod exchange;
 mod filter;
 mod keep;
-mod label;
 mod list;
 mod load;
 mod pick;
@@ -26,11 +25,11 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::Connection;
 
+pub use crate::config::{Label, LabelError};
 pub use error::HistoryError;
 pub use exchange::{EXCHANGE_FORMAT, ImportError, Imported, LineError, read_lines, write_line};
 pub use filter::Filter;
 pub use keep::{Baseline, Pruned};
-pub use label::{Label, LabelError};
 pub use list::{Listener, ResultRow, RunRow};
 pub use load::Run;
 pub use pick::{Pick, PickError};

@@ -7,8 +7,8 @@ use std::str::FromStr;
 use rusqlite::{OptionalExtension, params};
 use uuid::Uuid;
 
-use super::label::is_file;
 use super::{History, HistoryError, Label};
+use crate::config::label::is_file;
 
 /// Which run is meant.
 #[derive(Debug, Clone, PartialEq, Eq)]

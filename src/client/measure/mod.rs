@@ -14,6 +14,7 @@ mod recorder;
 pub mod stats;
 mod trial;
 
+pub use crate::config::Timing;
 pub use interval::Interval;
 pub use recorder::{Recorder, histogram};
-pub use trial::{CpusSeen, Plan, Probe, Stop, Timing, Trial, Warmup, run};
+pub use trial::{CpusSeen, Plan, Probe, Stop, Trial, Warmup, run};

@@ -8,7 +8,7 @@ use hdrhistogram::Histogram;
 
 use super::block::{BlockLen, MAX_ROUNDS};
 use super::interval::Intervals;
-use super::{Interval, Recorder, histogram};
+use super::{Interval, Recorder, Timing, histogram};
 use crate::client::{Channel, Client, ClientError};
 use crate::protocol::Usage;
 use crate::transports::sys::clock::Calibration;
@@ -37,17 +37,6 @@ pub struct Warmup {
     pub rounds: u64,
     /// At most so long.
     pub time: Duration,
-}
-
-/// What is timed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Timing {
-    /// Each round.
-    Round,
-    /// So many rounds as a whole.
-    Batch(u32),
-    /// Each round; and where rounds are fast, as many again as a whole, which tells the mean without the clock's cost.
-    Auto,
 }
 
 /// What a trial does.

@@ -90,7 +90,7 @@ impl Server {
         let deadline = Instant::now() + STOP_PATIENCE;
         while !self.channels.is_empty() && Instant::now() < deadline {
             self.accept_again = Some(deadline);
-            self.turn(None, None)?;
+            self.turn(None, None, None)?;
         }
         for held in self.channels.values() {
             warn!("channel {}: its responder does not end", held.channel.id);

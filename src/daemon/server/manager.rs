@@ -2,7 +2,13 @@
 
 use std::time::Instant;
 
-use super::{Notify, Server};
+use log::{info, warn};
+
+use super::{Again, Config, Notify, Reload, Server};
+use crate::config::Limits;
+use crate::daemon::socket::Bound;
+use crate::protocol::chain;
+use crate::transports::sys::allow_descriptors;
 
 impl Server {
     /// Whether there is nobody to serve.
@@ -29,8 +35,48 @@ impl Server {
         self.notify = notify;
     }
 
-    /// What it is doing, in a line.
+    /// Reads the configuration again, and runs by it if it is sound.
+    pub(super) fn reload(&mut self, reload: &mut Reload<'_>, bound: Option<&Bound>) {
+        self.notify.reloading();
+        self.misconfigured = None;
+        match (reload.again)() {
+            Again::Stop => self.stopping = true,
+            Again::Keep(why) => self.keep(&why),
+            Again::Run(config) => {
+                self.reconfigure(config, bound);
+                info!("the configuration was read again");
+            }
+        }
+        self.notify.ready();
+    }
+
+    fn reconfigure(&mut self, config: Config, bound: Option<&Bound>) {
+        let access = bound.map_or(Ok(()), |bound| bound.set_access(config.access));
+        self.config = config;
+        allow_descriptors(descriptors(&config.limits));
+        let before: Vec<_> = self.lease.queue().collect();
+        self.lease.resize(config.measurements);
+        self.call_up(&before);
+        if let Err(error) = access {
+            self.keep(&chain(&error));
+        }
+    }
+
+    /// Something of the new configuration cannot be had.
+    fn keep(&mut self, why: &str) {
+        warn!("the configuration could not be changed: {why}");
+        self.misconfigured = Some(why.to_owned());
+    }
+
+    /// What it is doing, in a line, and what is wrong.
     fn status_line(&self) -> String {
+        match &self.misconfigured {
+            None => self.doing(),
+            Some(why) => format!("{}; the configuration could not be changed: {why}", self.doing()),
+        }
+    }
+
+    fn doing(&self) -> String {
         let holders: Vec<_> = self
             .lease
             .holders()
@@ -47,4 +93,10 @@ impl Server {
         };
         format!("measuring for {}{waiting}", holders.join(" and for "))
     }
+}
+
+/// As many descriptors as the limits may take: a connection has one; a channel that of its responder, and for a moment
+/// what that hands over.
+pub(super) fn descriptors(limits: &Limits) -> u64 {
+    limits.connections.total.saturating_add(limits.channels.total.saturating_mul(2))
 }

@@ -33,7 +33,7 @@ impl fmt::Display for Label {
 pub struct LabelError(String);
 
 /// Whether a text is meant as a file: by a slash, or by the end of its name.
-pub(super) fn is_file(text: &str) -> bool {
+pub(crate) fn is_file(text: &str) -> bool {
     text.contains('/') || [".json", ".jsonl", ".ndjson"].iter().any(|end| text.ends_with(end))
 }
 
