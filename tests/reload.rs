@@ -53,7 +53,7 @@ fn a_hangup_reads_the_configuration_again() {
                 std::process::id()
             )
         {}
-        file.write("[daemon]\nmax-channels = 5\nmeasurements = 3\nmax-connections = 7\nmode = \"0640\"\nlog = \"debug\"\nsocket = \"/elsewhere\"\n");
+        file.write("[daemon]\nmax-channels = 5\nmax-channels-per-user = 5\nmeasurements = 3\nmax-connections = 7\nmode = \"0640\"\nlog = \"debug\"\nsocket = \"/elsewhere\"\n");
         hangup();
         let status = daemon.wait_for_status("all three measure", |status| status.lease_holders.len() == 3);
         let limits =
