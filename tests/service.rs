@@ -94,7 +94,7 @@ fn a_daemon_that_does_not_answer_is_not_taken_for_dead() {
         daemon.process().signal(Signal::STOP);
         sandbox.finish(&mut sandbox.ipcd(&["start"])).expect(Exit::AlreadyRunning);
         let status = sandbox.finish(&mut sandbox.client(&["status"])).expect(Exit::NotIpcd);
-        status.says(&["sent nothing for", "if it hangs"]);
+        status.says(&["sent nothing for", "a daemon that is stopped"]);
         daemon.process().signal(Signal::CONT);
         daemon.serves("tcp");
     });

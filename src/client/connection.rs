@@ -28,7 +28,7 @@ const NEWS_PATIENCE: Duration = Duration::from_secs(1);
 pub enum LeaseWait {
     /// In line, behind whoever was first.
     Queue,
-    /// Not at all: [`Refusal::Busy`](crate::protocol::Refusal::Busy) if it is taken.
+    /// Not at all: [`Refusal::Busy`] if it is taken.
     No,
 }
 
@@ -109,7 +109,7 @@ impl Client {
     /// Takes the lease, without which no channel is opened. `on_place` hears each place in line; 1 is next.
     ///
     /// # Errors
-    /// [`Refusal::Busy`](crate::protocol::Refusal::Busy) with [`LeaseWait::No`]; the daemon is lost.
+    /// [`Refusal::Busy`] with [`LeaseWait::No`]; the daemon is lost.
     pub fn acquire(&mut self, wait: LeaseWait, mut on_place: impl FnMut(u32)) -> Result<(), ClientError> {
         let mut reply = self.request(&Request::Acquire { wait: wait == LeaseWait::Queue })?;
         loop {

@@ -2,7 +2,7 @@
 //!
 //! `/etc/ipcd/ipcd.toml` is read first, then `$XDG_CONFIG_HOME/ipcd/ipcd.toml`, whose keys go before; or, instead of
 //! both, the file that `--config` names or those of `$IPCD_CONFIG`. A flag goes before the environment, which goes before
-//! a file. Values are read by the very functions that read the flags ([`values`]).
+//! a file. Values are read by the very functions that read the flags (`values`).
 //!
 //! Both programs read it, and each all of it: what is wrong is told wherever it is met, with file and line, all at once.
 

@@ -13,7 +13,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use crate::protocol::frame::{Assembler, frame};
 use crate::protocol::link::{receive_part, send_part};
 use crate::protocol::{ChannelId, ChannelSpec, ChannelStatus, End, Refusal, Token, decode, encode, role};
-use crate::transports::{Announcement, Assignment, Grant, Mechanism, Owner, Settings};
+use crate::transports::{Announcement, Assignment, Grant, Mechanism, Owner, Settings, available_to};
 
 /// How long a responder may take to be connectable.
 pub(super) const READY_PATIENCE: Duration = Duration::from_secs(5);
@@ -82,14 +82,7 @@ impl Channel {
         let token = Token::new(bytes);
         let grant = Grant { token, name: name.clone(), client };
         let (mechanism, settings) = Settings::of(spec, grant.clone())?;
-        if !mechanism.info().reach.includes(client) {
-            return Err(Refusal::OtherUser {
-                method: settings.method.to_owned(),
-                daemon_uid: Owner::this().uid,
-                client_uid: client.uid,
-            });
-        }
-        if let Err(reason) = mechanism.probe() {
+        if let Err(reason) = available_to(mechanism, client) {
             return Err(Refusal::Unavailable { method: settings.method.to_owned(), reason });
         }
 

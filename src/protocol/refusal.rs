@@ -82,18 +82,6 @@ pub enum Refusal {
     /// The daemon is stopping.
     #[error("the daemon is stopping")]
     Stopping,
-    /// The mechanism does not reach from one user to another.
-    #[error(
-        "{method} works between processes of one user; the daemon is user {daemon_uid}, the client user {client_uid}"
-    )]
-    OtherUser {
-        /// The mechanism.
-        method: String,
-        /// The daemon's user.
-        daemon_uid: u32,
-        /// The client's user.
-        client_uid: u32,
-    },
 }
 
 impl Refusal {
@@ -108,7 +96,7 @@ impl Refusal {
                 Resource::Channels | Resource::Memory => Exit::Unavailable,
             },
             Self::UnknownMethod { .. } => Exit::Usage,
-            Self::NotPermitted { .. } | Self::OtherUser { .. } => Exit::Permission,
+            Self::NotPermitted { .. } => Exit::Permission,
             Self::NotOpened { .. } | Self::NotReady { .. } | Self::Stopping => Exit::Broken,
             Self::Unavailable { .. } | Self::Unfit { .. } => Exit::Unavailable,
             Self::NoLease | Self::ChannelsOpen { .. } | Self::NoChannel { .. } | Self::Spawn { .. } => {
@@ -135,9 +123,6 @@ impl Refusal {
                     "ask for smaller payloads or fewer channels, or start the daemon with larger --max-memory"
                 }
             }),
-            Self::OtherUser { .. } => {
-                Some("measure as the daemon's user, or with a daemon of your own (--private)")
-            }
             _ => None,
         }
     }

@@ -170,8 +170,12 @@ pub fn states() -> Vec<MethodState> {
     states_for(Owner::this())
 }
 
-/// Whether a mechanism reaches this client from here.
-fn reaches(mechanism: &dyn Mechanism, client: Owner) -> Result<(), Unavailable> {
+/// Whether this process can offer a mechanism to this client.
+///
+/// # Errors
+/// What the host lacks, or what stands between the two.
+pub fn available_to(mechanism: &dyn Mechanism, client: Owner) -> Result<(), Unavailable> {
+    mechanism.probe()?;
     if mechanism.info().reach.includes(client) {
         return Ok(());
     }
@@ -188,7 +192,7 @@ pub fn states_for(client: Owner) -> Vec<MethodState> {
     ALL.iter()
         .map(|mechanism| MethodState {
             name: mechanism.info().name.to_owned(),
-            unavailable: mechanism.probe().and_then(|()| reaches(*mechanism, client)).err(),
+            unavailable: available_to(*mechanism, client).err(),
             max_size_bytes: u32::try_from(mechanism.capabilities().max_size).unwrap_or(u32::MAX),
         })
         .collect()

@@ -81,11 +81,6 @@ pub(crate) fn refusal() -> impl Strategy<Value = Refusal> {
         any::<u32>().prop_map(|deadline_ms| Refusal::NotReady { deadline_ms }),
         any::<u32>().prop_map(|uid| Refusal::NotPermitted { uid }),
         Just(Refusal::Stopping),
-        (text(), any::<[u32; 2]>()).prop_map(|(method, [daemon_uid, client_uid])| Refusal::OtherUser {
-            method,
-            daemon_uid,
-            client_uid
-        }),
     ]
 }
 
@@ -231,10 +226,9 @@ pub(crate) fn kind_of_reply(reply: &Reply) -> usize {
             Refusal::NotReady { .. } => 21,
             Refusal::NotPermitted { .. } => 22,
             Refusal::Stopping => 23,
-            Refusal::OtherUser { .. } => 24,
         },
     }
 }
 
 /// Kinds of request and of reply.
-pub(crate) const KINDS: (usize, usize) = (8, 25);
+pub(crate) const KINDS: (usize, usize) = (8, 24);
