@@ -94,13 +94,5 @@ fn keys(roff: &mut Roff, command: &Command, below: &str, without: &[&str]) {
     }
 }
 
-const EXAMPLE: &str = r#"[daemon]
-log = "info"
-idle-exit = "5m"
-
-[profile.nightly]
-method = ["tcp", "unix", "shmem"]
-size = [64, "4k"]
-placement = "all"
-trials = 5
-"#;
+/// What the packages install.
+const EXAMPLE: &str = include_str!("../../packaging/ipcd.toml");

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The manual pages render without a warning, and the completions complete, in real shells.
 
-    check.py FOLDER      what "cargo run --example manual -- FOLDER" has written
+    check.py FOLDER IPCD      what "cargo run --example manual -- FOLDER" has written, and the daemon that it is about
 """
 
 import os
@@ -96,9 +96,27 @@ def check_pages(folder):
     print(f"{len(pages)} manual pages")
 
 
+def check_keys(folder, ipcd):
+    """The page of the configuration tells of the keys that there are, and of no others."""
+    page = (folder / "man/man5/ipcd.toml.5").read_text().replace("\\-", "-")
+    with tempfile.NamedTemporaryFile("w", suffix=".toml") as file:
+        file.write("[daemon]\nno = 1\n[profile.no]\nno = 1\n")
+        file.flush()
+        told = subprocess.run([ipcd, "config", "check", file.name], capture_output=True, text=True)
+    told = (told.stdout + told.stderr).splitlines()
+    for section, line in zip(("daemon", "profile.NAME"), told, strict=True):
+        there = set(line.split("there are ")[1].split(", "))
+        part = page.split(f".SH [{section}]")[1].split(".SH ")[0]
+        documented = set(re.findall(r"^\.TP\n\\fB([a-z0-9-]+)\\fR", part, re.MULTILINE))
+        if documented != there:
+            sys.exit(f"[{section}]: on the page only {documented - there}, in the code only {there - documented}")
+        print(f"[{section}]: {len(there)} keys")
+
+
 def main():
     folder = Path(sys.argv[1]).resolve(strict=True)
     check_pages(folder)
+    check_keys(folder, sys.argv[2])
     for command, lines in shells(folder):
         with tempfile.TemporaryDirectory() as home:
             # fish completes commands that are there only.

@@ -189,7 +189,7 @@ def reload_reads_the_configuration_and_keeps_measurements(_):
 
     CONFIGURATION.write_text(text)
     run("systemctl", "reload", "ipcd.service")
-    client.send_signal(signal.SIGINT)
+    client.terminate()
     finish(client, expect=None)
 
 
