@@ -82,9 +82,10 @@ fn numbers_that_make_no_sense_are_refused_before_anything_is_done() {
             let argument = format!("{option}={value}");
             refused(sandbox, &mut sandbox.client(&["bench", &argument]), Exit::Usage, &[option]);
         }
-        for option in ["--max-connections", "--max-channels", "--measurements"] {
+        for option in ["--max-connections", "--max-channels-per-user", "--measurements"] {
             refused(sandbox, &mut sandbox.ipcd(&["start", option, "0"]), Exit::Usage, &["1 to 100000"]);
         }
+        refused(sandbox, &mut sandbox.ipcd(&["start", "--max-memory", "0"]), Exit::Usage, &["64M or 2G"]);
         refused(sandbox, &mut sandbox.client(&["bench", "--no-such-option"]), Exit::Usage, &[]);
         refused(sandbox, &mut sandbox.client(&["no-such-command"]), Exit::Usage, &[]);
     });

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use ipcd::config::{Config, Source};
-use ipcd::protocol::Exit;
+use ipcd::protocol::{Exit, Resource};
 use serde_json::Value;
 
 use crate::harness::{Daemon, Output, Sandbox, is_root, run};
@@ -78,6 +78,8 @@ fn flags_go_before_the_environment_which_goes_before_files() {
             &format!("mode = \"0640\"  # {}:4", upper.path()),
             "max-connections = 256  # default",
             "max-channels = 9  # flag",
+            "max-channels-per-user = 4  # default",
+            "max-memory = \"1G\"  # default",
             &format!("measurements = 2  # {}:2", upper.path()),
             &format!("idle-exit = \"5m\"  # {}:3", upper.path()),
             &format!("log = \"warn\"  # {}:4", lower.path()),
@@ -154,7 +156,7 @@ x = 1
             (8, "idle-exit = \"5\": a time with its unit is needed"),
             (9, "log = \"loud\": a level (off, error, warn, info, debug, trace) is needed"),
             (10, "group = [\"a\", \"b\"]: one value is needed, not several"),
-            (11, "[daemon] has no key \"colour\"; there are socket, group, mode, max-connections,"),
+            (11, "[daemon] has no key \"colour\"; there are socket, group, mode, measurements,"),
             (13, "[profile.nightly] has no key \"methods\"; did you mean \"method\"?"),
             (
                 14,
@@ -292,7 +294,7 @@ fn daemon_and_client_meet_where_the_configuration_says() {
         let daemon = Daemon::start(sandbox, named(sandbox.ipcd(&["start"])));
         assert_eq!(daemon.socket, socket);
         assert_eq!(fs::metadata(&socket).unwrap().mode() & 0o777, 0o666);
-        assert_eq!(daemon.status().max_channels, 1);
+        assert_eq!(daemon.status().limit(Resource::Channels).unwrap().limit, 1);
         finish(sandbox, named(sandbox.client(&["status"])), Exit::Success);
         finish(sandbox, named(sandbox.ipcd(&["status"])), Exit::Success);
         finish(sandbox, named(sandbox.client(&["bench", "-m", "tcp", "-n", "10"])), Exit::Success);

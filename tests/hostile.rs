@@ -182,7 +182,7 @@ fn descriptors_that_a_client_sends_are_not_kept() {
 #[test]
 fn idle_clients_leave_room_for_another() {
     run(|sandbox| {
-        let daemon = sandbox.daemon_with(&["--max-connections", "100"]);
+        let daemon = sandbox.daemon_with(&["--max-connections", "100", "--max-connections-per-user", "100"]);
         let idle: Vec<_> = (0..99).map(|_| greeted(&daemon)).collect();
         daemon.serves("tcp");
         drop(idle);
@@ -193,7 +193,7 @@ fn idle_clients_leave_room_for_another() {
 #[test]
 fn silent_peers_that_fill_every_place_lose_it() {
     run(|sandbox| {
-        let daemon = sandbox.daemon_with(&["--max-connections", "20"]);
+        let daemon = sandbox.daemon_with(&["--max-connections", "20", "--max-connections-per-user", "20"]);
         let silent: Vec<_> = (0..40).map(|_| silent(&daemon)).collect();
         eventually("a client is served", PATIENCE, || daemon.connect().status().ok());
         daemon.serves("tcp");

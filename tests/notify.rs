@@ -355,7 +355,7 @@ fn who_asks_each_second_does_not_fill_the_log() {
 #[test]
 fn a_full_daemon_says_so_and_goes_on() {
     run(|sandbox| {
-        let daemon = sandbox.daemon_with(&["--max-connections", "2"]);
+        let daemon = sandbox.daemon_with(&["--max-connections", "4"]);
         let clients = [daemon.lease(), daemon.connect()];
         for command in [
             sandbox.client(&["status"]),
@@ -367,12 +367,12 @@ fn a_full_daemon_says_so_and_goes_on() {
             let mut command = command;
             let refused = sandbox.finish(&mut command).expect(Exit::Busy);
             assert_eq!(refused.stdout, "");
-            refused.says(&["the daemon is full: 2 clients are connected, which is its limit"]);
+            refused.says(&["the daemon's limit max-connections-per-user is 2"]);
         }
         drop(clients);
         daemon.is_at_rest();
         daemon.serves("tcp");
         let output = daemon.stop_by(Signal::TERM);
-        assert_eq!(output.stderr.matches("others are turned away").count(), 1, "{}", output.stderr);
+        assert_eq!(output.stderr.matches("is turned away").count(), 5, "{}", output.stderr);
     });
 }

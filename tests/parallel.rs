@@ -126,17 +126,14 @@ fn a_killed_daemon_is_lost_to_all() {
 #[test]
 fn more_channels_than_the_daemon_allows_are_refused() {
     run(|sandbox| {
-        let daemon = sandbox.daemon_with(&["--max-channels", "2"]);
+        let daemon = sandbox.daemon_with(&["--max-channels", "4"]);
         let bench = |parallel| {
             let mut command = sandbox.client(&["bench", "-m", "tcp", "-n", "20", "--parallel", parallel]);
             sandbox.finish(&mut command)
         };
         let refused = bench("3").expect(Exit::Unavailable);
         assert_eq!(refused.stdout, "", "no report of a run that was never begun");
-        refused.says(&[
-            "the daemon allows 2 channels at a time",
-            "start the daemon with a larger --max-channels",
-        ]);
+        refused.says(&["limit max-channels-per-user is 2", "start the daemon with larger --max-channels"]);
         daemon.is_at_rest();
         assert_eq!(daemon.status().totals.channels_opened, 0);
         bench("2").expect(Exit::Success);

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 
 use ipcd::client::{ClientError, LeaseWait};
-use ipcd::protocol::{ChannelSpec, Refusal};
+use ipcd::protocol::{ChannelSpec, OverLimit, Refusal, Resource};
 use rustix::process::Signal;
 
 use crate::config::{File, with};
@@ -43,7 +43,7 @@ fn a_hangup_reads_the_configuration_again() {
         daemon.wait_for_status("two wait", |status| status.queue.len() == 2);
         let channel = first.open(&ChannelSpec::new("tcp")).unwrap();
         match first.open(&ChannelSpec::new("tcp")) {
-            Err(ClientError::Refused(Refusal::TooManyChannels { limit: 1 })) => {}
+            Err(ClientError::Refused(Refusal::OverLimit(OverLimit { limit: 1, .. }))) => {}
             other => panic!("{other:?}"),
         }
         while hear()
@@ -53,10 +53,12 @@ fn a_hangup_reads_the_configuration_again() {
                 std::process::id()
             )
         {}
-        file.write("[daemon]\nmax-channels = 5\nmeasurements = 3\nmax-connections = 7\nmode = \"0640\"\nlog = \"debug\"\nsocket = \"/elsewhere\"\n");
+        file.write("[daemon]\nmax-channels = 5\nmax-channels-per-user = 5\nmeasurements = 3\nmax-connections = 7\nmode = \"0640\"\nlog = \"debug\"\nsocket = \"/elsewhere\"\n");
         hangup();
         let status = daemon.wait_for_status("all three measure", |status| status.lease_holders.len() == 3);
-        assert_eq!((status.max_channels, status.max_connections), (5, 50), "a flag goes before a file");
+        let limits =
+            [Resource::Channels, Resource::Connections].map(|resource| status.limit(resource).unwrap().limit);
+        assert_eq!(limits, [5, 50], "a flag goes before a file");
         assert_eq!(fs::metadata(&daemon.socket).unwrap().mode() & 0o777, 0o640);
         let second = first.open(&ChannelSpec::new("tcp")).unwrap();
         first.close(second).unwrap();
@@ -72,14 +74,14 @@ fn a_hangup_reads_the_configuration_again() {
         let told = hear();
         let why = format!("{}:2: max-channels = 0: a number from 1 to 100000 is needed", file.path());
         assert_eq!(told, format!("STATUS=idle; the configuration could not be changed: {why}\n"));
-        assert_eq!(daemon.status().max_channels, 5);
+        assert_eq!(daemon.status().limit(Resource::Channels).unwrap().limit, 5);
         assert_eq!(fs::metadata(&daemon.socket).unwrap().mode() & 0o777, 0o640);
         daemon.serves("tcp");
         while hear() != told {}
         file.write("");
         hangup();
         assert_eq!(hear(), "STATUS=idle\n");
-        assert_eq!(daemon.status().max_channels, 64);
+        assert_eq!(daemon.status().limit(Resource::Channels).unwrap().limit, 128);
 
         let output = daemon.stop_by(Signal::TERM);
         fs::remove_file(&notify).unwrap();

@@ -5,8 +5,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 
-use ipcd::client::{ClientError, LeaseWait};
-use ipcd::protocol::{ChannelSpec, Exit, PROTOCOL_VERSION, Refusal, Status};
+use ipcd::protocol::{ChannelSpec, Exit, PROTOCOL_VERSION, Status};
 use rustix::process::Signal;
 
 use crate::conformance::here;
@@ -286,30 +285,6 @@ fn who_is_killed_in_line_leaves_it() {
         next.wait(PATIENCE).expect(Exit::Success);
         drop(holder);
         daemon.is_at_rest();
-    });
-}
-
-#[test]
-fn limits_are_kept_and_told() {
-    run(|sandbox| {
-        let daemon = sandbox.daemon_with(&["--max-channels", "2"]);
-        let mut client = daemon.connect();
-        match client.open(&ChannelSpec::new("tcp")) {
-            Err(ClientError::Refused(Refusal::NoLease)) => {}
-            other => panic!("{other:?}"),
-        }
-        client.acquire(LeaseWait::No, |_| ()).unwrap();
-        let channels = [(); 2].map(|()| client.open(&ChannelSpec::new("udp")).unwrap());
-        match client.open(&ChannelSpec::new("tcp")) {
-            Err(ClientError::Refused(Refusal::TooManyChannels { limit: 2 })) => {}
-            other => panic!("{other:?}"),
-        }
-        for channel in channels {
-            client.close(channel).unwrap();
-        }
-        drop(client);
-        daemon.is_at_rest();
-        assert_eq!(daemon.status().totals.refusals, 2);
     });
 }
 

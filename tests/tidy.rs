@@ -55,19 +55,53 @@ fn nowhere(found: Vec<String>, what: &str) {
     assert!(found.is_empty(), "{what}: {found:#?}");
 }
 
+/// Where unsafe code stands that may not: everywhere but in the system calls.
+fn misplaced_unsafe(sources: &[Source]) -> Vec<String> {
+    let outside = sources.iter().filter(|source| !source.path.starts_with("src/transports/sys/"));
+    outside.flat_map(|source| source.lines_with_word("unsafe")).collect()
+}
+
+/// Where the lint against unsafe code is touched.
+fn lint_switches(sources: &[Source]) -> Vec<String> {
+    sources.iter().flat_map(|source| source.lines_with_word("unsafe_code")).collect()
+}
+
+/// Every source of the repository but this file, which has to say the words.
+fn everything() -> Vec<Source> {
+    let all = ["src", "tests", "benches", "fuzz/targets"].into_iter().flat_map(sources);
+    all.filter(|source| source.path != "tests/tidy.rs").collect()
+}
+
 #[test]
-fn unsafe_code_stands_in_transports_only() {
-    let outside = |source: &Source| !source.path.starts_with("src/transports/");
-    let found =
-        sources("src").iter().filter(|s| outside(s)).flat_map(|s| s.lines_with_word("unsafe")).collect();
-    nowhere(found, "unsafe code outside src/transports");
+fn unsafe_code_stands_at_the_system_calls_only() {
+    let all = everything();
+    nowhere(misplaced_unsafe(&all), "unsafe code outside src/transports/sys");
+    let inside = all.iter().filter(|source| source.path.starts_with("src/transports/sys/"));
+    assert!(inside.flat_map(|source| source.lines_with_word("unsafe")).next().is_some(), "it would be found");
 }
 
 #[test]
 fn unsafe_code_is_allowed_in_one_place() {
-    let all = ["src", "benches"].into_iter().flat_map(sources);
-    let found: Vec<_> = all.flat_map(|source| source.lines_with_word("unsafe_code")).collect();
+    let found = lint_switches(&everything());
     assert!(matches!(&found[..], [one] if one.starts_with("src/transports/sys/mod.rs:")), "{found:#?}");
+    let manifest = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml")).unwrap();
+    assert!(manifest.contains("\nunsafe_code = \"deny\"\n"), "the compiler holds what this looks for");
+}
+
+/// The two tests above can fail.
+#[test]
+fn misplaced_unsafe_code_is_found() {
+    let planted = |path: &str, text: &str| [Source { path: path.into(), text: text.into() }];
+    for text in ["unsafe { f() }", "pub unsafe fn f() {}", "let a = 1;\nunsafe impl Send for A {}"] {
+        for path in
+            ["src/daemon/server.rs", "src/transports/tcp.rs", "src/transports/system.rs", "tests/a.rs"]
+        {
+            assert_eq!(misplaced_unsafe(&planted(path, text)).len(), 1, "{path}: {text}");
+        }
+        assert!(misplaced_unsafe(&planted("src/transports/sys/ring.rs", text)).is_empty());
+    }
+    assert!(misplaced_unsafe(&planted("src/a.rs", "// nothing unsafe here\nfn f() {}")).is_empty());
+    assert_eq!(lint_switches(&planted("src/a.rs", "#![allow(unsafe_code)]")), ["src/a.rs:1"]);
 }
 
 #[test]

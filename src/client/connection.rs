@@ -12,8 +12,8 @@ use super::private::{Private, Process};
 use super::{Channel, ClientError, Opened};
 use crate::protocol::link::{Link, LinkError};
 use crate::protocol::{
-    ChannelId, ChannelSpec, End, Event, MethodState, Refusal, Reply, Request, SocketAddress, Status, Usage,
-    dial,
+    ChannelId, ChannelSpec, End, Event, MethodState, Refusal, Reply, Request, Resource, SocketAddress,
+    Status, Usage, dial,
 };
 use crate::transports::{ConnectError, Endpoint, RoundError, Settings};
 
@@ -97,11 +97,12 @@ impl Client {
     /// Whether the daemon ever allows so many channels at a time.
     ///
     /// # Errors
-    /// [`Refusal::TooManyChannels`] if it does not; the daemon is lost.
+    /// [`Refusal::OverLimit`] if it does not; the daemon is lost.
     pub fn admits(&mut self, channels: u32) -> Result<(), ClientError> {
-        match self.status()?.max_channels {
-            limit if channels > limit => Err(Refusal::TooManyChannels { limit }.into()),
-            _ => Ok(()),
+        let uid = rustix::process::geteuid().as_raw();
+        match self.status()?.limit(Resource::Channels) {
+            Some(limit) => Ok(limit.ever_admits(uid, channels.into()).map_err(Refusal::from)?),
+            None => Ok(()),
         }
     }
 
@@ -125,7 +126,7 @@ impl Client {
     /// Gives the lease back.
     ///
     /// # Errors
-    /// The daemon is lost.
+    /// [`Refusal::ChannelsOpen`](crate::protocol::Refusal::ChannelsOpen); the daemon is lost.
     pub fn release(&mut self) -> Result<(), ClientError> {
         match self.request(&Request::Release)? {
             Reply::Released => Ok(()),

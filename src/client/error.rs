@@ -92,7 +92,7 @@ impl ClientError {
                 Exit::Broken
             }
             Self::Link(_) | Self::Unexpected(_) => Exit::NotIpcd,
-            Self::Refused(refusal) => refusal.into(),
+            Self::Refused(refusal) => refusal.exit(),
             Self::Connect { source, .. } if source.is_denied() => Exit::Permission,
             Self::Connect { .. } | Self::Round { .. } | Self::Silent { .. } => Exit::Broken,
         }
@@ -105,16 +105,7 @@ impl ClientError {
             Self::Dial(error) => Some(error.advice()),
             Self::OneOf { source, .. } => source.advice(),
             Self::Thread(_) => Some("raise \"ulimit -n\" and \"ulimit -u\", or ask for fewer channels"),
-            Self::Refused(Refusal::Busy { .. }) => Some("leave --no-wait away to wait in line"),
-            Self::Refused(Refusal::Full { .. }) => {
-                Some("try again later, or start the daemon with a larger --max-connections")
-            }
-            Self::Refused(Refusal::Unavailable { .. } | Refusal::Unfit { .. }) => {
-                Some("\"ipc-client methods\" tells what each method can do on this host")
-            }
-            Self::Refused(Refusal::TooManyChannels { .. }) => {
-                Some("start the daemon with a larger --max-channels")
-            }
+            Self::Refused(refusal) => refusal.advice(),
             Self::Connect { source, .. } if source.is_denied() => {
                 Some("ask for membership in the daemon's group, or use a daemon of your own (--private)")
             }

@@ -7,13 +7,10 @@ use clap::Args;
 use toml::de::DeTable;
 
 use super::file::{Reader, in_order, not_there};
+use super::limits::{self, LimitFlags, LimitSettings};
 use super::{Config, Found, Origin, values};
 
-/// Control connections at a time, where nobody has said otherwise.
-pub const DEFAULT_CONNECTIONS: usize = 256;
-/// Data channels at a time.
-pub const DEFAULT_CHANNELS: usize = 64;
-/// Clients that measure at a time.
+/// Clients that measure at a time, where nobody has said otherwise.
 pub const DEFAULT_MEASUREMENTS: usize = 1;
 /// What goes into the log.
 const DEFAULT_LOG: &str = "info";
@@ -40,14 +37,8 @@ pub struct Flags {
     /// The control socket's permissions, in octal [default: 0600, with a group 0660].
     #[arg(long, value_name = "MODE", value_parser = values::mode)]
     pub mode: Option<u32>,
-    /// Control connections at a time [default: 256].
-    #[arg(long, value_name = "N", value_parser = values::limit)]
-    pub max_connections: Option<usize>,
-    /// Data channels at a time, each a responder process [default: 64].
-    #[arg(long, value_name = "N", value_parser = values::limit)]
-    pub max_channels: Option<usize>,
     /// Clients that may measure at the same time; more than one disturb each other [default: 1].
-    #[arg(long, value_name = "N", value_parser = values::limit)]
+    #[arg(long, value_name = "N", value_parser = values::measurements)]
     pub measurements: Option<usize>,
     /// End after so long without connections and channels, such as 5m: for a service that is started at a connection
     /// [default: never].
@@ -57,6 +48,9 @@ pub struct Flags {
     /// else as configured, else info].
     #[arg(long, value_name = "FILTER", value_parser = values::filter)]
     pub log: Option<String>,
+    /// What clients can make it hold.
+    #[command(flatten)]
+    pub limits: LimitFlags,
 }
 
 /// What the files say.
@@ -65,16 +59,16 @@ pub(super) struct Section {
     pub(super) socket: Option<Found<PathBuf>>,
     group: Option<Found<String>>,
     mode: Option<Found<u32>>,
-    max_connections: Option<Found<usize>>,
-    max_channels: Option<Found<usize>>,
+    limits: limits::Section,
     measurements: Option<Found<usize>>,
     idle_exit: Option<Found<Duration>>,
     log: Option<Found<String>>,
 }
 
 /// The keys, in the order in which they are shown.
-pub(super) const KEYS: [&str; 8] =
-    ["socket", "group", "mode", "max-connections", "max-channels", "measurements", "idle-exit", "log"];
+pub(super) fn known_keys() -> impl Iterator<Item = &'static str> {
+    ["socket", "group", "mode", "measurements", "idle-exit", "log"].into_iter().chain(limits::KEYS)
+}
 
 /// Reads the section of one file.
 pub(super) fn read(reader: &mut Reader<'_>, keys: &DeTable<'_>) -> Section {
@@ -85,12 +79,15 @@ pub(super) fn read(reader: &mut Reader<'_>, keys: &DeTable<'_>) -> Section {
             "socket" => section.socket = reader.one(name, value, values::absolute),
             "group" => section.group = reader.one(name, value, values::group),
             "mode" => section.mode = reader.one(name, value, values::mode),
-            "max-connections" => section.max_connections = reader.one(name, value, values::limit),
-            "max-channels" => section.max_channels = reader.one(name, value, values::limit),
-            "measurements" => section.measurements = reader.one(name, value, values::limit),
+            "measurements" => section.measurements = reader.one(name, value, values::measurements),
             "idle-exit" => section.idle_exit = reader.one(name, value, values::duration),
             "log" => section.log = reader.one(name, value, values::filter),
-            other => reader.wrong(&key.span(), not_there("key", other, "[daemon]", KEYS)),
+            other => match limits::place(other) {
+                Some(place) => {
+                    section.limits[place] = reader.one(name, value, |text| limits::read(place, text));
+                }
+                None => reader.wrong(&key.span(), not_there("key", other, "[daemon]", known_keys())),
+            },
         }
     }
     section
@@ -107,8 +104,9 @@ impl Section {
         put(&mut self.socket, upper.socket);
         put(&mut self.group, upper.group);
         put(&mut self.mode, upper.mode);
-        put(&mut self.max_connections, upper.max_connections);
-        put(&mut self.max_channels, upper.max_channels);
+        for (lower, upper) in self.limits.iter_mut().zip(upper.limits) {
+            put(lower, upper);
+        }
         put(&mut self.measurements, upper.measurements);
         put(&mut self.idle_exit, upper.idle_exit);
         put(&mut self.log, upper.log);
@@ -124,10 +122,8 @@ pub struct Settings {
     pub group: Option<Found<String>>,
     /// Its permissions.
     pub mode: Found<u32>,
-    /// Control connections at a time.
-    pub max_connections: Found<usize>,
-    /// Data channels at a time.
-    pub max_channels: Found<usize>,
+    /// What clients can make it hold.
+    pub limits: LimitSettings,
     /// Clients that measure at a time.
     pub measurements: Found<usize>,
     /// After how long without clients to end.
@@ -175,10 +171,7 @@ impl Settings {
                 .or(file.socket.clone()),
             mode: pick(&flags.mode, &file.mode).unwrap_or_else(|| default(mode)),
             group,
-            max_connections: pick(&flags.max_connections, &file.max_connections)
-                .unwrap_or_else(|| default(DEFAULT_CONNECTIONS)),
-            max_channels: pick(&flags.max_channels, &file.max_channels)
-                .unwrap_or_else(|| default(DEFAULT_CHANNELS)),
+            limits: LimitSettings::of(&flags.limits, &file.limits),
             measurements: pick(&flags.measurements, &file.measurements)
                 .unwrap_or_else(|| default(DEFAULT_MEASUREMENTS)),
             idle_exit: pick(&flags.idle_exit, &file.idle_exit),

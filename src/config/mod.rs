@@ -9,6 +9,7 @@
 mod daemon;
 mod file;
 pub(crate) mod label;
+mod limits;
 pub(crate) mod methods;
 mod placement;
 mod profile;
@@ -22,10 +23,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-pub use daemon::{
-    DEFAULT_CHANNELS, DEFAULT_CONNECTIONS, DEFAULT_MEASUREMENTS, Flags, Settings, VariableError,
-};
+pub use daemon::{DEFAULT_MEASUREMENTS, Flags, Settings, VariableError};
 pub use label::{Label, LabelError};
+pub use limits::{Limit, LimitFlags, LimitSettings, Limits};
 pub use placement::{Placement, UnknownPlacement};
 pub(crate) use profile::exclude;
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! What holds, as a file that would say the same, and where each value comes from.
 
-use super::daemon::KEYS;
-use super::{Config, Found, Origin, Settings};
+use super::daemon::known_keys;
+use super::{Config, Found, Origin, Settings, limits};
 
 impl Config {
     /// The settings and the profiles as TOML, each with its origin.
@@ -12,7 +12,7 @@ impl Config {
             line(&mut text, &format!("# {}: {}", path.display(), if there { "read" } else { "not there" }));
         }
         line(&mut text, "\n[daemon]");
-        for key in KEYS {
+        for key in known_keys() {
             match settings.shown(key) {
                 Some((value, origin)) => line(&mut text, &format!("{key} = {value}  # {origin}")),
                 None => line(&mut text, &format!("# {key}: {}", absent(key))),
@@ -44,15 +44,16 @@ impl Settings {
             "socket" => self.socket.as_ref().map(|it| found(it, |path| quoted(&path.display().to_string()))),
             "group" => self.group.as_ref().map(|it| found(it, |group| quoted(group))),
             "mode" => Some(found(&self.mode, |mode| quoted(&format!("{mode:04o}")))),
-            "max-connections" => Some(found(&self.max_connections, usize::to_string)),
-            "max-channels" => Some(found(&self.max_channels, usize::to_string)),
             "measurements" => Some(found(&self.measurements, usize::to_string)),
             "idle-exit" => self
                 .idle_exit
                 .as_ref()
                 .map(|it| found(it, |time| quoted(&humantime::format_duration(*time).to_string()))),
             "log" => Some(found(&self.log, |filter| quoted(filter))),
-            other => unreachable!("{other} is a key that is not shown"),
+            other => {
+                let place = limits::place(other).unwrap_or_else(|| unreachable!("{other} is not shown"));
+                Some(found(self.limits.found(place), |value| limits::show(place, *value)))
+            }
         }
     }
 }

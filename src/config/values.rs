@@ -185,8 +185,37 @@ pub(crate) fn from_to(low: u32, high: u32) -> impl Fn(&str) -> Result<u32, Strin
 }
 
 /// How many of something a daemon allows.
-pub(crate) fn limit(text: &str) -> Result<usize, String> {
-    from_to(1, 100_000)(text).map(|n| usize::try_from(n).unwrap_or(usize::MAX))
+pub(crate) fn limit(text: &str) -> Result<u64, String> {
+    from_to(1, 100_000)(text).map(u64::from)
+}
+
+/// Clients that measure at a time.
+pub(crate) fn measurements(text: &str) -> Result<usize, String> {
+    limit(text).map(|n| usize::try_from(n).unwrap_or(usize::MAX))
+}
+
+/// Bytes of memory.
+pub(crate) fn memory(text: &str) -> Result<u64, String> {
+    let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
+    let shift = match text[digits.len()..].to_ascii_lowercase().as_str() {
+        "" | "b" => Some(0),
+        "k" | "kb" | "kib" => Some(10),
+        "m" | "mb" | "mib" => Some(20),
+        "g" | "gb" | "gib" => Some(30),
+        _ => None,
+    };
+    let number = digits.parse::<u64>().ok().filter(|n| *n > 0);
+    number.zip(shift).and_then(|(n, shift)| n.checked_mul(1 << shift)).ok_or_else(|| {
+        "a size in bytes is needed, more than 0, such as 65536, 64M or 2G (M is 1048576)".to_owned()
+    })
+}
+
+/// Bytes as [`memory`] reads them.
+pub(crate) fn show_memory(bytes: u64) -> String {
+    match [(30, "G"), (20, "M"), (10, "k")].into_iter().find(|(shift, _)| bytes.trailing_zeros() >= *shift) {
+        Some((shift, unit)) => format!("{}{unit}", bytes >> shift),
+        None => bytes.to_string(),
+    }
 }
 
 /// Permissions of the control socket.
@@ -264,6 +293,17 @@ mod tests {
         }
         for text in ["", "k", "-1", "4x", "4.5k", "5000M", "4 k", "٣"] {
             assert!(size(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn memory_is_shown_as_it_is_read() {
+        for (text, bytes) in [("1", 1), ("3k", 3 << 10), ("1536M", 1536 << 20), ("2G", 2 << 30)] {
+            assert_eq!((memory(text), show_memory(bytes)), (Ok(bytes), text.to_owned()));
+        }
+        assert_eq!(memory("64MiB"), Ok(64 << 20));
+        for wrong in ["", "0", "0G", "M", "-1", "1.5G", "1T", "99999999999G", "G1"] {
+            assert!(memory(wrong).is_err(), "{wrong}");
         }
     }
 

@@ -21,7 +21,7 @@ use crate::protocol::{Exit, Reply, Request, chain, dial};
 const ANSWER_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Data channels of a private daemon: as many as a client ever opens.
-const PRIVATE_CHANNELS: usize = 1000;
+const PRIVATE_CHANNELS: u64 = 1000;
 
 /// Serves measurements of what a round trip between two processes costs on this host.
 #[derive(Debug, Parser)]
@@ -34,7 +34,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Serve in the foreground until SIGINT, SIGTERM or "ipcd stop".
-    Start(Flags),
+    Start(Box<Flags>),
     /// Tell what the running daemon does.
     Status(SocketArgs),
     /// End the running daemon.
@@ -56,7 +56,7 @@ enum ConfigCommand {
         config: Option<PathBuf>,
     },
     /// Show what a daemon that is started with these flags runs by, as TOML, and where each value comes from.
-    Show(Flags),
+    Show(Box<Flags>),
 }
 
 #[derive(Debug, Args)]
@@ -150,8 +150,7 @@ pub(super) fn private_daemon() -> Exit {
         rustix::stdio::dup2_stdin(&null)?;
         // Nobody stops it but its client, by going.
         let (never, _writer) = pipe_with(PipeFlags::CLOEXEC)?;
-        // Its client is whom it belongs to, and may open whatever it asks for.
-        let limits = Limits { channels: PRIVATE_CHANNELS, ..Limits::default() };
+        let limits = Limits::private(PRIVATE_CHANNELS);
         let surroundings = Surroundings { stop: never.as_fd(), reload: None, notify: Notify::nobody() };
         run(Sources::Connection(socket), Config { limits, ..Config::default() }, surroundings)
     };
@@ -171,10 +170,7 @@ fn ask(args: &SocketArgs, request: &Request) -> Exit {
         Ok(found) => found,
         Err(error) => return fail(&error, Some(error.advice()), error.exit()),
     };
-    let sent = link.send(request, &[]);
-    // What a daemon said before it closed tells more than that it did.
-    let answer = link.receive(Some(ANSWER_PATIENCE)).map_err(|error| sent.err().unwrap_or(error));
-    match answer {
+    match link.ask(request, ANSWER_PATIENCE) {
         Ok(Reply::Status(status)) => {
             match writeln!(io::stdout(), "{status}") {
                 Ok(()) => Exit::Success,
@@ -192,7 +188,7 @@ fn ask(args: &SocketArgs, request: &Request) -> Exit {
             eprintln!("ipcd: the daemon at {} stops", path.display());
             Exit::Success
         }
-        Ok(Reply::Refused(refusal)) => fail(&refusal, None, (&refusal).into()),
+        Ok(Reply::Refused(refusal)) => fail(&refusal, refusal.advice(), refusal.exit()),
         Ok(other) => {
             let error =
                 io::Error::other(format!("the daemon gives an answer that was not asked for: {other:?}"));

@@ -7,7 +7,7 @@ use log::{Level, info, warn};
 use nix::unistd::Group;
 
 use super::signals::Signals;
-use super::{Access, Again, Config, Limits, Reload, logging};
+use super::{Access, Again, Config, Reload, logging};
 use crate::config::{self, ConfigError, Flags, Found, Settings, Source, VariableError, sources};
 use crate::protocol::Exit;
 
@@ -39,11 +39,7 @@ impl Configured {
         let access =
             Access { group: settings.group.as_ref().map(group_id).transpose()?, mode: settings.mode.value };
         let run = Config {
-            limits: Limits {
-                connections: settings.max_connections.value,
-                channels: settings.max_channels.value,
-                ..Limits::default()
-            },
+            limits: settings.limits.limits(),
             measurements: settings.measurements.value,
             idle_exit: settings.idle_exit.as_ref().map(|time| time.value),
             access,

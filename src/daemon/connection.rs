@@ -8,16 +8,18 @@ use rustix::event::PollFlags;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv, sockopt};
 
-use crate::protocol::frame::{Assembler, frame};
+use crate::protocol::frame::{Assembler, MAX_BODY, frame};
 use crate::protocol::link::send_part;
-use crate::protocol::{GREETING_LEN, Greeting, Reply, Request, decode, encode};
+use crate::protocol::{GREETING_LEN, Greeting, Refusal, Reply, Request, decode, encode};
 use crate::transports::Owner;
 
 /// How long a greeting or a frame may take from its first byte to its last.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Bytes of replies that a peer may leave unread before it is dropped.
-const MAX_UNREAD: usize = 256 * 1024;
+///
+/// Requests are not read while a reply waits: what comes on top of that reply is news, a few bytes each.
+const MAX_UNREAD: usize = 2 * MAX_BODY;
 
 /// Why a connection is over.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -61,7 +63,7 @@ impl AsFd for Connection {
 }
 
 impl Connection {
-    /// Greets the peer of an accepted socket.
+    /// A connection over an accepted socket.
     pub(super) fn new(socket: OwnedFd) -> Result<Self, Gone> {
         let credentials =
             sockopt::socket_peercred(&socket).map_err(|error| Gone::Misbehaved(error.to_string()))?;
@@ -70,7 +72,7 @@ impl Connection {
             uid: credentials.uid.as_raw(),
             gid: credentials.gid.as_raw(),
         };
-        let mut connection = Self {
+        Ok(Self {
             socket,
             peer,
             greeting: Some(Vec::with_capacity(GREETING_LEN)),
@@ -78,9 +80,23 @@ impl Connection {
             outgoing: VecDeque::new(),
             unread: 0,
             deadline: Some(Instant::now() + PATIENCE),
-        };
-        connection.push(Greeting::OURS.to_bytes().to_vec(), Vec::new())?;
-        Ok(connection)
+        })
+    }
+
+    /// Greets the peer, who may have gone already.
+    pub(super) fn greet(mut self) -> Result<Self, Gone> {
+        self.push(Greeting::OURS.to_bytes().to_vec(), Vec::new())?;
+        Ok(self)
+    }
+
+    /// Greets the peer, tells it why it is not served, and is over.
+    pub(super) fn turn_away(self, refusal: Refusal) {
+        let mut bytes = Greeting::OURS.to_bytes().to_vec();
+        if let Ok(body) = encode(&Reply::Refused(refusal)) {
+            bytes.extend_from_slice(&frame(&body));
+        }
+        // A fresh socket takes so much at once; a peer that is gone does not need to know.
+        let _ = send_part(self.socket.as_fd(), &bytes, &[]);
     }
 
     /// What to wait for.

@@ -6,7 +6,6 @@ use std::collections::VecDeque;
 #[derive(Debug)]
 pub(super) struct Lease<Id> {
     slots: usize,
-    longest_queue: usize,
     holders: Vec<Id>,
     queue: VecDeque<Id>,
 }
@@ -20,14 +19,12 @@ pub(super) enum Acquired {
     Place(usize),
     /// It is taken.
     Busy,
-    /// The line is full.
-    QueueFull,
 }
 
 impl<Id: Copy + PartialEq> Lease<Id> {
     /// A lease that `slots` may hold at a time.
-    pub(super) fn new(slots: usize, longest_queue: usize) -> Self {
-        Self { slots, longest_queue, holders: Vec::new(), queue: VecDeque::new() }
+    pub(super) fn new(slots: usize) -> Self {
+        Self { slots, holders: Vec::new(), queue: VecDeque::new() }
     }
 
     /// Asks for the lease. Who has it keeps it; who stands in line keeps its place, unless it does not want to wait.
@@ -48,9 +45,6 @@ impl<Id: Copy + PartialEq> Lease<Id> {
         }
         if !wait {
             return Acquired::Busy;
-        }
-        if self.queue.len() >= self.longest_queue {
-            return Acquired::QueueFull;
         }
         self.queue.push_back(id);
         Acquired::Place(self.queue.len())
@@ -75,6 +69,11 @@ impl<Id: Copy + PartialEq> Lease<Id> {
             return Some(next);
         }
         None
+    }
+
+    /// Whether `id` would have to join the line to get it.
+    pub(super) fn is_full_for(&self, id: Id) -> bool {
+        self.holders.len() >= self.slots && !self.is_held_by(id) && self.place(id).is_none()
     }
 
     /// Whether the lease is `id`'s.
@@ -109,7 +108,7 @@ mod tests {
 
     #[test]
     fn more_room_calls_up_as_many() {
-        let mut lease = Lease::new(1, 10);
+        let mut lease = Lease::new(1);
         for id in ['a', 'b', 'c', 'd'] {
             lease.acquire(id, true);
         }
@@ -124,7 +123,7 @@ mod tests {
 
     #[test]
     fn one_at_a_time_and_the_others_in_their_order() {
-        let mut lease = Lease::new(1, 10);
+        let mut lease = Lease::new(1);
         assert_eq!(lease.acquire('a', true), Acquired::Now);
         assert_eq!(lease.acquire('b', true), Acquired::Place(1));
         assert_eq!(lease.acquire('c', true), Acquired::Place(2));
@@ -137,7 +136,7 @@ mod tests {
 
     #[test]
     fn who_does_not_wait_is_told() {
-        let mut lease = Lease::new(1, 10);
+        let mut lease = Lease::new(1);
         lease.acquire('a', true);
         assert_eq!(lease.acquire('b', false), Acquired::Busy);
         assert_eq!(given_back(&mut lease, 'a'), None);
@@ -145,7 +144,7 @@ mod tests {
 
     #[test]
     fn asking_twice_changes_nothing() {
-        let mut lease = Lease::new(1, 10);
+        let mut lease = Lease::new(1);
         lease.acquire('a', true);
         lease.acquire('b', true);
         assert_eq!(lease.acquire('a', false), Acquired::Now);
@@ -155,7 +154,7 @@ mod tests {
 
     #[test]
     fn who_leaves_the_line_is_passed_over() {
-        let mut lease = Lease::new(1, 10);
+        let mut lease = Lease::new(1);
         for id in ['a', 'b', 'c'] {
             lease.acquire(id, true);
         }
@@ -164,10 +163,11 @@ mod tests {
     }
 
     #[test]
-    fn the_line_ends_somewhere() {
-        let mut lease = Lease::new(1, 1);
+    fn only_who_would_join_the_line_finds_it_full() {
+        let mut lease = Lease::new(1);
+        assert!(!lease.is_full_for('a'));
         lease.acquire('a', true);
         lease.acquire('b', true);
-        assert_eq!(lease.acquire('c', true), Acquired::QueueFull);
+        assert_eq!(['a', 'b', 'c'].map(|id| lease.is_full_for(id)), [false, false, true]);
     }
 }

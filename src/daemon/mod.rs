@@ -13,15 +13,18 @@ pub mod cli;
 mod configure;
 mod connection;
 mod lease;
+mod limits;
 mod logging;
 mod notify;
+mod ration;
 mod responder;
 mod server;
 mod signals;
 mod socket;
 
+pub use crate::config::{Limit, Limits};
 pub use notify::Notify;
-pub use server::{Again, Config, Limits, Reload, Sources, Surroundings, run};
+pub use server::{Again, Config, Reload, Sources, Surroundings, run};
 pub use socket::{Access, BindError, Bound, activated, bind};
 
 use crate::protocol::role;

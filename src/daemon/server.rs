@@ -1,5 +1,6 @@
 //! The daemon's loop: waits for whatever comes next and deals with it.
 
+mod admission;
 mod channels;
 mod manager;
 mod requests;
@@ -10,7 +11,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use log::{debug, info, warn};
+use log::{Level, debug, info, warn};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
@@ -18,31 +19,18 @@ use super::channel::{Channel, READY_PATIENCE};
 use super::connection::{Connection, Gone};
 use super::lease::Lease;
 use super::notify::Notify;
+use super::ration::Ration;
 use super::socket::{Access, Bound};
-use crate::config;
-use crate::protocol::{ChannelId, Refusal, Reply, Totals};
+use crate::config::{self, Limits};
+use crate::protocol::{ChannelId, Refusal, Reply, Resource, Totals};
 use crate::transports;
 use crate::transports::sys::allow_descriptors;
 
+/// Connections accepted before those that there are get their turn: a flood is gone through in strides.
+const ACCEPTED_AT_ONCE: u32 = 32;
+
 /// How long no connection is accepted after the system had no descriptor left for one.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-
-/// What a peer can make the daemon hold.
-#[derive(Debug, Clone, Copy)]
-pub struct Limits {
-    /// Control connections at a time.
-    pub connections: usize,
-    /// Data channels at a time.
-    pub channels: usize,
-    /// Clients in line for the lease.
-    pub queue: usize,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self { connections: config::DEFAULT_CONNECTIONS, channels: config::DEFAULT_CHANNELS, queue: 64 }
-    }
-}
 
 /// How a daemon runs.
 #[derive(Debug, Clone, Copy)]
@@ -115,8 +103,7 @@ type ConnectionId = u64;
 /// The system refuses to wait or to accept.
 pub fn run(sources: Sources, config: Config, surroundings: Surroundings<'_>) -> io::Result<()> {
     let Surroundings { stop, mut reload, notify } = surroundings;
-    let Limits { connections, channels, .. } = config.limits;
-    allow_descriptors(manager::descriptors(connections, channels));
+    allow_descriptors(manager::descriptors(&config.limits));
     let mut server = Server::new(config, notify)?;
     let bound = match sources {
         Sources::Socket(bound) => {
@@ -149,6 +136,10 @@ struct Held {
     channel: Channel,
     /// `None` once its client is gone.
     owner: Option<ConnectionId>,
+    /// The user for whom it was opened.
+    uid: u32,
+    /// Bytes that its responder holds for payloads.
+    memory: u64,
     /// Whether its client waits for its end.
     closing: bool,
 }
@@ -164,14 +155,15 @@ struct Server {
     /// Of those that have the lease.
     runs: BTreeMap<ConnectionId, runs::Run>,
     totals: Totals,
+    /// Of lines about peers that ask for too much or misbehave.
+    ration: Ration,
+    next_connection: ConnectionId,
     next_channel: ChannelId,
     accept_again: Option<Instant>,
     /// Since when there is neither a connection nor a channel.
     idle_since: Option<Instant>,
     /// Why the configuration that was read last does not hold.
     misconfigured: Option<String>,
-    /// Whether the last to come was turned away.
-    full: bool,
     notify: Notify,
     stopping: bool,
 }
@@ -191,16 +183,17 @@ impl Server {
             config,
             instance: transports::instance_name()?,
             started: Instant::now(),
+            ration: Ration::new(Instant::now()),
+            next_connection: 1,
             connections: BTreeMap::new(),
             channels: BTreeMap::new(),
-            lease: Lease::new(config.measurements, config.limits.queue),
+            lease: Lease::new(config.measurements),
             runs: BTreeMap::new(),
             totals: Totals::default(),
             next_channel: 1,
             accept_again: None,
             idle_since: None,
             misconfigured: None,
-            full: false,
             notify,
             stopping: false,
         })
@@ -226,7 +219,8 @@ impl Server {
             self.hear_connection(id);
         }
         if let Some(bound) = bound.filter(|_| ready.accept) {
-            self.accept(bound)?;
+            let mut at_once = 0..ACCEPTED_AT_ONCE;
+            while at_once.next().is_some() && self.accept(bound)? {}
         }
         self.enforce_deadlines();
         Ok(ready.reload)
@@ -304,9 +298,13 @@ impl Server {
 
     // Connections.
 
-    fn accept(&mut self, bound: &Bound) -> io::Result<()> {
+    /// Accepts a connection; `false` if there is none or there can be none.
+    fn accept(&mut self, bound: &Bound) -> io::Result<bool> {
         match bound.accept() {
-            Ok(socket) => self.welcome(socket),
+            Ok(socket) => {
+                self.welcome(socket);
+                return Ok(true);
+            }
             Err(error) => match Errno::from_io_error(&error) {
                 // It went away again, or was another's.
                 Some(Errno::AGAIN | Errno::INTR | Errno::CONNABORTED) => {}
@@ -318,34 +316,33 @@ impl Server {
                 _ => return Err(error),
             },
         }
-        Ok(())
+        Ok(false)
     }
 
     fn welcome(&mut self, socket: OwnedFd) {
-        if self.connections.len() >= self.config.limits.connections {
-            return self.turn_away(socket);
+        let connection = match Connection::new(socket) {
+            Ok(connection) => connection,
+            Err(gone) => return debug!("a client that was gone at once: {gone}"),
+        };
+        let (pid, uid) = (connection.peer.pid, connection.peer.uid);
+        if let Err(over) = self.admit(Resource::Connections, uid, 1) {
+            self.totals.refusals += 1;
+            self.tell_rationed(
+                Level::Warn,
+                format_args!("process {pid} of user {uid} is turned away: {over}"),
+            );
+            return connection.turn_away(over.into());
         }
-        self.full = false;
-        self.totals.connections += 1;
-        let id = self.totals.connections;
-        match Connection::new(socket) {
+        let id = self.next_connection;
+        self.next_connection += 1;
+        match connection.greet() {
             Ok(connection) => {
-                debug!("client {id}: process {}, user {}", connection.peer.pid, connection.peer.uid);
+                debug!("client {id}: process {pid}, user {uid}");
+                self.totals.connections += 1;
                 self.connections.insert(id, connection);
             }
             Err(gone) => debug!("client {id}: {gone}"),
         }
-    }
-
-    /// Tells who comes too late that there is no room. A fresh socket takes all of it at once.
-    fn turn_away(&mut self, socket: OwnedFd) {
-        let limit = count(self.config.limits.connections);
-        if !std::mem::replace(&mut self.full, true) {
-            warn!("{limit} clients are connected, which is the limit: others are turned away");
-        }
-        self.totals.refusals += 1;
-        let _ = Connection::new(socket)
-            .and_then(|mut connection| connection.send(&Reply::Refused(Refusal::Full { limit }), Vec::new()));
     }
 
     fn hear_connection(&mut self, id: ConnectionId) {
@@ -362,7 +359,13 @@ impl Server {
         let Some(connection) = self.connections.remove(&id) else { return };
         match gone {
             Gone::Closed => debug!("client {id}: {gone}"),
-            _ => info!("client {id} (process {}, user {}): {gone}", connection.peer.pid, connection.peer.uid),
+            _ => {
+                let (pid, uid) = (connection.peer.pid, connection.peer.uid);
+                self.tell_rationed(
+                    Level::Info,
+                    format_args!("client {id} (process {pid}, user {uid}): {gone}"),
+                );
+            }
         }
         drop(connection);
         let mut open = 0;
@@ -394,6 +397,10 @@ impl Server {
 
     fn pid_of(&self, id: ConnectionId) -> u32 {
         self.connections.get(&id).map_or(0, |connection| connection.peer.pid)
+    }
+
+    fn uid_of(&self, id: ConnectionId) -> u32 {
+        self.connections.get(&id).map_or(u32::MAX, |connection| connection.peer.uid)
     }
 
     /// Takes the lease, or the place in line, from `id`, and tells everybody else in line.

@@ -9,6 +9,10 @@ use serde::de::DeserializeOwned;
 
 use super::frame::MAX_BODY;
 
+/// The most bytes that decoding a body makes this process hold for a moment: a list's room is reserved by its announced
+/// length, up to 1 MiB and before its elements come, and an element takes more room than in a frame.
+pub const MAX_DECODED: usize = 32 * MAX_BODY;
+
 const CONFIG: Configuration<LittleEndian, Varint, Limit<MAX_BODY>> =
     bincode::config::standard().with_limit::<MAX_BODY>();
 
@@ -49,7 +53,7 @@ pub fn encode<T: Serialize>(message: &T) -> std::io::Result<Vec<u8>> {
 /// Decodes a frame's body, which must hold one message and nothing else.
 ///
 /// # Errors
-/// See [`DecodeError`]. Nothing larger than [`MAX_BODY`] is ever allocated.
+/// See [`DecodeError`]. It never holds more than [`MAX_DECODED`] bytes, whatever the body says.
 pub fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<T, DecodeError> {
     let (message, used) = bincode::serde::decode_from_slice(body, CONFIG)
         .map_err(|source| DecodeError::Body { len: body.len(), source })?;

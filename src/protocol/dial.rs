@@ -7,8 +7,9 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use interprocess::ConnectWaitMode;
-use interprocess::local_socket::{ConnectOptions, GenericFilePath, Stream, ToFsName};
+use rustix::io::retry_on_intr;
+use rustix::net::sockopt::{Timeout, set_socket_timeout};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, socket_with};
 
 use super::link::{Link, LinkError};
 use super::{AddressError, Exit, GreetingError, SocketAddress};
@@ -153,10 +154,11 @@ fn is_socket(path: &Path) -> bool {
 }
 
 fn connect(path: &Path) -> io::Result<OwnedFd> {
-    let stream = ConnectOptions::new()
-        .name(path.to_fs_name::<GenericFilePath>()?)
-        .wait_mode(ConnectWaitMode::Timeout(GREETING_PATIENCE))
-        .connect_sync()?;
-    let Stream::UdSocket(stream) = stream;
-    Ok(stream.into())
+    let address = SocketAddrUnix::new(path)?;
+    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    // Where more connect than the daemon has accepted, the kernel makes this wait its turn, for so long.
+    set_socket_timeout(&socket, Timeout::Send, Some(GREETING_PATIENCE))?;
+    retry_on_intr(|| rustix::net::connect(&socket, &address))?;
+    set_socket_timeout(&socket, Timeout::Send, None)?;
+    Ok(socket)
 }

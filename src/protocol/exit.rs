@@ -2,8 +2,6 @@
 
 use std::process::ExitCode;
 
-use super::Refusal;
-
 /// How a program ended, as its exit code. `--help` shows this table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
@@ -102,21 +100,6 @@ impl Exit {
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
         Self::from(exit.code())
-    }
-}
-
-impl From<&Refusal> for Exit {
-    fn from(refusal: &Refusal) -> Self {
-        match refusal {
-            Refusal::Busy { .. } | Refusal::QueueFull { .. } | Refusal::Full { .. } => Self::Busy,
-            Refusal::UnknownMethod { .. } => Self::Usage,
-            Refusal::NotPermitted { .. } => Self::Permission,
-            Refusal::NotOpened { .. } | Refusal::NotReady { .. } | Refusal::Stopping => Self::Broken,
-            Refusal::Unavailable { .. } | Refusal::Unfit { .. } | Refusal::TooManyChannels { .. } => {
-                Self::Unavailable
-            }
-            Refusal::NoLease | Refusal::NoChannel { .. } | Refusal::Spawn { .. } => Self::Failure,
-        }
     }
 }
 

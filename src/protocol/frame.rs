@@ -64,6 +64,9 @@ impl Assembler {
     /// [`TooLong`] for a length above [`MAX_BODY`], before anything is allocated for it.
     pub fn take_in(&mut self, bytes: &[u8]) -> Result<Option<Vec<u8>>, TooLong> {
         debug_assert!(bytes.len() <= self.wanted());
+        if let Some(body_len) = self.body_len {
+            self.make_room(bytes.len(), body_len);
+        }
         self.bytes.extend_from_slice(bytes);
         if self.body_len.is_none()
             && let Ok(header) = <[u8; HEADER_LEN]>::try_from(self.bytes.as_slice())
@@ -78,6 +81,14 @@ impl Assembler {
             return Ok(Some(std::mem::take(&mut self.bytes)));
         }
         Ok(None)
+    }
+
+    /// Grows with what comes, not with what was announced, and never beyond it.
+    fn make_room(&mut self, coming: usize, body_len: usize) {
+        let len = self.bytes.len();
+        if self.bytes.capacity() - len < coming {
+            self.bytes.reserve_exact(coming.max(len).min(body_len - len));
+        }
     }
 }
 
@@ -113,6 +124,18 @@ mod tests {
             let mut assembler = Assembler::default();
             assert_eq!(assembler.take_in(&len.to_le_bytes()), Err(TooLong { len }));
             assert!(assembler.bytes.capacity() <= 64, "nothing was allocated for it");
+        }
+    }
+
+    #[test]
+    fn a_frame_takes_no_more_room_than_it_is_long() {
+        for step in [1, 7, 1000, 4096, MAX_BODY] {
+            let mut assembler = Assembler::default();
+            let bytes = frame(&vec![7; MAX_BODY]);
+            feed(&mut assembler, &bytes[..HEADER_LEN + 5000], step).unwrap();
+            assert!(assembler.bytes.capacity() <= 2 * (5000 + step), "it grows with what comes");
+            feed(&mut assembler, &bytes[HEADER_LEN + 5000..bytes.len() - 1], step).unwrap();
+            assert!(assembler.bytes.capacity() <= MAX_BODY);
         }
     }
 

@@ -158,6 +158,24 @@ impl Link {
         self.send_all(&frame(&encode(message)?), descriptors)
     }
 
+    /// Sends a request and receives what is said to it.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send) and [`receive`](Self::receive). What a peer has said before it closed tells more than
+    /// that it did.
+    pub fn ask<T: Serialize, R: DeserializeOwned>(
+        &mut self,
+        message: &T,
+        patience: Duration,
+    ) -> Result<R, LinkError> {
+        let sent = self.send(message, &[]);
+        let received = self.receive(Some(patience));
+        match (sent, received) {
+            (Err(error), Err(_)) => Err(error),
+            (_, received) => received,
+        }
+    }
+
     fn send_all(&self, mut bytes: &[u8], mut descriptors: &[BorrowedFd<'_>]) -> Result<(), LinkError> {
         while !bytes.is_empty() {
             match send_part(self.as_fd(), bytes, descriptors) {

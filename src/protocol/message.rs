@@ -10,7 +10,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::Status;
+use super::{Refusal, Status};
 
 /// Names a data channel for as long as the daemon runs.
 pub type ChannelId = u64;
@@ -29,7 +29,7 @@ pub enum Request {
         /// Wait in line; else [`Refusal::Busy`] if it is taken.
         wait: bool,
     },
-    /// Give the lease back, or leave the line: [`Reply::Released`].
+    /// Give the lease back, or leave the line: [`Reply::Released`], or refused while channels are open.
     Release,
     /// Open a data channel: [`Reply::Opened`] once it is connectable.
     Open(ChannelSpec),
@@ -289,95 +289,6 @@ impl Usage {
             cpu: other.cpu,
         }
     }
-}
-
-/// Why a request is refused.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
-pub enum Refusal {
-    /// Another client holds the lease.
-    #[error("another measurement runs, for process {holder_pid}")]
-    Busy {
-        /// The client that holds it.
-        holder_pid: u32,
-    },
-    /// The line is full.
-    #[error("{limit} clients wait in line already, which is the limit")]
-    QueueFull {
-        /// The longest line allowed.
-        limit: u32,
-    },
-    /// A channel was asked for without the lease.
-    #[error("a channel needs the lease, which this connection does not hold")]
-    NoLease,
-    /// No such mechanism.
-    #[error("there is no method \"{method}\"; there are {}", .known.join(", "))]
-    UnknownMethod {
-        /// What was asked for.
-        method: String,
-        /// What there is.
-        known: Vec<String>,
-    },
-    /// The daemon's side of this host cannot do it.
-    #[error("{method} is not to be had on this host: {reason}")]
-    Unavailable {
-        /// The mechanism.
-        method: String,
-        /// What is missing.
-        reason: Unavailable,
-    },
-    /// The specification does not fit the mechanism.
-    #[error("{method} cannot do that: {reason}")]
-    Unfit {
-        /// The mechanism.
-        method: String,
-        /// What does not fit, and what would.
-        reason: String,
-    },
-    /// As many channels are open as the daemon allows, or more were asked for at once than it ever does.
-    #[error("the daemon allows {limit} channels at a time")]
-    TooManyChannels {
-        /// The limit.
-        limit: u32,
-    },
-    /// As many clients are connected as the daemon allows. It closes the connection.
-    #[error("the daemon is full: {limit} clients are connected, which is its limit")]
-    Full {
-        /// The limit.
-        limit: u32,
-    },
-    /// No such channel, or not this connection's.
-    #[error("this connection has no channel {channel}")]
-    NoChannel {
-        /// What was asked for.
-        channel: ChannelId,
-    },
-    /// The responder could not be started.
-    #[error("the responder could not be started: {reason}")]
-    Spawn {
-        /// The system's error.
-        reason: String,
-    },
-    /// The responder ended before the channel was connectable.
-    #[error("the channel could not be opened: {end}")]
-    NotOpened {
-        /// How it ended.
-        end: End,
-    },
-    /// The responder was not ready in time.
-    #[error("the responder was not ready within {deadline_ms} ms")]
-    NotReady {
-        /// The deadline.
-        deadline_ms: u32,
-    },
-    /// Not allowed to this user.
-    #[error("only the daemon's own user and root may ask for that; this is user {uid}")]
-    NotPermitted {
-        /// The client's user.
-        uid: u32,
-    },
-    /// The daemon is stopping.
-    #[error("the daemon is stopping")]
-    Stopping,
 }
 
 #[cfg(test)]

@@ -10,18 +10,22 @@ mod dial;
 mod exit;
 pub mod frame;
 mod greeting;
+mod limit;
 pub mod link;
 mod message;
+mod refusal;
 pub mod role;
 mod status;
 
 pub use address::{AddressError, Candidate, SocketAddress};
-pub use codec::{DecodeError, decode, encode};
+pub use codec::{DecodeError, MAX_DECODED, decode, encode};
 pub use complaint::{chain, complain};
 pub use dial::{DialError, dial};
 pub use exit::Exit;
 pub use greeting::{GREETING_LEN, Greeting, GreetingError, PROTOCOL_VERSION};
+pub use limit::{LimitUse, OverLimit, Resource, Scope, UserUse};
 pub use message::{
-    ChannelId, ChannelSpec, End, Event, MethodState, Refusal, Reply, Request, Token, Unavailable, Usage, Wait,
+    ChannelId, ChannelSpec, End, Event, MethodState, Reply, Request, Token, Unavailable, Usage, Wait,
 };
+pub use refusal::Refusal;
 pub use status::{ChannelStatus, Status, Totals};

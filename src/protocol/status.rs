@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::ChannelId;
+use super::{ChannelId, LimitUse, Resource};
 
 /// What the daemon is doing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,16 +20,14 @@ pub struct Status {
     pub uptime_ns: u64,
     /// Control connections, this one included.
     pub connections: u32,
-    /// How many of them it allows at a time.
-    pub max_connections: u32,
-    /// Processes of the clients that hold the lease.
+    /// Processes of the clients that hold the lease; [`MOST_LISTED`](Self::MOST_LISTED) at most.
     pub lease_holders: Vec<u32>,
-    /// Processes of the clients in line for the lease, the next one first.
+    /// Processes of the clients in line for the lease, the next one first; as many at most. `limits` has their number.
     pub queue: Vec<u32>,
-    /// Open channels.
+    /// Open channels, as many at most. `limits` has their number.
     pub channels: Vec<ChannelStatus>,
-    /// How many of them it allows at a time.
-    pub max_channels: u32,
+    /// What clients hold, of what they may.
+    pub limits: Vec<LimitUse>,
     /// Since its start.
     pub totals: Totals,
 }
@@ -64,6 +62,23 @@ pub struct Totals {
     pub refusals: u64,
 }
 
+impl Status {
+    /// How many of a kind are listed one by one: a status fits into a frame, whatever the limits are.
+    pub const MOST_LISTED: usize = 500;
+
+    /// How much there is of `resource`, and of how much.
+    #[must_use]
+    pub fn limit(&self, resource: Resource) -> Option<&LimitUse> {
+        self.limits.iter().find(|limit| limit.resource == resource)
+    }
+
+    /// How much there is of `resource`.
+    #[must_use]
+    pub fn used(&self, resource: Resource) -> u64 {
+        self.limit(resource).map_or(0, |limit| limit.used)
+    }
+}
+
 impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let pids = |pids: &[u32]| match pids {
@@ -76,22 +91,20 @@ impl fmt::Display for Status {
             self.version, self.protocol_version, self.pid
         )?;
         writeln!(f, "uptime       {}", show_age(self.uptime_ns))?;
-        writeln!(
-            f,
-            "connections  {} now, {} at most, {} in total",
-            self.connections, self.max_connections, self.totals.connections
-        )?;
+        writeln!(f, "connections  {} now, {} in total", self.connections, self.totals.connections)?;
         writeln!(f, "measuring    {}", pids(&self.lease_holders))?;
         writeln!(f, "queue        {}", pids(&self.queue))?;
         writeln!(
             f,
-            "channels     {} open, {} at most, {} opened in total, {} of them ended early",
-            self.channels.len(),
-            self.max_channels,
+            "channels     {} open, {} opened in total, {} of them ended early",
+            self.used(Resource::Channels),
             self.totals.channels_opened,
             self.totals.channels_broken
         )?;
         write!(f, "refusals     {}", self.totals.refusals)?;
+        for limit in &self.limits {
+            write!(f, "\n  limit of {:<12} {limit}", limit.resource.name())?;
+        }
         for channel in &self.channels {
             write!(
                 f,
@@ -117,4 +130,44 @@ fn show_age(ns: u64) -> String {
         Duration::from_millis(ns / 1_000_000)
     };
     humantime::format_duration(shown).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::{Reply, UserUse, decode, encode};
+
+    #[test]
+    fn the_longest_status_fits_into_a_frame() {
+        let channel = ChannelStatus {
+            channel: u64::MAX,
+            method: "unix-seqpacket".into(),
+            size_bytes: u32::MAX,
+            responder_pid: u32::MAX,
+            client_pid: u32::MAX,
+            age_ns: u64::MAX,
+        };
+        let most = Some(UserUse { uid: u32::MAX, used: u64::MAX });
+        let limit =
+            |resource| LimitUse { resource, used: 0, limit: u64::MAX, limit_per_user: u64::MAX, most };
+        let status = Status {
+            pid: u32::MAX,
+            version: env!("CARGO_PKG_VERSION").into(),
+            protocol_version: u16::MAX,
+            uptime_ns: u64::MAX,
+            connections: u32::MAX,
+            lease_holders: vec![u32::MAX; Status::MOST_LISTED],
+            queue: vec![u32::MAX; Status::MOST_LISTED],
+            channels: vec![channel; Status::MOST_LISTED],
+            limits: Resource::ALL.map(limit).to_vec(),
+            totals: Totals {
+                connections: u64::MAX,
+                channels_opened: u64::MAX,
+                channels_broken: u64::MAX,
+                refusals: u64::MAX,
+            },
+        };
+        let reply = Reply::Status(status);
+        assert_eq!(decode::<Reply>(&encode(&reply).unwrap()).unwrap(), reply);
+    }
 }

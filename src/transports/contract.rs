@@ -20,6 +20,12 @@ pub trait Mechanism: Sync {
     /// What it can do on this host.
     fn capabilities(&self) -> Capabilities;
 
+    /// The most bytes that a responder holds for payloads of `size` bytes: its buffers and segments, those that it
+    /// shares with its client too. What the kernel holds for it is the kernel's to limit (`SO_SNDBUF` and the like).
+    fn holds(&self, size: usize) -> u64 {
+        holds_copies(3, size)
+    }
+
     /// Whether this host has it.
     ///
     /// # Errors
@@ -47,6 +53,11 @@ pub trait Mechanism: Sync {
 
     /// Removes what a responder that was killed may have left under [`Settings::name`]. Nothing, if it left nothing.
     fn remove_leftovers(&self, _name: &str) {}
+}
+
+/// So many copies of a payload, and 1 MiB for what grows beside them, page by page.
+pub(super) fn holds_copies(copies: u64, size: usize) -> u64 {
+    u64::try_from(size).unwrap_or(u64::MAX).saturating_mul(copies).saturating_add(1 << 20)
 }
 
 /// What a mechanism is, whatever the host.

@@ -7,7 +7,7 @@ use zbus::Connection;
 use zbus::connection::{AuthMechanism, Builder};
 
 use super::async_side::{Exchange, broken, offer, rounds, take};
-use super::contract::While;
+use super::contract::{While, holds_copies};
 use super::payload::Payload;
 use super::{
     Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism, Reach, RoundError,
@@ -51,6 +51,11 @@ impl Mechanism for DBus {
 
     fn capabilities(&self) -> Capabilities {
         Capabilities::ANY_SIZE
+    }
+
+    /// The library keeps copies of its own.
+    fn holds(&self, size: usize) -> u64 {
+        holds_copies(5, size)
     }
 
     fn respond(&self, settings: &Settings, supervisor: &mut Supervisor) -> Result<Served, ServeError> {

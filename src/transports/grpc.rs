@@ -20,7 +20,7 @@ use tonic::{Code, Status};
 use tonic_prost::ProstCodec;
 
 use super::async_side::{Exchange, broken, offer, rounds, take};
-use super::contract::While;
+use super::contract::{While, holds_copies};
 use super::payload::Payload;
 use super::{
     Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism, Reach, RoundError,
@@ -65,6 +65,11 @@ impl Mechanism for Grpc {
 
     fn capabilities(&self) -> Capabilities {
         Capabilities::ANY_SIZE
+    }
+
+    /// The library keeps copies of its own.
+    fn holds(&self, size: usize) -> u64 {
+        holds_copies(4, size)
     }
 
     fn respond(&self, settings: &Settings, supervisor: &mut Supervisor) -> Result<Served, ServeError> {

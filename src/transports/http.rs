@@ -9,6 +9,7 @@ use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 
 use super::async_side::{Exchange, broken, offer, rounds, served, take};
+use super::contract::holds_copies;
 use super::payload::Payload;
 use super::{
     Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism, Reach, RoundError,
@@ -48,6 +49,11 @@ impl Mechanism for Http {
 
     fn capabilities(&self) -> Capabilities {
         Capabilities::ANY_SIZE
+    }
+
+    /// The library keeps copies of its own.
+    fn holds(&self, size: usize) -> u64 {
+        holds_copies(4, size)
     }
 
     fn respond(&self, settings: &Settings, supervisor: &mut Supervisor) -> Result<Served, ServeError> {

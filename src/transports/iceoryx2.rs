@@ -15,7 +15,7 @@ use iceoryx2::prelude::{
     Config, FileName, LogLevel, Node, NodeBuilder, SemanticString, SignalHandlingMode, ipc, set_log_level,
 };
 
-use super::contract::While;
+use super::contract::{While, holds_copies};
 use super::payload::{Payload, take};
 use super::proof::proof_broke_off;
 use super::{
@@ -61,6 +61,11 @@ impl Mechanism for Iceoryx2 {
 
     fn capabilities(&self) -> Capabilities {
         Capabilities::ANY_SIZE
+    }
+
+    /// The library keeps copies of its own.
+    fn holds(&self, size: usize) -> u64 {
+        holds_copies(4, size)
     }
 
     fn respond(&self, settings: &Settings, supervisor: &mut Supervisor) -> Result<Served, ServeError> {

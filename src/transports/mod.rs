@@ -73,7 +73,7 @@ pub use settings::{Grant, Owner, Settings};
 pub use supervisor::{Announcement, Assignment, Supervisor};
 pub use watch::{Alive, Unwatched, Watch};
 
-use crate::protocol::{MethodState, Refusal, Unavailable};
+use crate::protocol::{ChannelSpec, MethodState, Refusal, Unavailable};
 
 /// Every mechanism, in the order in which they are shown.
 pub static ALL: &[&dyn Mechanism] = &[
@@ -131,6 +131,15 @@ pub fn find(name: &str) -> Result<&'static dyn Mechanism, Refusal> {
             method: name.to_owned(),
             known: ALL.iter().map(|mechanism| mechanism.info().name.to_owned()).collect(),
         })
+}
+
+/// The most bytes that a responder for `spec` holds for payloads.
+///
+/// # Errors
+/// The specification does not fit: see [`Settings::check`].
+pub fn memory_of(spec: &ChannelSpec) -> Result<u64, Refusal> {
+    let settings = Settings::check(spec)?;
+    Ok(find(settings.method)?.holds(settings.size))
 }
 
 /// Begins the names of a daemon's resources: no other process on this host has had it since boot.

@@ -11,7 +11,7 @@ use zeromq::{
 };
 
 use super::async_side::{Exchange, Runtime, broken, rounds};
-use super::contract::While;
+use super::contract::{While, holds_copies};
 use super::payload::Payload;
 use super::proof::proof_broke_off;
 use super::{
@@ -53,6 +53,11 @@ impl Mechanism for ZeroMq {
 
     fn capabilities(&self) -> Capabilities {
         Capabilities::ANY_SIZE
+    }
+
+    /// The library keeps copies of its own.
+    fn holds(&self, size: usize) -> u64 {
+        holds_copies(4, size)
     }
 
     fn respond(&self, settings: &Settings, supervisor: &mut Supervisor) -> Result<Served, ServeError> {

@@ -3,7 +3,7 @@
 use std::io;
 use std::time::{Duration, Instant};
 
-use log::{debug, warn};
+use log::{Level, debug, warn};
 
 use super::{Held, Server, count, runs};
 use crate::daemon::channel::{News, State};
@@ -64,7 +64,9 @@ impl Server {
                 if end == End::Exited(0) {
                     debug!("client {owner}: channel {id} ({}) was left by its client", held.channel.kind());
                 } else {
-                    warn!("client {owner}: channel {id} ({}) ended: {end}", held.channel.kind());
+                    let line =
+                        format_args!("client {owner}: channel {id} ({}) ended: {end}", held.channel.kind());
+                    self.tell_rationed(Level::Warn, line);
                     self.totals.channels_broken += 1;
                     self.runs.entry(owner).and_modify(runs::Run::broke);
                 }

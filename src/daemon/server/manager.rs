@@ -4,7 +4,8 @@ use std::time::Instant;
 
 use log::{info, warn};
 
-use super::{Again, Config, Limits, Notify, Reload, Server};
+use super::{Again, Config, Notify, Reload, Server};
+use crate::config::Limits;
 use crate::daemon::socket::Bound;
 use crate::protocol::chain;
 use crate::transports::sys::allow_descriptors;
@@ -51,9 +52,8 @@ impl Server {
 
     fn reconfigure(&mut self, config: Config, bound: Option<&Bound>) {
         let access = bound.map_or(Ok(()), |bound| bound.set_access(config.access));
-        let Limits { connections, channels, .. } = config.limits;
         self.config = config;
-        allow_descriptors(descriptors(connections, channels));
+        allow_descriptors(descriptors(&config.limits));
         let before: Vec<_> = self.lease.queue().collect();
         self.lease.resize(config.measurements);
         self.call_up(&before);
@@ -97,6 +97,6 @@ impl Server {
 
 /// As many descriptors as the limits may take: a connection has one; a channel that of its responder, and for a moment
 /// what that hands over.
-pub(super) fn descriptors(connections: usize, channels: usize) -> u64 {
-    u64::try_from(connections + 2 * channels).unwrap_or(u64::MAX)
+pub(super) fn descriptors(limits: &Limits) -> u64 {
+    limits.connections.total.saturating_add(limits.channels.total.saturating_mul(2))
 }

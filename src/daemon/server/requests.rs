@@ -3,7 +3,7 @@
 use super::{ConnectionId, Held, Server, count};
 use crate::daemon::channel::Channel;
 use crate::daemon::lease::Acquired;
-use crate::protocol::{ChannelId, ChannelSpec, PROTOCOL_VERSION, Refusal, Reply, Request, Status};
+use crate::protocol::{ChannelId, ChannelSpec, PROTOCOL_VERSION, Refusal, Reply, Request, Resource, Status};
 use crate::transports::{self, Owner};
 
 impl Server {
@@ -20,11 +20,10 @@ impl Server {
                 Err(refusal) => return self.refuse(Some(id), refusal),
             },
             Request::Acquire { wait } => return self.acquire(id, wait),
-            Request::Release => {
-                self.end_run(id, "done");
-                self.pass_on_lease(id);
-                Reply::Released
-            }
+            Request::Release => match self.release(id) {
+                Ok(()) => Reply::Released,
+                Err(refusal) => return self.refuse(Some(id), refusal),
+            },
             Request::Open(spec) => match self.open(id, &spec) {
                 Ok(()) => return,
                 Err(refusal) => return self.refuse(Some(id), refusal),
@@ -51,21 +50,29 @@ impl Server {
             protocol_version: PROTOCOL_VERSION,
             uptime_ns: u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX),
             connections: count(self.connections.len()),
-            max_connections: count(self.config.limits.connections),
-            lease_holders: self.lease.holders().iter().map(|id| self.pid_of(*id)).collect(),
-            queue: self.lease.queue().map(|id| self.pid_of(id)).collect(),
+            lease_holders: self
+                .lease
+                .holders()
+                .iter()
+                .take(Status::MOST_LISTED)
+                .map(|id| self.pid_of(*id))
+                .collect(),
+            queue: self.lease.queue().take(Status::MOST_LISTED).map(|id| self.pid_of(id)).collect(),
             channels: self
                 .channels
                 .values()
+                .take(Status::MOST_LISTED)
                 .map(|held| held.channel.status(held.owner.map_or(0, |id| self.pid_of(id))))
                 .collect(),
-            max_channels: count(self.config.limits.channels),
+            limits: Resource::ALL
+                .map(|resource| self.used(resource).tell(resource, self.config.limits.of(resource)))
+                .to_vec(),
             totals: self.totals,
         }
     }
 
     fn may_stop(&self, id: ConnectionId) -> Result<(), Refusal> {
-        let uid = self.connections.get(&id).map_or(u32::MAX, |connection| connection.peer.uid);
+        let uid = self.uid_of(id);
         if uid == 0 || uid == rustix::process::geteuid().as_raw() {
             Ok(())
         } else {
@@ -77,6 +84,12 @@ impl Server {
         if self.stopping {
             return self.refuse(Some(id), Refusal::Stopping);
         }
+        if wait
+            && self.lease.is_full_for(id)
+            && let Err(over) = self.admit(Resource::Queue, self.uid_of(id), 1)
+        {
+            return self.refuse(Some(id), over.into());
+        }
         match self.lease.acquire(id, wait) {
             Acquired::Now => {
                 self.begin_run(id);
@@ -87,10 +100,18 @@ impl Server {
                 let holder_pid = self.lease.holders().first().map_or(0, |holder| self.pid_of(*holder));
                 self.refuse(Some(id), Refusal::Busy { holder_pid });
             }
-            Acquired::QueueFull => {
-                self.refuse(Some(id), Refusal::QueueFull { limit: count(self.config.limits.queue) });
-            }
         }
+    }
+
+    fn release(&mut self, id: ConnectionId) -> Result<(), Refusal> {
+        let open = |held: &&Held| held.owner == Some(id) && !held.closing;
+        let channels = self.channels.values().filter(open).count();
+        if channels > 0 {
+            return Err(Refusal::ChannelsOpen { channels: count(channels) });
+        }
+        self.end_run(id, "done");
+        self.pass_on_lease(id);
+        Ok(())
     }
 
     fn open(&mut self, id: ConnectionId, spec: &ChannelSpec) -> Result<(), Refusal> {
@@ -100,14 +121,16 @@ impl Server {
         if !self.lease.is_held_by(id) {
             return Err(Refusal::NoLease);
         }
-        if self.channels.len() >= self.config.limits.channels {
-            return Err(Refusal::TooManyChannels { limit: count(self.config.limits.channels) });
-        }
+        let client = self.peer(id);
+        let memory = transports::memory_of(spec)?;
+        self.admit(Resource::Channels, client.uid, 1)?;
+        self.admit(Resource::Memory, client.uid, memory)?;
         let channel_id = self.next_channel;
         let name = format!("{}-{channel_id}", self.instance);
-        let channel = Channel::start(channel_id, spec, name, self.peer(id))?;
+        let channel = Channel::start(channel_id, spec, name, client)?;
         self.next_channel += 1;
-        self.channels.insert(channel_id, Held { channel, owner: Some(id), closing: false });
+        self.channels
+            .insert(channel_id, Held { channel, owner: Some(id), uid: client.uid, memory, closing: false });
         Ok(())
     }
 

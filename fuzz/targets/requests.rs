@@ -1,0 +1,43 @@
+//! The daemon's loop over one connection, fed whatever the input is: it ends when its client goes, whatever that said.
+//!
+//! No channel is allowed, so that no process is started: an [`Open`](ipcd::protocol::Request::Open) goes as far as
+//! the limits. Input: whether a greeting comes first, then what the client sends before it closes its side.
+#![no_main]
+
+use std::io::{Read, Write};
+use std::net::Shutdown;
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::thread;
+
+use ipcd::daemon::{Config, Limit, Limits, Notify, Sources, Surroundings, run};
+use ipcd::protocol::Greeting;
+use libfuzzer_sys::fuzz_target;
+
+/// What a socket takes without anybody reading.
+const MOST: usize = 4096;
+
+fuzz_target!(|data: &[u8]| {
+    let Some((greets, stream)) = data.split_first() else { return };
+    let (mut client, server) = UnixStream::pair().expect("a socket pair");
+    // Never written to: nobody stops the daemon.
+    let (never, _writer) = UnixStream::pair().expect("a socket pair");
+    server.set_nonblocking(true).expect("it is open");
+    if greets & 1 == 1 {
+        client.write_all(&Greeting::OURS.to_bytes()).expect("there is room");
+    }
+    client.write_all(&stream[..stream.len().min(MOST)]).expect("there is room");
+    client.shutdown(Shutdown::Write).expect("it is open");
+    let limits = Limits { channels: Limit::of_one(0), ..Limits::default() };
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut said = Vec::new();
+            // A daemon that closes with requests unread resets the connection.
+            let _ = client.read_to_end(&mut said);
+            assert!(said.starts_with(&Greeting::OURS.to_bytes()), "the daemon greets first");
+        });
+        let config = Config { limits, ..Config::default() };
+        let surroundings = Surroundings { stop: never.as_fd(), reload: None, notify: Notify::nobody() };
+        run(Sources::Connection(server.into()), config, surroundings).expect("nothing here is the system's");
+    });
+});

@@ -1,0 +1,129 @@
+//! Why a daemon refuses a request: the reasons, their exit codes, and what the user can do.
+
+use serde::{Deserialize, Serialize};
+
+use super::{ChannelId, End, Exit, OverLimit, Resource, Unavailable};
+
+/// Why a request is refused.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+pub enum Refusal {
+    /// Another client holds the lease.
+    #[error("another measurement runs, for process {holder_pid}")]
+    Busy {
+        /// The client that holds it.
+        holder_pid: u32,
+    },
+    /// The daemon holds as much of something as it may, for this user or in all.
+    #[error(transparent)]
+    OverLimit(#[from] OverLimit),
+    /// A channel was asked for without the lease.
+    #[error("a channel needs the lease, which this connection does not hold")]
+    NoLease,
+    /// No such mechanism.
+    #[error("there is no method \"{method}\"; there are {}", .known.join(", "))]
+    UnknownMethod {
+        /// What was asked for.
+        method: String,
+        /// What there is.
+        known: Vec<String>,
+    },
+    /// The daemon's side of this host cannot do it.
+    #[error("{method} is not to be had on this host: {reason}")]
+    Unavailable {
+        /// The mechanism.
+        method: String,
+        /// What is missing.
+        reason: Unavailable,
+    },
+    /// The specification does not fit the mechanism.
+    #[error("{method} cannot do that: {reason}")]
+    Unfit {
+        /// The mechanism.
+        method: String,
+        /// What does not fit, and what would.
+        reason: String,
+    },
+    /// The lease is not given back while its channels are open: they would disturb the next measurement.
+    #[error("this connection still has {channels} open channels, which need the lease")]
+    ChannelsOpen {
+        /// How many.
+        channels: u32,
+    },
+    /// No such channel, or not this connection's.
+    #[error("this connection has no channel {channel}")]
+    NoChannel {
+        /// What was asked for.
+        channel: ChannelId,
+    },
+    /// The responder could not be started.
+    #[error("the responder could not be started: {reason}")]
+    Spawn {
+        /// The system's error.
+        reason: String,
+    },
+    /// The responder ended before the channel was connectable.
+    #[error("the channel could not be opened: {end}")]
+    NotOpened {
+        /// How it ended.
+        end: End,
+    },
+    /// The responder was not ready in time.
+    #[error("the responder was not ready within {deadline_ms} ms")]
+    NotReady {
+        /// The deadline.
+        deadline_ms: u32,
+    },
+    /// Not allowed to this user.
+    #[error("only the daemon's own user and root may ask for that; this is user {uid}")]
+    NotPermitted {
+        /// The client's user.
+        uid: u32,
+    },
+    /// The daemon is stopping.
+    #[error("the daemon is stopping")]
+    Stopping,
+}
+
+impl Refusal {
+    /// The exit code that tells of it.
+    #[must_use]
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Busy { .. } => Exit::Busy,
+            Self::OverLimit(over) => match over.resource {
+                // Others will go.
+                Resource::Connections | Resource::Queue => Exit::Busy,
+                Resource::Channels | Resource::Memory => Exit::Unavailable,
+            },
+            Self::UnknownMethod { .. } => Exit::Usage,
+            Self::NotPermitted { .. } => Exit::Permission,
+            Self::NotOpened { .. } | Self::NotReady { .. } | Self::Stopping => Exit::Broken,
+            Self::Unavailable { .. } | Self::Unfit { .. } => Exit::Unavailable,
+            Self::NoLease | Self::ChannelsOpen { .. } | Self::NoChannel { .. } | Self::Spawn { .. } => {
+                Exit::Failure
+            }
+        }
+    }
+
+    /// What the user can do, where that is not plain from the reason.
+    #[must_use]
+    pub fn advice(&self) -> Option<&'static str> {
+        match self {
+            Self::Busy { .. } => Some("leave --no-wait away to wait in line"),
+            Self::Unavailable { .. } | Self::Unfit { .. } => {
+                Some("\"ipc-client methods\" tells what each method can do on this host")
+            }
+            Self::OverLimit(over) => Some(match over.resource {
+                Resource::Connections => {
+                    "end some of the clients, or start the daemon with larger --max-connections"
+                }
+                Resource::Queue => "try again later, or start the daemon with larger --max-queue",
+                Resource::Channels => "ask for fewer at once, or start the daemon with larger --max-channels",
+                Resource::Memory => {
+                    "ask for smaller payloads or fewer channels, or start the daemon with larger --max-memory"
+                }
+            }),
+            _ => None,
+        }
+    }
+}
