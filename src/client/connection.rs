@@ -126,7 +126,7 @@ impl Client {
     /// Gives the lease back.
     ///
     /// # Errors
-    /// [`Refusal::ChannelsOpen`](crate::protocol::Refusal::ChannelsOpen); the daemon is lost.
+    /// [`Refusal::ChannelsOpen`]; the daemon is lost.
     pub fn release(&mut self) -> Result<(), ClientError> {
         match self.request(&Request::Release)? {
             Reply::Released => Ok(()),
