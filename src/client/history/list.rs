@@ -205,16 +205,22 @@ fn result_row(row: &Row<'_>) -> rusqlite::Result<ResultRow> {
         label: row.get(3)?,
         cell: row.get(4)?,
         grade: row.get(5)?,
-        latency_ns: Latency {
-            samples: row.get::<_, i64>(6)?.cast_unsigned(),
-            min: row.get(7)?,
-            p50: row.get(8)?,
-            p90: row.get(9)?,
-            p99: row.get(10)?,
-            p99_9: row.get(11)?,
-            p99_99: row.get(12)?,
-            max: row.get(13)?,
-            mean: row.get(14)?,
-        },
+        latency_ns: latency(row, 6)?,
+    })
+}
+
+/// The quantiles of a result, from this column on: how many samples, then the smallest, the quantiles, the largest and
+/// the mean.
+pub(super) fn latency(row: &Row<'_>, first: usize) -> rusqlite::Result<Latency> {
+    Ok(Latency {
+        samples: row.get::<_, i64>(first)?.cast_unsigned(),
+        min: row.get(first + 1)?,
+        p50: row.get(first + 2)?,
+        p90: row.get(first + 3)?,
+        p99: row.get(first + 4)?,
+        p99_9: row.get(first + 5)?,
+        p99_99: row.get(first + 6)?,
+        max: row.get(first + 7)?,
+        mean: row.get(first + 8)?,
     })
 }

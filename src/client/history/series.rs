@@ -4,6 +4,7 @@ use std::ops::ControlFlow;
 
 use rusqlite::types::Value;
 
+use super::list::latency;
 use super::{Filter, History, HistoryError};
 use crate::client::environment::Environment;
 use crate::client::report::Latency;
@@ -70,17 +71,7 @@ impl History {
                 run: row.get(0)?,
                 started_unix_s: row.get::<_, i64>(1)?.cast_unsigned(),
                 environment: row.get(2)?,
-                latency_ns: Latency {
-                    samples: row.get::<_, i64>(3)?.cast_unsigned(),
-                    min: row.get(4)?,
-                    p50: row.get(5)?,
-                    p90: row.get(6)?,
-                    p99: row.get(7)?,
-                    p99_9: row.get(8)?,
-                    p99_99: row.get(9)?,
-                    max: row.get(10)?,
-                    mean: row.get(11)?,
-                },
+                latency_ns: latency(row, 3)?,
             });
             Ok(ControlFlow::Continue(()))
         })?;
