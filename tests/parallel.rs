@@ -18,9 +18,10 @@ fn busy_responders(daemon: &Daemon) -> Vec<Peer> {
     let status = daemon.wait_for_status("three channels are open", |status| status.channels.len() == 3);
     let pids = status.channels.iter().map(|channel| channel.responder_pid);
     pids.map(|pid| {
-        let before = usage(Some(pid)).unwrap();
+        let used = || usage(Some(pid)).unwrap_or_else(|error| panic!("responder {pid} of {status}: {error}"));
+        let before = used();
         eventually("rounds run", PATIENCE, || {
-            let since = usage(Some(pid)).unwrap().since(&before);
+            let since = used().since(&before);
             (since.cpu_ns > 2_000_000 || since.voluntary_switches > 50).then_some(())
         });
         Peer::find(pid).expect("its channel is open")

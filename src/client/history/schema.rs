@@ -69,11 +69,13 @@ fn newer(path: &Path, found: i64) -> HistoryError {
 
 /// The version, 0 for a file without anything in it; `None` if it is not ours.
 fn identify(db: &Connection) -> rusqlite::Result<Option<i64>> {
-    let number = |pragma: &str| db.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0));
+    // All three as of one moment: another process may just be making the history.
+    let reading = db.unchecked_transaction()?;
+    let number = |pragma: &str| reading.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0));
     if number("application_id")? == APPLICATION_ID {
         return number("user_version").map(Some);
     }
-    let things: i64 = db.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    let things: i64 = reading.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
     Ok((things == 0).then_some(0))
 }
 
