@@ -1,8 +1,11 @@
 //! Words in shared memory by which two processes take turns: published by one, awaited by the other.
 //!
-//! A waiting side may sleep in the kernel (futex on the word itself). It says so in a flag of its own before it looks
-//! a last time; the publisher writes the word and then looks at the flag. If a full barrier stands between the two
-//! steps on either side, at least one of them sees the other. What that barrier is, is for the [`Barrier`] to say.
+//! A waiting side may sleep in the kernel (futex on the word itself). It says so in a flag of its own, which nobody else
+//! writes, before it looks again; the publisher writes the word and then looks at the flag. If a full barrier stands
+//! between the two steps on either side, at least one of them sees the other. What that barrier is, is for the
+//! [`Barrier`] to say.
+//!
+//! `tests/order` has loom explore all of it.
 //!
 //! The wait strategy is a type, so that the loops are compiled once for each and nothing is decided in a round.
 
@@ -206,12 +209,6 @@ impl Turn<'_> {
         }
     }
 
-    #[cold]
-    fn wake(self) {
-        self.sleeps.store(0, Ordering::Relaxed);
-        futex_wake(self.word);
-    }
-
     #[inline(always)]
     fn sleep_watched(
         self,
@@ -228,21 +225,34 @@ impl Turn<'_> {
         }
     }
 
+    #[cold]
+    fn wake(self) {
+        futex_wake(self.word);
+    }
+
     /// Sleeps until the word is `value`.
     ///
     /// # Errors
     /// The system's; [`Errno::INTR`] if a signal handler has run.
     #[inline(always)]
     pub(super) fn sleep(self, value: u32, barrier: Barrier) -> Result<(), Errno> {
+        if self.is(value) {
+            return Ok(());
+        }
+        // Written by this side alone: if the publisher took it back when it wakes, it could be so late with that as to
+        // take back the flag of the next sleep, of which it then would know nothing.
+        self.sleeps.store(1, Ordering::Relaxed);
+        let result = barrier.in_sleeper().and_then(|()| self.sleep_flagged(value));
+        self.sleeps.store(0, Ordering::Relaxed);
+        result
+    }
+
+    /// Sleeps behind the flag and the barrier: whoever publishes and does not see the flag has done so before this looks.
+    #[inline(always)]
+    fn sleep_flagged(self, value: u32) -> Result<(), Errno> {
         loop {
-            if self.is(value) {
-                return Ok(());
-            }
-            self.sleeps.store(1, Ordering::Relaxed);
-            barrier.in_sleeper()?;
             let seen = self.word.load(Ordering::Acquire);
             if seen == value {
-                self.sleeps.store(0, Ordering::Relaxed);
                 return Ok(());
             }
             // The kernel compares the word again before it lets this thread sleep: a publication between the look and
