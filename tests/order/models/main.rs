@@ -89,17 +89,17 @@ fn every_round_ends_with_its_own_payload_spinning() {
 
 #[test]
 fn every_round_ends_with_its_own_payload_blocking() {
-    every_round_ends_with_its_own_payload(Wait::Block, Some(4), 3);
+    every_round_ends_with_its_own_payload(Wait::Block, None, 3);
 }
 
 #[test]
 fn every_round_ends_with_its_own_payload_adaptive_with_fences() {
-    every_round_ends_with_its_own_payload(Wait::AdaptiveWithFences, Some(3), 2);
+    every_round_ends_with_its_own_payload(Wait::AdaptiveWithFences, Some(4), 2);
 }
 
 #[test]
 fn every_round_ends_with_its_own_payload_adaptive() {
-    every_round_ends_with_its_own_payload(Wait::Adaptive, Some(2), 1);
+    every_round_ends_with_its_own_payload(Wait::Adaptive, Some(3), 2);
 }
 
 #[test]

@@ -26,17 +26,15 @@ pub(crate) struct Machine {
 
 impl Machine {
     pub(crate) fn new() -> Self {
-        Self {
-            states: [AtomicUsize::new(0), AtomicUsize::new(0)],
-            threads: RefCell::default(),
-            spins: Cell::new(false),
-        }
+        Self { states: [OFF; 2].map(AtomicUsize::new), threads: RefCell::default(), spins: Cell::new(false) }
     }
 
     /// From here on this thread is that side. It ends with the value.
     pub(crate) fn enter(self: &Rc<Self>, side: Side) -> Running {
         self.threads.borrow_mut()[side as usize] = Some(current().id());
-        self.switch_on();
+        if self.state(side).fetch_and(!(OFF | ASKED), Ordering::Relaxed) & ASKED != 0 {
+            fence(Ordering::SeqCst);
+        }
         Running(Rc::clone(self))
     }
 

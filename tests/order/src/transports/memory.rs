@@ -59,11 +59,8 @@ impl Place {
     fn memory(self) -> Region {
         let size = self.size();
         match self {
-            Self::Eight | Self::Line => Region::new(&[128, 132, 136], &[144..144 + size]),
-            Self::Apart => Region::new(
-                &[256, 384, 512, 640],
-                &[PAGE..PAGE + size, pong_offset(size)..pong_offset(size) + size],
-            ),
+            Self::Eight | Self::Line => Region::new(&[128, 132, 136], &[(144, size)]),
+            Self::Apart => Region::new(&[256, 384, 512, 640], &[(PAGE, size), (pong_offset(size), size)]),
         }
     }
 }
@@ -175,7 +172,7 @@ pub fn stopped(place: Place, wait: Wait, answers: bool) {
 /// The proof: each side learns what the other has told. Or, by another token, the responder sees that the client is none, and
 /// the client is ended.
 pub fn proof(right: bool) {
-    let memory = Region::new(&[0, 4, 8, 48, 52, 56, 60], &[16..48]);
+    let memory = Region::new(&[0, 4, 8, 48, 52, 56, 60], &[(16, 32)]);
     let watch = Watch::new();
     let of_client = Facts { cpu: Some(0), registered: true };
     let of_responder = Facts { cpu: Some(6), registered: false };

@@ -17,7 +17,7 @@ pub fn rounds(sleeps: bool, count: u64) {
         machine().spin();
     }
     process_vm::forget();
-    let page = Region::new(&[0, 4, 128, 132], &[8..24, 136..152]);
+    let page = Region::new(&[0, 4, 128, 132], &[(8, 16), (136, 16)]);
     let mut theirs = End::of_responder(page.clone(), process_vm::pid(Side::Client));
     let mut ours = End::of_client(page, process_vm::pid(Side::Responder));
     let responder = thread::spawn(move || {

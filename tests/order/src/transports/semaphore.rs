@@ -16,7 +16,7 @@ pub fn rounds(sleeps: bool, count: u64) {
     if !sleeps {
         machine().spin();
     }
-    let memory = Region::new(&[64, 192], &[4096..4104, 8192..8200]).with_semaphores(&[0, 128]);
+    let memory = Region::new(&[64, 192], &[(4096, 8), (8192, 8)]).with_semaphores(&[0, 128]);
     let mut theirs = End::of_responder(memory.clone(), 8);
     let mut ours = End::of_client(memory, 8);
     theirs.make().expect("there is room");

@@ -34,11 +34,11 @@ struct Block {
 }
 
 impl Region {
-    /// Memory with words at these offsets and bytes in these ranges; all are 0.
-    pub(crate) fn new(words: &[usize], bytes: &[Range<usize>]) -> Self {
+    /// Memory with words at these offsets, and with so many bytes at those; all are 0.
+    pub(crate) fn new(words: &[usize], bytes: &[(usize, usize)]) -> Self {
         let words = words.iter().map(|offset| (*offset, AtomicU32::new(0))).collect();
         let block = || Block { access: UnsafeCell::new(()), bytes: [0; BLOCK] };
-        let blocks = bytes.iter().flat_map(|range| range.start / BLOCK..range.end.div_ceil(BLOCK));
+        let blocks = bytes.iter().flat_map(|(offset, len)| offset / BLOCK..(offset + len).div_ceil(BLOCK));
         let blocks = blocks.map(|index| (index, block())).collect();
         Self { words: Arc::new(words), semaphores: Arc::default(), bytes: Arc::new(Mutex::new(blocks)) }
     }

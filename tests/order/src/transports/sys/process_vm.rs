@@ -24,7 +24,7 @@ pub(crate) fn written(side: Side, bytes: &[u8]) {
         let process = &mut processes[side as usize];
         match process {
             Some((at, region)) if *at == address => region.clone(),
-            _ => process.insert((address, Region::new(&[], &[0..bytes.len()]))).1.clone(),
+            _ => process.insert((address, Region::new(&[], &[(0, bytes.len())]))).1.clone(),
         }
     });
     region.write(0, bytes);
