@@ -55,6 +55,7 @@ pub(super) fn connect(
     settings: &Settings,
     watch: &mut Watch,
 ) -> Result<Box<dyn Rounds>, ConnectError> {
+    let memory = memory.outliving_truncation().while_doing("preparing for the memory's truncation")?;
     let ours = Facts::ours(settings);
     let theirs = prove(&memory, &settings.token, ours, watch)?;
     let payload = Payload::new(settings.size, &settings.token);

@@ -228,6 +228,10 @@ impl Turn<'_> {
             if self.is(value) {
                 return Ok(());
             }
+            // A peer that writes other words again and again keeps the call below from waiting, and from being interrupted.
+            if alive.due() {
+                alive.check(round)?;
+            }
             self.sleeps.store(1, Ordering::Relaxed);
             barrier.in_sleeper()?;
             let seen = self.word.load(Ordering::Acquire);
