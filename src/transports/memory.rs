@@ -61,6 +61,7 @@ pub(super) fn connect(
     settings: &Settings,
     watch: &mut Watch,
 ) -> Result<Box<dyn Rounds>, ConnectError> {
+    let memory = memory.outliving_truncation().while_doing("preparing for the memory's truncation")?;
     let ours = Facts::ours(settings);
     watch.restart();
     let theirs = proof::prove(&memory, &settings.token, ours, watch)?.ok_or(ConnectError::WrongToken)?;

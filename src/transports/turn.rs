@@ -220,6 +220,9 @@ impl Turn<'_> {
         loop {
             match self.sleep(value, barrier) {
                 Err(Errno::INTR) => alive.check(round)?,
+                // A peer that writes other words again and again keeps the call from waiting, and from being interrupted.
+                Err(Errno::AGAIN) if alive.due() => alive.check(round)?,
+                Err(Errno::AGAIN) => {}
                 other => return Ok(other?),
             }
         }
@@ -233,7 +236,8 @@ impl Turn<'_> {
     /// Sleeps until the word is `value`.
     ///
     /// # Errors
-    /// The system's; [`Errno::INTR`] if a signal handler has run.
+    /// The system's; [`Errno::INTR`] if a signal handler has run, [`Errno::AGAIN`] if it was woken before its time, or the
+    /// word became another.
     #[inline(always)]
     pub(super) fn sleep(self, value: u32, barrier: Barrier) -> Result<(), Errno> {
         if self.is(value) {
@@ -250,19 +254,14 @@ impl Turn<'_> {
     /// Sleeps behind the flag and the barrier: whoever publishes and does not see the flag has done so before this looks.
     #[inline(always)]
     fn sleep_flagged(self, value: u32) -> Result<(), Errno> {
-        loop {
-            let seen = self.word.load(Ordering::Acquire);
-            if seen == value {
-                return Ok(());
-            }
-            // The kernel compares the word again before it lets this thread sleep: a publication between the look and
-            // the sleep either changes it in time, or finds the thread among those to be woken.
-            match futex_wait(self.word, seen) {
-                // Woken, or the word has changed since it was looked at.
-                Ok(()) | Err(Errno::AGAIN) => {}
-                Err(error) => return Err(error),
-            }
+        let seen = self.word.load(Ordering::Acquire);
+        if seen == value {
+            return Ok(());
         }
+        // The kernel compares the word again before it lets this thread sleep: a publication between the look and
+        // the sleep either changes it in time, or finds the thread among those to be woken.
+        futex_wait(self.word, seen)?;
+        if self.is(value) { Ok(()) } else { Err(Errno::AGAIN) }
     }
 }
 
