@@ -15,6 +15,7 @@ pub mod link;
 mod message;
 mod refusal;
 pub mod role;
+pub mod shortage;
 mod status;
 
 pub use address::{AddressError, Candidate, SocketAddress};

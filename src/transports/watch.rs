@@ -7,6 +7,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::RoundError;
 use super::sys::{TICK, Ticker};
+use crate::protocol::shortage;
 
 /// What a waiting side asks now and then.
 ///
@@ -65,7 +66,7 @@ impl Watch {
     /// # Errors
     /// The system allows no more descriptors or timers.
     pub fn new(control: BorrowedFd<'_>) -> std::io::Result<Self> {
-        let ticker = Ticker::start()?;
+        let ticker = Ticker::start().map_err(shortage::no_signal)?;
         Ok(Self {
             control: control.try_clone_to_owned()?,
             checked: ticker.ticks(),
