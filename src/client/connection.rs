@@ -64,9 +64,13 @@ impl Client {
         let (socket, process) = private.into_parts();
         let mut link = Link::new(socket);
         match link.greet(PATIENCE) {
-            Ok(_) => {
-                Ok(Self { link, ended: BTreeMap::new(), stopping: false, path: None, _process: Some(process) })
-            }
+            Ok(_) => Ok(Self {
+                link,
+                ended: BTreeMap::new(),
+                stopping: false,
+                path: None,
+                _process: Some(process),
+            }),
             Err(LinkError::Closed) => {
                 drop(link);
                 Err(PrivateError::Ended { code: process.code() }.into())
@@ -169,7 +173,8 @@ impl Client {
         let (mechanism, settings) = Settings::of_own(spec, token)?;
         if u32::try_from(descriptors.len()) != Ok(expected) {
             // The kernel drops what there is no room for.
-            let error = CallError { what: "taking over its descriptors", source: rustix::io::Errno::MFILE.into() };
+            let error =
+                CallError { what: "taking over its descriptors", source: rustix::io::Errno::MFILE.into() };
             return Err(self.not_connected(channel, settings.method, error.into()));
         }
         Ok(Opened::new(channel, mechanism, settings, Endpoint { address, descriptors }, responder_pid))

@@ -86,7 +86,8 @@ impl ClientError {
         match self {
             Self::Dial(error) => error.exit(),
             Self::Private(error) => error.exit(),
-            Self::Thread(_) => Exit::Unavailable,
+            Self::Thread(error) if is_shortage(error) => Exit::Unavailable,
+            Self::Thread(_) => Exit::Failure,
             Self::OneOf { source, .. } => source.exit(),
             Self::Pin { .. } => Exit::Unavailable,
             Self::Link(LinkError::Greeting(GreetingError::Version { .. })) => Exit::Version,

@@ -16,7 +16,7 @@ use super::signals::Signals;
 use super::{Config, Limits, Notify, Sources, Surroundings, activated, bind, logging, run};
 use crate::config::{self, Flags};
 use crate::protocol::shortage::is_shortage;
-use crate::protocol::{Exit, Reply, Request, chain, dial};
+use crate::protocol::{Exit, Reply, Request, chain, dial, say};
 
 /// How long a daemon may take to answer a request about itself.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(2);
@@ -188,7 +188,7 @@ fn ask(args: &SocketArgs, request: &Request) -> Exit {
         Ok(Reply::Stopping) => {
             // It is gone when it closes this connection.
             while link.receive::<Reply>(Some(ANSWER_PATIENCE)).is_ok() {}
-            eprintln!("ipcd: the daemon at {} stops", path.display());
+            say(format_args!("ipcd: the daemon at {} stops", path.display()));
             Exit::Success
         }
         Ok(Reply::Refused(refusal)) => fail(&refusal, refusal.advice(), refusal.exit()),

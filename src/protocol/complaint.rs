@@ -1,6 +1,7 @@
 //! How an error is told to a person: once, with its causes, and with what can be done.
 
 use std::error::Error;
+use std::fmt;
 use std::io::Write;
 
 use super::shortage;
@@ -26,10 +27,14 @@ pub fn chain(error: &(dyn Error + 'static)) -> String {
 
 /// Tells on stderr, in one paragraph, why `program` failed and what the user can do.
 pub fn complain(program: &str, error: &(dyn Error + 'static), advice: Option<&str>) {
-    let mut told = format!("{program}: {}\n", chain(error));
+    say(format_args!("{program}: {}", chain(error)));
     if let Some(advice) = advice {
-        told.push_str(&format!("{program}: {advice}\n"));
+        say(format_args!("{program}: {advice}"));
     }
-    // Where nobody can be told, the exit code tells.
-    let _ = std::io::stderr().write_all(told.as_bytes());
+}
+
+/// Tells a line on stderr, in one piece: other processes write there too. Where nobody can be told (a full file system, a
+/// reader that is gone), the exit code has to tell.
+pub fn say(line: fmt::Arguments<'_>) {
+    let _ = std::io::stderr().write_all(format!("{line}\n").as_bytes());
 }

@@ -52,6 +52,11 @@ impl Name {
         Ok(Self { text, folder: Some(folder) })
     }
 
+    /// The error of binding a socket to it.
+    fn failed(&self, error: Errno) -> std::io::Error {
+        self.folder.as_ref().map_or_else(|| error.into(), |folder| folder.failed(error))
+    }
+
     /// Lets the client, and nobody else, connect to the socket that now has this name.
     pub(super) fn let_client_in(&self, settings: &Settings) -> Result<(), CallError> {
         if self.folder.is_none() {
@@ -68,7 +73,9 @@ pub(super) fn bound(kind: SocketType, settings: &Settings) -> Result<(OwnedFd, N
         .while_doing("making a unix socket")?;
     let name = Name::make(settings)?;
     let address = address(&name.text).while_doing("naming the socket")?;
-    bind(&socket, &address).while_doing("binding the socket to its name")?;
+    bind(&socket, &address)
+        .map_err(|error| name.failed(error))
+        .while_doing("binding the socket to its name")?;
     name.let_client_in(settings)?;
     Ok((socket, name))
 }
@@ -140,9 +147,11 @@ fn largest_message() -> usize {
     static LARGEST: OnceLock<usize> = OnceLock::new();
     // Where it cannot be found out now, for lack of descriptors or memory, the channel itself says so; it is found out
     // the next time.
-    LARGEST.get().copied().or_else(|| find_largest_message().ok()).map_or(DEFAULT_LARGEST, |largest| {
-        *LARGEST.get_or_init(|| largest)
-    })
+    LARGEST
+        .get()
+        .copied()
+        .or_else(|| find_largest_message().ok())
+        .map_or(DEFAULT_LARGEST, |largest| *LARGEST.get_or_init(|| largest))
 }
 
 fn find_largest_message() -> Result<usize, Errno> {

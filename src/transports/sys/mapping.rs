@@ -35,7 +35,8 @@ pub fn find_room(bytes: u64) -> io::Result<()> {
     let len = usize::try_from(bytes).map_err(|_| Errno::NOMEM)?;
     // SAFETY: a new mapping, where the kernel likes, which nobody but this function knows of.
     unsafe {
-        let base = mmap_anonymous(std::ptr::null_mut(), len, ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE)?;
+        let base =
+            mmap_anonymous(std::ptr::null_mut(), len, ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE)?;
         munmap(base, len)?;
     }
     Ok(())
