@@ -5,6 +5,7 @@ mod channels;
 mod manager;
 mod requests;
 mod runs;
+mod shortage;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -12,15 +13,17 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use log::{Level, debug, info, warn};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 
+use self::shortage::{Spare, poll_all};
 use super::channel::{Channel, READY_PATIENCE};
 use super::connection::{Connection, Gone};
 use super::lease::Lease;
 use super::notify::Notify;
 use super::ration::Ration;
 use super::socket::{Access, Bound};
+
 use crate::config::{self, Limits};
 use crate::protocol::{ChannelId, Refusal, Reply, Resource, Totals};
 use crate::transports;
@@ -28,9 +31,6 @@ use crate::transports::sys::allow_descriptors;
 
 /// Connections accepted before those that there are get their turn: a flood is gone through in strides.
 const ACCEPTED_AT_ONCE: u32 = 32;
-
-/// How long no connection is accepted after the system had no descriptor left for one.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// How a daemon runs.
 #[derive(Debug, Clone, Copy)]
@@ -155,6 +155,7 @@ struct Server {
     /// Of those that have the lease.
     runs: BTreeMap<ConnectionId, runs::Run>,
     totals: Totals,
+    spare: Spare,
     /// Of lines about peers that ask for too much or misbehave.
     ration: Ration,
     next_connection: ConnectionId,
@@ -183,6 +184,7 @@ impl Server {
             config,
             instance: transports::instance_name()?,
             started: Instant::now(),
+            spare: Spare::new(),
             ration: Ration::new(Instant::now()),
             next_connection: 1,
             connections: BTreeMap::new(),
@@ -242,11 +244,8 @@ impl Server {
         );
 
         let now = Instant::now();
-        let timeout = self.next_deadline().map(|deadline| timespec(deadline.saturating_duration_since(now)));
-        match poll(&mut fds, timeout.as_ref()) {
-            Ok(_) | Err(Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
-        }
+        let timeout = self.next_deadline().map(|deadline| deadline.saturating_duration_since(now));
+        poll_all(&mut fds, timeout)?;
         let mut happened = fds.iter().map(|fd| !fd.revents().is_empty());
         let mut next = || happened.next().unwrap_or(false);
         Ok(Ready {
@@ -308,10 +307,8 @@ impl Server {
             Err(error) => match Errno::from_io_error(&error) {
                 // It went away again, or was another's.
                 Some(Errno::AGAIN | Errno::INTR | Errno::CONNABORTED) => {}
-                // Waiting for the listener would return at once, again and again.
                 Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) => {
-                    warn!("cannot accept a connection for now: {error}");
-                    self.accept_again = Some(Instant::now() + ACCEPT_PAUSE);
+                    return Ok(self.turn_away_for(&error, bound));
                 }
                 _ => return Err(error),
             },
@@ -390,7 +387,13 @@ impl Server {
 
     fn refuse(&mut self, id: Option<ConnectionId>, refusal: Refusal) {
         let Some(id) = id else { return };
-        debug!("client {id}: refused: {refusal}");
+        match &refusal {
+            // Whoever administers the host has to know.
+            Refusal::Spawn { .. } | Refusal::Shortage { .. } => {
+                self.tell_rationed(Level::Warn, format_args!("client {id}: refused: {refusal}"));
+            }
+            _ => debug!("client {id}: refused: {refusal}"),
+        }
         self.totals.refusals += 1;
         self.send(id, &Reply::Refused(refusal), Vec::new());
     }
