@@ -14,6 +14,7 @@ pub mod doctor;
 pub mod environment;
 mod error;
 pub mod history;
+pub mod html;
 pub mod measure;
 pub mod placement;
 mod private;

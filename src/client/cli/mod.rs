@@ -19,6 +19,7 @@ mod plan;
 mod profile;
 mod progress;
 mod record;
+mod report;
 mod terminal;
 mod trend;
 
@@ -119,6 +120,7 @@ pub fn main() -> Exit {
         Command::Compare(args) => compare::run(args),
         Command::History(args) => history::run(args),
         Command::Trend(args) => trend::run(args),
+        Command::Report(args) => report::run(args),
         Command::Status(args) => daemon::status(args),
     };
     match result {
