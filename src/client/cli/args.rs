@@ -11,6 +11,7 @@ use clap::{Arg, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcom
 use super::check::CheckArgs;
 use super::compare::CompareArgs;
 use super::explain::ExplainArgs;
+use super::export::ExportArgs;
 use super::history::HistoryArgs;
 use super::matrix::MatrixArgs;
 use super::parse::{self, PlacementArg, WarmupArg};
@@ -49,6 +50,8 @@ pub(super) enum Command {
     Check(Box<CheckArgs>),
     /// Find when a cell got slower or faster, and what else changed then.
     Trend(TrendArgs),
+    /// Tell the newest results of the history as metrics, for Prometheus.
+    Export(Box<ExportArgs>),
     /// List, show and keep recorded runs.
     History(Box<HistoryArgs>),
     /// Tell what the running daemon does.
