@@ -12,6 +12,7 @@ mod harness;
 mod history;
 mod hostile;
 mod limits;
+mod metrics;
 mod notify;
 mod parallel;
 mod reload;

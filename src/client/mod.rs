@@ -13,6 +13,7 @@ mod connection;
 pub mod doctor;
 pub mod environment;
 mod error;
+pub mod export;
 pub mod history;
 pub mod html;
 pub mod measure;

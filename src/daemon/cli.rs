@@ -13,8 +13,10 @@ use rustix::pipe::{PipeFlags, pipe_with};
 
 use super::configure::{self, Configured};
 use super::signals::Signals;
-use super::{Config, Limits, Notify, Sources, Surroundings, activated, bind, logging, run};
-use crate::config::{self, Flags};
+use super::{
+    Access, BindError, Config, Endpoint, Limits, Notify, Sources, Surroundings, activated, bind, logging, run,
+};
+use crate::config::{self, Flags, MetricsSettings};
 use crate::protocol::shortage::is_shortage;
 use crate::protocol::{Exit, Reply, Request, chain, dial, say};
 
@@ -127,10 +129,15 @@ fn start(flags: &Flags) -> Exit {
     if bound.is_activated() {
         logging::announce(Level::Info, "the socket is the service manager's, which made it and keeps it");
     }
+    let metrics = match endpoint(&settings.metrics, config.access) {
+        Ok(metrics) => metrics,
+        Err(error) => return fail(&error, None, error.exit()),
+    };
     let surroundings = Surroundings {
         stop: stop.as_fd(),
         reload: Some(configure::reload(flags, &reload, &settings)),
         notify: Notify::from_environment(),
+        metrics,
     };
     match run(Sources::Socket(bound), config, surroundings) {
         Ok(()) => {
@@ -139,6 +146,19 @@ fn start(flags: &Flags) -> Exit {
         }
         Err(error) => fail(&error, None, Exit::Failure),
     }
+}
+
+/// Listens where metrics are to be told, if anywhere.
+fn endpoint(settings: &MetricsSettings, access: Access) -> Result<Option<Endpoint>, BindError> {
+    let Some(address) = settings.metrics.as_ref().map(|found| &found.value) else { return Ok(None) };
+    let results = settings.results.as_ref().map(|found| found.value.clone());
+    let endpoint = Endpoint::bind(address, access, results)?;
+    logging::announce(Level::Info, &format!("metrics at {}", endpoint.shown()));
+    if address.is_open() {
+        let text = format!("who reaches {address}, also from other hosts, can read the metrics");
+        logging::announce(Level::Warn, &text);
+    }
+    Ok(Some(endpoint))
 }
 
 /// Serves the one client at the other end of standard input, until it goes.
@@ -152,7 +172,8 @@ pub(super) fn private_daemon() -> Exit {
         // Nobody stops it but its client, by going.
         let (never, _writer) = pipe_with(PipeFlags::CLOEXEC)?;
         let limits = Limits::private(PRIVATE_CHANNELS);
-        let surroundings = Surroundings { stop: never.as_fd(), reload: None, notify: Notify::nobody() };
+        let surroundings =
+            Surroundings { stop: never.as_fd(), reload: None, notify: Notify::nobody(), metrics: None };
         run(Sources::Connection(socket), Config { limits, ..Config::default() }, surroundings)
     };
     match serve() {

@@ -49,6 +49,14 @@ pub enum BindError {
         /// The system's error.
         source: io::Error,
     },
+    /// The address of metrics cannot be had.
+    #[error("cannot tell metrics at {address}")]
+    Metrics {
+        /// The address.
+        address: String,
+        /// The system's error.
+        source: io::Error,
+    },
     /// The system refused.
     #[error("cannot listen at {}", .path.display())]
     System {
@@ -75,6 +83,7 @@ impl BindError {
             Self::Address(AddressError::NotPrivate { .. }) => Exit::Permission,
             Self::Address(AddressError::Folder { source, .. })
             | Self::Access { source, .. }
+            | Self::Metrics { source, .. }
             | Self::System { source, .. } => match source.kind() {
                 io::ErrorKind::PermissionDenied => Exit::Permission,
                 _ => Exit::Failure,

@@ -11,6 +11,7 @@ use clap::{Arg, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcom
 use super::check::CheckArgs;
 use super::compare::CompareArgs;
 use super::explain::ExplainArgs;
+use super::export::ExportArgs;
 use super::history::HistoryArgs;
 use super::matrix::MatrixArgs;
 use super::parse::{self, PlacementArg, WarmupArg};
@@ -52,6 +53,8 @@ pub(super) enum Command {
     Trend(TrendArgs),
     /// Write runs as a page for a browser: figures, charts, history, and what they rest on, in one file.
     Report(Box<ReportArgs>),
+    /// Tell the newest results of the history as metrics, for Prometheus.
+    Export(Box<ExportArgs>),
     /// List, show and keep recorded runs.
     History(Box<HistoryArgs>),
     /// Tell what the running daemon does.
