@@ -44,7 +44,10 @@ fn collect(folder: &Path, paths: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {
-            collect(&path, paths);
+            // What the packages in `tests/` are built into.
+            if !path.ends_with("target") {
+                collect(&path, paths);
+            }
         } else if path.extension().is_some_and(|extension| extension == "rs") {
             paths.push(path);
         }
@@ -133,6 +136,61 @@ fn modules_import_only_what_stands_below_them() {
             }
         }
     }
+}
+
+/// Where a mechanism reaches past `transports::sync` for what a model of it has to know.
+fn past_the_model(sources: &[Source]) -> Vec<String> {
+    const MODELLED: [&str; 3] = ["sync::atomic", "thread::futex", "membarrier"];
+    let outside = sources.iter().filter(|source| {
+        let below = source.path.strip_prefix("src/transports/");
+        below.is_some_and(|path| path != "sync.rs" && !path.starts_with("sys/"))
+    });
+    let found = outside.flat_map(|source| {
+        let found = source.code().filter(|(_, line)| MODELLED.iter().any(|word| line.contains(word)));
+        found.map(|(number, _)| format!("{}:{number}", source.path))
+    });
+    found.collect()
+}
+
+/// The files that stand on `transports::sync`, and those that `tests/order` includes.
+fn modelled(sources: &[Source]) -> (Vec<&str>, Vec<&str>) {
+    let stands_on_it = |source: &&Source| {
+        let mut code = source.code();
+        let below = source.path.starts_with("src/transports/");
+        below && code.any(|(_, line)| line.contains("super::sync::") || line.contains("transports::sync::"))
+    };
+    let standing = sources.iter().filter(stands_on_it).map(|source| &source.path[..]).collect();
+    let models = sources.iter().filter(|source| source.path.starts_with("tests/order/src/"));
+    let included = models
+        .flat_map(|source| source.text.lines())
+        .filter_map(|line| line.trim().strip_prefix("#[path = \"../../../../")?.strip_suffix("\"]"));
+    (standing, included.collect())
+}
+
+#[test]
+fn what_takes_turns_in_shared_memory_is_what_the_models_explore() {
+    let all = everything();
+    nowhere(past_the_model(&all), "atomics, futexes and barriers outside transports/sync.rs");
+    let (standing, included) = modelled(&all);
+    assert!(standing.contains(&"src/transports/turn.rs"), "it would be found: {standing:?}");
+    let missing = standing.into_iter().filter(|path| !included.contains(path));
+    nowhere(missing.map(str::to_owned).collect(), "not in tests/order");
+}
+
+/// The test above can fail.
+#[test]
+fn what_goes_past_the_models_is_found() {
+    let planted = |path: &str, text: &str| [Source { path: path.into(), text: text.into() }];
+    for text in ["use std::sync::atomic::AtomicU32;", "use rustix::thread::futex;", "membarrier(command)"] {
+        assert_eq!(
+            past_the_model(&planted("src/transports/new.rs", text)),
+            ["src/transports/new.rs:1"],
+            "{text}"
+        );
+        assert!(past_the_model(&planted("src/transports/sync.rs", text)).is_empty(), "{text}");
+    }
+    let new = planted("src/transports/new.rs", "use super::sync::{AtomicU32, Ordering};");
+    assert_eq!(modelled(&new), (vec!["src/transports/new.rs"], Vec::new()));
 }
 
 #[test]
