@@ -3,9 +3,11 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use ipcd::protocol::{ChannelSpec, Exit};
@@ -318,6 +320,39 @@ fn a_unix_socket_is_for_whom_the_control_socket_is_for() {
 }
 
 #[test]
+fn a_socket_that_the_service_manager_hands_over_is_used() {
+    run(|sandbox| {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        // Who asks before there is a daemon is answered by the one that comes.
+        let mut early = connect(&address);
+        early.write_all(GET.as_bytes()).unwrap();
+        let start = |socket: OwnedFd, names: &str| {
+            let script =
+                "exec 3<&0 </dev/null; LISTEN_PID=$$ LISTEN_FDS=1 exec \"$0\" start --idle-exit 300ms";
+            let daemon = sandbox.ipcd(&[]);
+            let mut shell = Command::new("sh");
+            shell.arg("-c").arg(script).arg(daemon.get_program()).env_clear().env("LISTEN_FDNAMES", names);
+            shell.envs(daemon.get_envs().filter_map(|(name, value)| Some((name, value?))));
+            sandbox.start_with_stdin(shell.current_dir(sandbox.folder()), Stdio::from(socket))
+        };
+        let process = start(listener.try_clone().unwrap().into(), "metrics");
+        process.wait_for_line(&format!("ipcd: metrics at http://{address}/metrics"));
+        assert_eq!(split(&rest(&mut early)).0, 200);
+        // Who asks keeps it; then it ends, and its socket stays.
+        for _ in 0..10 {
+            metrics(&address);
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        process.wait(SOON).expect(Exit::Success).says(&["nobody has come for a while"]);
+        let file = fs::File::open("/dev/null").unwrap();
+        start(file.into(), "metrics").wait(PATIENCE).expect(Exit::Usage).says(&["for metrics", "not"]);
+        let stream = UnixStream::pair().unwrap().0;
+        start(stream.into(), "metrics").wait(PATIENCE).expect(Exit::Usage).says(&["does not listen"]);
+    });
+}
+
+#[test]
 fn an_address_that_cannot_be_is_named() {
     run(|sandbox| {
         for address in ["9464", "localhost:9464", "127.0.0.1", "metrics.sock", "[::1]", ""] {
@@ -339,9 +374,7 @@ fn an_address_that_cannot_be_is_named() {
 fn who_opens_it_to_other_hosts_is_warned() {
     run(|sandbox| {
         let daemon = sandbox.daemon_with(&["--metrics", "0.0.0.0:0"]);
-        daemon
-            .process()
-            .wait_for_line("ipcd: who reaches 0.0.0.0:0, also from other hosts, can read the metrics");
+        daemon.process().wait_for_line("ipcd: metrics: who reaches that address, also from other hosts");
         let (closed, _) = {
             drop(daemon);
             telling(sandbox, &[])

@@ -2,7 +2,7 @@
 
 use std::error::Error;
 use std::io::{self, Write};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -14,7 +14,8 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use super::configure::{self, Configured};
 use super::signals::Signals;
 use super::{
-    Access, BindError, Config, Endpoint, Limits, Notify, Sources, Surroundings, activated, bind, logging, run,
+    Access, BindError, Config, Endpoint, Handed, Limits, Notify, Sources, Surroundings, activated, bind,
+    logging, run,
 };
 use crate::config::{self, Flags, MetricsSettings};
 use crate::protocol::shortage::is_shortage;
@@ -114,25 +115,32 @@ fn start(flags: &Flags) -> Exit {
         Ok(signals) => signals,
         Err(error) => return fail(&error, None, Exit::Failure),
     };
-    let bound = handed.and_then(|handed| match handed {
-        Some(handed) => Ok(handed),
+    let bound = handed.and_then(|Handed { control, metrics }| match control {
+        Some(control) => Ok((control, metrics)),
         None => {
             let bound = bind(&files.address(flags.socket.as_deref()))?;
-            bound.set_access(config.access).map(|()| bound)
+            bound.set_access(config.access).map(|()| (bound, metrics))
         }
     });
-    let bound = match bound {
+    let (bound, handed) = match bound {
         Ok(bound) => bound,
+        Err(error) => return fail(&error, None, error.exit()),
+    };
+    let metrics = match endpoint(handed, &settings.metrics, config.access) {
+        Ok(metrics) => metrics,
         Err(error) => return fail(&error, None, error.exit()),
     };
     logging::announce(Level::Info, &format!("listening on {}", bound.path().display()));
     if bound.is_activated() {
         logging::announce(Level::Info, "the socket is the service manager's, which made it and keeps it");
     }
-    let metrics = match endpoint(&settings.metrics, config.access) {
-        Ok(metrics) => metrics,
-        Err(error) => return fail(&error, None, error.exit()),
-    };
+    if let Some(metrics) = &metrics {
+        logging::announce(Level::Info, &format!("metrics at {}", metrics.shown()));
+        if metrics.is_open() {
+            let text = "metrics: who reaches that address, also from other hosts, can read them";
+            logging::announce(Level::Warn, text);
+        }
+    }
     let surroundings = Surroundings {
         stop: stop.as_fd(),
         reload: Some(configure::reload(flags, &reload, &settings)),
@@ -148,17 +156,18 @@ fn start(flags: &Flags) -> Exit {
     }
 }
 
-/// Listens where metrics are to be told, if anywhere.
-fn endpoint(settings: &MetricsSettings, access: Access) -> Result<Option<Endpoint>, BindError> {
-    let Some(address) = settings.metrics.as_ref().map(|found| &found.value) else { return Ok(None) };
+/// Listens where metrics are to be told, if anywhere: at what the service manager has handed over, else as configured.
+fn endpoint(
+    handed: Option<OwnedFd>,
+    settings: &MetricsSettings,
+    access: Access,
+) -> Result<Option<Endpoint>, BindError> {
     let results = settings.results.as_ref().map(|found| found.value.clone());
-    let endpoint = Endpoint::bind(address, access, results)?;
-    logging::announce(Level::Info, &format!("metrics at {}", endpoint.shown()));
-    if address.is_open() {
-        let text = format!("who reaches {address}, also from other hosts, can read the metrics");
-        logging::announce(Level::Warn, &text);
+    match (handed, &settings.metrics) {
+        (Some(socket), _) => Endpoint::over(socket, results).map(Some),
+        (None, Some(address)) => Endpoint::bind(&address.value, access, results).map(Some),
+        (None, None) => Ok(None),
     }
-    Ok(Some(endpoint))
 }
 
 /// Serves the one client at the other end of standard input, until it goes.

@@ -27,7 +27,7 @@ pub use crate::config::{Limit, Limits};
 pub use metrics::Endpoint;
 pub use notify::Notify;
 pub use server::{Again, Config, Reload, Sources, Surroundings, run};
-pub use socket::{Access, BindError, Bound, activated, bind};
+pub use socket::{Access, BindError, Bound, Handed, activated, bind};
 
 use crate::protocol::role;
 

@@ -4,8 +4,8 @@ use std::net::TcpListener;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
-use rustix::io::Errno;
-use rustix::net::{SocketFlags, accept_with};
+use rustix::io::{Errno, ioctl_fionbio};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, accept_with, sockopt};
 
 use super::results::Results;
 use crate::config::MetricsAddress;
@@ -26,6 +26,8 @@ pub struct Endpoint {
 enum Listener {
     Tcp(TcpListener),
     Unix(Bound),
+    /// The service manager's, a unix socket, which it keeps.
+    Handed(OwnedFd),
 }
 
 impl Endpoint {
@@ -57,6 +59,38 @@ impl Endpoint {
         Ok(Self { listener, results: results.map(Results::new) })
     }
 
+    /// The same over a socket that the service manager has handed over.
+    ///
+    /// # Errors
+    /// It is no TCP or unix stream socket that listens.
+    pub fn over(socket: OwnedFd, results: Option<PathBuf>) -> Result<Self, BindError> {
+        let asked = || {
+            let family = sockopt::socket_domain(&socket)?;
+            let listens =
+                sockopt::socket_type(&socket)? == SocketType::STREAM && sockopt::socket_acceptconn(&socket)?;
+            ioctl_fionbio(&socket, true)?;
+            Ok((family, listens))
+        };
+        let wrong = |what| BindError::HandedMetrics { what };
+        let listener = match asked().map_err(|error: Errno| wrong(error.to_string()))? {
+            (AddressFamily::INET | AddressFamily::INET6, true) => Listener::Tcp(socket.into()),
+            (AddressFamily::UNIX, true) => Listener::Handed(socket),
+            _ => return Err(wrong("one that does not listen, or of another kind".to_owned())),
+        };
+        Ok(Self { listener, results: results.map(Results::new) })
+    }
+
+    /// Whether other hosts may reach it.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        match &self.listener {
+            Listener::Tcp(listener) => {
+                listener.local_addr().map_or(true, |address| !address.ip().to_canonical().is_loopback())
+            }
+            Listener::Unix(_) | Listener::Handed(_) => false,
+        }
+    }
+
     /// Where that is, as a browser or curl has it.
     #[must_use]
     pub fn shown(&self) -> String {
@@ -66,6 +100,7 @@ impl Endpoint {
                 Err(error) => format!("an address that is not told: {error}"),
             },
             Listener::Unix(bound) => format!("{}, path /metrics", bound.path().display()),
+            Listener::Handed(_) => "the service manager's socket, path /metrics".to_owned(),
         }
     }
 
@@ -73,6 +108,7 @@ impl Endpoint {
         match &self.listener {
             Listener::Tcp(listener) => listener.as_fd(),
             Listener::Unix(bound) => bound.as_fd(),
+            Listener::Handed(socket) => socket.as_fd(),
         }
     }
 
