@@ -32,7 +32,8 @@ pub(crate) fn run(test: impl FnOnce(&Sandbox) + Send + 'static) {
     run_within(WATCHDOG, test);
 }
 
-fn run_within(patience: Duration, test: impl FnOnce(&Sandbox) + Send + 'static) {
+/// The same, with so much patience.
+pub(crate) fn run_within(patience: Duration, test: impl FnOnce(&Sandbox) + Send + 'static) {
     let name = thread::current().name().unwrap_or("a test").to_owned();
     let sandbox = Sandbox::new();
     let processes = sandbox.processes();
