@@ -34,6 +34,8 @@ use crate::client::environment::Environment;
 
 pub use cost::{Cost, Costs};
 pub use latency::{Latency, Quantiles, Span};
-pub use model::{CellReport, Clock, ProbeReport, Report, SCHEMA, Settings, Times, TrialReport, cell_name};
+pub use model::{
+    CellReport, Clock, LongestGap, ProbeReport, Report, SCHEMA, Settings, Times, TrialReport, cell_name,
+};
 pub use stream::IntervalReport;
 pub(in crate::client) use units::{latency, size, utc};
