@@ -27,7 +27,7 @@ impl Announced {
     }
 
     /// The same, or what is said instead.
-    pub(crate) fn try_by(daemon: &Daemon, spec: &ChannelSpec) -> Result<Self, Reply> {
+    pub(crate) fn try_by(daemon: &Daemon, spec: &ChannelSpec) -> Result<Self, Box<Reply>> {
         let (mut link, _) = dial(&SocketAddress::resolve(Some(&daemon.socket))).unwrap();
         link.send(&Request::Acquire { wait: true }, &[]).unwrap();
         assert_eq!(link.receive::<Reply>(Some(PATIENCE)).unwrap(), Reply::Acquired);
@@ -39,7 +39,7 @@ impl Announced {
                 endpoint: Endpoint { address: endpoint, descriptors: link.take_descriptors() },
                 link,
             }),
-            other => Err(other),
+            other => Err(Box::new(other)),
         }
     }
 

@@ -94,7 +94,8 @@ fn next_channel(daemon: &Daemon) -> u64 {
 
 #[track_caller]
 fn is_refused(daemon: &Daemon, spec: &ChannelSpec) {
-    match Announced::try_by(daemon, spec).map(|announced| announced.endpoint.address) {
+    let opened = Announced::try_by(daemon, spec).map(|announced| announced.endpoint.address);
+    match opened.map_err(|refused| *refused) {
         Err(Reply::Refused(Refusal::NotOpened { end })) => {
             let end = end.to_string();
             let taken = ["exists", "in use", "iceoryx2"].iter().any(|reason| end.contains(reason));
