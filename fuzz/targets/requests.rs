@@ -37,7 +37,7 @@ fuzz_target!(|data: &[u8]| {
             assert!(said.starts_with(&Greeting::OURS.to_bytes()), "the daemon greets first");
         });
         let config = Config { limits, ..Config::default() };
-        let surroundings = Surroundings { stop: never.as_fd(), reload: None, notify: Notify::nobody() };
+        let surroundings = Surroundings { stop: never.as_fd(), reload: None, notify: Notify::nobody(), metrics: None };
         run(Sources::Connection(server.into()), config, surroundings).expect("nothing here is the system's");
     });
 });

@@ -13,9 +13,12 @@ use rustix::pipe::{PipeFlags, pipe_with};
 
 use super::configure::{self, Configured};
 use super::signals::Signals;
-use super::{Config, Limits, Notify, Sources, Surroundings, activated, bind, logging, run};
-use crate::config::{self, Flags};
-use crate::protocol::{Exit, Reply, Request, chain, dial};
+use super::{
+    Access, BindError, Config, Endpoint, Limits, Notify, Sources, Surroundings, activated, bind, logging, run,
+};
+use crate::config::{self, Flags, MetricsSettings};
+use crate::protocol::shortage::is_shortage;
+use crate::protocol::{Exit, Reply, Request, chain, dial, say};
 
 /// How long a daemon may take to answer a request about itself.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(2);
@@ -126,10 +129,15 @@ fn start(flags: &Flags) -> Exit {
     if bound.is_activated() {
         logging::announce(Level::Info, "the socket is the service manager's, which made it and keeps it");
     }
+    let metrics = match endpoint(&settings.metrics, config.access) {
+        Ok(metrics) => metrics,
+        Err(error) => return fail(&error, None, error.exit()),
+    };
     let surroundings = Surroundings {
         stop: stop.as_fd(),
         reload: Some(configure::reload(flags, &reload, &settings)),
         notify: Notify::from_environment(),
+        metrics,
     };
     match run(Sources::Socket(bound), config, surroundings) {
         Ok(()) => {
@@ -138,6 +146,19 @@ fn start(flags: &Flags) -> Exit {
         }
         Err(error) => fail(&error, None, Exit::Failure),
     }
+}
+
+/// Listens where metrics are to be told, if anywhere.
+fn endpoint(settings: &MetricsSettings, access: Access) -> Result<Option<Endpoint>, BindError> {
+    let Some(address) = settings.metrics.as_ref().map(|found| &found.value) else { return Ok(None) };
+    let results = settings.results.as_ref().map(|found| found.value.clone());
+    let endpoint = Endpoint::bind(address, access, results)?;
+    logging::announce(Level::Info, &format!("metrics at {}", endpoint.shown()));
+    if address.is_open() {
+        let text = format!("who reaches {address}, also from other hosts, can read the metrics");
+        logging::announce(Level::Warn, &text);
+    }
+    Ok(Some(endpoint))
 }
 
 /// Serves the one client at the other end of standard input, until it goes.
@@ -151,11 +172,14 @@ pub(super) fn private_daemon() -> Exit {
         // Nobody stops it but its client, by going.
         let (never, _writer) = pipe_with(PipeFlags::CLOEXEC)?;
         let limits = Limits::private(PRIVATE_CHANNELS);
-        let surroundings = Surroundings { stop: never.as_fd(), reload: None, notify: Notify::nobody() };
+        let surroundings =
+            Surroundings { stop: never.as_fd(), reload: None, notify: Notify::nobody(), metrics: None };
         run(Sources::Connection(socket), Config { limits, ..Config::default() }, surroundings)
     };
     match serve() {
         Ok(()) => Exit::Success,
+        // What its client tells of it in its turn.
+        Err(error) if is_shortage(&error) => fail(&error, None, Exit::Unavailable),
         Err(error) => fail(&error, None, Exit::Failure),
     }
 }
@@ -168,7 +192,7 @@ fn ask(args: &SocketArgs, request: &Request) -> Exit {
     };
     let (mut link, path) = match dial(&files.address(args.socket.as_deref())) {
         Ok(found) => found,
-        Err(error) => return fail(&error, Some(error.advice()), error.exit()),
+        Err(error) => return fail(&error, error.advice(), error.exit()),
     };
     match link.ask(request, ANSWER_PATIENCE) {
         Ok(Reply::Status(status)) => {
@@ -185,7 +209,7 @@ fn ask(args: &SocketArgs, request: &Request) -> Exit {
         Ok(Reply::Stopping) => {
             // It is gone when it closes this connection.
             while link.receive::<Reply>(Some(ANSWER_PATIENCE)).is_ok() {}
-            eprintln!("ipcd: the daemon at {} stops", path.display());
+            say(format_args!("ipcd: the daemon at {} stops", path.display()));
             Exit::Success
         }
         Ok(Reply::Refused(refusal)) => fail(&refusal, refusal.advice(), refusal.exit()),
@@ -199,7 +223,7 @@ fn ask(args: &SocketArgs, request: &Request) -> Exit {
 }
 
 /// Tells of an error.
-fn fail(error: &dyn Error, advice: Option<&str>, exit: Exit) -> Exit {
+fn fail(error: &(dyn Error + 'static), advice: Option<&str>, exit: Exit) -> Exit {
     logging::announce(Level::Error, &chain(error));
     if let Some(advice) = advice {
         logging::announce(Level::Error, advice);

@@ -49,6 +49,14 @@ pub enum BindError {
         /// The system's error.
         source: io::Error,
     },
+    /// The address of metrics cannot be had.
+    #[error("cannot tell metrics at {address}")]
+    Metrics {
+        /// The address.
+        address: String,
+        /// The system's error.
+        source: io::Error,
+    },
     /// The system refused.
     #[error("cannot listen at {}", .path.display())]
     System {
@@ -75,6 +83,7 @@ impl BindError {
             Self::Address(AddressError::NotPrivate { .. }) => Exit::Permission,
             Self::Address(AddressError::Folder { source, .. })
             | Self::Access { source, .. }
+            | Self::Metrics { source, .. }
             | Self::System { source, .. } => match source.kind() {
                 io::ErrorKind::PermissionDenied => Exit::Permission,
                 _ => Exit::Failure,
@@ -269,9 +278,14 @@ impl Lock {
             if fs::symlink_metadata(&path)
                 .is_ok_and(|there| (there.dev(), there.ino()) == (locked.dev(), locked.ino()))
             {
-                file.set_len(0).and_then(|()| file.rewind()).map_err(system)?;
-                writeln!(file, "{}", std::process::id()).map_err(system)?;
-                return Ok(Self { file, path });
+                // From here on it goes with this value, also where the file system is full.
+                let mut lock = Self { file, path: path.clone() };
+                let tell = |file: &mut File| {
+                    file.set_len(0)?;
+                    file.rewind()?;
+                    writeln!(file, "{}", std::process::id())
+                };
+                return tell(&mut lock.file).map_err(system).map(|()| lock);
             }
         }
     }

@@ -1,5 +1,6 @@
 //! A piece of memory that two processes share, reached through atomics and copies only.
 
+use std::hint::black_box;
 use std::os::fd::AsFd;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -107,6 +108,9 @@ impl Region {
         assert!(offset <= self.len && bytes.len() <= self.len - offset, "the layout is inside the region");
         // SAFETY: as in `write`.
         unsafe { self.base.as_ptr().add(offset).copy_to_nonoverlapping(bytes.as_mut_ptr(), bytes.len()) };
+        // Whoever receives has the bytes in memory of its own. Without this, a compiler that sees an echo as a whole
+        // copies from the region to the region, and leaves this copy out.
+        black_box(bytes);
     }
 
     /// Copies a few bytes into the region at `offset`, 8 at a time: each 8 are one store, which is as fast as it gets,
