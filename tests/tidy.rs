@@ -207,6 +207,45 @@ fn the_encoding_is_pinned() {
     assert!(lock.contains("name = \"bincode\"\nversion = \"2.0.1\"\n"), "3.0.0 is an empty release");
 }
 
+/// Where the date is asked for: to record it, to name what was recorded by it, and nothing else.
+const DATED: [&str; 6] = [
+    "src/client/cli/bench.rs",
+    "src/client/cli/doctor.rs",
+    "src/client/cli/history/select.rs",
+    "src/client/cli/live.rs",
+    "src/client/report/hdr_log.rs",
+    "src/client/report/units.rs",
+];
+
+/// Where the clock is named that may be set, and so step.
+fn dated(sources: &[Source]) -> Vec<String> {
+    let words = ["SystemTime", "UNIX_EPOCH", "Realtime", "CLOCK_REALTIME", "RealtimeCoarse", "gettimeofday"];
+    sources.iter().flat_map(|source| words.iter().flat_map(|word| source.lines_with_word(word))).collect()
+}
+
+#[test]
+fn everything_that_is_timed_goes_by_a_clock_that_cannot_be_set() {
+    let all = sources("src");
+    let (recording, timing): (Vec<_>, Vec<_>) =
+        all.into_iter().partition(|source| DATED.contains(&source.path.as_str()));
+    nowhere(dated(&timing), "the date, which may step, where time is measured");
+    for source in recording {
+        let found = dated(std::slice::from_ref(&source));
+        assert!(!found.is_empty(), "{} asks for no date any more", source.path);
+        // A date that was taken before is not asked how long ago that was.
+        nowhere(
+            source
+                .code()
+                .filter(|(_, line)| line.contains("started_at.elapsed"))
+                .map(|(_, l)| l.to_owned())
+                .collect(),
+            "a time measured by the date",
+        );
+    }
+    let planted = Source { path: "src/a.rs".into(), text: "let a = SystemTime::now();".into() };
+    assert_eq!(dated(&[planted]), ["src/a.rs:1"], "it would be found");
+}
+
 #[test]
 fn every_file_says_its_subject_and_has_one() {
     for source in ["src", "tests", "benches"].into_iter().flat_map(sources) {
