@@ -14,6 +14,7 @@ mod limits;
 mod notify;
 mod parallel;
 mod reload;
+mod report;
 mod service;
 mod tidy;
 mod users;

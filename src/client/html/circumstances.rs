@@ -70,6 +70,7 @@ pub(super) fn write_environment(sides: &[Side], out: &mut String) -> fmt::Result
         name: name.to_owned(),
         heads: std::iter::once("fact".to_owned()).chain(sides.iter().map(run_name)).collect(),
         names: 1 + sides.len(),
+        prose: true,
         rows: keys
             .iter()
             .map(|key| {
