@@ -81,6 +81,10 @@ def ill(client):
     for number, cell in enumerate(report["results"]):
         cell["method"] = cell["cell"] = f"{ILL[number % 3]}{number // 3 % 3}"
         cell["options"] = {ILL[1]: ILL[2]}
+    elsewhere = next(
+        cell["placement"] for cell in client.json("history", "show", "gaps", "--json")["results"] if cell["placement"] != "unpinned"
+    )
+    report["results"] += [{**cell, "placement": elsewhere} for cell in report["results"]]
     report["results"][0]["error"] = ILL[0]
     path = client.folder / "ill.json"
     path.write_text(json.dumps(report))

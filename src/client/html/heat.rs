@@ -78,7 +78,7 @@ pub(super) fn placements(entries: &[Entry<'_>], out: &mut String) -> io::Result<
         words: values.iter().map(|value| value.map_or("–".to_owned(), latency)).collect(),
         values,
     };
-    heat.write("placement", out)?;
+    heat.write("placements-1", out)?;
     Ok(1)
 }
 

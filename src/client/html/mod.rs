@@ -38,7 +38,8 @@ pub struct Document {
 
 const STYLE: &str = include_str!("style.css");
 const SCRIPT: &str = include_str!("script.js");
-/// Of the script, as a browser checks it: nothing else on the page is run, and nothing is fetched.
+/// Of the script, as a browser checks it: nothing else on the page is run, and nothing is fetched. After a change, the
+/// browser's console tells the new one.
 const SCRIPT_SHA256: &str = "bMt0DR+XD/aGjvgSXewRWzc298GDtSn5AKw1AwUzHaU=";
 
 /// Writes the file.
@@ -153,11 +154,16 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::client::report::sample;
+    use crate::client::placement::Placement;
+    use crate::client::report::{CellReport, sample};
 
     fn document() -> Document {
         let run = |name: &str, report| Side { name: name.to_owned(), run: None, label: None, report };
-        let runs = vec![run("a.json", sample::sweep()), run("b.json", sample::paced())];
+        let mut sweep = sample::sweep();
+        let elsewhere = CellReport { placement: Placement::SameCore, ..sweep.results[0].clone() };
+        let larger = CellReport { size_bytes: 64, ..sweep.results[0].clone() };
+        sweep.results.extend([elsewhere, larger]);
+        let runs = vec![run("a.json", sweep), run("b.json", sample::paced())];
         Document { title: None, runs, trends: Vec::new(), matrices: Vec::new() }
     }
 
@@ -178,7 +184,9 @@ mod tests {
         let ids: Vec<&str> = page.split(" id=\"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
         let once: BTreeSet<&str> = ids.iter().copied().collect();
         assert_eq!(once.len(), ids.len(), "{ids:?}");
-        for id in ["overview", "distribution", "history", "trust", "environment", "commands"] {
+        for id in
+            ["overview", "distribution", "size", "placement", "history", "trust", "environment", "commands"]
+        {
             assert!(once.contains(id), "{id}");
             assert!(page.contains(&format!("<a href=\"#{id}\">")), "{id}");
         }
