@@ -55,6 +55,9 @@ pub mod transports;
 ///
 /// A program that uses [`client::Private`] calls this first in `main`: the private daemon and its responders are
 /// the program's own executable, so that they can never be older than it.
+///
+/// It also has SIGXFSZ ignored: a file that would become too large (`RLIMIT_FSIZE`) is then an error and not the end.
 pub fn enter_role() {
+    transports::sys::survive_file_size_limit();
     daemon::enter_role();
 }

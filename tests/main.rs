@@ -5,6 +5,7 @@ mod bad_input;
 mod commands;
 mod config;
 mod conformance;
+mod exhaustion;
 mod faults;
 mod flood;
 mod harness;

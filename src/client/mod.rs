@@ -15,6 +15,7 @@ pub mod environment;
 mod error;
 pub mod export;
 pub mod history;
+pub mod html;
 pub mod measure;
 pub mod placement;
 mod private;

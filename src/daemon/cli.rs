@@ -18,7 +18,8 @@ use super::{
     logging, run,
 };
 use crate::config::{self, Flags, MetricsSettings};
-use crate::protocol::{Exit, Reply, Request, chain, dial};
+use crate::protocol::shortage::is_shortage;
+use crate::protocol::{Exit, Reply, Request, chain, dial, say};
 
 /// How long a daemon may take to answer a request about itself.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(2);
@@ -186,6 +187,8 @@ pub(super) fn private_daemon() -> Exit {
     };
     match serve() {
         Ok(()) => Exit::Success,
+        // What its client tells of it in its turn.
+        Err(error) if is_shortage(&error) => fail(&error, None, Exit::Unavailable),
         Err(error) => fail(&error, None, Exit::Failure),
     }
 }
@@ -198,7 +201,7 @@ fn ask(args: &SocketArgs, request: &Request) -> Exit {
     };
     let (mut link, path) = match dial(&files.address(args.socket.as_deref())) {
         Ok(found) => found,
-        Err(error) => return fail(&error, Some(error.advice()), error.exit()),
+        Err(error) => return fail(&error, error.advice(), error.exit()),
     };
     match link.ask(request, ANSWER_PATIENCE) {
         Ok(Reply::Status(status)) => {
@@ -215,7 +218,7 @@ fn ask(args: &SocketArgs, request: &Request) -> Exit {
         Ok(Reply::Stopping) => {
             // It is gone when it closes this connection.
             while link.receive::<Reply>(Some(ANSWER_PATIENCE)).is_ok() {}
-            eprintln!("ipcd: the daemon at {} stops", path.display());
+            say(format_args!("ipcd: the daemon at {} stops", path.display()));
             Exit::Success
         }
         Ok(Reply::Refused(refusal)) => fail(&refusal, refusal.advice(), refusal.exit()),
@@ -229,7 +232,7 @@ fn ask(args: &SocketArgs, request: &Request) -> Exit {
 }
 
 /// Tells of an error.
-fn fail(error: &dyn Error, advice: Option<&str>, exit: Exit) -> Exit {
+fn fail(error: &(dyn Error + 'static), advice: Option<&str>, exit: Exit) -> Exit {
     logging::announce(Level::Error, &chain(error));
     if let Some(advice) = advice {
         logging::announce(Level::Error, advice);

@@ -116,7 +116,7 @@ pub(super) fn check(files: &[PathBuf], named: Option<&Path>) -> Exit {
         }
         Err(error) => {
             // Where an editor finds it: the file's name begins the line.
-            eprintln!("{}", crate::protocol::chain(&error));
+            crate::protocol::say(format_args!("{}", crate::protocol::chain(&error)));
             Exit::Usage
         }
     }

@@ -6,6 +6,7 @@ mod counters;
 mod manager;
 mod requests;
 mod runs;
+mod shortage;
 mod surroundings;
 
 use std::collections::BTreeMap;
@@ -14,9 +15,10 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use log::{Level, debug, info, warn};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 
+use self::shortage::{Spare, poll_all};
 pub use self::surroundings::{Again, Reload, Surroundings};
 use super::channel::{Channel, READY_PATIENCE};
 use super::connection::{Connection, Gone};
@@ -25,6 +27,7 @@ use super::metrics::{Endpoint, Scrapes};
 use super::notify::Notify;
 use super::ration::Ration;
 use super::socket::{Access, Bound};
+
 use crate::config::{self, Limits};
 use crate::protocol::{ChannelId, Refusal, Reply, Resource, Totals};
 use crate::transports;
@@ -32,9 +35,6 @@ use crate::transports::sys::allow_descriptors;
 
 /// Connections accepted before those that there are get their turn: a flood is gone through in strides.
 const ACCEPTED_AT_ONCE: u32 = 32;
-
-/// How long no connection is accepted after the system had no descriptor left for one.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// How a daemon runs.
 #[derive(Debug, Clone, Copy)]
@@ -131,6 +131,7 @@ struct Server {
     /// Of those that have the lease.
     runs: BTreeMap<ConnectionId, runs::Run>,
     totals: Totals,
+    spare: Spare,
     counters: counters::Counters,
     scrapes: Scrapes,
     /// Of lines about peers that ask for too much or misbehave.
@@ -162,6 +163,7 @@ impl Server {
             config,
             instance: transports::instance_name()?,
             started: Instant::now(),
+            spare: Spare::new(),
             ration: Ration::new(Instant::now()),
             next_connection: 1,
             connections: BTreeMap::new(),
@@ -228,11 +230,8 @@ impl Server {
         fds.extend(self.scrapes.interests());
 
         let now = Instant::now();
-        let timeout = self.next_deadline().map(|deadline| timespec(deadline.saturating_duration_since(now)));
-        match poll(&mut fds, timeout.as_ref()) {
-            Ok(_) | Err(Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
-        }
+        let timeout = self.next_deadline().map(|deadline| deadline.saturating_duration_since(now));
+        poll_all(&mut fds, timeout)?;
         let mut happened = fds.iter().map(|fd| !fd.revents().is_empty());
         let mut next = || happened.next().unwrap_or(false);
         Ok(Ready {
@@ -295,10 +294,8 @@ impl Server {
             Err(error) => match Errno::from_io_error(&error) {
                 // It went away again, or was another's.
                 Some(Errno::AGAIN | Errno::INTR | Errno::CONNABORTED) => {}
-                // Waiting for the listener would return at once, again and again.
                 Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) => {
-                    warn!("cannot accept a connection for now: {error}");
-                    self.accept_again = Some(Instant::now() + ACCEPT_PAUSE);
+                    return Ok(self.turn_away_for(&error, bound));
                 }
                 _ => return Err(error),
             },
@@ -378,7 +375,13 @@ impl Server {
 
     fn refuse(&mut self, id: Option<ConnectionId>, refusal: Refusal) {
         let Some(id) = id else { return };
-        debug!("client {id}: refused: {refusal}");
+        match &refusal {
+            // Whoever administers the host has to know.
+            Refusal::Spawn { .. } | Refusal::Shortage { .. } => {
+                self.tell_rationed(Level::Warn, format_args!("client {id}: refused: {refusal}"));
+            }
+            _ => debug!("client {id}: refused: {refusal}"),
+        }
         self.totals.refusals += 1;
         self.counters.refused(&refusal);
         self.send(id, &Reply::Refused(refusal), Vec::new());

@@ -308,9 +308,14 @@ impl Lock {
             if fs::symlink_metadata(&path)
                 .is_ok_and(|there| (there.dev(), there.ino()) == (locked.dev(), locked.ino()))
             {
-                file.set_len(0).and_then(|()| file.rewind()).map_err(system)?;
-                writeln!(file, "{}", std::process::id()).map_err(system)?;
-                return Ok(Self { file, path });
+                // From here on it goes with this value, also where the file system is full.
+                let mut lock = Self { file, path: path.clone() };
+                let tell = |file: &mut File| {
+                    file.set_len(0)?;
+                    file.rewind()?;
+                    writeln!(file, "{}", std::process::id())
+                };
+                return tell(&mut lock.file).map_err(system).map(|()| lock);
             }
         }
     }

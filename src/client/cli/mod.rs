@@ -20,6 +20,7 @@ mod plan;
 mod profile;
 mod progress;
 mod record;
+mod report;
 mod terminal;
 mod trend;
 
@@ -121,6 +122,7 @@ pub fn main() -> Exit {
         Command::Export(args) => export::run(args),
         Command::History(args) => history::run(args),
         Command::Trend(args) => trend::run(args),
+        Command::Report(args) => report::run(args),
         Command::Status(args) => daemon::status(args),
     };
     match result {

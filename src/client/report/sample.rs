@@ -236,6 +236,7 @@ fn environment() -> Environment {
 fn snapshot(after_ms: u64) -> Snapshot {
     Snapshot {
         uptime_ms: Some(1_000_000 + after_ms),
+        suspended_ms: None,
         load_average: Some([0.5, 0.25, 0.125]),
         running_tasks: Some(1),
         cpu_total_ms: Some(2_000_000 + 2 * after_ms),

@@ -152,6 +152,7 @@ pub(crate) fn environment() -> Environment {
 pub(crate) fn snapshot() -> Snapshot {
     Snapshot {
         uptime_ms: Some(100_000),
+        suspended_ms: Some(0),
         load_average: Some([0.0; 3]),
         running_tasks: Some(1),
         cpu_total_ms: Some(400_000),

@@ -117,6 +117,11 @@ pub enum Warning {
         #[serde(skip_serializing_if = "Option::is_none")]
         moved: Option<f64>,
     },
+    /// The host slept.
+    Suspended {
+        /// For how long.
+        time_ns: u64,
+    },
     /// A setting of the host was changed while it was measured.
     EnvironmentChanged {
         /// What changed, as sentences.
@@ -192,7 +197,7 @@ impl Warning {
                     Slight
                 }
             }
-            Self::DebugBuild | Self::EnvironmentChanged { .. } => Severe,
+            Self::DebugBuild | Self::EnvironmentChanged { .. } | Self::Suspended { .. } => Severe,
             Self::StealTime { cpus } => limits::STEAL_CPUS.severity(*cpus),
             Self::FrequencyScaling { .. } => Slight,
             Self::OtherLoad { busy_cpus, competing: true, .. } => limits::COMPETING_CPUS.severity(*busy_cpus),
@@ -270,6 +275,9 @@ impl Warning {
                 }
                 text
             }
+            Self::Suspended { time_ns } => {
+                format!("the host was suspended for {} while it was measured", latency(*time_ns as f64))
+            }
             Self::EnvironmentChanged { changes } => {
                 format!("the host was changed while it was measured: {}", changes.join("; "))
             }
@@ -338,6 +346,10 @@ impl Warning {
             Self::FrequencyScaling { .. } => {
                 "Use the governor performance (cpupower frequency-set -g performance), and switch turbo off to \
                  compare runs."
+            }
+            Self::Suspended { .. } => {
+                "A round that it fell into may have taken that long, or seem to have taken no time, and times at a fixed \
+                 rate count it; measure again, and keep the host awake (systemd-inhibit)."
             }
             Self::EnvironmentChanged { .. } => "Find out by what, and measure again.",
             Self::OtherLoad { competing: true, .. } => "End them, or wait until they have ended.",

@@ -40,6 +40,8 @@ impl Server {
             }
             Some(News::Ended(end)) => {
                 if let Some(held) = self.channels.remove(&id) {
+                    // What removes a folder has to open it.
+                    self.spare.lend(|| held.channel.remove_leftovers());
                     self.bury(&held, end);
                 }
             }

@@ -75,6 +75,7 @@ impl Counters {
             Refusal::NotReady { .. } => "not-ready",
             Refusal::NotPermitted { .. } => "not-permitted",
             Refusal::Stopping => "stopping",
+            Refusal::Shortage { .. } => "shortage",
         };
         *self.refusals.entry(reason).or_default() += 1;
     }

@@ -4,6 +4,7 @@ use std::io;
 use std::os::fd::{FromRawFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use rustix::io::fcntl_dupfd_cloexec;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// Allows this process so many descriptors beside the few that any has, as far as the hard limit goes. The soft limit is
@@ -16,6 +17,22 @@ pub fn allow_descriptors(count: u64) {
         // Where it fails, the descriptor that is missing is told of.
         let _ = setrlimit(Resource::Nofile, Rlimit { current, maximum });
     }
+}
+
+/// Whether this process can have so many descriptors more: it takes them, and gives them back.
+///
+/// # Errors
+/// The system's.
+pub fn find_descriptors(count: usize) -> io::Result<()> {
+    let mut found = Vec::with_capacity(count);
+    for _ in 0..count {
+        found.push(match found.first() {
+            None => std::fs::File::open("/dev/null")?.into(),
+            Some(first) => fcntl_dupfd_cloexec(first, 0)?,
+        });
+    }
+    drop::<Vec<OwnedFd>>(found);
+    Ok(())
 }
 
 /// The descriptors that the service manager has handed to this process (`LISTEN_FDS`) with their names, the first time;
@@ -37,6 +54,15 @@ pub fn inherited_listeners() -> io::Result<Vec<(OwnedFd, String)>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn descriptors_are_found_where_there_are_some() {
+        for count in [0, 1, 8] {
+            find_descriptors(count).unwrap();
+        }
+        let most = getrlimit(Resource::Nofile).current.and_then(|most| usize::try_from(most).ok()).unwrap();
+        assert_eq!(find_descriptors(most).unwrap_err().raw_os_error(), Some(24));
+    }
 
     #[test]
     fn a_limit_is_raised_and_never_lowered() {

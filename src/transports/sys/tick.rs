@@ -27,7 +27,12 @@ fn signal() -> libc::c_int {
     libc::SIGRTMIN() + 11
 }
 
-extern "C" fn on_tick(_: libc::c_int) {
+extern "C" fn on_tick(_: libc::c_int, info: *const libc::siginfo_t, _: *const libc::c_void) {
+    // SAFETY: with SA_SIGINFO the kernel hands over a valid siginfo_t. Another process's signal is no tick: many of them
+    // must not use up a wait's patience.
+    if unsafe { (*info).si_code } != libc::SI_TIMER {
+        return;
+    }
     TICKS.with(|ticks| {
         let ticks = ticks.as_ptr();
         // SAFETY: the cell is this thread's own and nobody holds a reference into it; the handler does not
@@ -57,6 +62,7 @@ impl Ticker {
             unsafe {
                 let mut action: libc::sigaction = mem::zeroed();
                 action.sa_sigaction = on_tick as *const () as usize;
+                action.sa_flags = libc::SA_SIGINFO;
                 libc::sigemptyset(&mut action.sa_mask);
                 libc::sigaction(signal(), &action, ptr::null_mut());
             }
