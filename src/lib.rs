@@ -8,8 +8,9 @@
 //! | [`protocol`] | greeting, frames, messages, socket address rules, exit codes | nothing of this crate |
 //! | [`transports`] | the contract of a mechanism, the list, one file for each, OS calls | `protocol` |
 //! | [`config`] | configuration files, and the values that they share with the command lines | `protocol`, `transports` |
-//! | [`daemon`] | control socket, queue, supervision of responders | `protocol`, `transports`, `config` |
-//! | [`client`] | connection, measuring, reports, command line | `protocol`, `transports`, `config` |
+//! | `exposition` | the text format of metrics | nothing of this crate |
+//! | [`daemon`] | control socket, queue, supervision of responders | all above |
+//! | [`client`] | connection, measuring, reports, command line | all above but `daemon` |
 //!
 //! `daemon` and `client` never import each other. `unsafe` stands in `transports` only.
 //!
@@ -46,6 +47,7 @@
 pub mod client;
 pub mod config;
 pub mod daemon;
+mod exposition;
 pub mod protocol;
 pub mod transports;
 

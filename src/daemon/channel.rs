@@ -145,6 +145,11 @@ impl Channel {
         self.child.id()
     }
 
+    /// Its mechanism's name.
+    pub(super) fn method(&self) -> &'static str {
+        self.method
+    }
+
     /// What it is, for the log: method, size, wait strategy, the responder's CPU.
     pub(super) fn kind(&self) -> &str {
         &self.kind

@@ -2,7 +2,7 @@
 
 use std::error::Error;
 use std::io::{self, Write};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -13,8 +13,11 @@ use rustix::pipe::{PipeFlags, pipe_with};
 
 use super::configure::{self, Configured};
 use super::signals::Signals;
-use super::{Config, Limits, Notify, Sources, Surroundings, activated, bind, logging, run};
-use crate::config::{self, Flags};
+use super::{
+    Access, BindError, Config, Endpoint, Handed, Limits, Notify, Sources, Surroundings, activated, bind,
+    logging, run,
+};
+use crate::config::{self, Flags, MetricsSettings};
 use crate::protocol::shortage::is_shortage;
 use crate::protocol::{Exit, Reply, Request, chain, dial, say};
 
@@ -112,25 +115,37 @@ fn start(flags: &Flags) -> Exit {
         Ok(signals) => signals,
         Err(error) => return fail(&error, None, Exit::Failure),
     };
-    let bound = handed.and_then(|handed| match handed {
-        Some(handed) => Ok(handed),
+    let bound = handed.and_then(|Handed { control, metrics }| match control {
+        Some(control) => Ok((control, metrics)),
         None => {
             let bound = bind(&files.address(flags.socket.as_deref()))?;
-            bound.set_access(config.access).map(|()| bound)
+            bound.set_access(config.access).map(|()| (bound, metrics))
         }
     });
-    let bound = match bound {
+    let (bound, handed) = match bound {
         Ok(bound) => bound,
+        Err(error) => return fail(&error, None, error.exit()),
+    };
+    let metrics = match endpoint(handed, &settings.metrics, config.access) {
+        Ok(metrics) => metrics,
         Err(error) => return fail(&error, None, error.exit()),
     };
     logging::announce(Level::Info, &format!("listening on {}", bound.path().display()));
     if bound.is_activated() {
         logging::announce(Level::Info, "the socket is the service manager's, which made it and keeps it");
     }
+    if let Some(metrics) = &metrics {
+        logging::announce(Level::Info, &format!("metrics at {}", metrics.shown()));
+        if metrics.is_open() {
+            let text = "metrics: who reaches that address, also from other hosts, can read them";
+            logging::announce(Level::Warn, text);
+        }
+    }
     let surroundings = Surroundings {
         stop: stop.as_fd(),
         reload: Some(configure::reload(flags, &reload, &settings)),
         notify: Notify::from_environment(),
+        metrics,
     };
     match run(Sources::Socket(bound), config, surroundings) {
         Ok(()) => {
@@ -138,6 +153,20 @@ fn start(flags: &Flags) -> Exit {
             Exit::Success
         }
         Err(error) => fail(&error, None, Exit::Failure),
+    }
+}
+
+/// Listens where metrics are to be told, if anywhere: at what the service manager has handed over, else as configured.
+fn endpoint(
+    handed: Option<OwnedFd>,
+    settings: &MetricsSettings,
+    access: Access,
+) -> Result<Option<Endpoint>, BindError> {
+    let results = settings.results.as_ref().map(|found| found.value.clone());
+    match (handed, &settings.metrics) {
+        (Some(socket), _) => Endpoint::over(socket, results).map(Some),
+        (None, Some(address)) => Endpoint::bind(&address.value, access, results).map(Some),
+        (None, None) => Ok(None),
     }
 }
 
@@ -152,7 +181,8 @@ pub(super) fn private_daemon() -> Exit {
         // Nobody stops it but its client, by going.
         let (never, _writer) = pipe_with(PipeFlags::CLOEXEC)?;
         let limits = Limits::private(PRIVATE_CHANNELS);
-        let surroundings = Surroundings { stop: never.as_fd(), reload: None, notify: Notify::nobody() };
+        let surroundings =
+            Surroundings { stop: never.as_fd(), reload: None, notify: Notify::nobody(), metrics: None };
         run(Sources::Connection(socket), Config { limits, ..Config::default() }, surroundings)
     };
     match serve() {

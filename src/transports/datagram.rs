@@ -23,6 +23,8 @@ pub(super) struct DatagramClient {
     may_lose: bool,
     wait: Wait,
     payload: Payload,
+    /// What the responder proves itself by, which may come once more.
+    proof: [u8; Token::HALF_LEN],
 }
 
 impl DatagramClient {
@@ -35,6 +37,9 @@ impl DatagramClient {
     ) -> Result<Self, ConnectError> {
         watch.restart();
         let mut answer = [0; Token::HALF_LEN + 1];
+        // Connected, the socket hears its peer alone, which says nothing before it is shown the token: what is queued now
+        // is from strangers who found the socket between its binding and its connecting.
+        while recv(&socket, &mut answer, RecvFlags::DONTWAIT).is_ok() {}
         let mut shown = false;
         loop {
             // Where either datagram may be lost, this one is sent again with every look around.
@@ -56,7 +61,31 @@ impl DatagramClient {
     pub(super) fn new(socket: Socket, delivery: Delivery, settings: &Settings) -> Result<Self, Errno> {
         set_wait(&socket, settings.wait)?;
         let payload = Payload::new(settings.size, &settings.token);
-        Ok(Self { socket, may_lose: may_lose(delivery), wait: settings.wait, payload })
+        let proof = *settings.token.responder_half();
+        Ok(Self { socket, may_lose: may_lose(delivery), wait: settings.wait, payload, proof })
+    }
+
+    /// A peer that sends late answers without end must not keep this side waiting for its round's.
+    #[cold]
+    fn not_for_long(&self, watch: &mut Watch, round: u64) -> Result<(), RoundError> {
+        if watch.due() {
+            watch.check(round)?;
+        }
+        if watch.lost_patience(round) {
+            return Err(RoundError::Lost(Watch::LOSS_PATIENCE));
+        }
+        Ok(())
+    }
+
+    /// Whether a datagram of `len` bytes, which is not this round's pong, may come all the same where datagrams may be
+    /// lost: the answer to a round that was given up, or to a proof that was sent once more.
+    #[cold]
+    fn is_late(&mut self, len: usize, round: u64) -> bool {
+        let is_pong = len == self.payload.ping().len();
+        let received = self.payload.pong();
+        let part = received.len().min(Token::HALF_LEN);
+        let is_proof = len == Token::HALF_LEN && received[..part] == self.proof[..part];
+        self.may_lose && (is_proof || (is_pong && self.payload.pong_round() < round))
     }
 }
 
@@ -70,13 +99,14 @@ impl Round for DatagramClient {
             // TRUNC: the datagram's own length, also when it is longer than the buffer.
             match recv(&self.socket.0, self.payload.pong(), RecvFlags::TRUNC) {
                 Ok((_, len)) if len == self.payload.ping().len() => {
-                    // The answer to a round that was given up for lost may still come.
-                    if self.may_lose && self.payload.pong_round() < round {
-                        continue;
+                    let checked = self.payload.check(round);
+                    if checked.is_ok() || !self.is_late(len, round) {
+                        return checked;
                     }
-                    return self.payload.check(round);
+                    self.not_for_long(watch, round)?;
                 }
                 Ok((_, 0)) if !self.may_lose => return Err(RoundError::PeerClosed),
+                Ok((_, len)) if self.is_late(len, round) => self.not_for_long(watch, round)?,
                 Ok(_) => return Err(RoundError::WrongPong { round, what: "its length is not the ping's" }),
                 Err(error) => {
                     patience.again(error, self.socket.0.as_fd(), PollFlags::IN, watch, round)?;
@@ -128,8 +158,12 @@ pub(super) fn meet(
     let client: SocketAddrAny = loop {
         match recvfrom(&socket.0, &mut buffer, RecvFlags::empty()) {
             Ok((n, _, Some(from))) if buffer[..n] == *token.client_half() => break from,
-            // A stranger's.
-            Ok(_) => {}
+            // A stranger's. Where they flood the socket, no call is interrupted, since none has to wait.
+            Ok(_) => {
+                if supervisor.due() {
+                    supervisor.check(0).map_err(proof_broke_off)?;
+                }
+            }
             Err(Errno::INTR) => supervisor.check(0).map_err(proof_broke_off)?,
             Err(error) => Err(error).while_doing("waiting for the client")?,
         }
@@ -194,6 +228,8 @@ mod tests {
             let n = socket.recv(&mut buffer).unwrap();
             let ping = &buffer[..n];
             if *ping == *settings.token.client_half() {
+                // Twice, as to a proof that was sent twice.
+                socket.send(settings.token.responder_half()).unwrap();
                 socket.send(settings.token.responder_half()).unwrap();
                 continue;
             }

@@ -19,6 +19,7 @@ mod sealed;
 mod settings;
 mod stream;
 mod supervisor;
+mod sync;
 pub mod sys;
 mod turn;
 mod unix_socket;

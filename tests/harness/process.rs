@@ -17,6 +17,9 @@ use super::PATIENCE;
 /// How much of what a process has said is shown when its test fails.
 const LINES_SHOWN: usize = 20;
 
+/// How many processes a test remembers, as long as no more of them run.
+const REMEMBERED: usize = 50;
+
 /// A process, held by a descriptor: its id cannot come to mean another one.
 #[derive(Debug)]
 pub(crate) struct Peer {
@@ -265,7 +268,14 @@ impl Processes {
     pub(super) fn add(&self, process: &Process) {
         let peer = Arc::clone(&process.peer);
         let known = Known { what: process.what.clone(), peer, stderr: process.stderr.clone() };
-        self.0.lock().unwrap().push(known);
+        let mut processes = self.0.lock().unwrap();
+        processes.push(known);
+        // A soak starts thousands; those that nobody holds any more have been waited for.
+        if processes.len() > REMEMBERED
+            && let Some(oldest) = processes.iter().position(|known| Arc::strong_count(&known.peer) == 1)
+        {
+            processes.remove(oldest);
+        }
     }
 
     /// Ends those that have not ended.

@@ -35,20 +35,20 @@ pub fn find_descriptors(count: usize) -> io::Result<()> {
     Ok(())
 }
 
-/// The descriptors that the service manager has handed to this process (`LISTEN_FDS`), the first time; then none. To be
-/// called before this process opens any.
+/// The descriptors that the service manager has handed to this process (`LISTEN_FDS`) with their names, the first time;
+/// then none. To be called before this process opens any.
 ///
 /// # Errors
 /// The variables make no sense, or name descriptors that are not open.
-pub fn inherited_listeners() -> io::Result<Vec<OwnedFd>> {
+pub fn inherited_listeners() -> io::Result<Vec<(OwnedFd, String)>> {
     static TAKEN: AtomicBool = AtomicBool::new(false);
-    let numbers = sd_notify::listen_fds()?;
+    let numbers = sd_notify::listen_fds_with_names()?;
     if TAKEN.swap(true, Ordering::SeqCst) {
         return Ok(Vec::new());
     }
     // SAFETY: they are open, as `listen_fds` has just seen. This process was started with them, since it has opened none
     // yet; `LISTEN_PID` says that they are for it to own; and only the first call takes them.
-    Ok(numbers.map(|number| unsafe { OwnedFd::from_raw_fd(number) }).collect())
+    Ok(numbers.map(|(number, name)| (unsafe { OwnedFd::from_raw_fd(number) }, name)).collect())
 }
 
 #[cfg(test)]

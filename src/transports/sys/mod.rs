@@ -15,6 +15,7 @@ mod semaphore;
 pub mod signal;
 pub mod sysv;
 mod tick;
+mod truncation;
 mod usage;
 mod vsock;
 
@@ -27,6 +28,7 @@ pub use region::Region;
 pub use ring::{Ring, RingOptions};
 pub use semaphore::Semaphore;
 pub use tick::{TICK, Ticker};
+pub use truncation::was_truncated;
 pub use usage::usage;
 pub use vsock::VsockAddress;
 
