@@ -18,9 +18,10 @@ impl Source {
         self.text.lines().enumerate().map(|(index, line)| (index + 1, line.split("//").next().unwrap_or("")))
     }
 
-    /// Where a word stands in the code.
+    /// Where a word stands in the code; not as a part of one with a hyphen, which is in a text.
     fn lines_with_word(&self, word: &str) -> Vec<String> {
-        let is_word = |line: &str| line.split(|c: char| !c.is_alphanumeric() && c != '_').any(|w| w == word);
+        let is_word =
+            |line: &str| line.split(|c: char| !c.is_alphanumeric() && !"_-".contains(c)).any(|w| w == word);
         self.code()
             .filter(|(_, line)| is_word(line))
             .map(|(number, _)| format!("{}:{number}", self.path))
