@@ -17,6 +17,7 @@ mod notify;
 mod parallel;
 mod pauses;
 mod reload;
+mod report;
 mod service;
 mod strangers;
 mod tidy;
