@@ -16,6 +16,7 @@ use ipcd::protocol::{ChannelSpec, Exit, SocketAddress, chain};
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 
 use crate::harness::{Daemon, Sandbox, rounds};
+use crate::users::User;
 
 /// Of the daemon's that the tests starve: one client beside the one that is starved.
 const TWO: [&str; 2] = ["--measurements", "2"];
@@ -40,7 +41,7 @@ impl Bystander {
         rounds(&mut self.channel, 10).unwrap();
     }
 
-    fn is_through(mut self) {
+    fn finishes(mut self) {
         self.goes_on();
         self.client.close(self.channel).unwrap();
     }
@@ -99,13 +100,51 @@ impl Drop for Limited {
     }
 }
 
+/// A limit of a process of another user's, set by that user: root itself may not in every container. As [`Limited`].
+struct LimitedBy<'a> {
+    sandbox: &'a Sandbox,
+    user: User,
+    pid: u32,
+    resource: &'static str,
+    before: u64,
+}
+
+impl<'a> LimitedBy<'a> {
+    fn to(sandbox: &'a Sandbox, user: User, pid: u32, resource: &'static str, most: u64) -> Self {
+        let mut limited = Self { sandbox, user, pid, resource, before: 0 };
+        let shown = limited.prlimit(&["--raw", "--noheadings", "--output", "SOFT", &format!("--{resource}")]);
+        limited.before = shown.trim().parse().unwrap();
+        limited.prlimit(&[&format!("--{resource}={most}:")]);
+        limited
+    }
+
+    fn prlimit(&self, arguments: &[&str]) -> String {
+        let pid = self.pid.to_string();
+        let starter = [&["prlimit", "--pid", &pid], arguments].concat();
+        let mut command = Command::new(starter[0]);
+        command.args(&starter[1..]).current_dir("/").env("PATH", PATH);
+        self.sandbox.finish(&mut self.user.runs(&command)).expect(Exit::Success).stdout
+    }
+}
+
+impl Drop for LimitedBy<'_> {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            self.prlimit(&[&format!("--{}={}:", self.resource, self.before)]);
+        }
+    }
+}
+
+/// Where the starters are.
+const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
+
 /// The same program with the same environment, started by another: `prlimit`, `unshare`, `nsenter`.
 fn under(starter: &[&str], command: &Command) -> Command {
     let mut run = Command::new(starter[0]);
     run.args(&starter[1..]).arg(command.get_program()).args(command.get_args());
     run.env_clear().envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
     // The C library finds the starter by it.
-    run.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
+    run.env("PATH", PATH);
     run.current_dir(command.get_current_dir().unwrap());
     run
 }

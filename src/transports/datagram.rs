@@ -65,6 +65,18 @@ impl DatagramClient {
         Ok(Self { socket, may_lose: may_lose(delivery), wait: settings.wait, payload, proof })
     }
 
+    /// A peer that sends late answers without end must not keep this side waiting for its round's.
+    #[cold]
+    fn not_for_long(&self, watch: &mut Watch, round: u64) -> Result<(), RoundError> {
+        if watch.due() {
+            watch.check(round)?;
+        }
+        if watch.lost_patience(round) {
+            return Err(RoundError::Lost(Watch::LOSS_PATIENCE));
+        }
+        Ok(())
+    }
+
     /// Whether a datagram of `len` bytes, which is not this round's pong, may come all the same where datagrams may be
     /// lost: the answer to a round that was given up, or to a proof that was sent once more.
     #[cold]
@@ -91,17 +103,10 @@ impl Round for DatagramClient {
                     if checked.is_ok() || !self.is_late(len, round) {
                         return checked;
                     }
-                    // A peer that sends nothing else must not keep this side here.
-                    if watch.due() {
-                        watch.check(round)?;
-                    }
+                    self.not_for_long(watch, round)?;
                 }
                 Ok((_, 0)) if !self.may_lose => return Err(RoundError::PeerClosed),
-                Ok((_, len)) if self.is_late(len, round) => {
-                    if watch.due() {
-                        watch.check(round)?;
-                    }
-                }
+                Ok((_, len)) if self.is_late(len, round) => self.not_for_long(watch, round)?,
                 Ok(_) => return Err(RoundError::WrongPong { round, what: "its length is not the ping's" }),
                 Err(error) => {
                     patience.again(error, self.socket.0.as_fd(), PollFlags::IN, watch, round)?;
@@ -223,6 +228,8 @@ mod tests {
             let n = socket.recv(&mut buffer).unwrap();
             let ping = &buffer[..n];
             if *ping == *settings.token.client_half() {
+                // Twice, as to a proof that was sent twice.
+                socket.send(settings.token.responder_half()).unwrap();
                 socket.send(settings.token.responder_half()).unwrap();
                 continue;
             }

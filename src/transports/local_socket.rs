@@ -54,6 +54,7 @@ impl Mechanism for LocalSocket {
         let name = Name::make(settings)?;
         let listener = local_name(&name.text)
             .and_then(|name| ListenerOptions::new().name(name).create_sync())
+            .map_err(|error| name.failed(error))
             .while_doing("listening on a local socket")?;
         name.let_client_in(settings)?;
         supervisor.ready(&name.text, &[])?;

@@ -140,11 +140,27 @@ impl<M: Messages> MessageClient<M> {
     fn exchange(&mut self, round: u64, watch: &mut Watch) -> Result<(), RoundError> {
         self.payload.stamp(round);
         send(&mut self.messages, self.payload.ping(), self.wait, watch, round)?;
-        let n = receive(&mut self.messages, self.payload.pong(), self.wait, watch, round)?;
+        let received = receive(&mut self.messages, self.payload.pong(), self.wait, watch, round);
+        let n = received.map_err(|error| too_long(error, round))?;
         if n != self.payload.ping().len() {
             return Err(RoundError::WrongPong { round, what: "its length is not the ping's" });
         }
         self.payload.check(round)
+    }
+}
+
+/// What an error of receiving means: that a message does not fit into the buffer is no fault of the system's.
+#[cold]
+fn too_long(error: RoundError, round: u64) -> RoundError {
+    match error {
+        RoundError::System(error)
+            if [Errno::MSGSIZE, Errno::TOOBIG]
+                .iter()
+                .any(|one| Errno::from_io_error(&error) == Some(*one)) =>
+        {
+            RoundError::WrongPong { round, what: "its length is not the ping's" }
+        }
+        other => other,
     }
 }
 

@@ -53,8 +53,11 @@ impl Name {
     }
 
     /// The error of binding a socket to it.
-    fn failed(&self, error: Errno) -> std::io::Error {
-        self.folder.as_ref().map_or_else(|| error.into(), |folder| folder.failed(error))
+    pub(super) fn failed(&self, error: impl Into<std::io::Error>) -> std::io::Error {
+        match &self.folder {
+            Some(folder) => folder.failed(error),
+            None => error.into(),
+        }
     }
 
     /// Lets the client, and nobody else, connect to the socket that now has this name.

@@ -29,7 +29,7 @@ fn where_no_port_is_left_the_range_is_told() {
                 sandbox.finish(&mut under(&shell, &sandbox.client(&[]))).expect(Exit::Success);
             };
             let bench = || {
-                let arguments = ["bench", "--method", method, "-n", "5", "--trials", "1"];
+                let arguments = ["bench", "--method", method, "-n", "5", "--trials", "1", "--warmup", "1"];
                 sandbox.finish(&mut under(&inside, &sandbox.client(&arguments)))
             };
             set(50_001);
@@ -49,7 +49,7 @@ fn where_no_port_is_left_the_range_is_told() {
                     by_client += 1
                 }
                 // Methods that need no port do not notice.
-                let other = ["bench", "--method", "unix", "-n", "5", "--trials", "1"];
+                let other = ["bench", "--method", "unix", "-n", "5", "--trials", "1", "--warmup", "1"];
                 sandbox.finish(&mut under(&inside, &sandbox.client(&other))).expect(Exit::Success);
             }
             set(50_015);

@@ -4,9 +4,8 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
 
 use ipcd::protocol::Exit;
-use rustix::process::Resource;
 
-use super::{Bystander, Limited, TWO, under};
+use super::{Bystander, LimitedBy, TWO, under};
 use crate::conformance::here;
 use crate::harness::{Daemon, nobody_can_run, run};
 use crate::users::Users;
@@ -27,11 +26,11 @@ fn a_user_with_no_process_left_is_told_so_and_the_daemon_goes_on() {
         for mechanism in here() {
             let method = mechanism.info().name;
             let bench = || {
-                let arguments = ["bench", "--method", method, "-n", "5", "--trials", "1"];
+                let arguments = ["bench", "--method", method, "-n", "5", "--trials", "1", "--warmup", "1"];
                 sandbox.finish(&mut owner.runs(&sandbox.client(&arguments)))
             };
             // The daemon itself is one.
-            let limited = Limited::to(daemon.pid, Resource::Nproc, 1);
+            let limited = LimitedBy::to(sandbox, owner, daemon.pid, "nproc", 1);
             let output = bench().expect(Exit::Unavailable);
             let limit = format!("user {} may have 1 processes and threads", owner.uid);
             output.says(&["the responder could not be started: ", &limit, "RLIMIT_NPROC", "TasksMax="]);
@@ -45,7 +44,7 @@ fn a_user_with_no_process_left_is_told_so_and_the_daemon_goes_on() {
             "the log says it"
         );
         eprintln!("processes of the daemon: {refused} mechanisms refused");
-        bystander.is_through();
+        bystander.finishes();
         daemon.is_at_rest();
     });
 }

@@ -6,7 +6,7 @@ use std::os::unix::fs::{PermissionsExt, chown};
 use ipcd::protocol::{ChannelSpec, Exit};
 use rustix::process::Resource;
 
-use super::{Bystander, Limited, TWO, daemon_in, may_unshare, measure, says, under};
+use super::{Bystander, Limited, LimitedBy, TWO, daemon_in, may_unshare, measure, says, under};
 use crate::conformance::here;
 use crate::harness::{Daemon, nobody_can_run, run};
 use crate::users::Users;
@@ -32,7 +32,7 @@ fn message_queues_of_a_user_are_limited_by_their_bytes() {
         assert_eq!(refused, ["mq"]);
         drop(limited);
         measure(&daemon, &ChannelSpec::new("mq")).unwrap();
-        bystander.is_through();
+        bystander.finishes();
         daemon.is_at_rest();
     });
 }
@@ -55,7 +55,7 @@ fn message_queues_of_all_are_limited_by_their_number() {
         let pid = daemon.pid.to_string();
         let inside = ["nsenter", "--ipc", "--target", &pid, "--"];
         let bench = |method: &str| {
-            let arguments = ["bench", "--method", method, "-n", "5", "--trials", "1"];
+            let arguments = ["bench", "--method", method, "-n", "5", "--trials", "1", "--warmup", "1"];
             sandbox.finish(&mut under(&inside, &owner.runs(&sandbox.client(&arguments))))
         };
         for (method, limit) in [("mq", "fs.mqueue.queues_max"), ("sysv-mq", "kernel.msgmni")] {
@@ -68,7 +68,7 @@ fn message_queues_of_all_are_limited_by_their_number() {
         for method in ["mq", "sysv-mq"] {
             bench(method).expect(Exit::Success);
         }
-        bystander.is_through();
+        bystander.finishes();
         daemon.is_at_rest();
     });
 }
@@ -91,7 +91,7 @@ fn signals_and_timers_of_a_user_are_limited() {
             }
             bystander.goes_on();
             drop(limited);
-            let bench = ["bench", "--method", method, "-n", "5", "--trials", "1"];
+            let bench = ["bench", "--method", method, "-n", "5", "--trials", "1", "--warmup", "1"];
             let client = under(&["prlimit", "--sigpending=0", "--"], &sandbox.client(&bench));
             let output = sandbox.finish(&mut { client }).expect(Exit::Unavailable);
             if method != "signal" {
@@ -101,7 +101,7 @@ fn signals_and_timers_of_a_user_are_limited() {
             refused += 2;
         }
         eprintln!("timers and signals: {refused} refusals");
-        bystander.is_through();
+        bystander.finishes();
         daemon.is_at_rest();
     });
 }
@@ -116,20 +116,11 @@ fn a_signal_that_cannot_be_queued_is_told_when_the_channel_is_opened() {
         let owner = Users::pick_after(40).owner;
         chown(sandbox.folder(), Some(owner.uid), Some(owner.gid)).unwrap();
         let daemon = Daemon::start(sandbox, owner.runs(&sandbox.ipcd(&["start"])));
-        let bench = ["bench", "--method", "signal", "-n", "5", "--trials", "1"];
-        let limited = Limited::to(daemon.pid, Resource::Sigpending, 2);
-        // What takes the second is the client's own tick.
+        let bench = ["bench", "--method", "signal", "-n", "5", "--trials", "1", "--warmup", "1"];
+        // The daemon's user has no other: its client has none yet when the responder tries.
+        let limited = LimitedBy::to(sandbox, owner, daemon.pid, "sigpending", 1);
         let output = sandbox.finish(&mut owner.runs(&sandbox.client(&bench)));
-        let output = if output.status.success() {
-            drop(limited);
-            let few = Limited::to(daemon.pid, Resource::Sigpending, 1);
-            let output = sandbox.finish(&mut owner.runs(&sandbox.client(&bench)));
-            drop(few);
-            output
-        } else {
-            drop(limited);
-            output
-        };
+        drop(limited);
         output.expect(Exit::Unavailable).says(&["RLIMIT_SIGPENDING"]);
         sandbox.finish(&mut owner.runs(&sandbox.client(&bench))).expect(Exit::Success);
         daemon.is_at_rest();
@@ -151,7 +142,7 @@ fn rings_need_no_locked_memory_or_say_so() {
             bystander.goes_on();
         }
         drop(limited);
-        bystander.is_through();
+        bystander.finishes();
         daemon.is_at_rest();
     });
 }

@@ -1,5 +1,6 @@
 //! What every test stands on: a sandbox of its own, a watchdog over it, and a look at what is left at its end.
 
+mod announced;
 mod daemon;
 mod leftovers;
 mod process;
@@ -10,6 +11,7 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
+pub(crate) use announced::{Announced, end_of};
 pub(crate) use daemon::{Daemon, responder_of, rounds, wait_until_measuring};
 pub(crate) use leftovers::responders;
 pub(crate) use process::{Output, Peer, Process};
@@ -32,7 +34,8 @@ pub(crate) fn run(test: impl FnOnce(&Sandbox) + Send + 'static) {
     run_within(WATCHDOG, test);
 }
 
-fn run_within(patience: Duration, test: impl FnOnce(&Sandbox) + Send + 'static) {
+/// The same, with so much patience.
+pub(crate) fn run_within(patience: Duration, test: impl FnOnce(&Sandbox) + Send + 'static) {
     let name = thread::current().name().unwrap_or("a test").to_owned();
     let sandbox = Sandbox::new();
     let processes = sandbox.processes();

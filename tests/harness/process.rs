@@ -4,7 +4,7 @@ use std::io::Read;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex, Once};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -16,6 +16,9 @@ use super::PATIENCE;
 
 /// How much of what a process has said is shown when its test fails.
 const LINES_SHOWN: usize = 20;
+
+/// How many processes a test remembers, as long as no more of them run.
+const REMEMBERED: usize = 50;
 
 /// A process, held by a descriptor: its id cannot come to mean another one.
 #[derive(Debug)]
@@ -125,6 +128,7 @@ impl Process {
     /// Starts `command`; `what` names it in messages.
     pub(crate) fn start(what: &str, command: &mut Command, stdin: Stdio) -> Self {
         let command = command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
+        hear_signals();
         let mut child = command.spawn().unwrap_or_else(|error| panic!("cannot start {what}: {error}"));
         Self {
             what: what.to_owned(),
@@ -182,6 +186,22 @@ impl Process {
         }
         Output { what: self.what.clone(), status, stdout: self.stdout.so_far(), stderr: self.stderr.so_far() }
     }
+}
+
+/// Lets the processes that are started from now on die of signals which this one was started to ignore (`nohup`, a shell's
+/// `&`): what is ignored stays so in a program that is started, what is handled does not. Here it stays without effect.
+fn hear_signals() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap();
+        let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:")).unwrap();
+        let ignored = u64::from_str_radix(ignored.trim(), 16).unwrap();
+        for signal in [Signal::INT, Signal::QUIT, Signal::HUP, Signal::TERM].map(Signal::as_raw) {
+            if ignored & (1 << (signal - 1)) != 0 {
+                signal_hook::flag::register(signal, Arc::default()).unwrap();
+            }
+        }
+    });
 }
 
 impl Drop for Process {
@@ -248,7 +268,14 @@ impl Processes {
     pub(super) fn add(&self, process: &Process) {
         let peer = Arc::clone(&process.peer);
         let known = Known { what: process.what.clone(), peer, stderr: process.stderr.clone() };
-        self.0.lock().unwrap().push(known);
+        let mut processes = self.0.lock().unwrap();
+        processes.push(known);
+        // A soak starts thousands; those that nobody holds any more have been waited for.
+        if processes.len() > REMEMBERED
+            && let Some(oldest) = processes.iter().position(|known| Arc::strong_count(&known.peer) == 1)
+        {
+            processes.remove(oldest);
+        }
     }
 
     /// Ends those that have not ended.

@@ -7,7 +7,6 @@ import uuid
 
 # Of the made-up history: runs, the first of those that are slower, and by how much.
 RUNS, CHANGE, SLOWER = 60, 40, 1.3
-FIRST_UNIX_S = 1_772_323_200
 DAY_S = 86_400
 # Where text means something else than text.
 ILL = ["<script>window.ill = 1</script>", '"><img src=x onerror="window.ill = 1">', "</table></style><b>&amp;'"]
@@ -52,7 +51,7 @@ def synthetic(client):
         run["uuid"] = str(uuid.uuid5(uuid.NAMESPACE_URL, f"run {number}"))
         run["label"] = "nightly"
         report = run["report"]
-        report["started_unix_s"] = FIRST_UNIX_S + number * DAY_S
+        report["started_unix_s"] -= (RUNS - number) * DAY_S
         report["environment"]["kernel"]["release"] = "6.1" if number < CHANGE else "6.8"
         report["results"] = [report["results"][at] for at in kept]
         run["histograms"] = [run["histograms"][at] for at in kept]
@@ -82,6 +81,10 @@ def ill(client):
     for number, cell in enumerate(report["results"]):
         cell["method"] = cell["cell"] = f"{ILL[number % 3]}{number // 3 % 3}"
         cell["options"] = {ILL[1]: ILL[2]}
+    elsewhere = next(
+        cell["placement"] for cell in client.json("history", "show", "gaps", "--json")["results"] if cell["placement"] != "unpinned"
+    )
+    report["results"] += [{**cell, "placement": elsewhere} for cell in report["results"]]
     report["results"][0]["error"] = ILL[0]
     path = client.folder / "ill.json"
     path.write_text(json.dumps(report))

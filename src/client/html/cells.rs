@@ -77,31 +77,21 @@ pub(super) fn entries(sides: &[Side]) -> Vec<Entry<'_>> {
 
 /// A name for each: the method, and whatever tells it from others of that method.
 pub(super) fn names(entries: &[Entry<'_>]) -> Vec<String> {
+    // What tells cells apart before anything else does.
+    const FIRST: [Facet; 5] = [Facet::Size, Facet::Placement, Facet::Wait, Facet::Pace, Facet::Parallel];
     let name = |entry: &Entry<'_>| {
-        let mut alike: Vec<&Entry<'_>> =
-            entries.iter().filter(|other| other.method() == entry.method()).collect();
-        let mut parts = vec![entry.method()];
-        for facet in Facet::ALL {
-            let told = match facet {
-                // Only where nothing else tells them apart: which CPUs a placement came to is the host's affair, and
-                // which run it is, is plain where only one has such a cell.
-                Facet::Cpus | Facet::Run => {
-                    alike.retain(|other| {
-                        Facet::ALL[..Facet::ALL.len() - 1]
-                            .iter()
-                            .filter(|facet| **facet != Facet::Cpus)
-                            .all(|facet| entry.same(other, *facet))
-                    });
-                    alike.iter().any(|other| !entry.same(other, facet))
-                }
-                _ => alike.iter().any(|other| !entry.same(other, facet)),
-            };
-            if told {
-                parts.push(entry.facet(facet));
-            }
-        }
-        parts.retain(|part| !part.is_empty());
-        parts.join(", ")
+        let alike = || entries.iter().filter(|other| other.method() == entry.method());
+        let told = |facet: &Facet| match facet {
+            // Only where nothing else tells them apart: which CPUs a placement came to is the host's affair, and which run
+            // it is, is plain where only one has such a cell.
+            Facet::Cpus | Facet::Run => alike()
+                .filter(|other| FIRST.iter().all(|first| entry.same(other, *first)))
+                .any(|other| !entry.same(other, *facet)),
+            _ => alike().any(|other| !entry.same(other, *facet)),
+        };
+        let facets = Facet::ALL.into_iter().filter(told).map(|facet| entry.facet(facet));
+        let parts = std::iter::once(entry.method()).chain(facets.filter(|part| !part.is_empty()));
+        parts.collect::<Vec<_>>().join(", ")
     };
     entries.iter().map(name).collect()
 }
@@ -196,9 +186,12 @@ mod tests {
         small.size_bytes = 64;
         other[0].report.results.push(small.clone());
         small.client_cpu = Some(7);
-        other[0].report.results.push(small);
+        other[0].report.results.push(small.clone());
         let names = super::names(&entries(&other));
         assert_eq!(names, ["shmem, 8 B", "shmem, 64 B, CPU 0→1", "shmem, 64 B, CPU 7→1"]);
+        small.gap_ns = Some(10_000);
+        other[0].report.results = vec![small.clone(), CellReport { gap_ns: None, ..small }];
+        assert_eq!(super::names(&entries(&other)), ["shmem, gap 10us", "shmem"]);
     }
 
     #[test]

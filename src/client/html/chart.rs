@@ -78,7 +78,8 @@ impl Chart {
         }
         let start = svg.find('>').map_or(0, |end| end + 1);
         Ok(format!(
-            "<svg viewBox=\"0 0 {width} {height}\" role=\"img\" aria-label=\"{}\">{}",
+            "<svg viewBox=\"0 0 {width} {height}\" style=\"max-width:{}px\" role=\"img\" aria-label=\"{}\">{}",
+            self.size.0 * 4 / 3,
             markup::Text(&self.label),
             theme::named(svg.split_off(start).replace(" opacity=\"1\"", ""))
         ))
@@ -90,22 +91,27 @@ impl Chart {
     ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
         let ink = text(theme::colour("ink"));
         let beside =
-            (self.y.longest_label() as i32 * LETTER + 12 + if self.y.title.is_empty() { 0 } else { 20 })
+            (self.y.longest_label() as i32 * LETTER + 18 + if self.y.title.is_empty() { 0 } else { 20 })
                 * FINE;
         let mut chart = ChartBuilder::on(area)
-            .margin(6 * FINE)
-            .margin_right(14 * FINE)
+            .margin(10 * FINE)
+            .margin_right(24 * FINE)
             .x_label_area_size(46 * FINE)
             .y_label_area_size(beside)
             .build_cartesian_2d(self.x.clone(), self.y.clone())?;
         let mut mesh = chart.configure_mesh();
         mesh.label_style(ink.clone())
             .axis_desc_style(ink)
-            .x_desc(self.x.title.clone())
-            .y_desc(self.y.title.clone())
             .axis_style(stroke(theme::colour("muted"), FINE))
             .light_line_style(TRANSPARENT)
+            .set_all_tick_mark_size(5 * FINE)
             .bold_line_style(stroke(theme::colour("grid"), FINE));
+        if !self.x.title.is_empty() {
+            mesh.x_desc(self.x.title.clone());
+        }
+        if !self.y.title.is_empty() {
+            mesh.y_desc(self.y.title.clone());
+        }
         if !self.fields.is_empty() {
             mesh.disable_mesh();
         }

@@ -70,6 +70,7 @@ pub(super) fn write_environment(sides: &[Side], out: &mut String) -> fmt::Result
         name: name.to_owned(),
         heads: std::iter::once("fact".to_owned()).chain(sides.iter().map(run_name)).collect(),
         names: 1 + sides.len(),
+        prose: true,
         rows: keys
             .iter()
             .map(|key| {
@@ -97,7 +98,7 @@ pub(super) fn write_commands(sides: &[Side], out: &mut String) -> fmt::Result {
             writeln!(out, "<h3>{}</h3>", Text(run_name(side)))?;
         }
         let words: Vec<String> = side.report.settings.arguments.iter().map(|word| quoted(word)).collect();
-        writeln!(out, "<pre tabindex=\"0\"><code>ipc-client {}</code></pre>", Text(words.join(" ")))?;
+        writeln!(out, "<pre><code>ipc-client {}</code></pre>", Text(words.join(" ")))?;
     }
     Ok(())
 }

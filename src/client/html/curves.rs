@@ -7,6 +7,7 @@ use super::cells::{Entry, Facet, Panel, Series, panels};
 use super::chart::{Chart, Line};
 use super::figure::{Figure, Key, Mark};
 use super::markup::{Datum, Table};
+use super::overview::span_words;
 use super::theme;
 use crate::client::measure::stats::{Statistic, quantile};
 use crate::client::report::{CellReport, Latency, PS_PER_NS, latency, rate, size};
@@ -23,7 +24,8 @@ pub(super) fn distributions(entries: &[Entry<'_>], out: &mut String) -> io::Resu
     });
     let panels = panels(series.collect(), &[Facet::Size, Facet::Placement, Facet::Pace, Facet::Parallel]);
     for (number, panel) in panels.iter().enumerate() {
-        let mut table = by_x(panel, "quantile", &percentile, &|_, _, ns| latency(ns));
+        let title = title("Latency distribution", panel);
+        let mut table = by_x(&title, panel, "quantile", &percentile, &|_, _, ns| latency(ns));
         for (name, statistic) in [("longest round", Statistic::Max), ("mean", Statistic::Mean)] {
             let figures = panel
                 .series
@@ -37,7 +39,6 @@ pub(super) fn distributions(entries: &[Entry<'_>], out: &mut String) -> io::Resu
             .map(|(_, series)| Datum::word(series.entry.cell.latency_ns.samples.to_string()));
         table.rows.push(std::iter::once(Datum::word("samples")).chain(samples).collect());
         let x = Axis::quantile(panel.x.1);
-        let title = title("Latency distribution", panel);
         figure(
             &format!("distribution-{}", number + 1),
             &title,
@@ -174,11 +175,11 @@ fn sweep(sweep: &Sweep, entries: &[Entry<'_>], out: &mut String) -> io::Result<u
             };
             let cell = cells.iter().filter(|entry| entry.method() == series.entry.method()).find(same);
             let span = cell.and_then(|entry| entry.cell.confidence_95_ns?.p50).filter(|_| sweep.id != "rate");
-            let span = span.map(|span| format!(" ({} to {})", latency(span.low), latency(span.high)));
+            let span = span.map(|span| format!(" ({})", span_words(span.low, span.high)));
             format!("{}{}", latency(ns), span.unwrap_or_default())
         };
-        let table = by_x(panel, sweep.head, &sweep.label, &figure_of);
         let title = title(sweep.name, panel);
+        let table = by_x(&title, panel, sweep.head, &sweep.label, &figure_of);
         let id = format!("{}-{}", sweep.id, number + 1);
         figure(&id, &title, &lines(&title, panel, x.clone(), true), panel, &table, out)?;
     }
@@ -213,6 +214,7 @@ fn lines(title: &str, panel: &Panel<'_>, x: Axis, dots: bool) -> Chart {
 
 /// A row for each place on the x axis, a column for each line.
 fn by_x(
+    name: &str,
     panel: &Panel<'_>,
     head: &str,
     label: &dyn Fn(f64) -> String,
@@ -231,11 +233,12 @@ fn by_x(
         std::iter::once(Datum { text: label(x), key: Some(x) }).chain(figures).collect()
     };
     Table {
-        name: format!("{head}, and round trips"),
+        name: name.to_owned(),
         heads: std::iter::once(head.to_owned())
             .chain(panel.series.iter().map(|(name, _)| name.clone()))
             .collect(),
         names: 1,
+        prose: false,
         rows: xs.into_iter().map(row).collect(),
     }
 }

@@ -22,6 +22,8 @@ pub(super) enum Mark {
     Line,
     Dot,
     Ring,
+    /// A heat map's level, of the key's number.
+    Field,
 }
 
 /// A chart with all that belongs to it.
@@ -56,6 +58,9 @@ impl Figure<'_> {
                     Mark::Line => write!(out, "<path d=\"M0 4H32\" stroke=\"var(--{colour})\"/>")?,
                     Mark::Dot => {
                         write!(out, "<circle cx=\"26\" cy=\"4\" r=\"3\" fill=\"var(--{colour})\"/>")?
+                    }
+                    Mark::Field => {
+                        write!(out, "<rect x=\"12\" width=\"20\" height=\"8\" fill=\"var(--h{number})\"/>")?
                     }
                     Mark::Ring => {
                         write!(out, "<circle cx=\"26\" cy=\"4\" r=\"3\" stroke=\"var(--{colour})\"/>")?

@@ -5,7 +5,7 @@ use std::io;
 use super::axis::Axis;
 use super::cells::{Entry, Facet, names};
 use super::chart::{Chart, Field};
-use super::figure::Figure;
+use super::figure::{Figure, Key, Mark};
 use super::markup::{Datum, Table};
 use super::theme;
 use crate::client::report::latency;
@@ -16,6 +16,8 @@ const MOST_IN_WORDS: usize = 8;
 /// A field's width and height in points at most, and least.
 const WIDEST: i32 = 96;
 const NARROWEST: i32 = 6;
+/// All rows together are at least so high: beside them stands what they are of.
+const LOWEST: i32 = 104;
 
 /// A heat map before it is drawn.
 struct Heat {
@@ -76,7 +78,7 @@ pub(super) fn placements(entries: &[Entry<'_>], out: &mut String) -> io::Result<
         words: values.iter().map(|value| value.map_or("–".to_owned(), latency)).collect(),
         values,
     };
-    heat.write("placement", out)?;
+    heat.write("placements-1", out)?;
     Ok(1)
 }
 
@@ -106,7 +108,7 @@ impl Heat {
         let (columns, rows) = (self.columns.len() as i32, self.rows.len() as i32);
         let beside = (y.longest_label() as i32 * 8 + 60, 70);
         let width = ((480 - beside.0) / columns).clamp(NARROWEST, WIDEST);
-        let height = if self.columns.len() > MOST_IN_WORDS { width } else { 26 };
+        let height = if self.columns.len() > MOST_IN_WORDS { width } else { 26.max(LOWEST / rows) };
         let label = format!("{}: {} by {}", self.title, self.rows.len(), self.columns.len());
         let mut chart = Chart::new(label, x, y);
         chart.size = ((beside.0 + width * columns).max(300), beside.1 + height * rows);
@@ -122,8 +124,25 @@ impl Heat {
             }
         });
         chart.fields = fields.collect();
-        Figure { id, title: &self.title, chart: &chart, legend: &[], notes: "", table: &self.table() }
-            .write(out)
+        Figure {
+            id,
+            title: &self.title,
+            chart: &chart,
+            legend: &self.legend(),
+            notes: "",
+            table: &self.table(),
+        }
+        .write(out)
+    }
+
+    /// Where each level begins.
+    fn legend(&self) -> Vec<Key> {
+        let key = |(number, level): (usize, f64)| Key {
+            name: format!("from {}", latency(level)),
+            number,
+            mark: Mark::Field,
+        };
+        self.levels.map(|levels| levels.bounds().enumerate().map(key).collect()).unwrap_or_default()
     }
 
     fn table(&self) -> Table {
@@ -141,6 +160,7 @@ impl Heat {
             name: self.title.clone(),
             heads: std::iter::once(head).chain(self.columns.iter().cloned()).collect(),
             names: 1,
+            prose: false,
             rows: self.rows.iter().zip(0..).map(row).collect(),
         }
     }

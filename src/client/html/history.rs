@@ -47,8 +47,8 @@ pub(super) fn write(trends: &[Trend], reported: &[i64], out: &mut String) -> io:
     if !steady.is_empty() {
         let open = if changed.is_empty() && steady.len() <= 4 { " open" } else { "" };
         let words = if steady.len() == 1 { "1 cell" } else { &format!("{} cells", steady.len()) };
-        let summary =
-            format!("<details{open}><summary>{words} without a change</summary>\n<div class=\"charts\">\n");
+        let which = if steadily() { " without a change" } else { "" };
+        let summary = format!("<details{open}><summary>{words}{which}</summary>\n<div class=\"charts\">\n");
         out.push_str(&summary);
         all(&steady, out)?;
         out.push_str("</div></details>\n");
@@ -77,6 +77,7 @@ fn write_trend(trend: &Trend, reported: &[i64], number: usize, out: &mut String)
             .map(str::to_owned)
             .to_vec(),
         names: 1,
+        prose: true,
         rows: rows.collect(),
     };
     let mut after = String::new();

@@ -62,15 +62,18 @@ pub(super) struct Table {
     /// So many of the first columns say what a row is of.
     pub(super) names: usize,
     pub(super) rows: Vec<Vec<Datum>>,
+    /// Whether it has text that is better broken into lines.
+    pub(super) prose: bool,
 }
 
 impl Table {
     /// Writes it into a box that scrolls by itself where the page is too narrow for it.
     pub(super) fn write(&self, id: Option<&str>, out: &mut String) -> fmt::Result {
         let id = id.map(|id| format!(" id=\"{id}\"")).unwrap_or_default();
+        let class = if self.prose { " class=\"prose\"" } else { "" };
         write!(
             out,
-            "<div class=\"scroll\" role=\"region\" tabindex=\"0\" aria-label=\"{}\"><table{id}><thead><tr>",
+            "<div class=\"scroll\" role=\"region\" tabindex=\"0\" aria-label=\"{}\"><table{id}{class}><thead><tr>",
             Text(&self.name)
         )?;
         for (column, head) in self.heads.iter().enumerate() {
@@ -113,6 +116,7 @@ mod tests {
             name: "a \"table\"".to_owned(),
             heads: vec!["<name>".to_owned(), "p50".to_owned()],
             names: 1,
+            prose: false,
             rows: vec![vec![Datum::word("a&b"), Datum::figure(Some(1.5), |ns| format!("{ns} ns"))]],
         };
         let mut out = String::new();

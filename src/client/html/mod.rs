@@ -38,7 +38,8 @@ pub struct Document {
 
 const STYLE: &str = include_str!("style.css");
 const SCRIPT: &str = include_str!("script.js");
-/// Of the script, as a browser checks it: nothing else on the page is run, and nothing is fetched.
+/// Of the script, as a browser checks it: nothing else on the page is run, and nothing is fetched. After a change, the
+/// browser's console tells the new one.
 const SCRIPT_SHA256: &str = "bMt0DR+XD/aGjvgSXewRWzc298GDtSn5AKw1AwUzHaU=";
 
 /// Writes the file.
@@ -146,4 +147,69 @@ fn write_page(document: &Document, sections: &[Section], page: &mut String) -> s
         )?;
     }
     writeln!(page, "</main>\n<script>{SCRIPT}</script>\n</body></html>")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::client::placement::Placement;
+    use crate::client::report::{CellReport, sample};
+
+    fn document() -> Document {
+        let run = |name: &str, report| Side { name: name.to_owned(), run: None, label: None, report };
+        let mut sweep = sample::sweep();
+        let elsewhere = CellReport { placement: Placement::SameCore, ..sweep.results[0].clone() };
+        let larger = CellReport { size_bytes: 64, ..sweep.results[0].clone() };
+        sweep.results.extend([elsewhere, larger]);
+        let runs = vec![run("a.json", sweep), run("b.json", sample::paced())];
+        Document { title: None, runs, trends: Vec::new(), matrices: Vec::new() }
+    }
+
+    fn page(document: &Document) -> String {
+        let mut out = Vec::new();
+        write(document, &mut out).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn a_page_has_every_part_once_and_the_same_input_gives_the_same_page() {
+        let page = page(&document());
+        assert_eq!(page, super::tests::page(&document()));
+        assert!(
+            page.starts_with("<!DOCTYPE html>\n<html lang=\"en\">") && page.ends_with("</body></html>\n")
+        );
+        assert!(page.contains("<h1>Round trips on sample</h1>"));
+        let ids: Vec<&str> = page.split(" id=\"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+        let once: BTreeSet<&str> = ids.iter().copied().collect();
+        assert_eq!(once.len(), ids.len(), "{ids:?}");
+        for id in
+            ["overview", "distribution", "size", "placement", "history", "trust", "environment", "commands"]
+        {
+            assert!(once.contains(id), "{id}");
+            assert!(page.contains(&format!("<a href=\"#{id}\">")), "{id}");
+        }
+        let cells = document().runs.iter().map(|run| run.report.results.len()).sum::<usize>();
+        let table = page.split("<table id=\"cells\">").nth(1).unwrap().split("</table>").next().unwrap();
+        assert_eq!(table.matches("<tr>").count(), 1 + cells);
+        assert!(page.contains("ipc-client bench --method all --size 8,64,64k</code>"));
+    }
+
+    #[test]
+    fn a_page_needs_nothing_else() {
+        let page = page(&document());
+        for word in ["http:", "https:", "url(", "@import", " src=", "<link", "<iframe"] {
+            assert!(!page.contains(word), "{word}");
+        }
+        assert_eq!(page.matches("<script").count(), 1);
+        assert!(!SCRIPT.contains("</") && !STYLE.contains("</"), "neither can end its own element");
+    }
+
+    #[test]
+    fn a_page_without_a_run_has_what_there_is() {
+        let document = Document { runs: Vec::new(), ..document() };
+        let page = page(&document);
+        assert!(page.contains("<h1>Round trips</h1>") && !page.contains("<section"), "{page}");
+    }
 }

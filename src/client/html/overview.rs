@@ -72,11 +72,12 @@ fn write_filters(entries: &[Entry<'_>], told: &[(&str, Facet)], out: &mut String
 fn table(entries: &[Entry<'_>], told: &[(&str, Facet)]) -> Table {
     let mut heads = vec!["method".to_owned()];
     heads.extend(told.iter().map(|(head, _)| (*head).to_owned()));
+    heads.push("grade".to_owned());
     let names = heads.len();
     let cpus = entries.iter().any(|entry| !entry.facet(Facet::Cpus).is_empty());
     let lost = entries.iter().any(|entry| entry.cell.lost > 0);
     let response = entries.iter().any(|entry| entry.cell.response_ns.is_some());
-    let figures = ["grade", "median", "95 % interval", "p90", "p99", "p99.9", "longest", "rounds"];
+    let figures = ["median", "95 % interval", "p90", "p99", "p99.9", "longest", "rounds"];
     heads.extend(figures.map(str::to_owned));
     heads.extend(
         response.then(|| ["response median", "response p99"].map(str::to_owned)).into_iter().flatten(),
@@ -122,7 +123,13 @@ fn table(entries: &[Entry<'_>], told: &[(&str, Facet)]) -> Table {
         }
         row
     };
-    Table { name: "All cells".to_owned(), heads, names, rows: entries.iter().map(row).collect() }
+    Table {
+        name: "All cells".to_owned(),
+        heads,
+        names,
+        prose: false,
+        rows: entries.iter().map(row).collect(),
+    }
 }
 
 /// The median's interval, sorted by how wide it is beside the median.
@@ -131,10 +138,21 @@ fn interval(entry: &Entry<'_>) -> Datum {
     match span.zip(entry.cell.latency_ns.p50.filter(|p50| *p50 > 0.0)) {
         Some((span, p50)) => {
             let half = (span.high - span.low) / 2.0 / p50;
-            let text = format!("{} to {} (±{})", latency(span.low), latency(span.high), percent(half));
-            Datum { text, key: Some(half) }
+            Datum {
+                text: format!("{} (±{})", span_words(span.low, span.high), percent(half)),
+                key: Some(half),
+            }
         }
         None => Datum::figure(None, latency),
+    }
+}
+
+/// An interval, its unit told once if one is enough: `11.2 to 12.4 µs`.
+pub(super) fn span_words(low: f64, high: f64) -> String {
+    let (low, high) = (latency(low), latency(high));
+    match (low.split_once(' '), high.split_once(' ')) {
+        (Some((number, unit)), Some((_, other))) if unit == other => format!("{number} to {high}"),
+        _ => format!("{low} to {high}"),
     }
 }
 
@@ -150,7 +168,7 @@ pub(super) fn write_extremes(entries: &[Entry<'_>], names: &[String], out: &mut 
     if let (Some(fastest), Some(slowest), true) = (fastest, slowest, medians().len() > 1) {
         writeln!(
             out,
-            "<p>{} cells. The shortest median round trip is {} ({}), the longest {} ({}).</p>",
+            "<p>{} cells. The shortest median round trip is {}: {}. The longest is {}: {}.</p>",
             entries.len(),
             latency(fastest.0),
             Text(fastest.1),

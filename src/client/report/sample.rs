@@ -176,6 +176,7 @@ fn outcome(cell: Cell, trials: u64, rounds: u64, ns: u64) -> Outcome {
             rounds,
             lost: 0,
             elapsed_ps: rounds_ns.iter().sum::<u64>() * 1000,
+            longest_gap: None,
             probe: (ns < 1000)
                 .then_some(Probe { untimed_mean_ps: ns as f64 * 1000.0, untimed_rounds: rounds / 2 }),
             warmup_rounds: rounds / 10,

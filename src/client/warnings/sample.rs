@@ -75,6 +75,7 @@ pub(crate) fn cell() -> CellReport {
         latency_ns: latency(10_000.0, 100_000),
         confidence_95_ns: None,
         probe: None,
+        longest_gap: None,
         response_ns: None,
         drift: None,
         outliers: Outliers::default(),

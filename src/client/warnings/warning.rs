@@ -77,8 +77,11 @@ pub enum Warning {
     },
     /// A round took so long that something was stopped.
     LongGap {
-        /// The longest round.
+        /// The longest round, or block of rounds.
         max_ns: f64,
+        /// How many rounds the block has, if it is one that was timed as a whole; 0 if it lay between two rounds.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        block_rounds: Option<u64>,
     },
     /// The scheduler took the CPU from a side for something else.
     Preempted {
@@ -165,7 +168,6 @@ impl Warning {
             Self::NoisyHost { spread, .. } => limits::SPREAD.severity(*spread),
             Self::Drifts { .. }
             | Self::TwoModes { .. }
-            | Self::LongGap { .. }
             | Self::PrecisionMissed { .. }
             | Self::Throttled { .. }
             | Self::SelfTestDiffers { .. } => Doubtful,
@@ -182,6 +184,9 @@ impl Warning {
                 _ => Note,
             },
             Self::SingleTrial => Note,
+            // No figure holds it.
+            Self::LongGap { block_rounds: Some(0), .. } => Slight,
+            Self::LongGap { .. } => Doubtful,
             Self::CpuShared { adaptive, .. } => {
                 if *adaptive {
                     Slight
@@ -245,7 +250,13 @@ impl Warning {
             Self::LostDatagrams { lost, fraction } => {
                 format!("datagrams lost: {lost} ({} of all rounds)", percent(*fraction))
             }
-            Self::LongGap { max_ns } => format!("a round took {}", latency(*max_ns)),
+            Self::LongGap { max_ns, block_rounds: None } => format!("a round took {}", latency(*max_ns)),
+            Self::LongGap { max_ns, block_rounds: Some(0) } => {
+                format!("nothing was measured for {} between two rounds", latency(*max_ns))
+            }
+            Self::LongGap { max_ns, block_rounds: Some(rounds) } => {
+                format!("a block of {rounds} rounds took {}", latency(*max_ns))
+            }
             Self::Preempted { per_round, per_second } => format!(
                 "a side lost its CPU to something else {per_second:.0} times a second, in {} of all rounds",
                 percent(*per_round)
@@ -329,6 +340,10 @@ impl Warning {
             Self::LostDatagrams { .. } => {
                 "Quantiles leave them out. Send smaller or fewer ones (--size, --rate), or raise \
                  net.core.rmem_max and rmem_default."
+            }
+            Self::LongGap { block_rounds: Some(0), .. } => {
+                "The host or a process was stopped for so long (suspended, paused, swapped out), or nobody took what it \
+                 told; no figure holds it."
             }
             Self::LongGap { .. } => {
                 "The host or a process was stopped for so long (suspended, paused, swapped out): look into the \

@@ -116,6 +116,18 @@ mod tests {
     use super::*;
     use std::time::Instant;
 
+    /// As another process would: the kernel tells its signals from a timer's.
+    #[test]
+    fn a_strangers_signal_is_no_tick() {
+        let ticker = Ticker::start().unwrap();
+        let before = ticker.ticks();
+        for _ in 0..1000 {
+            // SAFETY: takes numbers only; the signal has a handler.
+            unsafe { libc::pthread_kill(libc::pthread_self(), signal()) };
+        }
+        assert!(ticker.ticks().wrapping_sub(before) < 500, "{} ticks", ticker.ticks());
+    }
+
     #[test]
     fn a_blocking_call_is_interrupted_again_and_again() {
         let ticker = Ticker::start().unwrap();

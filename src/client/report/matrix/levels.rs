@@ -66,6 +66,12 @@ impl Levels {
         (0..LEVELS - 1).rev().find(|below| level > *below as f64).map_or(0, |below| below + 1)
     }
 
+    /// Where each level begins.
+    pub(in crate::client) fn bounds(&self) -> impl Iterator<Item = f64> {
+        let levels = *self;
+        (0..LEVELS).map(move |level| levels.bound(level))
+    }
+
     /// Where the level begins.
     pub(super) fn bound(&self, level: usize) -> f64 {
         self.low * (self.high / self.low).powf(level as f64 / LEVELS as f64)

@@ -1,0 +1,54 @@
+//! Somebody who behaves well all the while, and notes how long it waits.
+
+use std::time::{Duration, Instant};
+
+use ipcd::client::{Client, LeaseWait};
+use ipcd::protocol::{ChannelSpec, SocketAddress, chain};
+
+use crate::harness::rounds;
+use crate::storm::Storm;
+
+/// Methods of the bystander: those that lose nothing and are everywhere.
+const METHODS: [&str; 4] = ["unix", "tcp", "pipe", "memfd"];
+
+/// Rounds of its bench.
+const ROUNDS: usize = 100;
+
+/// Comes again and again until the storm is over. It has a program's own patience: it is told of a failure if it is not
+/// greeted within 2 s or not answered within 10 s.
+///
+/// # Errors
+/// It was not served although the daemon was there all the while.
+pub(crate) fn comes(storm: &Storm<'_>) -> Result<(), String> {
+    for method in METHODS.iter().cycle() {
+        if storm.is_over() {
+            return Ok(());
+        }
+        visit(storm, method).or_else(|error| storm.excuses(&format!("the bystander, {method}: {error}")))?;
+    }
+    Ok(())
+}
+
+fn visit(storm: &Storm<'_>, method: &str) -> Result<(), String> {
+    let told = |what: &str, error: &dyn std::error::Error| format!("{what}: {}", chain(error));
+    let mut clock = Instant::now();
+    let mut wait = |what| {
+        let time: Duration = clock.elapsed();
+        storm.tally.waited(what, time);
+        clock = Instant::now();
+    };
+    let address = SocketAddress::resolve(Some(&storm.daemon.socket));
+    let mut client = Client::connect(&address).map_err(|error| told("connecting", &error))?;
+    client.status().map_err(|error| told("status", &error))?;
+    wait("to connect and be told the status");
+    client.acquire(LeaseWait::Queue, |_| ()).map_err(|error| told("its turn", &error))?;
+    wait("for its turn, while others measure");
+    let mut channel = client.open(&ChannelSpec::new(method)).map_err(|error| told("opening", &error))?;
+    wait("to open a channel");
+    rounds(&mut channel, ROUNDS).map_err(|error| told("rounds", &error))?;
+    wait("for a bench of 100 rounds");
+    client.close(channel).map_err(|error| told("closing", &error))?;
+    client.release().map_err(|error| told("giving back its turn", &error))?;
+    wait("to close it and give back its turn");
+    Ok(())
+}
