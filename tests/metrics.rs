@@ -205,7 +205,11 @@ fn many_who_ask_are_turned_away_and_the_others_served() {
             let _ = stream.write_all(GET.as_bytes());
             served += usize::from(split(&rest(stream)).0 == 200);
         }
-        assert!(served > 0 || metrics(&address).contains("ipcd_service_info"));
+        // Where the time of all of them was over: there is room again.
+        let again = || (ask(&address, GET).0 == 200).then_some(());
+        if served == 0 {
+            eventually("somebody is served", PATIENCE, again);
+        }
         daemon.is_at_rest();
     });
 }

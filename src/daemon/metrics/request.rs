@@ -152,7 +152,7 @@ mod tests {
             ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505),
             ("\u{16}\u{3}\u{1}", 400),
             ("GET /metrics\r\n\r\n", 400),
-            ("GET /a b HTTP/1.1\r\n\r\n", 400),
+            ("GET /a b HTTP/1.1\r\n\r\n", 505),
             ("GET /metrics HTTP/1.1\r\nHost : a\r\n\r\n", 400),
             ("GET /metrics HTTP/1.1\r\nHost: a\r\n folded\r\n\r\n", 400),
         ] {
