@@ -77,23 +77,29 @@ pub(super) fn entries(sides: &[Side]) -> Vec<Entry<'_>> {
 
 /// A name for each: the method, and whatever tells it from others of that method.
 pub(super) fn names(entries: &[Entry<'_>]) -> Vec<String> {
-    // What tells cells apart before anything else does.
-    const FIRST: [Facet; 5] = [Facet::Size, Facet::Placement, Facet::Wait, Facet::Pace, Facet::Parallel];
-    let name = |entry: &Entry<'_>| {
-        let alike = || entries.iter().filter(|other| other.method() == entry.method());
-        let told = |facet: &Facet| match facet {
+    let last = |facet: Facet| matches!(facet, Facet::Cpus | Facet::Run);
+    // Put into words once: each is compared with all others.
+    let words: Vec<(String, [String; 7])> =
+        entries.iter().map(|entry| (entry.method(), Facet::ALL.map(|facet| entry.facet(facet)))).collect();
+    let name = |(method, own): &(String, [String; 7])| {
+        let alike: Vec<&[String; 7]> =
+            words.iter().filter(|(other, _)| other == method).map(|(_, other)| other).collect();
+        let told = |at: usize| {
+            let differs = |other: &[String; 7]| other[at] != own[at];
             // Only where nothing else tells them apart: which CPUs a placement came to is the host's affair, and which run
             // it is, is plain where only one has such a cell.
-            Facet::Cpus | Facet::Run => alike()
-                .filter(|other| FIRST.iter().all(|first| entry.same(other, *first)))
-                .any(|other| !entry.same(other, *facet)),
-            _ => alike().any(|other| !entry.same(other, *facet)),
+            let same_else =
+                |other: &[String; 7]| (0..own.len()).all(|at| last(Facet::ALL[at]) || other[at] == own[at]);
+            let mut alike = alike.iter().copied();
+            match last(Facet::ALL[at]) {
+                true => alike.any(|other| same_else(other) && differs(other)),
+                false => alike.any(differs),
+            }
         };
-        let facets = Facet::ALL.into_iter().filter(told).map(|facet| entry.facet(facet));
-        let parts = std::iter::once(entry.method()).chain(facets.filter(|part| !part.is_empty()));
-        parts.collect::<Vec<_>>().join(", ")
+        let facets = (0..own.len()).filter(|at| !own[*at].is_empty() && told(*at)).map(|at| own[at].as_str());
+        std::iter::once(method.as_str()).chain(facets).collect::<Vec<_>>().join(", ")
     };
-    entries.iter().map(name).collect()
+    words.iter().map(name).collect()
 }
 
 /// A line of a chart.

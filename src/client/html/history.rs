@@ -17,6 +17,9 @@ const RUNS: usize = 0;
 const LEVEL: usize = 1;
 const REPORTED: usize = 3;
 
+/// Charts of cells that have not changed, at most: a page of many cells stays small enough to be passed on.
+const MOST_STEADY: usize = 40;
+
 /// Writes a chart for each cell that was measured more than once: those that changed first, the others folded away.
 /// `reported` are the runs that the rest of the report is of.
 pub(super) fn write(trends: &[Trend], reported: &[i64], out: &mut String) -> io::Result<()> {
@@ -50,8 +53,13 @@ pub(super) fn write(trends: &[Trend], reported: &[i64], out: &mut String) -> io:
         let which = if steadily() { " without a change" } else { "" };
         let summary = format!("<details{open}><summary>{words}{which}</summary>\n<div class=\"charts\">\n");
         out.push_str(&summary);
-        all(&steady, out)?;
-        out.push_str("</div></details>\n");
+        all(&steady[..steady.len().min(MOST_STEADY)], out)?;
+        out.push_str("</div>\n");
+        if let Some(more @ 1..) = steady.len().checked_sub(MOST_STEADY) {
+            let left = format!("<p>{more} more are left out: \"ipc-client trend\" tells them.</p>\n");
+            out.push_str(&left);
+        }
+        out.push_str("</details>\n");
     }
     Ok(())
 }

@@ -38,9 +38,9 @@ pub struct Document {
 
 const STYLE: &str = include_str!("style.css");
 const SCRIPT: &str = include_str!("script.js");
-/// Of the script, as a browser checks it: nothing else on the page is run, and nothing is fetched. After a change, the
-/// browser's console tells the new one.
-const SCRIPT_SHA256: &str = "bMt0DR+XD/aGjvgSXewRWzc298GDtSn5AKw1AwUzHaU=";
+/// What a browser may do with the page: run this script, known by its hash, and nothing else; fetch nothing. After a change
+/// of the script, the browser's console tells the new hash.
+const POLICY: &str = include_str!("policy.txt");
 
 /// Writes the file.
 ///
@@ -74,10 +74,10 @@ fn write_head(document: &Document, page: &mut String) -> std::fmt::Result {
     writeln!(
         page,
         "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\n\
-         <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'; \
-         script-src 'sha256-{SCRIPT_SHA256}'; base-uri 'none'; form-action 'none'\">\n\
+         <meta http-equiv=\"Content-Security-Policy\" content=\"{}\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
          <meta name=\"generator\" content=\"ipcd {}\">\n<title>{}</title>\n<style>",
+        POLICY.trim_end(),
         env!("CARGO_PKG_VERSION"),
         Text(title(document))
     )?;
