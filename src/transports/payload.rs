@@ -1,5 +1,7 @@
 //! The bytes that a round carries, on the client's side.
 
+use std::mem;
+
 use super::RoundError;
 use crate::protocol::Token;
 
@@ -8,6 +10,10 @@ const STAMP_LEN: usize = 8;
 
 /// A small payload is kept with room for this many bytes, so that it can be copied as a piece of fixed size.
 const MIN_ROOM: usize = 48;
+
+/// From this size on, what is [received in place](Payload::pong_in_place) takes the place of what was sent: both would
+/// not stay in a core's own cache.
+const IN_PLACE_FROM: usize = 128 << 10;
 
 /// What is sent and what came back.
 ///
@@ -23,6 +29,10 @@ pub struct Payload {
     /// Without what fills it up.
     size: usize,
     pattern: u64,
+    /// If pongs may be received in place, as [`pong_in_place`](Self::pong_in_place) says.
+    may_share: bool,
+    /// If pongs now are: then `pong` is the ping of the block's first round.
+    in_place: bool,
 }
 
 impl Payload {
@@ -35,8 +45,14 @@ impl Payload {
         assert!(size >= STAMP_LEN, "the settings are checked");
         let seed = token.client_half().first_chunk().expect("16 bytes hold 8");
         let room = size.max(MIN_ROOM);
-        let mut payload =
-            Self { ping: vec![0; room], pong: vec![0; room], size, pattern: u64::from_le_bytes(*seed) | 1 };
+        let mut payload = Self {
+            ping: vec![0; room],
+            pong: vec![0; room],
+            size,
+            pattern: u64::from_le_bytes(*seed) | 1,
+            may_share: size >= IN_PLACE_FROM,
+            in_place: false,
+        };
         payload.refresh();
         payload
     }
@@ -110,7 +126,40 @@ impl Payload {
 
     /// Receives into a newly allocated buffer from now on.
     pub fn reallocate(&mut self) {
+        self.may_share = false;
         self.pong = vec![0; self.ping.len()];
+    }
+
+    /// Where to receive once the ping is sent, if the round ends with [`check_in_place`](Self::check_in_place).
+    ///
+    /// A large payload is received where it was sent from, as in a program with one buffer. In a block's first round
+    /// it is not, so that all bytes have come through the channel once, and any that is changed later stays so: what
+    /// [`verify`](Self::verify) finds is the same. The numbers are wiped: they have to come back.
+    #[inline(always)]
+    pub fn pong_in_place(&mut self) -> &mut [u8] {
+        if !self.in_place {
+            return self.pong();
+        }
+        // Rounds are numbered from 1.
+        self.stamp(0);
+        &mut self.ping[..self.size]
+    }
+
+    /// As [`check`](Self::check), of what was received where [`pong_in_place`](Self::pong_in_place) said.
+    ///
+    /// # Errors
+    /// [`RoundError::WrongPong`].
+    #[inline(always)]
+    pub fn check_in_place(&mut self, round: u64) -> Result<(), RoundError> {
+        if self.in_place {
+            return self.check_of(&self.ping, round);
+        }
+        self.check(round)?;
+        if self.may_share {
+            mem::swap(&mut self.ping, &mut self.pong);
+            self.in_place = true;
+        }
+        Ok(())
     }
 
     /// The round that the pong claims to be of.
@@ -126,11 +175,16 @@ impl Payload {
     /// [`RoundError::WrongPong`].
     #[inline(always)]
     pub fn check(&self, round: u64) -> Result<(), RoundError> {
+        self.check_of(&self.pong, round)
+    }
+
+    #[inline(always)]
+    fn check_of(&self, pong: &[u8], round: u64) -> Result<(), RoundError> {
         let stamp = round.to_le_bytes();
-        if self.pong[..STAMP_LEN] != stamp {
+        if pong[..STAMP_LEN] != stamp {
             return Err(RoundError::WrongPong { round, what: "it carries another round's number" });
         }
-        if self.size >= 2 * STAMP_LEN && self.pong[self.size - STAMP_LEN..self.size] != stamp {
+        if self.size >= 2 * STAMP_LEN && pong[self.size - STAMP_LEN..self.size] != stamp {
             return Err(RoundError::WrongPong { round, what: "its end is not this round's" });
         }
         Ok(())
@@ -143,6 +197,10 @@ impl Payload {
     /// [`RoundError::WrongPong`].
     pub fn verify(&mut self) -> Result<(), RoundError> {
         let round = u64::from_le_bytes(*self.ping.first_chunk().expect("a payload holds a round's number"));
+        if mem::take(&mut self.in_place) {
+            // But for its number, which is the first round's.
+            stamps(self.size, round, |at, stamp| self.pong[at..at + STAMP_LEN].copy_from_slice(stamp));
+        }
         if self.ping[..self.size] != self.pong[..self.size] {
             return Err(RoundError::WrongPong { round, what: "its payload is not the one sent" });
         }
@@ -203,6 +261,56 @@ mod tests {
             let mut payload = echoed(size, 77);
             payload.check(77).unwrap();
             payload.verify().unwrap();
+        }
+    }
+
+    #[test]
+    fn in_place_every_byte_counts_all_the_same() {
+        let size = IN_PLACE_FROM;
+        // The channel carries what was sent, but for what is done to it.
+        let round = |payload: &mut Payload, round: u64, channel: &dyn Fn(&[u8], &mut [u8])| {
+            payload.stamp(round);
+            let sent = payload.ping().to_vec();
+            channel(&sent, payload.pong_in_place());
+            payload.check_in_place(round)
+        };
+        let whole = |sent: &[u8], to: &mut [u8]| to.copy_from_slice(sent);
+        let fresh = |count: u64| {
+            let mut payload = Payload::new(size, &Token::new([3; 32]));
+            for number in 1..=count {
+                round(&mut payload, number, &whole).unwrap();
+            }
+            payload.verify().unwrap();
+            payload
+        };
+        for count in [1, 2, 3] {
+            for at in [8, 77, size - 9] {
+                let mut payload = fresh(count);
+                for number in 1..=count {
+                    let without = |sent: &[u8], to: &mut [u8]| {
+                        let was = to[at];
+                        to.copy_from_slice(sent);
+                        to[at] = was;
+                    };
+                    round(&mut payload, number, &without).unwrap();
+                }
+                payload.verify().expect_err("a byte was not carried");
+                let mut payload = fresh(count);
+                for number in 1..=count {
+                    round(&mut payload, number, &whole).unwrap();
+                }
+                let changed = |sent: &[u8], to: &mut [u8]| {
+                    to.copy_from_slice(sent);
+                    to[at] ^= 4;
+                };
+                round(&mut payload, count + 1, &changed).unwrap();
+                round(&mut payload, count + 2, &whole).unwrap();
+                payload.verify().expect_err("a byte was changed");
+            }
+            let mut payload = fresh(count);
+            round(&mut payload, 1, &whole).unwrap();
+            assert!(payload.in_place);
+            round(&mut payload, 2, &|_, _| {}).expect_err("nothing came back");
         }
     }
 

@@ -192,8 +192,8 @@ impl<P: Pipe> Round for StreamClient<P> {
     fn round(&mut self, round: u64, watch: &mut Watch) -> Result<(), RoundError> {
         self.payload.stamp(round);
         send_all(&self.pipe, self.payload.ping(), self.wait, watch, round)?;
-        receive_exact(&self.pipe, self.payload.pong(), self.wait, watch, round)?;
-        self.payload.check(round)
+        receive_exact(&self.pipe, self.payload.pong_in_place(), self.wait, watch, round)?;
+        self.payload.check_in_place(round)
     }
 
     fn payload(&mut self) -> &mut Payload {
