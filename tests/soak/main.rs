@@ -50,9 +50,6 @@ fn main() -> ExitCode {
             "soak: {why}: what others leave behind on this host cannot be told from this run's, and is not looked at"
         );
     }
-    // A shell starts what it runs in the background with SIGINT ignored, which clients would inherit. What is handled here
-    // is not ignored there.
-    ctrlc::set_handler(|| std::process::exit(130)).unwrap();
     match arguments.faults {
         Some(count) => faults::run(count, seed),
         None => storm::run(arguments.time, seed),
