@@ -8,8 +8,9 @@
 //! | [`protocol`] | greeting, frames, messages, socket address rules, exit codes | nothing of this crate |
 //! | [`transports`] | the contract of a mechanism, the list, one file for each, OS calls | `protocol` |
 //! | [`config`] | configuration files, and the values that they share with the command lines | `protocol`, `transports` |
-//! | [`daemon`] | control socket, queue, supervision of responders | `protocol`, `transports`, `config` |
-//! | [`client`] | connection, measuring, reports, command line | `protocol`, `transports`, `config` |
+//! | `exposition` | the text format of metrics | nothing of this crate |
+//! | [`daemon`] | control socket, queue, supervision of responders | all above |
+//! | [`client`] | connection, measuring, reports, command line | all above but `daemon` |
 //!
 //! `daemon` and `client` never import each other. `unsafe` stands in `transports` only.
 //!
@@ -46,6 +47,7 @@
 pub mod client;
 pub mod config;
 pub mod daemon;
+mod exposition;
 pub mod protocol;
 pub mod transports;
 
@@ -53,6 +55,9 @@ pub mod transports;
 ///
 /// A program that uses [`client::Private`] calls this first in `main`: the private daemon and its responders are
 /// the program's own executable, so that they can never be older than it.
+///
+/// It also has SIGXFSZ ignored: a file that would become too large (`RLIMIT_FSIZE`) is then an error and not the end.
 pub fn enter_role() {
+    transports::sys::survive_file_size_limit();
     daemon::enter_role();
 }

@@ -237,6 +237,11 @@ fn every_class_of_wrong_file_is_told() {
             let file = File::new(sandbox, "file.toml", text);
             let output = finish(sandbox, sandbox.ipcd(&["config", "check", file.path()]), Exit::Usage);
             assert!(output.stderr.contains(told), "{text}\n{}", output.stderr);
+            if let Some((_, known)) = output.stderr.trim_end().split_once("; there are ") {
+                let mut known: Vec<_> = known.split(", ").collect();
+                known.sort_unstable();
+                assert!(known.windows(2).all(|pair| pair[0] != pair[1]), "one is told twice: {known:?}");
+            }
         }
         let binary = File::new(sandbox, "binary", "");
         fs::write(&binary.0, [0xff, 0xfe]).unwrap();

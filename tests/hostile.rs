@@ -1,9 +1,8 @@
-//! Peers that mean no good, or know no better, on the control socket and on data channels: the daemon lives, holds
-//! nothing for them, and serves who behaves.
+//! Peers that mean no good, or know no better, on the control socket: the daemon lives, holds nothing for them, and serves
+//! who behaves. Those on data channels are in `strangers`.
 
 use std::fs;
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
@@ -11,14 +10,13 @@ use std::time::Duration;
 use ipcd::protocol::frame::{MAX_BODY, frame};
 use ipcd::protocol::link::{Link, send_part};
 use ipcd::protocol::{
-    ChannelId, ChannelSpec, End, Event, GREETING_LEN, Greeting, PROTOCOL_VERSION, Refusal, Reply, Request,
-    SocketAddress, Token, decode, dial, encode,
+    ChannelSpec, End, Event, GREETING_LEN, Greeting, PROTOCOL_VERSION, Refusal, Reply, Request, decode,
+    encode,
 };
-use ipcd::transports::sys::clock::{Calibration, ClockChoice};
-use ipcd::transports::{Delivery, Endpoint, Rounds, Settings, Watch, find};
+use ipcd::transports::Delivery;
 
 use crate::conformance::here;
-use crate::harness::{Daemon, PATIENCE, eventually, rounds, run};
+use crate::harness::{Announced, Daemon, PATIENCE, eventually, rounds, run};
 
 /// A connection that has said nothing, and waits no longer for anything than a test may.
 fn silent(daemon: &Daemon) -> UnixStream {
@@ -223,107 +221,6 @@ fn channels_are_their_own_connections_alone() {
         client.close(channel).unwrap();
         let another = client.open(&ChannelSpec::new("tcp")).unwrap();
         client.close(another).unwrap();
-    });
-}
-
-/// A channel that is announced and that nobody has connected to, and the connection that has asked for it.
-struct Announced {
-    link: Link,
-    channel: ChannelId,
-    settings: Settings,
-    endpoint: Endpoint,
-}
-
-impl Announced {
-    fn by(daemon: &Daemon, spec: &ChannelSpec) -> Self {
-        let (mut link, _) = dial(&SocketAddress::resolve(Some(&daemon.socket))).unwrap();
-        link.send(&Request::Acquire { wait: true }, &[]).unwrap();
-        assert_eq!(link.receive::<Reply>(Some(PATIENCE)).unwrap(), Reply::Acquired);
-        link.send(&Request::Open(spec.clone()), &[]).unwrap();
-        match link.receive(Some(PATIENCE)).unwrap() {
-            Reply::Opened { channel, token, endpoint, .. } => Self {
-                channel,
-                settings: Settings::of_own(spec, token).unwrap().1,
-                endpoint: Endpoint { address: endpoint, descriptors: link.take_descriptors() },
-                link,
-            },
-            other => panic!("{other:?}"),
-        }
-    }
-
-    fn address(&self) -> SocketAddr {
-        self.endpoint.address.parse().unwrap()
-    }
-
-    /// Connects as the client that it was opened for, and runs rounds.
-    fn serves_its_client(self) {
-        let mut watch = Watch::new(self.link.as_fd()).unwrap();
-        let mechanism = find(self.settings.method).unwrap();
-        let mut side: Box<dyn Rounds> = mechanism.connect(&self.settings, self.endpoint, &mut watch).unwrap();
-        let clock = Calibration::run(ClockChoice::Monotonic).unwrap().source;
-        let block = side.timed(1, clock, &mut [0; 50], &mut watch);
-        assert!(block.stop.is_none() && block.done == 50, "{block:?}");
-        side.verify().unwrap();
-    }
-}
-
-#[test]
-fn strangers_at_a_tcp_channel_do_not_keep_its_client_out() {
-    run(|sandbox| {
-        let daemon = sandbox.daemon();
-        let announced = Announced::by(&daemon, &ChannelSpec::new("tcp"));
-        let connect = || TcpStream::connect(announced.address()).unwrap();
-
-        let mut wrong = connect();
-        wrong.write_all(&[7; Token::HALF_LEN]).unwrap();
-        wrong.set_read_timeout(Some(PATIENCE)).unwrap();
-        let read = wrong.read(&mut [0; Token::HALF_LEN]);
-        assert!(!matches!(read, Ok(1..)), "a stranger is told nothing");
-        let silent: Vec<_> = (0..40).map(|_| connect()).collect();
-        let mut half = connect();
-        half.write_all(&announced.settings.token.client_half()[..8]).unwrap();
-        drop(connect());
-
-        announced.serves_its_client();
-        drop((silent, half));
-        daemon.is_at_rest();
-    });
-}
-
-#[test]
-fn strangers_at_a_udp_channel_do_not_disturb_it() {
-    run(|sandbox| {
-        let daemon = sandbox.daemon();
-        let announced = Announced::by(&daemon, &ChannelSpec::new("udp"));
-        let stranger = UdpSocket::bind("127.0.0.1:0").unwrap();
-        stranger.connect(announced.address()).unwrap();
-        let shout = || {
-            for datagram in [&[][..], &[7; 8], &[7; Token::HALF_LEN], &[7; 1000]] {
-                // Refused once the channel is gone.
-                let _ = stranger.send(datagram);
-            }
-        };
-        shout();
-        let mut spec = ChannelSpec::new("udp");
-        spec.size_bytes = 64;
-        announced.serves_its_client();
-
-        // And while rounds run.
-        let announced = Announced::by(&daemon, &spec);
-        stranger.connect(announced.address()).unwrap();
-        let over = std::sync::atomic::AtomicBool::new(false);
-        std::thread::scope(|scope| {
-            scope.spawn(|| {
-                while !over.load(std::sync::atomic::Ordering::SeqCst) {
-                    shout();
-                }
-            });
-            announced.serves_its_client();
-            over.store(true, std::sync::atomic::Ordering::SeqCst);
-        });
-        stranger.set_nonblocking(true).unwrap();
-        assert!(stranger.recv(&mut [0; 2000]).is_err(), "a stranger is told nothing");
-        daemon.is_at_rest();
     });
 }
 

@@ -18,9 +18,10 @@ impl Source {
         self.text.lines().enumerate().map(|(index, line)| (index + 1, line.split("//").next().unwrap_or("")))
     }
 
-    /// Where a word stands in the code.
+    /// Where a word stands in the code; not as a part of one with a hyphen, which is in a text.
     fn lines_with_word(&self, word: &str) -> Vec<String> {
-        let is_word = |line: &str| line.split(|c: char| !c.is_alphanumeric() && c != '_').any(|w| w == word);
+        let is_word =
+            |line: &str| line.split(|c: char| !c.is_alphanumeric() && !"_-".contains(c)).any(|w| w == word);
         self.code()
             .filter(|(_, line)| is_word(line))
             .map(|(number, _)| format!("{}:{number}", self.path))
@@ -44,7 +45,10 @@ fn collect(folder: &Path, paths: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {
-            collect(&path, paths);
+            // What the packages in `tests/` are built into.
+            if !path.ends_with("target") {
+                collect(&path, paths);
+            }
         } else if path.extension().is_some_and(|extension| extension == "rs") {
             paths.push(path);
         }
@@ -106,15 +110,21 @@ fn misplaced_unsafe_code_is_found() {
 
 #[test]
 fn modules_import_only_what_stands_below_them() {
-    // `protocol` ← `transports` ← `config` ← { `daemon`, `client` }
+    // `protocol` ← `transports` ← `config` ← { `daemon`, `client` }; `exposition` knows none of them
     for (module, above) in [
-        ("protocol", &["transports", "config", "daemon", "client"][..]),
+        ("exposition", &["protocol", "transports", "config", "daemon", "client"][..]),
+        ("protocol", &["transports", "config", "daemon", "client"]),
         ("transports", &["config", "daemon", "client"]),
         ("config", &["daemon", "client"]),
         ("daemon", &["client"]),
         ("client", &["daemon"]),
     ] {
-        for source in sources(&format!("src/{module}")) {
+        let of_module = |source: &Source| {
+            source.path == format!("src/{module}.rs") || source.path.starts_with(&format!("src/{module}/"))
+        };
+        let all: Vec<_> = sources("src").into_iter().filter(of_module).collect();
+        assert!(!all.is_empty(), "{module} has no sources");
+        for source in all {
             let found = source.code().filter(|(_, line)| {
                 above.iter().any(|other| {
                     line.contains(&format!("crate::{other}")) || line.contains(&format!("ipcd::{other}"))
@@ -129,6 +139,61 @@ fn modules_import_only_what_stands_below_them() {
     }
 }
 
+/// Where a mechanism reaches past `transports::sync` for what a model of it has to know.
+fn past_the_model(sources: &[Source]) -> Vec<String> {
+    const MODELLED: [&str; 3] = ["sync::atomic", "thread::futex", "membarrier"];
+    let outside = sources.iter().filter(|source| {
+        let below = source.path.strip_prefix("src/transports/");
+        below.is_some_and(|path| path != "sync.rs" && !path.starts_with("sys/"))
+    });
+    let found = outside.flat_map(|source| {
+        let found = source.code().filter(|(_, line)| MODELLED.iter().any(|word| line.contains(word)));
+        found.map(|(number, _)| format!("{}:{number}", source.path))
+    });
+    found.collect()
+}
+
+/// The files that stand on `transports::sync`, and those that `tests/order` includes.
+fn modelled(sources: &[Source]) -> (Vec<&str>, Vec<&str>) {
+    let stands_on_it = |source: &&Source| {
+        let mut code = source.code();
+        let below = source.path.starts_with("src/transports/");
+        below && code.any(|(_, line)| line.contains("super::sync::") || line.contains("transports::sync::"))
+    };
+    let standing = sources.iter().filter(stands_on_it).map(|source| &source.path[..]).collect();
+    let models = sources.iter().filter(|source| source.path.starts_with("tests/order/src/"));
+    let included = models
+        .flat_map(|source| source.text.lines())
+        .filter_map(|line| line.trim().strip_prefix("#[path = \"../../../../")?.strip_suffix("\"]"));
+    (standing, included.collect())
+}
+
+#[test]
+fn what_takes_turns_in_shared_memory_is_what_the_models_explore() {
+    let all = everything();
+    nowhere(past_the_model(&all), "atomics, futexes and barriers outside transports/sync.rs");
+    let (standing, included) = modelled(&all);
+    assert!(standing.contains(&"src/transports/turn.rs"), "it would be found: {standing:?}");
+    let missing = standing.into_iter().filter(|path| !included.contains(path));
+    nowhere(missing.map(str::to_owned).collect(), "not in tests/order");
+}
+
+/// The test above can fail.
+#[test]
+fn what_goes_past_the_models_is_found() {
+    let planted = |path: &str, text: &str| [Source { path: path.into(), text: text.into() }];
+    for text in ["use std::sync::atomic::AtomicU32;", "use rustix::thread::futex;", "membarrier(command)"] {
+        assert_eq!(
+            past_the_model(&planted("src/transports/new.rs", text)),
+            ["src/transports/new.rs:1"],
+            "{text}"
+        );
+        assert!(past_the_model(&planted("src/transports/sync.rs", text)).is_empty(), "{text}");
+    }
+    let new = planted("src/transports/new.rs", "use super::sync::{AtomicU32, Ordering};");
+    assert_eq!(modelled(&new), (vec!["src/transports/new.rs"], Vec::new()));
+}
+
 #[test]
 fn the_encoding_is_known_in_one_place() {
     let elsewhere = |source: &Source| source.path != "src/protocol/codec.rs";
@@ -141,6 +206,46 @@ fn the_encoding_is_known_in_one_place() {
 fn the_encoding_is_pinned() {
     let lock = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.lock")).unwrap();
     assert!(lock.contains("name = \"bincode\"\nversion = \"2.0.1\"\n"), "3.0.0 is an empty release");
+}
+
+/// Where the date is asked for: to record it, to name what was recorded by it, and nothing else.
+const DATED: [&str; 7] = [
+    "src/client/cli/bench.rs",
+    "src/client/cli/doctor.rs",
+    "src/client/cli/history/select.rs",
+    "src/client/cli/live.rs",
+    "src/client/report/hdr_log.rs",
+    "src/client/report/units.rs",
+    "src/daemon/server/counters.rs",
+];
+
+/// Where the clock is named that may be set, and so step.
+fn dated(sources: &[Source]) -> Vec<String> {
+    let words = ["SystemTime", "UNIX_EPOCH", "Realtime", "CLOCK_REALTIME", "RealtimeCoarse", "gettimeofday"];
+    sources.iter().flat_map(|source| words.iter().flat_map(|word| source.lines_with_word(word))).collect()
+}
+
+#[test]
+fn everything_that_is_timed_goes_by_a_clock_that_cannot_be_set() {
+    let all = sources("src");
+    let (recording, timing): (Vec<_>, Vec<_>) =
+        all.into_iter().partition(|source| DATED.contains(&source.path.as_str()));
+    nowhere(dated(&timing), "the date, which may step, where time is measured");
+    for source in recording {
+        let found = dated(std::slice::from_ref(&source));
+        assert!(!found.is_empty(), "{} asks for no date any more", source.path);
+        // A date that was taken before is not asked how long ago that was.
+        nowhere(
+            source
+                .code()
+                .filter(|(_, line)| line.contains("started_at.elapsed"))
+                .map(|(_, l)| l.to_owned())
+                .collect(),
+            "a time measured by the date",
+        );
+    }
+    let planted = Source { path: "src/a.rs".into(), text: "let a = SystemTime::now();".into() };
+    assert_eq!(dated(&[planted]), ["src/a.rs:1"], "it would be found");
 }
 
 #[test]

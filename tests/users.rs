@@ -18,9 +18,9 @@ const UNUSED: RangeInclusive<u32> = 60_600..=61_183;
 
 /// Who a program runs as.
 #[derive(Debug, Clone, Copy)]
-struct User {
-    uid: u32,
-    gid: u32,
+pub(crate) struct User {
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
     /// A further group.
     group: Option<u32>,
 }
@@ -29,7 +29,7 @@ const ROOT: User = User { uid: 0, gid: 0, group: None };
 
 impl User {
     /// The same program with the same environment, run by this user.
-    fn runs(self, command: &Command) -> Command {
+    pub(crate) fn runs(self, command: &Command) -> Command {
         let mut run = Command::new("setpriv");
         run.arg(format!("--reuid={}", self.uid)).arg(format!("--regid={}", self.gid));
         match self.group {
@@ -45,19 +45,25 @@ impl User {
 
 /// One who runs a daemon, one who is in its group as well, and one who is not.
 #[derive(Debug)]
-struct Users {
-    owner: User,
+pub(crate) struct Users {
+    pub(crate) owner: User,
     member: User,
     stranger: User,
 }
 
 impl Users {
     fn pick() -> Self {
+        Self::pick_after(0)
+    }
+
+    /// Others than those of tests that skip a number of them less by three: what is counted for a user is then one test's.
+    pub(crate) fn pick_after(skipped: usize) -> Self {
         let taken = |file: &str, id: u32| {
             let text = fs::read_to_string(file).unwrap_or_default();
             text.lines().any(|line| line.split(':').nth(2) == Some(&id.to_string()))
         };
-        let mut free = UNUSED.filter(|id| !taken("/etc/passwd", *id) && !taken("/etc/group", *id));
+        let free = UNUSED.filter(|id| !taken("/etc/passwd", *id) && !taken("/etc/group", *id));
+        let mut free = free.skip(skipped);
         let mut next = |group| {
             let id = free.next().expect("nobody has all of these");
             User { uid: id, gid: id, group }

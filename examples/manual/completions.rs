@@ -18,6 +18,7 @@ pub(super) fn all() -> Vec<Made> {
         ] {
             let bytes = match shell {
                 Shell::Bash => bash(command.clone(), name),
+                Shell::Fish => fish(command.clone(), name),
                 _ => script(shell, command.clone(), name),
             };
             made.push(Made { path: PathBuf::from(path), bytes });
@@ -40,4 +41,40 @@ fn bash(command: Command, name: &str) -> Vec<u8> {
     let script = String::from_utf8(script(Shell::Bash, command, &plain));
     let script = script.expect("it consists of names and words of this crate");
     script.replace(&format!("-o default {plain}\n"), &format!("-o default {name}\n")).into_bytes()
+}
+
+/// The generator for fish completes flags and their values only, as it says itself (clap_complete 4.6.11): what stands by
+/// itself and has names for values is added, in the generator's own form.
+fn fish(mut command: Command, name: &str) -> Vec<u8> {
+    let mut bytes = script(Shell::Fish, command.clone(), name);
+    command.build();
+    let within = format!("__fish_{}_using_subcommand", name.replace('-', "_"));
+    assert!(String::from_utf8_lossy(&bytes).contains(&within), "the function by which it tells subcommands");
+    for subcommand in command.get_subcommands() {
+        for argument in subcommand.get_positionals() {
+            let values: Vec<_> = argument
+                .get_possible_values()
+                .iter()
+                .filter(|value| !value.is_hide_set())
+                .map(|value| {
+                    format!(
+                        "{}\\t'{}'",
+                        value.get_name(),
+                        quoted(&value.get_help().unwrap_or_default().to_string())
+                    )
+                })
+                .collect();
+            if !values.is_empty() {
+                let (subcommand, values) = (subcommand.get_name(), values.join("\n"));
+                let line = format!("complete -c {name} -n \"{within} {subcommand}\" -f -a \"{values}\"\n");
+                bytes.extend(line.into_bytes());
+            }
+        }
+    }
+    bytes
+}
+
+/// A text that stands between single quotes between double quotes.
+fn quoted(text: &str) -> String {
+    text.replace('\\', "\\\\\\\\").replace('\'', "\\'").replace('"', "\\\"").replace('$', "\\$")
 }

@@ -109,6 +109,8 @@ pub(super) fn term(roff: &mut Roff, name: &str, value: &str, meaning: &str) {
 const ENVIRONMENT: &[(&str, &str)] = &[
     ("IPCD_SOCKET", "The control socket, as --socket names it. It is that one and no other."),
     ("IPCD_CONFIG", "Configuration files, with colons between them, instead of those under FILES."),
+    ("IPCD_METRICS", "Where ipcd tells metrics, as --metrics names it."),
+    ("IPCD_HISTORY", "The history of recorded runs, as --history names it."),
     ("RUST_LOG", "What is logged on stderr, such as info, debug, or warn,ipcd=debug."),
     ("NO_COLOR", "No colours, also on a terminal."),
     ("RUNTIME_DIRECTORY, XDG_RUNTIME_DIR, TMPDIR", "Where the control socket is looked for; see --socket."),

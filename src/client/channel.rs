@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use crate::protocol::ChannelId;
 use crate::transports::sys::clock::{Calibration, ClockChoice, ClockSource};
+use crate::transports::sys::find_room;
 use crate::transports::{
-    Block, ConnectError, Endpoint, Mechanism, Pacer, RoundError, Rounds, Settings, Watch,
+    Block, CallError, ConnectError, Endpoint, Mechanism, Pacer, RoundError, Rounds, Settings, Watch,
 };
 
 /// A data channel that the daemon has opened and nobody has connected to yet. Unlike a [`Channel`] it belongs to no
@@ -55,7 +56,10 @@ impl Opened {
     /// The connection fails, or the system allows no more descriptors or timers.
     pub fn connect(self, news: BorrowedFd<'_>) -> Result<Channel, ConnectError> {
         let Self { id, mechanism, settings, endpoint, responder_pid } = self;
-        let mut watch = Watch::new(news).map_err(RoundError::System)?;
+        find_room(mechanism.holds(settings.size))
+            .map_err(|source| CallError { what: "finding memory for the payloads", source })?;
+        let watching = |source| CallError { what: "watching the control connection", source };
+        let mut watch = Watch::new(news).map_err(watching)?;
         let rounds = mechanism.connect(&settings, endpoint, &mut watch)?;
         Ok(Channel::new(id, settings, responder_pid, rounds, watch))
     }

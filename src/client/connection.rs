@@ -8,14 +8,15 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{Shutdown, shutdown};
 
-use super::private::{Private, Process};
+use super::private::{Private, PrivateError, Process};
 use super::{Channel, ClientError, Opened};
 use crate::protocol::link::{Link, LinkError};
+use crate::protocol::shortage::is_shortage;
 use crate::protocol::{
     ChannelId, ChannelSpec, End, Event, MethodState, Refusal, Reply, Request, Resource, SocketAddress,
     Status, Usage, dial,
 };
-use crate::transports::{ConnectError, Endpoint, RoundError, Settings};
+use crate::transports::{CallError, ConnectError, Endpoint, RoundError, Settings};
 
 /// How long a daemon may take to answer. Opening a channel takes it longest, at most 5 s.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -62,8 +63,20 @@ impl Client {
     pub fn over(private: Private) -> Result<Self, ClientError> {
         let (socket, process) = private.into_parts();
         let mut link = Link::new(socket);
-        link.greet(PATIENCE)?;
-        Ok(Self { link, ended: BTreeMap::new(), stopping: false, path: None, _process: Some(process) })
+        match link.greet(PATIENCE) {
+            Ok(_) => Ok(Self {
+                link,
+                ended: BTreeMap::new(),
+                stopping: false,
+                path: None,
+                _process: Some(process),
+            }),
+            Err(LinkError::Closed) => {
+                drop(link);
+                Err(PrivateError::Ended { code: process.code() }.into())
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Where the daemon listens; `None` for a private one.
@@ -157,11 +170,13 @@ impl Client {
                 other => return Err(unexpected(&other)),
             };
         let descriptors = self.link.take_descriptors();
-        if u32::try_from(descriptors.len()) != Ok(expected) {
-            // The receiving process had none left.
-            return Err(LinkError::Io(rustix::io::Errno::MFILE.into()).into());
-        }
         let (mechanism, settings) = Settings::of_own(spec, token)?;
+        if u32::try_from(descriptors.len()) != Ok(expected) {
+            // The kernel drops what there is no room for.
+            let error =
+                CallError { what: "taking over its descriptors", source: rustix::io::Errno::MFILE.into() };
+            return Err(self.not_connected(channel, settings.method, error.into()));
+        }
         Ok(Opened::new(channel, mechanism, settings, Endpoint { address, descriptors }, responder_pid))
     }
 
@@ -173,8 +188,9 @@ impl Client {
         source: ConnectError,
     ) -> ClientError {
         let method = method.to_owned();
-        // Who is not let in has not met the responder: there is nothing to be told of it.
-        let news = if source.is_denied() { None } else { self.news_of(&[channel]) };
+        // Who is not let in, or lacks something, has not met the responder: there is nothing to be told of it.
+        let own = source.is_denied() || is_shortage(&source);
+        let news = if own { None } else { self.news_of(&[channel]) };
         match news {
             Some((_, end)) => ClientError::Round { method, end: Some(end), source: RoundError::PeerClosed },
             None => match self.close_id(channel) {

@@ -3,6 +3,7 @@
 use std::io;
 
 use crate::protocol::link::LinkError;
+use crate::protocol::shortage::is_shortage;
 use crate::protocol::{DialError, End, Exit, GreetingError, Refusal};
 use crate::transports::{ConnectError, RoundError};
 
@@ -84,16 +85,20 @@ impl ClientError {
     pub fn exit(&self) -> Exit {
         match self {
             Self::Dial(error) => error.exit(),
-            Self::Private(_) | Self::Thread(_) => Exit::Failure,
+            Self::Private(error) => error.exit(),
+            Self::Thread(error) if is_shortage(error) => Exit::Unavailable,
+            Self::Thread(_) => Exit::Failure,
             Self::OneOf { source, .. } => source.exit(),
             Self::Pin { .. } => Exit::Unavailable,
             Self::Link(LinkError::Greeting(GreetingError::Version { .. })) => Exit::Version,
+            Self::Link(error) if is_shortage(error) => Exit::Unavailable,
             Self::Link(LinkError::Closed | LinkError::Silent(_) | LinkError::Io(_)) | Self::Stopping => {
                 Exit::Broken
             }
             Self::Link(_) | Self::Unexpected(_) => Exit::NotIpcd,
             Self::Refused(refusal) => refusal.exit(),
             Self::Connect { source, .. } if source.is_denied() => Exit::Permission,
+            Self::Connect { source, .. } if is_shortage(source) => Exit::Unavailable,
             Self::Connect { .. } | Self::Round { .. } | Self::Silent { .. } => Exit::Broken,
         }
     }
@@ -102,7 +107,8 @@ impl ClientError {
     #[must_use]
     pub fn advice(&self) -> Option<&'static str> {
         match self {
-            Self::Dial(error) => Some(error.advice()),
+            Self::Dial(error) => error.advice(),
+            Self::Private(error) => error.advice(),
             Self::OneOf { source, .. } => source.advice(),
             Self::Thread(_) => Some("raise \"ulimit -n\" and \"ulimit -u\", or ask for fewer channels"),
             Self::Refused(refusal) => refusal.advice(),

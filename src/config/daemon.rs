@@ -1,5 +1,6 @@
 //! `[daemon]`: how the daemon runs.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use toml::de::DeTable;
 
 use super::file::{Reader, in_order, not_there};
 use super::limits::{self, LimitFlags, LimitSettings};
+use super::metrics::{self, MetricsFlags, MetricsSettings};
 use super::{Config, Found, Origin, values};
 
 /// Clients that measure at a time, where nobody has said otherwise.
@@ -48,6 +50,9 @@ pub struct Flags {
     /// else as configured, else info].
     #[arg(long, value_name = "FILTER", value_parser = values::filter)]
     pub log: Option<String>,
+    /// Where it tells metrics.
+    #[command(flatten)]
+    pub metrics: MetricsFlags,
     /// What clients can make it hold.
     #[command(flatten)]
     pub limits: LimitFlags,
@@ -63,11 +68,13 @@ pub(super) struct Section {
     measurements: Option<Found<usize>>,
     idle_exit: Option<Found<Duration>>,
     log: Option<Found<String>>,
+    metrics: metrics::Section,
 }
 
 /// The keys, in the order in which they are shown.
 pub(super) fn known_keys() -> impl Iterator<Item = &'static str> {
-    ["socket", "group", "mode", "measurements", "idle-exit", "log"].into_iter().chain(limits::KEYS)
+    let own = ["socket", "group", "mode", "measurements", "idle-exit", "log"];
+    own.into_iter().chain(metrics::KEYS).chain(limits::KEYS)
 }
 
 /// Reads the section of one file.
@@ -82,6 +89,8 @@ pub(super) fn read(reader: &mut Reader<'_>, keys: &DeTable<'_>) -> Section {
             "measurements" => section.measurements = reader.one(name, value, values::measurements),
             "idle-exit" => section.idle_exit = reader.one(name, value, values::duration),
             "log" => section.log = reader.one(name, value, values::filter),
+            "metrics" => section.metrics.metrics = reader.one(name, value, metrics::address),
+            "metrics-results" => section.metrics.results = reader.one(name, value, values::absolute),
             other => match limits::place(other) {
                 Some(place) => {
                     section.limits[place] = reader.one(name, value, |text| limits::read(place, text));
@@ -110,6 +119,8 @@ impl Section {
         put(&mut self.measurements, upper.measurements);
         put(&mut self.idle_exit, upper.idle_exit);
         put(&mut self.log, upper.log);
+        put(&mut self.metrics.metrics, upper.metrics.metrics);
+        put(&mut self.metrics.results, upper.metrics.results);
     }
 }
 
@@ -130,6 +141,8 @@ pub struct Settings {
     pub idle_exit: Option<Found<Duration>>,
     /// What goes into the log.
     pub log: Found<String>,
+    /// Where metrics are told.
+    pub metrics: MetricsSettings,
 }
 
 /// An environment variable that makes no sense.
@@ -145,19 +158,19 @@ impl Settings {
     /// What holds: the flags, the environment, the files, the defaults.
     ///
     /// # Errors
-    /// `$RUST_LOG` is no filter.
+    /// `$RUST_LOG` is no filter, or `$IPCD_METRICS` no address.
     pub fn of(flags: &Flags, config: &Config) -> Result<Self, VariableError> {
-        let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty());
-        let log = variable(LOG_VARIABLE).map(|value| value.to_string_lossy().into_owned());
-        Self::from(flags, variable("IPCD_SOCKET").map(PathBuf::from), log, &config.daemon)
+        let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+        Self::from(flags, &variable, &config.daemon)
     }
 
     fn from(
         flags: &Flags,
-        socket: Option<PathBuf>,
-        log: Option<String>,
+        variable: &dyn Fn(&str) -> Option<OsString>,
         file: &Section,
     ) -> Result<Self, VariableError> {
+        let log = variable(LOG_VARIABLE).map(|value| value.to_string_lossy().into_owned());
+        let socket = variable("IPCD_SOCKET").map(PathBuf::from);
         if let Some(value) = &log
             && let Err(why) = values::any_filter(value)
         {
@@ -165,7 +178,10 @@ impl Settings {
         }
         let group = pick(&flags.group, &file.group);
         let mode = if group.is_some() { DEFAULT_MODE_WITH_GROUP } else { DEFAULT_MODE };
+        let metrics = MetricsSettings::of(&flags.metrics, variable, &file.metrics)
+            .map_err(|(value, why)| VariableError { name: "IPCD_METRICS", value, why })?;
         Ok(Self {
+            metrics,
             socket: flag(&flags.socket)
                 .or(socket.map(|value| Found { value, origin: Origin::Environment("IPCD_SOCKET") }))
                 .or(file.socket.clone()),

@@ -11,6 +11,7 @@ mod file;
 pub(crate) mod label;
 mod limits;
 pub(crate) mod methods;
+mod metrics;
 mod placement;
 mod profile;
 mod show;
@@ -26,6 +27,7 @@ use std::sync::Arc;
 pub use daemon::{DEFAULT_MEASUREMENTS, Flags, Settings, VariableError};
 pub use label::{Label, LabelError};
 pub use limits::{Limit, LimitFlags, LimitSettings, Limits};
+pub use metrics::{MetricsAddress, MetricsFlags, MetricsSettings};
 pub use placement::{Placement, UnknownPlacement};
 pub(crate) use profile::exclude;
 #[cfg(test)]

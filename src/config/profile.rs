@@ -1,6 +1,6 @@
 //! `[profile.NAME]`: a benchmark by name. Its keys are the long flags of `ipc-client bench`, with their values.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use toml::de::DeTable;
@@ -114,8 +114,9 @@ pub(super) fn read(reader: &mut Reader<'_>, name: &str, keys: &DeTable<'_>) -> P
             reader.one(written, value, check).map(|values| (option.name, values))
         } else {
             let known = KEYS.iter().map(|key| key.name).chain(options.map(|option| option.name));
-            let mut known: Vec<_> = known.collect();
-            known.dedup();
+            // Several mechanisms have the same option.
+            let mut seen = BTreeSet::new();
+            let known: Vec<_> = known.filter(|name| seen.insert(*name)).collect();
             let place = format!("[profile.{name}]");
             reader.wrong(&key.span(), not_there("key", written, &place, known));
             None

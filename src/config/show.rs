@@ -50,6 +50,11 @@ impl Settings {
                 .as_ref()
                 .map(|it| found(it, |time| quoted(&humantime::format_duration(*time).to_string()))),
             "log" => Some(found(&self.log, |filter| quoted(filter))),
+            "metrics" => self.metrics.metrics.as_ref().map(|it| found(it, |at| quoted(&at.to_string()))),
+            "metrics-results" => {
+                let results = self.metrics.results.as_ref();
+                results.map(|it| found(it, |path| quoted(&path.display().to_string())))
+            }
             other => {
                 let place = limits::place(other).unwrap_or_else(|| unreachable!("{other} is not shown"));
                 Some(found(self.limits.found(place), |value| limits::show(place, *value)))
@@ -63,6 +68,8 @@ fn absent(key: &str) -> &'static str {
     match key {
         "socket" => "not set: the first place that can be used (see ipcd start --help)",
         "idle-exit" => "not set: never",
+        "metrics" => "not set: nowhere",
+        "metrics-results" => "not set: no results, the daemon's own counters alone",
         _ => "not set",
     }
 }

@@ -12,8 +12,16 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
 use crate::protocol::frame::{Assembler, frame};
 use crate::protocol::link::{receive_part, send_part};
-use crate::protocol::{ChannelId, ChannelSpec, ChannelStatus, End, Refusal, Token, decode, encode, role};
+use crate::protocol::shortage::no_process;
+use crate::protocol::{
+    ChannelId, ChannelSpec, ChannelStatus, End, Refusal, Token, chain, decode, encode, role,
+};
+use crate::transports::sys::find_descriptors;
 use crate::transports::{Announcement, Assignment, Grant, Mechanism, Owner, Settings, available_to};
+
+/// A channel's start takes so many, most of them for a moment: to see whether the host has the mechanism, to start a process,
+/// and for what that hands over.
+const DESCRIPTORS: usize = 12;
 
 /// How long a responder may take to be connectable.
 pub(super) const READY_PATIENCE: Duration = Duration::from_secs(5);
@@ -38,7 +46,7 @@ pub(super) enum State {
 pub(super) enum News {
     /// The channel is connectable.
     Ready { endpoint: String, descriptors: Vec<OwnedFd> },
-    /// The responder is no more, and neither is anything that it made.
+    /// The responder is no more. What it made is to be [removed](Channel::remove_leftovers).
     Ended(End),
 }
 
@@ -76,7 +84,9 @@ impl Channel {
         name: String,
         client: Owner,
     ) -> Result<Self, Refusal> {
-        let spawn_failed = |reason: io::Error| Refusal::Spawn { reason: reason.to_string() };
+        let spawn_failed = |error: io::Error| Refusal::Spawn { reason: chain(&no_process(error)) };
+        // What fails for the lack of one in the midst of it would be told as something else.
+        find_descriptors(DESCRIPTORS).map_err(|error| Refusal::Shortage { reason: chain(&error) })?;
         let mut bytes = [0; 32];
         fill_random(&mut bytes).map_err(|error| spawn_failed(error.into()))?;
         let token = Token::new(bytes);
@@ -135,6 +145,11 @@ impl Channel {
         self.child.id()
     }
 
+    /// Its mechanism's name.
+    pub(super) fn method(&self) -> &'static str {
+        self.method
+    }
+
     /// What it is, for the log: method, size, wait strategy, the responder's CPU.
     pub(super) fn kind(&self) -> &str {
         &self.kind
@@ -167,9 +182,14 @@ impl Channel {
             match receive_part(self.link.as_fd(), &mut buffer[..wanted], &mut self.descriptors) {
                 Ok(n) if n > 0 => match self.assembler.take_in(&buffer[..n]) {
                     Ok(Some(body)) => match decode(&body) {
-                        Ok(Announcement::Ready { endpoint }) => {
+                        Ok(Announcement::Ready { endpoint, descriptors: sent }) => {
                             let descriptors = std::mem::take(&mut self.descriptors);
-                            return Some(News::Ready { endpoint, descriptors });
+                            if u32::try_from(descriptors.len()) == Ok(sent) {
+                                return Some(News::Ready { endpoint, descriptors });
+                            }
+                            // The kernel drops what there is no room for.
+                            let error: io::Error = Errno::MFILE.into();
+                            self.fail(format!("what it hands over cannot be taken: {}", chain(&error)));
                         }
                         Ok(Announcement::Failed { reason }) => self.failure = Some(reason),
                         // It is this program itself: not to be expected, and not to be trusted on.
@@ -190,10 +210,14 @@ impl Channel {
         let _ = self.child.kill();
     }
 
-    /// Waits for the responder, which has closed its socket and so is all but gone, and removes what it left.
+    /// Removes what a responder that has ended may have left.
+    pub(super) fn remove_leftovers(&self) {
+        self.mechanism.remove_leftovers(&self.name);
+    }
+
+    /// Waits for the responder, which has closed its socket and so is all but gone.
     fn reap(&mut self) -> End {
         let status = self.child.wait();
-        self.mechanism.remove_leftovers(&self.name);
         match (self.failure.take(), status) {
             (Some(reason), _) => End::Failed(reason),
             (None, Ok(status)) => match (status.code(), status.signal()) {
@@ -215,6 +239,7 @@ impl Drop for Channel {
         let mut fds = [PollFd::new(&self.link, PollFlags::IN)];
         if poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 500_000_000 })).is_ok_and(|ready| ready > 0) {
             self.reap();
+            self.remove_leftovers();
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::error::Error;
 use std::io::{self, Write};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -13,9 +13,13 @@ use rustix::pipe::{PipeFlags, pipe_with};
 
 use super::configure::{self, Configured};
 use super::signals::Signals;
-use super::{Config, Limits, Notify, Sources, Surroundings, activated, bind, logging, run};
-use crate::config::{self, Flags};
-use crate::protocol::{Exit, Reply, Request, chain, dial};
+use super::{
+    Access, BindError, Config, Endpoint, Handed, Limits, Notify, Sources, Surroundings, activated, bind,
+    logging, run,
+};
+use crate::config::{self, Flags, MetricsSettings};
+use crate::protocol::shortage::is_shortage;
+use crate::protocol::{Exit, Reply, Request, chain, dial, say};
 
 /// How long a daemon may take to answer a request about itself.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(2);
@@ -111,25 +115,37 @@ fn start(flags: &Flags) -> Exit {
         Ok(signals) => signals,
         Err(error) => return fail(&error, None, Exit::Failure),
     };
-    let bound = handed.and_then(|handed| match handed {
-        Some(handed) => Ok(handed),
+    let bound = handed.and_then(|Handed { control, metrics }| match control {
+        Some(control) => Ok((control, metrics)),
         None => {
             let bound = bind(&files.address(flags.socket.as_deref()))?;
-            bound.set_access(config.access).map(|()| bound)
+            bound.set_access(config.access).map(|()| (bound, metrics))
         }
     });
-    let bound = match bound {
+    let (bound, handed) = match bound {
         Ok(bound) => bound,
+        Err(error) => return fail(&error, None, error.exit()),
+    };
+    let metrics = match endpoint(handed, &settings.metrics, config.access) {
+        Ok(metrics) => metrics,
         Err(error) => return fail(&error, None, error.exit()),
     };
     logging::announce(Level::Info, &format!("listening on {}", bound.path().display()));
     if bound.is_activated() {
         logging::announce(Level::Info, "the socket is the service manager's, which made it and keeps it");
     }
+    if let Some(metrics) = &metrics {
+        logging::announce(Level::Info, &format!("metrics at {}", metrics.shown()));
+        if metrics.is_open() {
+            let text = "metrics: who reaches that address, also from other hosts, can read them";
+            logging::announce(Level::Warn, text);
+        }
+    }
     let surroundings = Surroundings {
         stop: stop.as_fd(),
         reload: Some(configure::reload(flags, &reload, &settings)),
         notify: Notify::from_environment(),
+        metrics,
     };
     match run(Sources::Socket(bound), config, surroundings) {
         Ok(()) => {
@@ -137,6 +153,20 @@ fn start(flags: &Flags) -> Exit {
             Exit::Success
         }
         Err(error) => fail(&error, None, Exit::Failure),
+    }
+}
+
+/// Listens where metrics are to be told, if anywhere: at what the service manager has handed over, else as configured.
+fn endpoint(
+    handed: Option<OwnedFd>,
+    settings: &MetricsSettings,
+    access: Access,
+) -> Result<Option<Endpoint>, BindError> {
+    let results = settings.results.as_ref().map(|found| found.value.clone());
+    match (handed, &settings.metrics) {
+        (Some(socket), _) => Endpoint::over(socket, results).map(Some),
+        (None, Some(address)) => Endpoint::bind(&address.value, access, results).map(Some),
+        (None, None) => Ok(None),
     }
 }
 
@@ -151,11 +181,14 @@ pub(super) fn private_daemon() -> Exit {
         // Nobody stops it but its client, by going.
         let (never, _writer) = pipe_with(PipeFlags::CLOEXEC)?;
         let limits = Limits::private(PRIVATE_CHANNELS);
-        let surroundings = Surroundings { stop: never.as_fd(), reload: None, notify: Notify::nobody() };
+        let surroundings =
+            Surroundings { stop: never.as_fd(), reload: None, notify: Notify::nobody(), metrics: None };
         run(Sources::Connection(socket), Config { limits, ..Config::default() }, surroundings)
     };
     match serve() {
         Ok(()) => Exit::Success,
+        // What its client tells of it in its turn.
+        Err(error) if is_shortage(&error) => fail(&error, None, Exit::Unavailable),
         Err(error) => fail(&error, None, Exit::Failure),
     }
 }
@@ -168,7 +201,7 @@ fn ask(args: &SocketArgs, request: &Request) -> Exit {
     };
     let (mut link, path) = match dial(&files.address(args.socket.as_deref())) {
         Ok(found) => found,
-        Err(error) => return fail(&error, Some(error.advice()), error.exit()),
+        Err(error) => return fail(&error, error.advice(), error.exit()),
     };
     match link.ask(request, ANSWER_PATIENCE) {
         Ok(Reply::Status(status)) => {
@@ -185,7 +218,7 @@ fn ask(args: &SocketArgs, request: &Request) -> Exit {
         Ok(Reply::Stopping) => {
             // It is gone when it closes this connection.
             while link.receive::<Reply>(Some(ANSWER_PATIENCE)).is_ok() {}
-            eprintln!("ipcd: the daemon at {} stops", path.display());
+            say(format_args!("ipcd: the daemon at {} stops", path.display()));
             Exit::Success
         }
         Ok(Reply::Refused(refusal)) => fail(&refusal, refusal.advice(), refusal.exit()),
@@ -199,7 +232,7 @@ fn ask(args: &SocketArgs, request: &Request) -> Exit {
 }
 
 /// Tells of an error.
-fn fail(error: &dyn Error, advice: Option<&str>, exit: Exit) -> Exit {
+fn fail(error: &(dyn Error + 'static), advice: Option<&str>, exit: Exit) -> Exit {
     logging::announce(Level::Error, &chain(error));
     if let Some(advice) = advice {
         logging::announce(Level::Error, advice);

@@ -8,7 +8,9 @@ use nix::unistd::Group;
 
 use super::signals::Signals;
 use super::{Access, Again, Config, Reload, logging};
-use crate::config::{self, ConfigError, Flags, Found, Settings, Source, VariableError, sources};
+use crate::config::{
+    self, ConfigError, Flags, Found, MetricsSettings, Settings, Source, VariableError, sources,
+};
 use crate::protocol::Exit;
 
 /// Why there is nothing to run by.
@@ -78,8 +80,15 @@ pub(super) fn reload<'a>(flags: &'a Flags, signals: &'a Signals, first: &Setting
         if path(&now.settings) != path(&before) {
             warn!("the socket stays where it is until the daemon is started again");
         }
+        let metrics = |settings: &Settings| {
+            let MetricsSettings { metrics, results } = &settings.metrics;
+            (metrics.as_ref().map(|it| it.value.clone()), results.as_ref().map(|it| it.value.clone()))
+        };
+        if metrics(&now.settings) != metrics(&before) {
+            warn!("metrics stay where they are until the daemon is started again");
+        }
         logging::set_filter(&now.settings.log.value);
-        before = Settings { socket: before.socket.clone(), ..now.settings };
+        before = Settings { socket: before.socket.clone(), metrics: before.metrics.clone(), ..now.settings };
         Again::Run(now.run)
     };
     Reload { wanted: std::os::fd::AsFd::as_fd(signals), again: Box::new(again) }
@@ -107,7 +116,7 @@ pub(super) fn check(files: &[PathBuf], named: Option<&Path>) -> Exit {
         }
         Err(error) => {
             // Where an editor finds it: the file's name begins the line.
-            eprintln!("{}", crate::protocol::chain(&error));
+            crate::protocol::say(format_args!("{}", crate::protocol::chain(&error)));
             Exit::Usage
         }
     }

@@ -10,6 +10,8 @@ use std::sync::{OnceLock, PoisonError, RwLock};
 use env_logger::{Builder, Logger};
 use log::{Level, Log, Metadata, Record};
 
+use crate::protocol::say;
+
 static LOG: OnceLock<Filtered> = OnceLock::new();
 
 /// A log whose filter can be changed.
@@ -40,8 +42,8 @@ pub(super) fn set_filter(filter: &str) {
 pub(super) fn announce(level: Level, text: &str) {
     for line in text.lines() {
         match LOG.get().map_or_else(is_journal, |log| log.journal) {
-            true => eprintln!("<{}>{}", priority(level), one_line(line)),
-            false => eprintln!("ipcd: {line}"),
+            true => say(format_args!("<{}>{}", priority(level), one_line(line))),
+            false => say(format_args!("ipcd: {line}")),
         }
     }
 }

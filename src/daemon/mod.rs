@@ -15,6 +15,7 @@ mod connection;
 mod lease;
 mod limits;
 mod logging;
+mod metrics;
 mod notify;
 mod ration;
 mod responder;
@@ -23,9 +24,10 @@ mod signals;
 mod socket;
 
 pub use crate::config::{Limit, Limits};
+pub use metrics::Endpoint;
 pub use notify::Notify;
 pub use server::{Again, Config, Reload, Sources, Surroundings, run};
-pub use socket::{Access, BindError, Bound, activated, bind};
+pub use socket::{Access, BindError, Bound, Handed, activated, bind};
 
 use crate::protocol::role;
 

@@ -8,15 +8,34 @@ use rustix::io::fcntl_dupfd_cloexec;
 use rustix::stdio::{dup2_stdin, stdin};
 use rustix::thread::{CpuSet, sched_setaffinity};
 
-use crate::protocol::{Exit, chain};
-use crate::transports::{Assignment, Served, Settings, Supervisor};
+use crate::protocol::frame::frame;
+use crate::protocol::link::send_part;
+use crate::protocol::{Exit, chain, encode};
+use crate::transports::sys::find_room;
+use crate::transports::{Announcement, Assignment, Served, Settings, Supervisor};
+
+/// How readily the kernel ends a responder where memory runs out (proc(5)): before all that was not set so itself.
+const OOM_SCORE_ADJ: &str = "900";
 
 /// The whole life of a responder.
 pub(super) fn main() -> Exit {
     // So that `top` and `pkill` tell it from its daemon. Fifteen bytes at most; a matter of looks only.
     let _ = rustix::thread::set_name(c"ipcd-responder");
-    let taken = take_stdin().map_err(Into::into).and_then(Supervisor::take_assignment);
-    let Ok((assignment, mut supervisor)) = taken else {
+    // Where the host has no memory left, a channel ends, and not the service or something else that is worth more. It may
+    // always be set higher; else the kernel chooses.
+    let _ = std::fs::write("/proc/self/oom_score_adj", OOM_SCORE_ADJ);
+    let socket = match take_stdin() {
+        Ok(socket) => socket,
+        Err(error) => {
+            let reason = format!("taking over its socket failed: {}", chain(&error));
+            // There is no other way to say it than by that very socket; if nobody listens, nobody needs to know.
+            if let Ok(body) = encode(&Announcement::Failed { reason }) {
+                let _ = send_part(stdin(), &frame(&body), &[]);
+            }
+            return Exit::Broken;
+        }
+    };
+    let Ok((assignment, mut supervisor)) = Supervisor::take_assignment(socket) else {
         // The supervisor has ended, or a person has typed the hidden word.
         return Exit::Usage;
     };
@@ -35,6 +54,9 @@ fn serve(assignment: &Assignment, supervisor: &mut Supervisor) -> Result<Served,
     if let Some(cpu) = assignment.spec.server_cpu {
         pin(cpu).map_err(|error| format!("it cannot run on CPU {cpu}: {error}"))?;
     }
+    find_room(mechanism.holds(settings.size))
+        .map_err(|error| format!("finding memory for the payloads failed: {}", chain(&error)))?;
+    supervisor.watch().map_err(|error| chain(&error))?;
     mechanism.respond(&settings, supervisor).map_err(|error| chain(&error))
 }
 

@@ -2,9 +2,12 @@
 
 mod admission;
 mod channels;
+mod counters;
 mod manager;
 mod requests;
 mod runs;
+mod shortage;
+mod surroundings;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -12,15 +15,19 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use log::{Level, debug, info, warn};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 
+use self::shortage::{Spare, poll_all};
+pub use self::surroundings::{Again, Reload, Surroundings};
 use super::channel::{Channel, READY_PATIENCE};
 use super::connection::{Connection, Gone};
 use super::lease::Lease;
+use super::metrics::{Endpoint, Scrapes};
 use super::notify::Notify;
 use super::ration::Ration;
 use super::socket::{Access, Bound};
+
 use crate::config::{self, Limits};
 use crate::protocol::{ChannelId, Refusal, Reply, Resource, Totals};
 use crate::transports;
@@ -28,9 +35,6 @@ use crate::transports::sys::allow_descriptors;
 
 /// Connections accepted before those that there are get their turn: a flood is gone through in strides.
 const ACCEPTED_AT_ONCE: u32 = 32;
-
-/// How long no connection is accepted after the system had no descriptor left for one.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// How a daemon runs.
 #[derive(Debug, Clone, Copy)]
@@ -65,35 +69,6 @@ pub enum Sources {
     Connection(OwnedFd),
 }
 
-/// How a daemon comes to run by another configuration.
-pub struct Reload<'a> {
-    /// Readable when it shall.
-    pub wanted: BorrowedFd<'a>,
-    /// Finds the configuration. What made `wanted` readable is gone afterwards.
-    pub again: Box<dyn FnMut() -> Again + 'a>,
-}
-
-/// What comes of reading the configuration again.
-#[derive(Debug)]
-pub enum Again {
-    /// This holds from now on.
-    Run(Config),
-    /// What held holds; why.
-    Keep(String),
-    /// The daemon shall end.
-    Stop,
-}
-
-/// What is around a daemon beside its clients.
-pub struct Surroundings<'a> {
-    /// Readable when it has to end.
-    pub stop: BorrowedFd<'a>,
-    /// Where a new configuration comes from.
-    pub reload: Option<Reload<'a>>,
-    /// Who hears how it does.
-    pub notify: Notify,
-}
-
 type ConnectionId = u64;
 
 /// Serves clients until it is told to stop (or, with one connection, until that is gone), a client asks it to stop,
@@ -102,9 +77,9 @@ type ConnectionId = u64;
 /// # Errors
 /// The system refuses to wait or to accept.
 pub fn run(sources: Sources, config: Config, surroundings: Surroundings<'_>) -> io::Result<()> {
-    let Surroundings { stop, mut reload, notify } = surroundings;
+    let Surroundings { stop, mut reload, notify, metrics } = surroundings;
     allow_descriptors(manager::descriptors(&config.limits));
-    let mut server = Server::new(config, notify)?;
+    let mut server = Server::new(config, notify, metrics)?;
     let bound = match sources {
         Sources::Socket(bound) => {
             transports::remove_leftovers_of_the_dead();
@@ -124,6 +99,7 @@ pub fn run(sources: Sources, config: Config, surroundings: Surroundings<'_>) -> 
         }
     }
     server.notify.stopping();
+    server.scrapes = Scrapes::default();
     let result = server.end_channels();
     // The files go before the connections: a client that sees its connection end finds nothing left.
     drop(bound);
@@ -155,6 +131,9 @@ struct Server {
     /// Of those that have the lease.
     runs: BTreeMap<ConnectionId, runs::Run>,
     totals: Totals,
+    spare: Spare,
+    counters: counters::Counters,
+    scrapes: Scrapes,
     /// Of lines about peers that ask for too much or misbehave.
     ration: Ration,
     next_connection: ConnectionId,
@@ -173,16 +152,18 @@ struct Ready {
     stop: bool,
     reload: bool,
     accept: bool,
+    scrapes: bool,
     connections: Vec<ConnectionId>,
     channels: Vec<ChannelId>,
 }
 
 impl Server {
-    fn new(config: Config, notify: Notify) -> io::Result<Self> {
+    fn new(config: Config, notify: Notify, metrics: Option<Endpoint>) -> io::Result<Self> {
         Ok(Self {
             config,
             instance: transports::instance_name()?,
             started: Instant::now(),
+            spare: Spare::new(),
             ration: Ration::new(Instant::now()),
             next_connection: 1,
             connections: BTreeMap::new(),
@@ -190,6 +171,8 @@ impl Server {
             lease: Lease::new(config.measurements),
             runs: BTreeMap::new(),
             totals: Totals::default(),
+            counters: counters::Counters::new(),
+            scrapes: Scrapes::at(metrics),
             next_channel: 1,
             accept_again: None,
             idle_since: None,
@@ -222,6 +205,9 @@ impl Server {
             let mut at_once = 0..ACCEPTED_AT_ONCE;
             while at_once.next().is_some() && self.accept(bound)? {}
         }
+        if ready.scrapes || !self.scrapes.is_quiet() {
+            self.serve_scrapes();
+        }
         self.enforce_deadlines();
         Ok(ready.reload)
     }
@@ -241,12 +227,11 @@ impl Server {
             self.channels.values().map(|c| PollFd::from_borrowed_fd(c.channel.as_fd(), PollFlags::IN)),
         );
 
+        fds.extend(self.scrapes.interests());
+
         let now = Instant::now();
-        let timeout = self.next_deadline().map(|deadline| timespec(deadline.saturating_duration_since(now)));
-        match poll(&mut fds, timeout.as_ref()) {
-            Ok(_) | Err(Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
-        }
+        let timeout = self.next_deadline().map(|deadline| deadline.saturating_duration_since(now));
+        poll_all(&mut fds, timeout)?;
         let mut happened = fds.iter().map(|fd| !fd.revents().is_empty());
         let mut next = || happened.next().unwrap_or(false);
         Ok(Ready {
@@ -255,13 +240,14 @@ impl Server {
             accept: listener.is_some() && next(),
             connections: self.connections.keys().copied().filter(|_| next()).collect(),
             channels: self.channels.keys().copied().filter(|_| next()).collect(),
+            scrapes: happened.any(|ready| ready),
         })
     }
 
     fn next_deadline(&self) -> Option<Instant> {
         let connections = self.connections.values().filter_map(Connection::deadline);
         let channels = self.channels.values().filter_map(|held| held.channel.deadline());
-        let own = [self.accept_again, self.idle_deadline(), self.notify.deadline()];
+        let own = [self.accept_again, self.idle_deadline(), self.notify.deadline(), self.scrapes.deadline()];
         connections.chain(channels).chain(own.into_iter().flatten()).min()
     }
 
@@ -308,10 +294,8 @@ impl Server {
             Err(error) => match Errno::from_io_error(&error) {
                 // It went away again, or was another's.
                 Some(Errno::AGAIN | Errno::INTR | Errno::CONNABORTED) => {}
-                // Waiting for the listener would return at once, again and again.
                 Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) => {
-                    warn!("cannot accept a connection for now: {error}");
-                    self.accept_again = Some(Instant::now() + ACCEPT_PAUSE);
+                    return Ok(self.turn_away_for(&error, bound));
                 }
                 _ => return Err(error),
             },
@@ -327,6 +311,7 @@ impl Server {
         let (pid, uid) = (connection.peer.pid, connection.peer.uid);
         if let Err(over) = self.admit(Resource::Connections, uid, 1) {
             self.totals.refusals += 1;
+            self.counters.refused_over(&over);
             self.tell_rationed(
                 Level::Warn,
                 format_args!("process {pid} of user {uid} is turned away: {over}"),
@@ -390,8 +375,15 @@ impl Server {
 
     fn refuse(&mut self, id: Option<ConnectionId>, refusal: Refusal) {
         let Some(id) = id else { return };
-        debug!("client {id}: refused: {refusal}");
+        match &refusal {
+            // Whoever administers the host has to know.
+            Refusal::Spawn { .. } | Refusal::Shortage { .. } => {
+                self.tell_rationed(Level::Warn, format_args!("client {id}: refused: {refusal}"));
+            }
+            _ => debug!("client {id}: refused: {refusal}"),
+        }
         self.totals.refusals += 1;
+        self.counters.refused(&refusal);
         self.send(id, &Reply::Refused(refusal), Vec::new());
     }
 

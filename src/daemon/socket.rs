@@ -21,6 +21,9 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketType, getsockname, sockop
 use crate::protocol::{AddressError, Exit, SocketAddress};
 use crate::transports::sys::inherited_listeners;
 
+/// What the service manager calls the socket of metrics (`FileDescriptorName=`).
+const METRICS: &str = "metrics";
+
 /// Why a daemon has no control socket.
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
@@ -49,6 +52,22 @@ pub enum BindError {
         /// The system's error.
         source: io::Error,
     },
+    /// The service manager has handed over something else for metrics.
+    #[error(
+        "for metrics the service manager has to hand over a TCP or unix stream socket that listens, not {what}"
+    )]
+    HandedMetrics {
+        /// What it is.
+        what: String,
+    },
+    /// The address of metrics cannot be had.
+    #[error("cannot tell metrics at {address}")]
+    Metrics {
+        /// The address.
+        address: String,
+        /// The system's error.
+        source: io::Error,
+    },
     /// The system refused.
     #[error("cannot listen at {}", .path.display())]
     System {
@@ -69,12 +88,14 @@ impl BindError {
     pub fn exit(&self) -> Exit {
         match self {
             Self::AlreadyRunning { .. } => Exit::AlreadyRunning,
-            Self::NotASocket(_) | Self::Activation(_) | Self::Address(AddressError::TooLong(_)) => {
-                Exit::Usage
-            }
+            Self::NotASocket(_)
+            | Self::Activation(_)
+            | Self::HandedMetrics { .. }
+            | Self::Address(AddressError::TooLong(_)) => Exit::Usage,
             Self::Address(AddressError::NotPrivate { .. }) => Exit::Permission,
             Self::Address(AddressError::Folder { source, .. })
             | Self::Access { source, .. }
+            | Self::Metrics { source, .. }
             | Self::System { source, .. } => match source.kind() {
                 io::ErrorKind::PermissionDenied => Exit::Permission,
                 _ => Exit::Failure,
@@ -187,19 +208,37 @@ fn bind_at(path: &Path) -> Result<Bound, BindError> {
     Ok(Bound { listener, path: path.to_owned(), lock: Some(lock) })
 }
 
-/// The socket that the service manager has handed over (`LISTEN_FDS`), if it has.
+/// What the service manager has handed over.
+#[derive(Debug, Default)]
+pub struct Handed {
+    /// The control socket.
+    pub control: Option<Bound>,
+    /// Where metrics are told.
+    pub metrics: Option<OwnedFd>,
+}
+
+/// The sockets that the service manager has handed over (`LISTEN_FDS`), if it has; the one that it calls "metrics" is
+/// where those are told.
 ///
 /// # Errors
-/// [`BindError::Activation`] if that is not one unix stream socket that listens.
-pub fn activated() -> Result<Option<Bound>, BindError> {
+/// [`BindError::Activation`] if the control socket is not one unix stream socket that listens.
+pub fn activated() -> Result<Handed, BindError> {
     let wrong = |what: String| BindError::Activation(what);
-    let mut sockets =
-        inherited_listeners().map_err(|error| wrong(format!("what $LISTEN_FDS says: {error}")))?;
-    let count = sockets.len();
-    let Some(socket) = sockets.pop() else { return Ok(None) };
-    if count > 1 {
-        return Err(wrong(format!("{count} descriptors")));
+    let sockets = inherited_listeners().map_err(|error| wrong(format!("what $LISTEN_FDS says: {error}")))?;
+    let (mut metrics, mut control): (Vec<_>, Vec<_>) =
+        sockets.into_iter().partition(|(_, name)| name == METRICS);
+    if metrics.len() > 1 {
+        return Err(wrong(format!("{} descriptors called \"{METRICS}\"", metrics.len())));
     }
+    if control.len() > 1 {
+        return Err(wrong(format!("{} descriptors", control.len())));
+    }
+    let control = control.pop().map(|(socket, _)| handed_control(socket)).transpose()?;
+    Ok(Handed { control, metrics: metrics.pop().map(|(socket, _)| socket) })
+}
+
+fn handed_control(socket: OwnedFd) -> Result<Bound, BindError> {
+    let wrong = |what: String| BindError::Activation(what);
     let asked = || -> Result<_, Errno> {
         Ok((
             sockopt::socket_domain(&socket)?,
@@ -222,7 +261,7 @@ pub fn activated() -> Result<Option<Bound>, BindError> {
     listener
         .set_nonblocking(ListenerNonblockingMode::Both)
         .map_err(|source| BindError::System { path: path.clone(), source })?;
-    Ok(Some(Bound { listener, path, lock: None }))
+    Ok(Bound { listener, path, lock: None })
 }
 
 /// What a socket is called, for people.
@@ -269,9 +308,14 @@ impl Lock {
             if fs::symlink_metadata(&path)
                 .is_ok_and(|there| (there.dev(), there.ino()) == (locked.dev(), locked.ino()))
             {
-                file.set_len(0).and_then(|()| file.rewind()).map_err(system)?;
-                writeln!(file, "{}", std::process::id()).map_err(system)?;
-                return Ok(Self { file, path });
+                // From here on it goes with this value, also where the file system is full.
+                let mut lock = Self { file, path: path.clone() };
+                let tell = |file: &mut File| {
+                    file.set_len(0)?;
+                    file.rewind()?;
+                    writeln!(file, "{}", std::process::id())
+                };
+                return tell(&mut lock.file).map_err(system).map(|()| lock);
             }
         }
     }

@@ -12,6 +12,7 @@ use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, socket_with};
 
 use super::link::{Link, LinkError};
+use super::shortage::is_shortage;
 use super::{AddressError, Exit, GreetingError, SocketAddress};
 
 /// How long a daemon may take to accept and to greet.
@@ -39,6 +40,14 @@ pub enum DialError {
     /// The place cannot be used.
     #[error(transparent)]
     Address(#[from] AddressError),
+    /// This process has no descriptor or memory left for a connection.
+    #[error("this process cannot connect to {}", .path.display())]
+    Shortage {
+        /// The socket.
+        path: PathBuf,
+        /// The system's error.
+        source: io::Error,
+    },
     /// Somebody answers, and is no daemon that this client can talk to.
     #[error("cannot talk to what listens at {}", .path.display())]
     Greeting {
@@ -71,14 +80,17 @@ impl DialError {
                 Exit::Version
             }
             Self::Greeting { source: LinkError::Io(_), .. } => Exit::Failure,
+            Self::Shortage { .. } => Exit::Unavailable,
             Self::Greeting { .. } => Exit::NotIpcd,
         }
     }
 
     /// What the user can do.
     #[must_use]
-    pub fn advice(&self) -> &'static str {
-        match self {
+    pub fn advice(&self) -> Option<&'static str> {
+        Some(match self {
+            // What is short, and where that is raised, is told.
+            Self::Shortage { .. } => return None,
             Self::NoDaemon { .. } => {
                 "start a daemon with \"ipcd start\", or name another socket with --socket"
             }
@@ -90,13 +102,14 @@ impl DialError {
                 "install daemon and client of the same release, and restart the daemon"
             }
             Self::Greeting { source: LinkError::Silent(_), .. } => {
-                "a daemon that is stopped (SIGSTOP, a debugger) or starved of CPU says nothing: look at its process, whose \
-                 id is in the lock file beside the socket, or name another socket with --socket"
+                "a daemon that is stopped (SIGSTOP, a debugger) or starved of CPU or descriptors says nothing: look at its \
+                 process, whose id is in the lock file beside the socket (if the service manager made the socket, \
+                 \"systemctl status ipcd\" tells), or name another socket with --socket"
             }
             Self::Greeting { .. } => {
                 "name the daemon's socket with --socket, or restart the daemon if it hangs"
             }
-        }
+        })
     }
 }
 
@@ -120,6 +133,9 @@ pub fn dial(address: &SocketAddress) -> Result<(Link, PathBuf), DialError> {
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
                 let uid = rustix::process::geteuid().as_raw();
                 return Err(DialError::Permission { path: path.clone(), uid, group: group_of(path) });
+            }
+            Err(source) if is_shortage(&source) => {
+                return Err(DialError::Shortage { path: path.clone(), source });
             }
             Err(error) => {
                 let why = match error.kind() {

@@ -105,10 +105,18 @@ pub enum End {
     Failed(String),
 }
 
+/// The signal for memory that is not there.
+const SIGBUS: i32 = rustix::process::Signal::BUS.as_raw();
+
 impl fmt::Display for End {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Exited(code) => write!(f, "its responder exited with code {code}"),
+            Self::Signalled(SIGBUS) => write!(
+                f,
+                "its responder was killed by signal {SIGBUS}: memory that it shared was taken from under it \
+                 (truncated), or could not be had"
+            ),
             Self::Signalled(signal) => write!(f, "its responder was killed by signal {signal}"),
             Self::Failed(reason) => write!(f, "its responder failed: {reason}"),
         }

@@ -15,11 +15,12 @@ pub mod link;
 mod message;
 mod refusal;
 pub mod role;
+pub mod shortage;
 mod status;
 
 pub use address::{AddressError, Candidate, SocketAddress};
 pub use codec::{DecodeError, MAX_DECODED, decode, encode};
-pub use complaint::{chain, complain};
+pub use complaint::{chain, complain, say};
 pub use dial::{DialError, dial};
 pub use exit::Exit;
 pub use greeting::{GREETING_LEN, Greeting, GreetingError, PROTOCOL_VERSION};

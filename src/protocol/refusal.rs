@@ -82,6 +82,12 @@ pub enum Refusal {
     /// The daemon is stopping.
     #[error("the daemon is stopping")]
     Stopping,
+    /// The system gives the daemon no more of something: descriptors, memory.
+    #[error("the daemon cannot do that now: {reason}")]
+    Shortage {
+        /// What it lacks, the limit, and where that is raised.
+        reason: String,
+    },
 }
 
 impl Refusal {
@@ -97,11 +103,14 @@ impl Refusal {
             },
             Self::UnknownMethod { .. } => Exit::Usage,
             Self::NotPermitted { .. } => Exit::Permission,
+            // A responder that told why could not make what the mechanism needs; another was killed.
+            Self::Unavailable { .. }
+            | Self::Unfit { .. }
+            | Self::Spawn { .. }
+            | Self::NotOpened { end: End::Failed(_) }
+            | Self::Shortage { .. } => Exit::Unavailable,
             Self::NotOpened { .. } | Self::NotReady { .. } | Self::Stopping => Exit::Broken,
-            Self::Unavailable { .. } | Self::Unfit { .. } => Exit::Unavailable,
-            Self::NoLease | Self::ChannelsOpen { .. } | Self::NoChannel { .. } | Self::Spawn { .. } => {
-                Exit::Failure
-            }
+            Self::NoLease | Self::ChannelsOpen { .. } | Self::NoChannel { .. } => Exit::Failure,
         }
     }
 
@@ -123,6 +132,11 @@ impl Refusal {
                     "ask for smaller payloads or fewer channels, or start the daemon with larger --max-memory"
                 }
             }),
+            Self::Shortage { .. } => Some("try again when other clients have ended, or give the daemon more"),
+            // The loader, the allocator and the kernel have told it to the responder's standard error, or to nobody.
+            Self::NotOpened { end: End::Exited(_) | End::Signalled(_) } => {
+                Some("look into the daemon's log, and the kernel's, for a lack of memory or of descriptors")
+            }
             _ => None,
         }
     }

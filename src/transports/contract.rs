@@ -310,6 +310,9 @@ pub enum RoundError {
     /// Nothing came, and this mechanism loses nothing.
     #[error("no answer within {:.0} s", .0.as_secs_f64())]
     TimedOut(Duration),
+    /// Another process has truncated the memory that both sides share.
+    #[error("the shared memory was taken from under it: another process has truncated it")]
+    Truncated,
     /// A pong came that is not this round's.
     #[error("the pong of round {round} is wrong: {what}")]
     WrongPong {

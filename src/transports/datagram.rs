@@ -23,7 +23,7 @@ pub(super) struct DatagramClient {
     may_lose: bool,
     wait: Wait,
     payload: Payload,
-    /// What the responder proves itself with.
+    /// What the responder proves itself by, which may come once more.
     proof: [u8; Token::HALF_LEN],
 }
 
@@ -37,6 +37,9 @@ impl DatagramClient {
     ) -> Result<Self, ConnectError> {
         watch.restart();
         let mut answer = [0; Token::HALF_LEN + 1];
+        // Connected, the socket hears its peer alone, which says nothing before it is shown the token: what is queued now
+        // is from strangers who found the socket between its binding and its connecting.
+        while recv(&socket, &mut answer, RecvFlags::DONTWAIT).is_ok() {}
         let mut shown = false;
         loop {
             // Where either datagram may be lost, this one is sent again with every look around.
@@ -62,13 +65,27 @@ impl DatagramClient {
         Ok(Self { socket, may_lose: may_lose(delivery), wait: settings.wait, payload, proof })
     }
 
-    /// Whether what was received last, `len` bytes in all, is the proof once more: where answers may be lost, one that was
-    /// only late was asked for again.
+    /// A peer that sends late answers without end must not keep this side waiting for its round's.
     #[cold]
-    fn is_proof_again(&mut self, len: usize) -> bool {
+    fn not_for_long(&self, watch: &mut Watch, round: u64) -> Result<(), RoundError> {
+        if watch.due() {
+            watch.check(round)?;
+        }
+        if watch.lost_patience(round) {
+            return Err(RoundError::Lost(Watch::LOSS_PATIENCE));
+        }
+        Ok(())
+    }
+
+    /// Whether a datagram of `len` bytes, which is not this round's pong, may come all the same where datagrams may be
+    /// lost: the answer to a round that was given up, or to a proof that was sent once more.
+    #[cold]
+    fn is_late(&mut self, len: usize, round: u64) -> bool {
+        let is_pong = len == self.payload.ping().len();
         let received = self.payload.pong();
-        let kept = received.len().min(self.proof.len());
-        self.may_lose && len == self.proof.len() && received[..kept] == self.proof[..kept]
+        let part = received.len().min(Token::HALF_LEN);
+        let is_proof = len == Token::HALF_LEN && received[..part] == self.proof[..part];
+        self.may_lose && (is_proof || (is_pong && self.payload.pong_round() < round))
     }
 }
 
@@ -82,17 +99,14 @@ impl Round for DatagramClient {
             // TRUNC: the datagram's own length, also when it is longer than the buffer.
             match recv(&self.socket.0, self.payload.pong(), RecvFlags::TRUNC) {
                 Ok((_, len)) if len == self.payload.ping().len() => {
-                    // The answer to a round that was given up for lost may still come.
-                    if self.may_lose && self.payload.pong_round() < round {
-                        continue;
+                    let checked = self.payload.check(round);
+                    if checked.is_ok() || !self.is_late(len, round) {
+                        return checked;
                     }
-                    match self.payload.check(round) {
-                        Err(_) if self.is_proof_again(len) => continue,
-                        checked => return checked,
-                    }
+                    self.not_for_long(watch, round)?;
                 }
-                Ok((_, len)) if self.is_proof_again(len) => {}
                 Ok((_, 0)) if !self.may_lose => return Err(RoundError::PeerClosed),
+                Ok((_, len)) if self.is_late(len, round) => self.not_for_long(watch, round)?,
                 Ok(_) => return Err(RoundError::WrongPong { round, what: "its length is not the ping's" }),
                 Err(error) => {
                     patience.again(error, self.socket.0.as_fd(), PollFlags::IN, watch, round)?;
@@ -144,8 +158,12 @@ pub(super) fn meet(
     let client: SocketAddrAny = loop {
         match recvfrom(&socket.0, &mut buffer, RecvFlags::empty()) {
             Ok((n, _, Some(from))) if buffer[..n] == *token.client_half() => break from,
-            // A stranger's.
-            Ok(_) => {}
+            // A stranger's. Where they flood the socket, no call is interrupted, since none has to wait.
+            Ok(_) => {
+                if supervisor.due() {
+                    supervisor.check(0).map_err(proof_broke_off)?;
+                }
+            }
             Err(Errno::INTR) => supervisor.check(0).map_err(proof_broke_off)?,
             Err(error) => Err(error).while_doing("waiting for the client")?,
         }
@@ -176,7 +194,7 @@ pub(super) fn echo(socket: &Socket, delivery: Delivery, settings: &Settings) -> 
             },
         };
         patience = Patience::new(settings.wait);
-        // Our answer to its proof was lost, or comes late.
+        // Our answer to its proof was lost.
         let again = may_lose && n == Token::HALF_LEN && buffer[..n] == *token.client_half();
         let answer = if again { token.responder_half() } else { &buffer[..n] };
         match send_whole(socket, answer, settings.wait, alive, 0) {
@@ -210,10 +228,9 @@ mod tests {
             let n = socket.recv(&mut buffer).unwrap();
             let ping = &buffer[..n];
             if *ping == *settings.token.client_half() {
-                // As if the first answer had been so late that it was asked for again.
-                for _ in 0..2 {
-                    socket.send(settings.token.responder_half()).unwrap();
-                }
+                // Twice, as to a proof that was sent twice.
+                socket.send(settings.token.responder_half()).unwrap();
+                socket.send(settings.token.responder_half()).unwrap();
                 continue;
             }
             let round = u64::from_le_bytes(*ping.first_chunk().unwrap());
@@ -237,10 +254,10 @@ mod tests {
     #[test]
     fn a_lost_datagram_is_told_and_a_late_answer_is_not_taken_for_the_next_rounds() {
         // Shorter than the proof, as long, longer.
-        [8, 16, 17, 64].into_iter().for_each(rounds_of);
+        [8, 16, 17, 64].into_iter().for_each(late_answers);
     }
 
-    fn rounds_of(size_bytes: u32) {
+    fn late_answers(size_bytes: u32) {
         let settings = Settings::check(&ChannelSpec { size_bytes, ..ChannelSpec::new("udp") }).unwrap();
         let (ours, theirs) =
             (UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)), UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)));

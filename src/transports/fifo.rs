@@ -101,7 +101,9 @@ impl Mechanism for Fifo {
 /// Makes a pipe that the client may open.
 fn make(folder: &Folder, name: &str, settings: &Settings) -> Result<PathBuf, CallError> {
     let path = folder.join(name);
-    mkfifoat(CWD, &path, Mode::RUSR | Mode::WUSR).while_doing("making a named pipe")?;
+    mkfifoat(CWD, &path, Mode::RUSR | Mode::WUSR)
+        .map_err(|error| folder.failed(error))
+        .while_doing("making a named pipe")?;
     let_client_in(&path, settings.client).while_doing("opening a named pipe to the client")?;
     Ok(path)
 }

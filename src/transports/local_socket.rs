@@ -14,8 +14,8 @@ use super::place::remove_folder;
 use super::stream::{Pipe, StreamClient, echo};
 use super::unix_socket::{NAMESPACE, Name};
 use super::{
-    Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism, Reach, RoundError,
-    Rounds, ServeError, Served, Settings, Supervisor, Watch, proof,
+    Alive, Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism, Reach,
+    RoundError, Rounds, ServeError, Served, Settings, Supervisor, Watch, proof,
 };
 use crate::protocol::Wait;
 
@@ -54,6 +54,7 @@ impl Mechanism for LocalSocket {
         let name = Name::make(settings)?;
         let listener = local_name(&name.text)
             .and_then(|name| ListenerOptions::new().name(name).create_sync())
+            .map_err(|error| name.failed(error))
             .while_doing("listening on a local socket")?;
         name.let_client_in(settings)?;
         supervisor.ready(&name.text, &[])?;
@@ -70,20 +71,25 @@ impl Mechanism for LocalSocket {
         endpoint: Endpoint,
         watch: &mut Watch,
     ) -> Result<Box<dyn Rounds>, ConnectError> {
-        let name =
-            local_name(&endpoint.address).map_err(|_| ConnectError::Endpoint(endpoint.address.clone()))?;
-        let stream = match Stream::connect(name) {
-            Ok(stream) => Local(stream),
-            // The responder ended between its announcement and this.
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    std::io::ErrorKind::NotFound | std::io::ErrorKind::ConnectionRefused
-                ) =>
-            {
-                return Err(RoundError::PeerClosed.into());
+        watch.restart();
+        let stream = loop {
+            let name = local_name(&endpoint.address)
+                .map_err(|_| ConnectError::Endpoint(endpoint.address.clone()))?;
+            match Stream::connect(name) {
+                Ok(stream) => break Local(stream),
+                // Others fill the queue.
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => watch.check(0)?,
+                // The responder ended between its announcement and this.
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        std::io::ErrorKind::NotFound | std::io::ErrorKind::ConnectionRefused
+                    ) =>
+                {
+                    return Err(RoundError::PeerClosed.into());
+                }
+                Err(error) => Err(error).while_doing("connecting to the channel's socket")?,
             }
-            Err(error) => Err(error).while_doing("connecting to the channel's socket")?,
         };
         proof::prove(&stream, &settings.token, watch)?;
         Ok(Box::new(StreamClient::new(stream, settings).while_doing("setting the wait strategy")?))

@@ -51,8 +51,9 @@ impl Mechanism for MappedFile {
         let path = folder.join("memory");
         let memory = {
             let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-            let file =
-                openat(CWD, &path, flags, Mode::RUSR | Mode::WUSR).while_doing("making a file to map")?;
+            let file = openat(CWD, &path, flags, Mode::RUSR | Mode::WUSR)
+                .map_err(|error| folder.failed(error))
+                .while_doing("making a file to map")?;
             reserve(&file, len).while_doing("reserving blocks for the file")?;
             let_client_in(&path, settings.client).while_doing("opening the file to the client")?;
             Region::of_file(&file, len).while_doing("mapping the file")?

@@ -19,6 +19,7 @@ mod sealed;
 mod settings;
 mod stream;
 mod supervisor;
+mod sync;
 pub mod sys;
 mod turn;
 mod unix_socket;
@@ -148,9 +149,9 @@ pub fn memory_of(spec: &ChannelSpec) -> Result<u64, Refusal> {
 /// `/proc` does not tell when this process was started.
 pub fn instance_name() -> std::io::Result<String> {
     let pid = std::process::id();
-    let start = place::start_time(&pid.to_string());
-    let start =
-        start.ok_or_else(|| std::io::Error::other("/proc does not tell when this process was started"))?;
+    let start = place::start_time(&pid.to_string()).map_err(|source| {
+        std::io::Error::other(CallError { what: "asking /proc when this process was started", source })
+    })?;
     Ok(format!("ipcd-{pid}-{start}"))
 }
 

@@ -2,21 +2,23 @@
 
 use std::ffi::CString;
 use std::fs;
-use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::path::PathBuf;
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
+use rustix::process::Resource;
 
 use super::contract::While;
 use super::messages::{self, Else, MessageClient, Messages};
 use super::place::let_client_in;
+use super::sys::find_descriptors;
 use super::sys::mq::{End, MessageQueue};
 use super::{
-    CallError, Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism, Reach,
-    Rounds, ServeError, Served, Settings, Supervisor, Watch,
+    CallError, Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism, Owner,
+    Reach, Rounds, ServeError, Served, Settings, Supervisor, Watch,
 };
+use crate::protocol::shortage::{because, limit, sysctl};
 use crate::protocol::{Unavailable, Wait};
 
 static INFO: Info = Info {
@@ -133,10 +135,28 @@ fn queue_name(name: &str, direction: &str) -> CString {
 fn make(name: &CString, settings: &Settings, end: End) -> Result<MessageQueue, CallError> {
     let queue = MessageQueue::make(name, settings.size, end)
         .map_err(|error| match error.raw_os_error() {
-            Some(libc::EMFILE) => io::Error::other(format!("no room is left in RLIMIT_MSGQUEUE ({error})")),
-            Some(libc::ENOSPC) => {
-                io::Error::other(format!("/proc/sys/fs/mqueue/queues_max is reached ({error})"))
-            }
+            // The kernel tells a lack of descriptors by the same number.
+            Some(libc::EMFILE) if find_descriptors(1).is_ok() => because(
+                error,
+                format_args!(
+                    "the queues of user {} may take {} bytes together; raise RLIMIT_MSGQUEUE (ulimit -q, LimitMSGQUEUE= \
+                     in a unit)",
+                    Owner::this().uid,
+                    limit(Resource::Msgqueue)
+                ),
+            ),
+            Some(libc::ENOSPC) => because(
+                error,
+                format_args!("there may be {} queues; raise fs.mqueue.queues_max", setting("queues_max")),
+            ),
+            Some(libc::EINVAL) => because(
+                error,
+                format_args!(
+                    "a queue may hold {} messages of {} bytes; raise fs.mqueue.msg_max or fs.mqueue.msgsize_max",
+                    setting("msg_max"),
+                    setting("msgsize_max")
+                ),
+            ),
             _ => error,
         })
         .while_doing("making a message queue")?;
@@ -144,6 +164,11 @@ fn make(name: &CString, settings: &Settings, end: End) -> Result<MessageQueue, C
     let path = PathBuf::from(format!("/proc/self/fd/{}", queue.as_fd().as_raw_fd()));
     let_client_in(&path, settings.client).while_doing("opening the queue to the client")?;
     Ok(queue)
+}
+
+/// A limit of the kernel's for all queues.
+fn setting(name: &str) -> String {
+    sysctl(&format!("fs/mqueue/{name}")).unwrap_or_else(|| "so many".to_owned())
 }
 
 /// One side's ends.
@@ -190,6 +215,8 @@ impl Messages for Ends {
 
 #[cfg(test)]
 mod tests {
+    use std::io;
+
     use super::*;
 
     #[test]

@@ -48,10 +48,15 @@ impl Pacer {
     /// Waits for the next start, and returns when it should have been.
     #[inline]
     pub(super) fn wait<C: Clock>(&mut self, clock: C) -> u64 {
-        let intended = *self.next.get_or_insert_with(|| clock.now());
+        let mut intended = *self.next.get_or_insert_with(|| clock.now());
         loop {
             let now = clock.now();
             let Some(left) = intended.checked_sub(now).filter(|left| *left > 0) else { break };
+            // No start is further away than that, unless the clock went back: it may while the host is suspended.
+            if left > self.interval {
+                intended = now;
+                break;
+            }
             let left = Duration::from_nanos(self.scale.to_ps(left) / 1000);
             if left > SPUN {
                 let sleep = left - SPUN;

@@ -2,32 +2,47 @@
 
 use std::fs::{self, DirBuilder};
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FallocateFlags, fallocate};
+use rustix::fs::{FallocateFlags, Mode, OFlags, fallocate, fstatvfs, open};
 use rustix::io::{Errno, pwrite};
 
 use super::contract::While;
 use super::{CallError, Owner, Settings};
+use crate::protocol::shortage::because;
 
 /// The folder of one channel's sockets, FIFOs and files. It goes, with all that is in it, with its value.
 #[derive(Debug)]
 pub(super) struct Folder {
     path: PathBuf,
+    /// Given up for the one that it takes to remove the folder.
+    spare: Option<OwnedFd>,
 }
 
 impl Folder {
     /// Makes it. Others may pass through it, not list it: each thing in it has permissions of its own.
     pub(super) fn make(settings: &Settings) -> Result<Self, CallError> {
         let path = path_of(&settings.name);
-        DirBuilder::new().mode(0o711).create(&path).while_doing("making a folder for the channel")?;
+        DirBuilder::new()
+            .mode(0o711)
+            .create(&path)
+            .map_err(|error| in_place(error, &place()))
+            .while_doing("making a folder for the channel")?;
+        let mut folder = Self { path, spare: None };
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        folder.spare =
+            Some(open(&folder.path, flags, Mode::empty()).while_doing("looking into the channel's folder")?);
         // Whatever the umask says.
-        let folder = Self { path };
         fs::set_permissions(&folder.path, fs::Permissions::from_mode(0o711))
             .while_doing("opening the channel's folder to the client")?;
         Ok(folder)
+    }
+
+    /// The error of a call that makes something in it.
+    pub(super) fn failed(&self, error: impl Into<io::Error>) -> io::Error {
+        in_place(error.into(), &self.path)
     }
 
     /// The path of something in it.
@@ -39,7 +54,35 @@ impl Folder {
 impl Drop for Folder {
     fn drop(&mut self) {
         // Nothing is to be done if it is gone already.
-        let _ = fs::remove_dir_all(&self.path);
+        let _ = match self.spare.take() {
+            Some(spare) => {
+                drop(spare);
+                fs::remove_dir_all(&self.path)
+            }
+            // Nothing is in it yet.
+            None => fs::remove_dir(&self.path),
+        };
+    }
+}
+
+/// The error of a call that makes something in a folder: which, and what would be right.
+fn in_place(error: io::Error, folder: &Path) -> io::Error {
+    let folder = folder.display();
+    match Errno::from_io_error(&error) {
+        Some(Errno::NOSPC | Errno::DQUOT) => because(
+            error,
+            format_args!(
+                "no room is left in {folder}; free some, or name another folder by $TMPDIR where the daemon starts"
+            ),
+        ),
+        Some(Errno::ROFS) => because(
+            error,
+            format_args!("{folder} can only be read; name another folder by $TMPDIR where the daemon starts"),
+        ),
+        Some(Errno::ACCESS | Errno::NOENT | Errno::NOTDIR) => {
+            io::Error::new(error.kind(), format!("{folder}: {error}"))
+        }
+        _ => error,
     }
 }
 
@@ -61,17 +104,21 @@ pub(super) fn dead_names() -> Vec<String> {
             let mut parts = name.strip_prefix("ipcd-")?.split('-');
             let (pid, start, channel) = (parts.next()?, parts.next()?, parts.next()?);
             let numbers = [pid, start, channel].iter().all(|part| part.parse::<u64>().is_ok());
-            let lives = start_time(pid).is_some_and(|lives| lives == start);
+            let lives = start_time(pid).is_ok_and(|lives| lives == start);
             (numbers && !lives).then(|| format!("ipcd-{pid}-{start}-{channel}"))
         })
         .collect()
 }
 
-/// When the process was started, in clock ticks since boot, as `/proc` tells it; `None` if it is dead.
-pub(super) fn start_time(pid: &str) -> Option<String> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+/// When the process was started, in clock ticks since boot, as `/proc` tells it.
+///
+/// # Errors
+/// It is dead; or, for a live one, the system's.
+pub(super) fn start_time(pid: &str) -> io::Result<String> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
     // The 22nd field of proc(5), the 20th behind the command's parenthesis.
-    Some(stat.rsplit(')').next()?.split_whitespace().nth(19)?.to_owned())
+    let field = stat.rsplit(')').next().and_then(|fields| fields.split_whitespace().nth(19));
+    Ok(field.ok_or(io::ErrorKind::InvalidData)?.to_owned())
 }
 
 /// The service's own folder where it has one, which its clients see too; else the temporary folder.
@@ -101,6 +148,25 @@ pub(super) fn let_client_in(path: &Path, client: Owner) -> io::Result<()> {
 
 /// Takes a file's blocks now: a full file system is an error here, and a SIGBUS when its memory is first written to.
 pub(super) fn reserve(file: impl AsFd, len: usize) -> io::Result<()> {
+    take_blocks(&file, len).map_err(|error| match Errno::from_io_error(&error) {
+        Some(Errno::NOSPC | Errno::DQUOT) => because(error, room(&file, len)),
+        _ => error,
+    })
+}
+
+/// What is needed of a file system and what it has.
+fn room(file: impl AsFd, len: usize) -> String {
+    match fstatvfs(file) {
+        Ok(there) => format!(
+            "{len} bytes are needed, and of {} there {} are left; free some, or ask for smaller payloads",
+            there.f_blocks * there.f_frsize,
+            there.f_bavail * there.f_frsize
+        ),
+        Err(_) => format!("{len} bytes are needed"),
+    }
+}
+
+fn take_blocks(file: impl AsFd, len: usize) -> io::Result<()> {
     let bytes = u64::try_from(len).expect("a usize fits in a u64");
     loop {
         match fallocate(&file, FallocateFlags::empty(), 0, bytes) {

@@ -61,6 +61,10 @@ pub(super) fn accept_peer(
             }
             fds.iter().map(|fd| !fd.revents().is_empty()).collect()
         };
+        // Where strangers come without end, the wait above is never interrupted.
+        if supervisor.due() {
+            supervisor.check(0).map_err(proof_broke_off)?;
+        }
         for index in (0..candidates.len()).rev().filter(|index| ready[index + 1]) {
             match candidates[index].look(token) {
                 Some(false) => drop(candidates.swap_remove(index)),

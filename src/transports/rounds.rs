@@ -2,6 +2,7 @@
 //!
 //! Between two clock reads stands one round and nothing else: no allocation, no lock, no log line, no virtual call.
 //! One clock read serves as the end of a round and the start of the next, where nothing stands between them.
+//! No difference is taken for granted to be positive: a time stamp counter may begin anew while the host is suspended.
 
 use super::pace::Pacer;
 use super::payload::Payload;
@@ -106,14 +107,18 @@ fn timed<R: Round, C: Clock>(
     let mut round = first;
     for slot in service.iter_mut() {
         if let Err(stop) = side.round(round, watch) {
-            return Block { done: done(first, round), ticks: clock.now() - start, stop: Some(stop) };
+            return Block {
+                done: done(first, round),
+                ticks: clock.now().saturating_sub(start),
+                stop: Some(stop),
+            };
         }
         let now = clock.now();
-        *slot = now - last;
+        *slot = now.saturating_sub(last);
         last = now;
         round += 1;
     }
-    Block { done: done(first, round), ticks: last - start, stop: None }
+    Block { done: done(first, round), ticks: last.saturating_sub(start), stop: None }
 }
 
 fn untimed<R: Round, C: Clock>(side: &mut R, first: u64, clock: C, count: usize, watch: &mut Watch) -> Block {
@@ -121,11 +126,15 @@ fn untimed<R: Round, C: Clock>(side: &mut R, first: u64, clock: C, count: usize,
     let mut round = first;
     for _ in 0..count {
         if let Err(stop) = side.round(round, watch) {
-            return Block { done: done(first, round), ticks: clock.now() - start, stop: Some(stop) };
+            return Block {
+                done: done(first, round),
+                ticks: clock.now().saturating_sub(start),
+                stop: Some(stop),
+            };
         }
         round += 1;
     }
-    Block { done: done(first, round), ticks: clock.now() - start, stop: None }
+    Block { done: done(first, round), ticks: clock.now().saturating_sub(start), stop: None }
 }
 
 fn paced<R: Round, C: Clock>(
@@ -146,13 +155,13 @@ fn paced<R: Round, C: Clock>(
         let now = clock.now();
         pacer.done(now);
         if let Err(stop) = result {
-            return Block { done: done(first, round), ticks: now - start, stop: Some(stop) };
+            return Block { done: done(first, round), ticks: now.saturating_sub(start), stop: Some(stop) };
         }
-        *service = now - sent;
-        *response = now - intended;
+        *service = now.saturating_sub(sent);
+        *response = now.saturating_sub(intended);
         round += 1;
     }
-    Block { done: done(first, round), ticks: clock.now() - start, stop: None }
+    Block { done: done(first, round), ticks: clock.now().saturating_sub(start), stop: None }
 }
 
 fn done(first: u64, next: u64) -> usize {

@@ -11,9 +11,10 @@ use super::process::{self, Responder};
 use super::proof::proof_broke_off;
 use super::sys::signal::{Words, pending_limit};
 use super::{
-    Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism, Reach, RoundError,
-    Rounds, ServeError, Served, Settings, Supervisor, Watch,
+    CallError, Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism, Reach,
+    RoundError, Rounds, ServeError, Served, Settings, Supervisor, Watch,
 };
+use crate::protocol::shortage::no_signal;
 use crate::protocol::{Unavailable, Wait};
 
 static INFO: Info = Info {
@@ -63,7 +64,7 @@ impl Mechanism for RealTimeSignal {
 
     fn respond(&self, settings: &Settings, supervisor: &mut Supervisor) -> Result<Served, ServeError> {
         let pid = process::client(settings)?;
-        let words = Words::of_this_thread().while_doing("blocking a signal")?;
+        let words = words()?;
         let mut peer = Peer { words, pid, tid: pid };
         supervisor.ready(&process::endpoint(pid), &[])?;
 
@@ -83,13 +84,20 @@ impl Mechanism for RealTimeSignal {
         watch: &mut Watch,
     ) -> Result<Box<dyn Rounds>, ConnectError> {
         let pid = Responder::of(&endpoint.address)?.pid;
-        let words = Words::of_this_thread().while_doing("blocking a signal")?;
+        let words = words()?;
         // A responder has one thread.
         let mut peer = Peer { words, pid, tid: pid };
         let tid = u64::from(rustix::thread::gettid().as_raw_nonzero().get().cast_unsigned());
         peer.send(&tid.to_le_bytes(), Else::Sleep).map_err(RoundError::from)?;
         Ok(Box::new(MessageClient::prove(peer, settings, watch)?))
     }
+}
+
+/// This side's end, for which the kernel has room.
+fn words() -> Result<Words, CallError> {
+    let words = Words::of_this_thread().while_doing("blocking a signal")?;
+    words.try_out().map_err(no_signal).while_doing("queueing a signal")?;
+    Ok(words)
 }
 
 /// The other side.

@@ -7,7 +7,7 @@ use rustix::process::{Signal, set_parent_process_death_signal};
 use serde::{Deserialize, Serialize};
 
 use super::contract::While;
-use super::{Alive, Grant, RoundError, ServeError, Served, Watch};
+use super::{Alive, CallError, Grant, RoundError, ServeError, Served, Watch};
 use crate::protocol::ChannelSpec;
 use crate::protocol::link::{Link, LinkError};
 
@@ -27,6 +27,8 @@ pub enum Announcement {
     Ready {
         /// Where it is, in the mechanism's own words.
         endpoint: String,
+        /// How many file descriptors come with the frame.
+        descriptors: u32,
     },
     /// The responder ends because of an error.
     Failed {
@@ -48,12 +50,20 @@ impl Supervisor {
     /// Takes the assignment from the inherited socket.
     ///
     /// # Errors
-    /// The supervisor is gone, or the system's error.
+    /// The supervisor is gone.
     pub fn take_assignment(socket: OwnedFd) -> Result<(Assignment, Self), LinkError> {
         let mut link = Link::new(socket);
         let assignment = link.receive(None)?;
-        let watch = Watch::new(link.as_fd())?;
-        Ok((assignment, Self { link, watch: Some(watch) }))
+        Ok((assignment, Self { link, watch: None }))
+    }
+
+    /// Begins to watch the supervisor while this side waits for its peer.
+    ///
+    /// # Errors
+    /// The system allows no more descriptors or timers.
+    pub fn watch(&mut self) -> Result<(), CallError> {
+        self.watch = Some(Watch::new(self.link.as_fd()).while_doing("watching the supervisor")?);
+        Ok(())
     }
 
     /// Announces that the channel is connectable. `descriptors` are the client's ends; the responder drops its own
@@ -62,7 +72,10 @@ impl Supervisor {
     /// # Errors
     /// The supervisor is gone.
     pub fn ready(&mut self, endpoint: &str, descriptors: &[BorrowedFd<'_>]) -> Result<(), ServeError> {
-        let ready = Announcement::Ready { endpoint: endpoint.to_owned() };
+        let ready = Announcement::Ready {
+            endpoint: endpoint.to_owned(),
+            descriptors: u32::try_from(descriptors.len()).unwrap_or(u32::MAX),
+        };
         self.link
             .send(&ready, descriptors)
             .map_err(std::io::Error::other)

@@ -10,7 +10,6 @@
 
 use std::ffi::CString;
 use std::fs;
-use std::io;
 
 use rustix::fs::Mode;
 use rustix::io::Errno;
@@ -24,6 +23,7 @@ use super::{
     Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism, Owner, Reach,
     Rounds, ServeError, Served, Settings, Supervisor, Watch,
 };
+use crate::protocol::shortage::{because, sysctl};
 use crate::protocol::{Unavailable, Wait};
 
 static INFO: Info = Info {
@@ -85,7 +85,13 @@ impl Mechanism for SystemVQueue {
         let queue = Queue::make(key(&settings.name))
             .map_err(|error| match error.raw_os_error() {
                 Some(libc::ENOSPC) => {
-                    io::Error::other(format!("/proc/sys/kernel/msgmni queues are there already ({error})"))
+                    let most = sysctl("kernel/msgmni").unwrap_or_else(|| "so many".to_owned());
+                    because(
+                        error,
+                        format_args!(
+                            "there may be {most} queues; raise kernel.msgmni, or remove some (ipcrm)"
+                        ),
+                    )
                 }
                 _ => error,
             })

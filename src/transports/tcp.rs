@@ -1,5 +1,6 @@
 //! `tcp`: a TCP connection over the loopback interface.
 
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 
 use super::contract::While;
@@ -8,6 +9,7 @@ use super::{
     Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism, OptionSpec, Reach,
     Rounds, ServeError, Served, Settings, Supervisor, Watch, proof,
 };
+use crate::protocol::shortage::{because, sysctl};
 use crate::protocol::{Unavailable, Wait};
 
 static INFO: Info = Info {
@@ -55,11 +57,12 @@ impl Mechanism for TcpOver {
     }
 
     fn probe(&self) -> Result<(), Unavailable> {
-        TcpListener::bind((self.address, 0)).map(drop).map_err(|error| no_loopback(self.address, &error))
+        can_bind(self.address, TcpListener::bind((self.address, 0)))
     }
 
     fn respond(&self, settings: &Settings, supervisor: &mut Supervisor) -> Result<Served, ServeError> {
         let listener = TcpListener::bind((self.address, 0))
+            .map_err(no_port)
             .while_doing("listening on a port of the loopback interface")?;
         let address = listener.local_addr().while_doing("asking for the port")?;
         supervisor.ready(&address.to_string(), &[])?;
@@ -79,7 +82,9 @@ impl Mechanism for TcpOver {
     ) -> Result<Box<dyn Rounds>, ConnectError> {
         let address: SocketAddr =
             endpoint.address.parse().map_err(|_| ConnectError::Endpoint(endpoint.address.clone()))?;
-        let stream = TcpStream::connect_timeout(&address, Watch::PATIENCE).while_doing("connecting")?;
+        let stream = TcpStream::connect_timeout(&address, Watch::PATIENCE)
+            .map_err(no_port)
+            .while_doing("connecting")?;
         stream.set_nodelay(settings.is_on(NODELAY.name)).while_doing("setting TCP_NODELAY")?;
         let socket = Socket(stream.into());
         proof::prove(&socket, &settings.token, watch)?;
@@ -87,7 +92,30 @@ impl Mechanism for TcpOver {
     }
 }
 
-/// Why there is no socket at the loopback interface's `address`.
-pub(super) fn no_loopback(address: IpAddr, error: &std::io::Error) -> Unavailable {
-    Unavailable(format!("no socket can be bound to {address}: {error}"))
+/// The error of a socket that asked for any port: whether none was left.
+pub(super) fn no_port(error: io::Error) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::AddrInUse | io::ErrorKind::AddrNotAvailable => {
+            let range =
+                sysctl("net/ipv4/ip_local_port_range").unwrap_or_else(|| "that are given out".to_owned());
+            because(
+                error,
+                format_args!(
+                    "none of the ports {range} is left; wait for some, or widen net.ipv4.ip_local_port_range"
+                ),
+            )
+        }
+        _ => error,
+    }
+}
+
+/// Whether a socket can be bound to the loopback interface's `address`, by what came of trying. That no port is left is the
+/// host's affair of the moment: the channel itself says so.
+pub(super) fn can_bind<T>(address: IpAddr, tried: io::Result<T>) -> Result<(), Unavailable> {
+    match tried {
+        Err(error) if error.kind() != io::ErrorKind::AddrInUse => {
+            Err(Unavailable(format!("no socket can be bound to {address}: {error}")))
+        }
+        _ => Ok(()),
+    }
 }

@@ -1,19 +1,21 @@
 //! Words in shared memory by which two processes take turns: published by one, awaited by the other.
 //!
-//! A waiting side may sleep in the kernel (futex on the word itself). It says so in a flag of its own before it looks
-//! a last time; the publisher writes the word and then looks at the flag. If a full barrier stands between the two
-//! steps on either side, at least one of them sees the other. What that barrier is, is for the [`Barrier`] to say.
+//! A waiting side may sleep in the kernel (futex on the word itself). It says so in a flag of its own, which nobody else
+//! writes, before it looks again; the publisher writes the word and then looks at the flag. If a full barrier stands
+//! between the two steps on either side, at least one of them sees the other. What that barrier is, is for the
+//! [`Barrier`] to say.
+//!
+//! `tests/order` has loom explore all of it.
 //!
 //! The wait strategy is a type, so that the loops are compiled once for each and nothing is decided in a round.
 
-use std::hint::spin_loop;
-use std::sync::atomic::{AtomicU32, Ordering, compiler_fence, fence};
-use std::time::Instant;
-
 use rustix::io::Errno;
-use rustix::thread::{MembarrierCommand, futex, membarrier};
 
 use super::stream::ADAPTIVE_SPIN;
+use super::sync::{
+    self, AtomicU32, Instant, LOOKS, Ordering, barrier_everywhere, compiler_fence, fence, futex_wait,
+    futex_wake, spin_loop,
+};
 use super::{Alive, RoundError};
 
 /// A word, and the flag by which its waiting side says that it sleeps.
@@ -86,7 +88,7 @@ impl Strategy for Block {
         alive: &mut impl Alive,
         round: u64,
     ) -> Result<(), RoundError> {
-        turn.sleep(value, Barrier::Fences, alive, round)
+        turn.sleep_watched(value, Barrier::Fences, alive, round)
     }
 }
 
@@ -127,7 +129,7 @@ impl Adaptive {
         let start = Instant::now();
         while !turn.comes_soon(value) {
             if start.elapsed() >= ADAPTIVE_SPIN {
-                return turn.sleep(value, self.0, alive, round);
+                return turn.sleep_watched(value, self.0, alive, round);
             }
         }
         Ok(())
@@ -155,7 +157,7 @@ impl Barrier {
     /// Registers this process, so that the other side's `membarrier` reaches it. Needs doing before the other side
     /// first relies on it.
     pub(super) fn register() -> bool {
-        membarrier(MembarrierCommand::RegisterGlobalExpedited).is_ok()
+        sync::register().is_ok()
     }
 
     #[inline(always)]
@@ -169,18 +171,16 @@ impl Barrier {
     fn in_sleeper(self) -> Result<(), Errno> {
         match self {
             Self::Fences => fence(Ordering::SeqCst),
-            Self::Asymmetric => membarrier(MembarrierCommand::GlobalExpedited)?,
+            Self::Asymmetric => barrier_everywhere()?,
         }
         Ok(())
     }
 }
 
-/// Looks at the word before something else is looked at: 1.5 µs, where a pause takes 25 ns.
-const LOOKS: u32 = 64;
-
 impl Turn<'_> {
+    /// Whether the word is `value`, and with it all that was written before.
     #[inline(always)]
-    fn is(self, value: u32) -> bool {
+    pub(super) fn is(self, value: u32) -> bool {
         self.word.load(Ordering::Acquire) == value
     }
 
@@ -209,15 +209,8 @@ impl Turn<'_> {
         }
     }
 
-    #[cold]
-    fn wake(self) {
-        self.sleeps.store(0, Ordering::Relaxed);
-        // Shared between processes, hence not PRIVATE. It fails only for a bad address, which a word's is not.
-        let _ = futex::wake(self.word, futex::Flags::empty(), 1);
-    }
-
     #[inline(always)]
-    fn sleep(
+    fn sleep_watched(
         self,
         value: u32,
         barrier: Barrier,
@@ -225,25 +218,50 @@ impl Turn<'_> {
         round: u64,
     ) -> Result<(), RoundError> {
         loop {
-            if self.is(value) {
-                return Ok(());
-            }
-            self.sleeps.store(1, Ordering::Relaxed);
-            barrier.in_sleeper()?;
-            let seen = self.word.load(Ordering::Acquire);
-            if seen == value {
-                self.sleeps.store(0, Ordering::Relaxed);
-                return Ok(());
-            }
-            // The kernel compares the word again before it lets this thread sleep: a publication between the look and
-            // the sleep either changes it in time, or finds the thread among those to be woken.
-            match futex::wait(self.word, futex::Flags::empty(), seen, None) {
-                // Woken, or the word has changed since it was looked at.
-                Ok(()) | Err(Errno::AGAIN) => {}
+            match self.sleep(value, barrier) {
                 Err(Errno::INTR) => alive.check(round)?,
-                Err(error) => return Err(error.into()),
+                // A peer that writes other words again and again keeps the call from waiting, and from being interrupted.
+                Err(Errno::AGAIN) if alive.due() => alive.check(round)?,
+                Err(Errno::AGAIN) => {}
+                other => return Ok(other?),
             }
         }
+    }
+
+    #[cold]
+    fn wake(self) {
+        futex_wake(self.word);
+    }
+
+    /// Sleeps until the word is `value`.
+    ///
+    /// # Errors
+    /// The system's; [`Errno::INTR`] if a signal handler has run, [`Errno::AGAIN`] if it was woken before its time, or the
+    /// word became another.
+    #[inline(always)]
+    pub(super) fn sleep(self, value: u32, barrier: Barrier) -> Result<(), Errno> {
+        if self.is(value) {
+            return Ok(());
+        }
+        // Written by this side alone: if the publisher took it back when it wakes, it could be so late with that as to
+        // take back the flag of the next sleep, of which it then would know nothing.
+        self.sleeps.store(1, Ordering::Relaxed);
+        let result = barrier.in_sleeper().and_then(|()| self.sleep_flagged(value));
+        self.sleeps.store(0, Ordering::Relaxed);
+        result
+    }
+
+    /// Sleeps behind the flag and the barrier: whoever publishes and does not see the flag has done so before this looks.
+    #[inline(always)]
+    fn sleep_flagged(self, value: u32) -> Result<(), Errno> {
+        let seen = self.word.load(Ordering::Acquire);
+        if seen == value {
+            return Ok(());
+        }
+        // The kernel compares the word again before it lets this thread sleep: a publication between the look and
+        // the sleep either changes it in time, or finds the thread among those to be woken.
+        futex_wait(self.word, seen)?;
+        if self.is(value) { Ok(()) } else { Err(Errno::AGAIN) }
     }
 }
 

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use super::contract::While;
 use super::datagram::{self, DatagramClient};
 use super::stream::Socket;
-use super::tcp::no_loopback;
+use super::tcp::{can_bind, no_port};
 use super::{
     Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism, Reach, Rounds,
     ServeError, Served, Settings, Supervisor, Watch,
@@ -55,12 +55,13 @@ impl Mechanism for UdpOver {
     }
 
     fn probe(&self) -> Result<(), Unavailable> {
-        UdpSocket::bind((self.address, 0)).map(drop).map_err(|error| no_loopback(self.address, &error))
+        can_bind(self.address, UdpSocket::bind((self.address, 0)))
     }
 
     fn respond(&self, settings: &Settings, supervisor: &mut Supervisor) -> Result<Served, ServeError> {
-        let socket =
-            UdpSocket::bind((self.address, 0)).while_doing("binding a port of the loopback interface")?;
+        let socket = UdpSocket::bind((self.address, 0))
+            .map_err(no_port)
+            .while_doing("binding a port of the loopback interface")?;
         let address = socket.local_addr().while_doing("asking for the port")?;
         supervisor.ready(&address.to_string(), &[])?;
         let socket = Socket(socket.into());
@@ -77,8 +78,9 @@ impl Mechanism for UdpOver {
     ) -> Result<Box<dyn Rounds>, ConnectError> {
         let address: SocketAddr =
             endpoint.address.parse().map_err(|_| ConnectError::Endpoint(endpoint.address.clone()))?;
-        let socket =
-            UdpSocket::bind((self.address, 0)).while_doing("binding a port of the loopback interface")?;
+        let socket = UdpSocket::bind((self.address, 0))
+            .map_err(no_port)
+            .while_doing("binding a port of the loopback interface")?;
         socket.connect(address).while_doing("connecting")?;
         Ok(Box::new(DatagramClient::prove(socket.into(), self.info.delivery, settings, watch)?))
     }

@@ -52,6 +52,14 @@ impl Name {
         Ok(Self { text, folder: Some(folder) })
     }
 
+    /// The error of binding a socket to it.
+    pub(super) fn failed(&self, error: impl Into<std::io::Error>) -> std::io::Error {
+        match &self.folder {
+            Some(folder) => folder.failed(error),
+            None => error.into(),
+        }
+    }
+
     /// Lets the client, and nobody else, connect to the socket that now has this name.
     pub(super) fn let_client_in(&self, settings: &Settings) -> Result<(), CallError> {
         if self.folder.is_none() {
@@ -68,7 +76,9 @@ pub(super) fn bound(kind: SocketType, settings: &Settings) -> Result<(OwnedFd, N
         .while_doing("making a unix socket")?;
     let name = Name::make(settings)?;
     let address = address(&name.text).while_doing("naming the socket")?;
-    bind(&socket, &address).while_doing("binding the socket to its name")?;
+    bind(&socket, &address)
+        .map_err(|error| name.failed(error))
+        .while_doing("binding the socket to its name")?;
     name.let_client_in(settings)?;
     Ok((socket, name))
 }
@@ -131,20 +141,34 @@ pub(super) fn message_capabilities() -> Capabilities {
     Capabilities { max_size: largest_message(), ..Capabilities::ANY_SIZE }
 }
 
+/// Nearly the kernel's own default send buffer, which few change.
+const DEFAULT_LARGEST: usize = 200 << 10;
+
 /// The largest message that the kernel takes from a socket with the default send buffer (`net.core.wmem_default`):
 /// the buffer's size less what the kernel keeps for itself, found by trying.
 fn largest_message() -> usize {
     static LARGEST: OnceLock<usize> = OnceLock::new();
-    *LARGEST.get_or_init(|| {
-        let limit = try_pair(None).unwrap_or(0).min(Capabilities::MAX_SIZE);
-        let (mut fits, mut too_long) = (0, limit + 1);
-        while too_long - fits > 1 {
-            let middle = fits + (too_long - fits) / 2;
-            if try_pair(Some(middle)).is_ok() { fits = middle } else { too_long = middle }
+    // Where it cannot be found out now, for lack of descriptors or memory, the channel itself says so; it is found out
+    // the next time.
+    LARGEST
+        .get()
+        .copied()
+        .or_else(|| find_largest_message().ok())
+        .map_or(DEFAULT_LARGEST, |largest| *LARGEST.get_or_init(|| largest))
+}
+
+fn find_largest_message() -> Result<usize, Errno> {
+    let limit = try_pair(None)?.min(Capabilities::MAX_SIZE);
+    let (mut fits, mut too_long) = (0, limit + 1);
+    while too_long - fits > 1 {
+        let middle = fits + (too_long - fits) / 2;
+        match try_pair(Some(middle)) {
+            Ok(_) => fits = middle,
+            Err(Errno::MSGSIZE | Errno::NOBUFS) => too_long = middle,
+            Err(error) => return Err(error),
         }
-        // A host without unix sockets cannot run this program; one that lacks memory now says so in the channel.
-        fits.max(Capabilities::ANY_SIZE.min_size)
-    })
+    }
+    Ok(fits.max(Capabilities::ANY_SIZE.min_size))
 }
 
 /// Sends a message through a fresh pair of sockets, and returns the size of the sender's buffer.

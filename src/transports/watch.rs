@@ -6,7 +6,8 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::RoundError;
-use super::sys::{TICK, Ticker};
+use super::sys::{TICK, Ticker, was_truncated};
+use crate::protocol::shortage;
 
 /// What a waiting side asks now and then.
 ///
@@ -65,7 +66,9 @@ impl Watch {
     /// # Errors
     /// The system allows no more descriptors or timers.
     pub fn new(control: BorrowedFd<'_>) -> std::io::Result<Self> {
-        let ticker = Ticker::start()?;
+        let ticker = Ticker::start().map_err(shortage::no_signal)?;
+        // Of a channel that this thread had before, it does not matter any more.
+        let _ = was_truncated();
         Ok(Self {
             control: control.try_clone_to_owned()?,
             checked: ticker.ticks(),
@@ -119,6 +122,9 @@ impl Alive for Watch {
         self.waited += 1;
         if self.control_spoke() {
             return Err(RoundError::Ended);
+        }
+        if was_truncated() {
+            return Err(RoundError::Truncated);
         }
         if self.waited > self.patience {
             return Err(RoundError::TimedOut(Self::PATIENCE));

@@ -63,7 +63,9 @@ impl Mechanism for ZeroMq {
     fn respond(&self, settings: &Settings, supervisor: &mut Supervisor) -> Result<Served, ServeError> {
         let folder = place::Folder::make(settings)?;
         let path = folder.join("zeromq");
-        let listener = UnixListener::bind(&path).while_doing("listening on a unix socket")?;
+        let listener = UnixListener::bind(&path)
+            .map_err(|error| folder.failed(error))
+            .while_doing("listening on a unix socket")?;
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))
             .and_then(|()| place::let_client_in(&path, settings.client))
             .while_doing("letting the client in")?;

@@ -8,7 +8,7 @@ use std::thread;
 use ipcd::client::{Channel, Client, LeaseWait};
 use ipcd::protocol::{ChannelSpec, Exit, SocketAddress, Status};
 use ipcd::transports::RoundError;
-use ipcd::transports::sys::clock::{Calibration, ClockChoice};
+use ipcd::transports::sys::clock::{Calibration, ClockChoice, ClockSource};
 use rustix::process::Signal;
 
 use super::leftovers::{children, shared_memory};
@@ -126,12 +126,16 @@ impl Drop for Daemon {
 /// Runs rounds and compares the bytes of the last one; the library's [`Channel::timed`] without its calibration each
 /// time.
 pub(crate) fn rounds(channel: &mut Channel, count: usize) -> Result<(), RoundError> {
-    static CLOCK: OnceLock<Calibration> = OnceLock::new();
-    let clock = CLOCK.get_or_init(|| Calibration::run(ClockChoice::Monotonic).unwrap());
-    let block = channel.timed_block(clock.source, &mut vec![0; count]);
+    let block = channel.timed_block(clock(), &mut vec![0; count]);
     block.stop.map_or(Ok(()), Err)?;
     assert_eq!(block.done, count);
     channel.verify()
+}
+
+/// The clock of all rounds that tests run themselves.
+pub(super) fn clock() -> ClockSource {
+    static CLOCK: OnceLock<ClockSource> = OnceLock::new();
+    *CLOCK.get_or_init(|| Calibration::run(ClockChoice::Monotonic).unwrap().source)
 }
 
 /// Waits until rounds run through the channel that `client` has open, and returns its responder.

@@ -1,5 +1,6 @@
 //! What every test stands on: a sandbox of its own, a watchdog over it, and a look at what is left at its end.
 
+mod announced;
 mod daemon;
 mod leftovers;
 mod process;
@@ -10,6 +11,7 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
+pub(crate) use announced::{Announced, end_of};
 pub(crate) use daemon::{Daemon, responder_of, rounds, wait_until_measuring};
 pub(crate) use leftovers::responders;
 pub(crate) use process::{Output, Peer, Process};

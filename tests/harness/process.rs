@@ -4,7 +4,7 @@ use std::io::Read;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex, Once};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -128,6 +128,7 @@ impl Process {
     /// Starts `command`; `what` names it in messages.
     pub(crate) fn start(what: &str, command: &mut Command, stdin: Stdio) -> Self {
         let command = command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
+        hear_signals();
         let mut child = command.spawn().unwrap_or_else(|error| panic!("cannot start {what}: {error}"));
         Self {
             what: what.to_owned(),
@@ -185,6 +186,22 @@ impl Process {
         }
         Output { what: self.what.clone(), status, stdout: self.stdout.so_far(), stderr: self.stderr.so_far() }
     }
+}
+
+/// Lets the processes that are started from now on die of signals which this one was started to ignore (`nohup`, a shell's
+/// `&`): what is ignored stays so in a program that is started, what is handled does not. Here it stays without effect.
+fn hear_signals() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap();
+        let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:")).unwrap();
+        let ignored = u64::from_str_radix(ignored.trim(), 16).unwrap();
+        for signal in [Signal::INT, Signal::QUIT, Signal::HUP, Signal::TERM].map(Signal::as_raw) {
+            if ignored & (1 << (signal - 1)) != 0 {
+                signal_hook::flag::register(signal, Arc::default()).unwrap();
+            }
+        }
+    });
 }
 
 impl Drop for Process {

@@ -81,6 +81,7 @@ pub(crate) fn refusal() -> impl Strategy<Value = Refusal> {
         any::<u32>().prop_map(|deadline_ms| Refusal::NotReady { deadline_ms }),
         any::<u32>().prop_map(|uid| Refusal::NotPermitted { uid }),
         Just(Refusal::Stopping),
+        text().prop_map(|reason| Refusal::Shortage { reason }),
     ]
 }
 
@@ -179,7 +180,8 @@ pub(crate) fn assignment() -> impl Strategy<Value = Assignment> {
 
 pub(crate) fn announcement() -> impl Strategy<Value = Announcement> {
     prop_oneof![
-        text().prop_map(|endpoint| Announcement::Ready { endpoint }),
+        (text(), any::<u32>())
+            .prop_map(|(endpoint, descriptors)| Announcement::Ready { endpoint, descriptors }),
         text().prop_map(|reason| Announcement::Failed { reason }),
     ]
 }
@@ -226,9 +228,10 @@ pub(crate) fn kind_of_reply(reply: &Reply) -> usize {
             Refusal::NotReady { .. } => 21,
             Refusal::NotPermitted { .. } => 22,
             Refusal::Stopping => 23,
+            Refusal::Shortage { .. } => 24,
         },
     }
 }
 
 /// Kinds of request and of reply.
-pub(crate) const KINDS: (usize, usize) = (8, 24);
+pub(crate) const KINDS: (usize, usize) = (8, 25);

@@ -12,6 +12,7 @@ import re
 import signal
 import sys
 import time
+import urllib.request
 from pathlib import Path
 
 from host import (
@@ -83,7 +84,7 @@ def the_package_installs_and_its_socket_listens(package):
 @step
 def units_are_well_formed_and_closed(_):
     units = [f"/usr/lib/systemd/system/{name}" for name in
-             ("ipcd.service", "ipcd.socket", "ipc-bench@.service", "ipc-bench@.timer")]
+             ("ipcd.service", "ipcd.socket", "ipcd-metrics.socket", "ipc-bench@.service", "ipc-bench@.timer")]
     said = run("systemd-analyze", "verify", "--recursive-errors=no", *units)
     need(not said.out + said.err, said.out + said.err)
     for unit in ("ipcd.service", "ipc-bench@nightly.service"):
@@ -261,6 +262,29 @@ def the_timer_measures_a_profile_and_its_result_is_kept(_):
     need("round trip" in text, "the journal has no result")
     stamps = list(Path("/var/lib/systemd/timers").glob("stamp-ipc-bench@first.timer"))
     need(stamps, "a host that was off would not know that it has missed one")
+
+
+def metrics():
+    """What Prometheus would be told."""
+    with urllib.request.urlopen("http://127.0.0.1:9464/metrics", timeout=10) as answer:
+        return answer.read().decode()
+
+
+@step
+def metrics_have_a_socket_of_their_own_and_the_timers_results(_):
+    need(not is_active("ipcd-metrics.socket"), "metrics are told without anybody's wish")
+    run("systemctl", "stop", "ipcd.service")
+    run("systemctl", "enable", "--now", "ipcd-metrics.socket")
+    text = metrics()
+    need(is_active("ipcd.service"), "who asks has not started the service")
+    need(re.search('^ipcd_round_trip_seconds{.*method="tcp".*quantile="0.5"} ', text, re.MULTILINE), text)
+    need("\nipcd_service_results_up 1\n" in text, text)
+    serves()
+    need('\nipcd_service_channels_opened_total{method="tcp"} 0\n' not in metrics(), "nothing is counted")
+    # Another user, as a collector is, may read the file.
+    need("ipcd_round_trip" in run("cat", "/var/lib/ipcd/results.prom", user="bob").out, "the results are empty")
+    run("systemctl", "restart", "ipcd.service")
+    need("ipcd_round_trip_seconds{" in metrics(), "another daemon does not know the results")
 
 
 @step

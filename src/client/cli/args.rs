@@ -11,10 +11,12 @@ use clap::{Arg, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcom
 use super::check::CheckArgs;
 use super::compare::CompareArgs;
 use super::explain::ExplainArgs;
+use super::export::ExportArgs;
 use super::history::HistoryArgs;
 use super::matrix::MatrixArgs;
 use super::parse::{self, PlacementArg, WarmupArg};
 use super::record::RecordArgs;
+use super::report::ReportArgs;
 use super::trend::TrendArgs;
 use crate::client::measure::Timing;
 use crate::client::placement::Placement;
@@ -49,6 +51,10 @@ pub(super) enum Command {
     Check(Box<CheckArgs>),
     /// Find when a cell got slower or faster, and what else changed then.
     Trend(TrendArgs),
+    /// Write runs as a page for a browser: figures, charts, history, and what they rest on, in one file.
+    Report(Box<ReportArgs>),
+    /// Tell the newest results of the history as metrics, for Prometheus.
+    Export(Box<ExportArgs>),
     /// List, show and keep recorded runs.
     History(Box<HistoryArgs>),
     /// Tell what the running daemon does.

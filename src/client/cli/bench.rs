@@ -51,7 +51,7 @@ pub(super) fn run(args: &BenchArgs, options: &BTreeMap<String, String>) -> Resul
     let at_start = Snapshot::capture();
     watch.lap(&mut times.environment_ns);
 
-    let mut live = Live::new(&output, &bench.plan, started_at)?;
+    let mut live = Live::new(&output, &bench.plan, started, started_at)?;
     let outcomes = bench::run(&mut client, &bench, &calibration, &mut live);
     let hdr_log = live.end()?;
     // Nothing of the run is left when its results are told.

@@ -6,7 +6,7 @@ use super::Failure;
 use super::args::{QueryArgs, SocketArgs};
 use crate::client::{Client, ClientError, Private};
 use crate::config::{Config, sources};
-use crate::protocol::{DialError, Exit, SocketAddress};
+use crate::protocol::{DialError, Exit, SocketAddress, say};
 
 /// The daemon that runs, or a private one if none does and none was named.
 pub(super) fn find_or_start(args: &SocketArgs, private: bool) -> Result<Client, Failure> {
@@ -28,10 +28,10 @@ pub(super) fn address(args: &SocketArgs) -> Result<SocketAddress, Failure> {
 
 fn start(why: &str) -> Result<Client, ClientError> {
     let private = Private::start()?;
-    eprintln!(
+    say(format_args!(
         "ipc-client: {why}: a private daemon, process {}, serves this run and ends with it",
         private.pid()
-    );
+    ));
     Client::over(private)
 }
 

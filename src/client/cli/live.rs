@@ -47,9 +47,13 @@ struct Log {
 }
 
 impl Live {
-    /// `started_at` is now or just before; the log's times count from it.
-    pub(super) fn new(output: &Output, plan: &Plan, started_at: SystemTime) -> Result<Self, Failure> {
-        let start = Instant::now() - started_at.elapsed().unwrap_or_default();
+    /// The run began at `start`, which the log's times count from; the date was `started_at` then.
+    pub(super) fn new(
+        output: &Output,
+        plan: &Plan,
+        start: Instant,
+        started_at: SystemTime,
+    ) -> Result<Self, Failure> {
         let hdr_log = output.hdr_log.as_ref().map(|path| {
             let begun = tempfile::tempfile().and_then(|file| HdrLog::begin(BufWriter::new(file), started_at));
             match begun {

@@ -9,6 +9,7 @@ mod daemon;
 mod doctor;
 mod documented;
 mod explain;
+mod export;
 mod history;
 mod live;
 mod matrix;
@@ -19,6 +20,7 @@ mod plan;
 mod profile;
 mod progress;
 mod record;
+mod report;
 mod terminal;
 mod trend;
 
@@ -117,8 +119,10 @@ pub fn main() -> Exit {
         Command::Matrix(args) => matrix::run(args, &options),
         Command::Check(args) => check::run(args),
         Command::Compare(args) => compare::run(args),
+        Command::Export(args) => export::run(args),
         Command::History(args) => history::run(args),
         Command::Trend(args) => trend::run(args),
+        Command::Report(args) => report::run(args),
         Command::Status(args) => daemon::status(args),
     };
     match result {

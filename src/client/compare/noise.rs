@@ -3,7 +3,8 @@
 use serde::Serialize;
 
 use super::{COMPARED, Side, circumstances};
-use crate::client::history::{Filter, History, HistoryError, Point};
+use crate::client::environment::Environment;
+use crate::client::history::{Filter, History, HistoryError, Point, Series};
 use crate::client::measure::stats::{Statistic, compare_pairs, median};
 use crate::client::report::CellReport;
 
@@ -68,6 +69,19 @@ impl Noise {
         Ok(noise)
     }
 
+    /// What the runs of a series before `judged` tell, of those that ran as that did; `None` if there are too few.
+    ///
+    /// # Errors
+    /// The history's.
+    pub fn of_runs(
+        series: &Series,
+        environment: &Environment,
+        judged: i64,
+        history: &History,
+    ) -> Result<Option<Self>, HistoryError> {
+        of_series(series, &[environment], Some(judged), history)
+    }
+
     /// For one of [`COMPARED`].
     #[must_use]
     pub fn fraction(&self, statistic: Statistic) -> f64 {
@@ -86,9 +100,19 @@ fn from_history(
     let filter = Filter { methods: vec![cell.method.clone()], hosts: vec![host], ..Filter::default() };
     let series = history.series(&filter)?.into_iter().find(|series| series.cell == cell.cell);
     let Some(series) = series else { return Ok(None) };
-    let mut points = history.points(&series, None, RUNS)?;
-    // What is to be judged tells nothing about how to judge it.
-    points.retain(|point| Some(point.run) != b.run);
+    of_series(&series, &[&a.report.environment, &b.report.environment], b.run, history)
+}
+
+/// From runs in which nothing differs from one of these environments. The run that is to be judged tells nothing about
+/// how to judge it.
+fn of_series(
+    series: &Series,
+    environments: &[&Environment],
+    judged: Option<i64>,
+    history: &History,
+) -> Result<Option<Noise>, HistoryError> {
+    let mut points = history.points(series, None, RUNS)?;
+    points.retain(|point| Some(point.run) != judged);
     let mut alike = Vec::new();
     let mut known: Vec<(i64, bool)> = Vec::new();
     for point in points {
@@ -96,9 +120,7 @@ fn from_history(
             Some((_, like)) => *like,
             None => {
                 let environment = history.environment(point.environment)?;
-                let like = [a, b]
-                    .iter()
-                    .any(|side| unchanged(&circumstances(&side.report.environment, &environment)));
+                let like = environments.iter().any(|one| unchanged(&circumstances(one, &environment)));
                 known.push((point.environment, like));
                 like
             }

@@ -89,6 +89,7 @@ mod tests {
                 lost: 0,
                 elapsed_ps: 1,
                 probe: None,
+                longest_gap: None,
                 warmup_rounds: 0,
                 warmup_time: Duration::ZERO,
                 client_usage: Usage::default(),

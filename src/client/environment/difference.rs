@@ -36,7 +36,8 @@ pub(super) fn differences(from: &impl Serialize, to: &impl Serialize) -> Vec<Dif
         .collect()
 }
 
-fn facts(of: &impl Serialize) -> BTreeMap<String, String> {
+/// Every fact of a value, by its key.
+pub(super) fn facts(of: &impl Serialize) -> BTreeMap<String, String> {
     let value = serde_json::to_value(of).expect("maps with text keys always convert");
     let mut facts = BTreeMap::new();
     flatten("", value, &mut facts);

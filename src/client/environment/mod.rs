@@ -22,6 +22,7 @@ pub(crate) mod sysfs_cpu;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -110,6 +111,11 @@ impl Environment {
             machine: Machine::read(root),
             build: Build::this(),
         }
+    }
+
+    /// Every fact by its place in the JSON, such as `kernel.release`.
+    pub fn facts(&self) -> BTreeMap<String, String> {
+        difference::facts(self)
     }
 
     /// What differs from this environment to `other`, in the order of the keys; host name and boot id included.

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 
 use super::cgroup::{self, Throttling};
@@ -15,6 +16,10 @@ pub struct Snapshot {
     /// Time since boot.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub uptime_ms: Option<u64>,
+    /// The part of it in which the host was suspended, as its clocks tell it: CLOCK_BOOTTIME goes on then,
+    /// CLOCK_MONOTONIC does not. In a time namespace it counts from anywhere, also from below 0.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub suspended_ms: Option<i64>,
     /// Tasks that ran or waited to run, or for a disk: averages over 1, 5 and 15 minutes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub load_average: Option<[f64; 3]>,
@@ -48,7 +53,8 @@ pub struct Snapshot {
 impl Snapshot {
     /// The state of this host now.
     pub fn capture() -> Self {
-        Self::capture_from(Path::new("/"))
+        let suspended_ms = since(ClockId::Boottime) - since(ClockId::Monotonic);
+        Self { suspended_ms: Some(suspended_ms), ..Self::capture_from(Path::new("/")) }
     }
 
     /// The state told by the `/proc` and `/sys` below `root`.
@@ -58,6 +64,7 @@ impl Snapshot {
         let cpu_time = cpu_time_ms(&stat);
         Self {
             uptime_ms: root.text("proc/uptime").and_then(|text| uptime_ms(&text)),
+            suspended_ms: None,
             load_average: root.text("proc/loadavg").and_then(|text| load_average(&text)),
             running_tasks: stat
                 .lines()
@@ -78,6 +85,13 @@ impl Snapshot {
         let total = self.cpu_total_ms?.checked_sub(earlier.cpu_total_ms?).filter(|&total| total > 0)?;
         let steal = self.cpu_steal_ms?.checked_sub(earlier.cpu_steal_ms?)?;
         Some(steal as f64 / total as f64)
+    }
+
+    /// How long the host was suspended since `earlier`, in milliseconds.
+    pub fn suspended_since(&self, earlier: &Self) -> Option<u64> {
+        let ms = self.suspended_ms?.checked_sub(earlier.suspended_ms?)?;
+        // The clocks are read one after the other.
+        Some(u64::try_from(ms).unwrap_or(0))
     }
 
     /// What the CPU quota cost since `earlier`.
@@ -106,6 +120,11 @@ impl Snapshot {
             .map(|(name, from, to)| format!("{name} changed from {from} to {to}"))
             .collect()
     }
+}
+
+fn since(clock: ClockId) -> i64 {
+    let time = clock_gettime(clock);
+    time.tv_sec * 1000 + time.tv_nsec / 1_000_000
 }
 
 fn uptime_ms(text: &str) -> Option<u64> {
@@ -182,6 +201,17 @@ mod tests {
     fn an_old_kernel_without_steal_time_tells_none() {
         let now = at("cpu  10 0 5 80\n", "powersave", "tsc");
         assert_eq!((now.cpu_total_ms, now.cpu_steal_ms), (Some(950), None));
+    }
+
+    #[test]
+    fn the_time_suspended_is_how_far_the_two_clocks_moved_apart() {
+        let at = |suspended_ms| Snapshot { suspended_ms: Some(suspended_ms), ..Snapshot::default() };
+        assert_eq!(at(40_000).suspended_since(&at(10_000)), Some(30_000));
+        assert_eq!(at(-20_000).suspended_since(&at(-50_000)), Some(30_000), "in a time namespace");
+        assert_eq!(at(10_000).suspended_since(&at(10_001)), Some(0));
+        assert_eq!(at(1).suspended_since(&Snapshot::default()), None);
+        let (before, after) = (Snapshot::capture(), Snapshot::capture());
+        assert!(after.suspended_since(&before).is_some_and(|ms| ms < 1000), "{before:?} {after:?}");
     }
 
     #[test]

@@ -17,4 +17,4 @@ mod trial;
 pub use crate::config::Timing;
 pub use interval::Interval;
 pub use recorder::{Recorder, histogram};
-pub use trial::{CpusSeen, Plan, Probe, Stop, Trial, Warmup, run};
+pub use trial::{CpusSeen, Gap, Plan, Probe, Stop, Trial, Warmup, run};

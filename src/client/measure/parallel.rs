@@ -16,6 +16,7 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use super::trial::{Runner, Spent, silent};
 use super::{Plan, Trial};
 use crate::client::{Client, ClientError, Opened};
+use crate::protocol::shortage::no_process;
 use crate::protocol::{ChannelId, ChannelSpec, Usage};
 use crate::transports::sys::clock::Calibration;
 use crate::transports::sys::{allow_descriptors, usage};
@@ -221,7 +222,7 @@ impl Lead<'_> {
         let opened = self.client.ask(spec)?;
         let (id, method) = (opened.id(), opened.method());
         self.sides.push((id, method));
-        start(opened).map_err(ClientError::Thread)?;
+        start(opened).map_err(|error| ClientError::Thread(no_process(error)))?;
         match self.next(&mut || ())? {
             (_, News::Connected) => Ok(()),
             (number, News::Unconnected(error)) => {

@@ -63,6 +63,21 @@ pub struct Probe {
     pub untimed_rounds: u64,
 }
 
+/// A long time that is in no round's latency: a block of rounds that was timed as a whole, or what lay between
+/// two rounds beyond their pace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Gap {
+    /// How long it was.
+    pub elapsed_ps: u64,
+    /// How many rounds the block had; 0 between two rounds.
+    pub rounds: u64,
+}
+
+impl Gap {
+    /// The shortest that is kept, a second. A block takes 10 ms, and next to nothing is done between two.
+    const SHORTEST_PS: u64 = 1_000_000_000_000;
+}
+
 /// What a trial came to.
 #[derive(Debug, Clone)]
 pub struct Trial {
@@ -78,6 +93,8 @@ pub struct Trial {
     pub elapsed_ps: u64,
     /// Rounds timed as a whole beside those timed one by one.
     pub probe: Option<Probe>,
+    /// The longest time that is in no round's latency, if there was one of a second or more.
+    pub longest_gap: Option<Gap>,
     /// Rounds of the warm-up.
     pub warmup_rounds: u64,
     /// Time of the warm-up.
@@ -113,15 +130,16 @@ pub fn run(
     on_interval: &mut dyn FnMut(&Interval<'_>) -> ControlFlow<()>,
 ) -> Result<Trial, ClientError> {
     let mut runner = Runner::new(channel, calibration, plan);
+    let failed = |client: &mut Client, channel: &Channel, error| match error {
+        RoundError::Lost(_) => silent(channel.method()),
+        error => client.explain(channel, error),
+    };
     let outcome = runner.warm_up();
-    let (warmup_rounds, warmup_time) = outcome.map_err(|error| client.explain(runner.channel, error))?;
+    let (warmup_rounds, warmup_time) = outcome.map_err(|error| failed(client, runner.channel, error))?;
     let client_before = usage(None).unwrap_or_default();
     let server_before = client.usage(runner.channel)?;
     if let Err(error) = runner.measure(progress, on_interval) {
-        return Err(match error {
-            RoundError::Lost(_) => silent(runner.channel.method()),
-            error => client.explain(runner.channel, error),
-        });
+        return Err(failed(client, runner.channel, error));
     }
     let client_after = usage(None).unwrap_or_default();
     let server_after = client.usage(runner.channel)?;
@@ -171,6 +189,9 @@ pub(super) struct Runner<'a> {
     elapsed_ps: u64,
     untimed_rounds: u64,
     untimed_ps: u64,
+    longest_gap: Option<Gap>,
+    /// With a pace: the most that is waited before a round.
+    idle_ps: Option<u64>,
     losses_in_a_row: u32,
     /// Ends the trial between two blocks, as soon as it is set.
     over: Option<&'a AtomicBool>,
@@ -199,6 +220,11 @@ impl<'a> Runner<'a> {
             elapsed_ps: 0,
             untimed_rounds: 0,
             untimed_ps: 0,
+            longest_gap: None,
+            idle_ps: plan.pace.map(|pace| {
+                let (Pace::Gap(idle) | Pace::Every(idle)) = pace;
+                u64::try_from(idle.as_nanos() * 1000).unwrap_or(u64::MAX)
+            }),
             losses_in_a_row: 0,
             over: None,
         }
@@ -249,8 +275,10 @@ impl<'a> Runner<'a> {
         }
         let mut intervals = self.plan.interval.map(|every| Intervals::new(every, self.response.is_some()));
         let start = Instant::now();
+        let mut ended = start;
         let mut whole = false;
         loop {
+            self.note_time_between_blocks(ended);
             let left = match self.plan.stop {
                 Stop::Rounds(rounds) => rounds.saturating_sub(self.rounds + self.lost),
                 Stop::Time(time) if start.elapsed() < time => u64::MAX,
@@ -262,6 +290,7 @@ impl<'a> Runner<'a> {
             let left = usize::try_from(left).unwrap_or(usize::MAX);
             whole = self.alternate && !whole && self.rounds > 0;
             let block = self.block(left, whole, pacer.as_mut(), intervals.as_mut());
+            ended = Instant::now();
             self.settle(block)?;
             progress(self.rounds, start.elapsed());
             if let Some(intervals) = &mut intervals
@@ -308,6 +337,13 @@ impl<'a> Runner<'a> {
         };
         if timed {
             let service = &self.service[..block.done];
+            if let Some(planned_ps) = self.idle_ps {
+                // Nothing but the rounds' own time, and the pauses before them, belongs there.
+                let busy_ps: u64 = service.iter().map(|ticks| scale.to_ps(*ticks)).sum();
+                let planned_ps = planned_ps.saturating_mul(done);
+                self.note_gap(ps.saturating_sub(busy_ps).saturating_sub(planned_ps), 0);
+            }
+            let service = &self.service[..block.done];
             self.recorder.record(service, scale);
             if let Some(now) = &mut now {
                 service.iter().for_each(|ticks| now.saturating_record(scale.to_ps(*ticks).max(1)));
@@ -324,6 +360,7 @@ impl<'a> Runner<'a> {
         } else if block.stop.is_none() {
             self.untimed_rounds += done;
             self.untimed_ps += ps;
+            self.note_gap(ps, done);
             if self.batch.is_some() {
                 self.recorder.record_batch(block.ticks, block.done, scale);
                 if let (Some(now), Some(mean)) = (&mut now, ps.checked_div(done)) {
@@ -332,6 +369,16 @@ impl<'a> Runner<'a> {
             }
         }
         block
+    }
+
+    fn note_gap(&mut self, elapsed_ps: u64, rounds: u64) {
+        if elapsed_ps >= Gap::SHORTEST_PS {
+            self.longest_gap = self.longest_gap.max(Some(Gap { elapsed_ps, rounds }));
+        }
+    }
+
+    fn note_time_between_blocks(&mut self, ended: Instant) {
+        self.note_gap(u64::try_from(ended.elapsed().as_nanos() * 1000).unwrap_or(u64::MAX), 0);
     }
 
     /// What it came to.
@@ -345,6 +392,7 @@ impl<'a> Runner<'a> {
                 untimed_mean_ps: self.untimed_ps as f64 / self.untimed_rounds as f64,
                 untimed_rounds: self.untimed_rounds,
             }),
+            longest_gap: self.longest_gap,
             response: self.response,
             recorder: self.recorder,
             warmup_rounds: warmup.0,

@@ -48,9 +48,28 @@ pub fn write_whole(
     path: &Path,
     fill: impl FnOnce(&mut dyn Write) -> io::Result<()>,
 ) -> Result<(), FileError> {
+    write(path, None, fill)
+}
+
+/// The same, of a file that every user may read, whatever the umask is: for those that another service collects.
+///
+/// # Errors
+/// As [`write_whole`].
+pub fn write_for_all(
+    path: &Path,
+    fill: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> Result<(), FileError> {
+    write(path, Some(Permissions::from_mode(0o644)), fill)
+}
+
+fn write(
+    path: &Path,
+    wanted: Option<Permissions>,
+    fill: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> Result<(), FileError> {
     let written = match Place::of(path) {
         Ok(Place::Into) => File::options().write(true).open(path).and_then(|file| fill_file(&file, fill)),
-        Ok(Place::Beside { folder, target, mode }) => replace(&folder, &target, mode, fill),
+        Ok(Place::Beside { folder, target, mode }) => replace(&folder, &target, wanted.or(mode), fill),
         Err(error) => Err(error),
     };
     written.map_err(|source| FileError { path: path.to_owned(), source })
@@ -144,6 +163,19 @@ mod tests {
         assert_eq!(fs::read_to_string(&path).unwrap(), "new");
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o640);
         assert_eq!(entries(folder.path()), ["report"]);
+    }
+
+    #[test]
+    fn a_file_for_all_is_readable_whatever_was_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("metrics");
+        for before in [None, Some(0o600)] {
+            if let Some(mode) = before {
+                fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+            }
+            write_for_all(&path, |out| out.write_all(b"new")).unwrap();
+            assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o644);
+        }
     }
 
     #[test]

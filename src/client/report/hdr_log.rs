@@ -8,6 +8,7 @@ use hdrhistogram::Histogram;
 use hdrhistogram::serialization::V2DeflateSerializer;
 use hdrhistogram::serialization::interval_log::{IntervalLogWriterBuilder, IntervalLogWriterError, Tag};
 
+use super::Report;
 use super::latency::PS_PER_NS;
 
 /// What is added to the tag of a line that tells latencies from the intended start.
@@ -66,6 +67,24 @@ impl<W: Write> HdrLog<W> {
     pub fn into_inner(self) -> W {
         self.out
     }
+}
+
+/// Writes the log of a report that was there before, of which no more is known than a cell's rounds together: a line for
+/// each cell, as long as its rounds took.
+///
+/// # Errors
+/// The writer's.
+pub fn write(report: &Report, out: impl Write) -> io::Result<()> {
+    let start = SystemTime::UNIX_EPOCH + Duration::from_secs(report.started_unix_s);
+    let mut log = HdrLog::begin(out, start)?;
+    for cell in &report.results {
+        let length = Duration::try_from_secs_f64(cell.elapsed_ns / 1e9).unwrap_or_default();
+        log.line(&cell.cell, &cell.histogram, Duration::ZERO, length)?;
+        if let Some(response) = &cell.response_histogram {
+            log.line(&format!("{}{RESPONSE}", cell.cell), response, Duration::ZERO, length)?;
+        }
+    }
+    log.into_inner().flush()
 }
 
 /// The same samples in nanoseconds. Each is moved to the middle of its bucket, as in the report, and rounded.
@@ -132,5 +151,29 @@ mod tests {
                 "{quantile}: {told} for {expected}"
             );
         }
+    }
+
+    #[test]
+    fn a_report_that_was_there_before_has_a_line_for_each_cell() {
+        let report = crate::client::report::sample::paced();
+        let mut log = Vec::new();
+        write(&report, &mut log).unwrap();
+        let mut lines = Vec::new();
+        for entry in IntervalLogIterator::new(&log) {
+            if let LogEntry::Interval(line) = entry.unwrap() {
+                lines.push((line.tag().unwrap().as_str().to_owned(), line.duration()));
+            }
+        }
+        let mut wanted = Vec::new();
+        for cell in &report.results {
+            let length = Duration::from_millis((cell.elapsed_ns / 1e6).round() as u64);
+            wanted.push((cell.cell.clone(), length));
+            wanted.extend(
+                cell.response_histogram.as_ref().map(|_| (format!("{}{RESPONSE}", cell.cell), length)),
+            );
+        }
+        assert!(lines.len() > 1 && lines.iter().any(|(tag, _)| tag.ends_with(RESPONSE)), "{lines:?}");
+        let whole = |(tag, length): &(String, Duration)| (tag.clone(), length.as_millis());
+        assert_eq!(lines.iter().map(whole).collect::<Vec<_>>(), wanted.iter().map(whole).collect::<Vec<_>>());
     }
 }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::client::measure::stats::{Statistic, Summary};
 
 /// Histograms hold picoseconds.
-pub(super) const PS_PER_NS: f64 = 1000.0;
+pub(in crate::client) const PS_PER_NS: f64 = 1000.0;
 
 /// The latency of a round trip. A quantile with fewer than ten samples beyond it is `null`.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]

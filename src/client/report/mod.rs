@@ -33,7 +33,13 @@ mod words;
 use crate::client::environment::Environment;
 
 pub use cost::{Cost, Costs};
+pub(in crate::client) use latency::PS_PER_NS;
 pub use latency::{Latency, Quantiles, Span};
-pub use model::{CellReport, Clock, ProbeReport, Report, SCHEMA, Settings, Times, TrialReport, cell_name};
+pub use model::{
+    CellReport, Clock, LongestGap, ProbeReport, Report, SCHEMA, Settings, Times, TrialReport, cell_name,
+};
 pub use stream::IntervalReport;
-pub(in crate::client) use units::{latency, size, utc};
+pub(in crate::client) use units::{latency, percent, rate, size, utc};
+pub(in crate::client) use words::{
+    clock as clock_line, host as host_line, method as cell_method, pace as cell_pace, samples as samples_line,
+};

@@ -177,6 +177,9 @@ pub struct CellReport {
     /// The mean without the cost of timing each round.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub probe: Option<ProbeReport>,
+    /// The longest time that is in no round's latency, if there was one of a second or more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub longest_gap: Option<LongestGap>,
     /// With a fixed rate: the time from each round's intended start.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub response_ns: Option<Latency>,
@@ -206,6 +209,16 @@ pub struct CellReport {
     /// The same of `response_ns`.
     #[serde(skip)]
     pub response_histogram: Option<Histogram<u64>>,
+}
+
+/// A long time that is in no round's latency: a block of rounds that was timed as a whole, or what lay between two
+/// rounds.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct LongestGap {
+    /// How long it was.
+    pub elapsed_ns: f64,
+    /// How many rounds the block had; 0 between two rounds.
+    pub rounds: u64,
 }
 
 /// What timing each round costs, found by timing as many as a whole.
@@ -312,10 +325,17 @@ impl CellReport {
             parallel: cell.parallel,
             rounds,
             lost: trials.iter().map(|trial| trial.lost).sum(),
-            elapsed_ns: trials.iter().map(|trial| trial.elapsed_ps as f64 / PS_PER_NS).sum(),
+            elapsed_ns: trials
+                .iter()
+                .map(|trial| trial.elapsed_ps as f64 / PS_PER_NS)
+                .fold(0.0, |sum, one| sum + one),
             latency_ns: latency,
             confidence_95_ns: confidence(trials),
             probe: probe(trials, &latency),
+            longest_gap: trials.iter().filter_map(|trial| trial.longest_gap).max().map(|block| LongestGap {
+                elapsed_ns: block.elapsed_ps as f64 / PS_PER_NS,
+                rounds: block.rounds,
+            }),
             response_ns: response.as_ref().map(Latency::of),
             drift: drift(&series),
             outliers: Outliers::of(&all),

@@ -176,6 +176,7 @@ fn outcome(cell: Cell, trials: u64, rounds: u64, ns: u64) -> Outcome {
             rounds,
             lost: 0,
             elapsed_ps: rounds_ns.iter().sum::<u64>() * 1000,
+            longest_gap: None,
             probe: (ns < 1000)
                 .then_some(Probe { untimed_mean_ps: ns as f64 * 1000.0, untimed_rounds: rounds / 2 }),
             warmup_rounds: rounds / 10,
@@ -236,6 +237,7 @@ fn environment() -> Environment {
 fn snapshot(after_ms: u64) -> Snapshot {
     Snapshot {
         uptime_ms: Some(1_000_000 + after_ms),
+        suspended_ms: None,
         load_average: Some([0.5, 0.25, 0.125]),
         running_tasks: Some(1),
         cpu_total_ms: Some(2_000_000 + 2 * after_ms),

@@ -25,7 +25,7 @@ pub(super) fn three_digits(value: f64) -> String {
 
 /// A number of rounds a second: `9881/s`, `43.2k/s`, `2.52M/s`.
 #[must_use]
-pub(super) fn rate(per_second: f64) -> String {
+pub(in crate::client) fn rate(per_second: f64) -> String {
     match per_second {
         rate if rate < 9_999.5 => format!("{}/s", three_digits(rate)),
         rate if rate < 999_500.0 => format!("{}k/s", three_digits(rate / 1e3)),
@@ -35,7 +35,7 @@ pub(super) fn rate(per_second: f64) -> String {
 
 /// A share of 1: `0.84 %`.
 #[must_use]
-pub(super) fn percent(fraction: f64) -> String {
+pub(in crate::client) fn percent(fraction: f64) -> String {
     match fraction.abs() * 100.0 {
         0.0 => "0 %".to_owned(),
         percent if percent < 0.01 => "<0.01 %".to_owned(),

@@ -7,7 +7,7 @@ use super::units::{rate, size};
 use super::{CellReport, Environment, Report};
 
 /// The method and its options.
-pub(super) fn method(cell: &CellReport) -> String {
+pub(in crate::client) fn method(cell: &CellReport) -> String {
     let mut method = cell.method.clone();
     for (name, value) in &cell.options {
         method.push_str(&format!(" {name}={value}"));
@@ -34,7 +34,7 @@ pub(super) fn place(cell: &CellReport) -> String {
 }
 
 /// When rounds started, where they did not follow each other at once.
-pub(super) fn pace(cell: &CellReport) -> Option<String> {
+pub(in crate::client) fn pace(cell: &CellReport) -> Option<String> {
     match (cell.gap_ns, cell.interval_ns) {
         (Some(gap), _) => Some(format!("gap {}", short(gap))),
         (None, Some(interval)) => Some(rate(1e9 / interval as f64)),
@@ -75,13 +75,13 @@ pub(super) fn server_cpus(cell: &CellReport) -> BTreeSet<u32> {
 }
 
 /// What a sample is, where it is not a round.
-pub(super) fn samples(report: &Report) -> Option<String> {
+pub(in crate::client) fn samples(report: &Report) -> Option<String> {
     let rounds = report.settings.timing.strip_prefix("batch:")?;
     Some(format!("means of batches of {rounds} rounds"))
 }
 
 /// The clock, what it costs, and why this one.
-pub(super) fn clock(report: &Report) -> String {
+pub(in crate::client) fn clock(report: &Report) -> String {
     let clock = &report.clock;
     format!(
         "{}, a reading costs {:.1} ns, its smallest step is {:.1} ns ({})",
@@ -90,7 +90,7 @@ pub(super) fn clock(report: &Report) -> String {
 }
 
 /// The host in a line, as far as it tells.
-pub(super) fn host(environment: &Environment) -> String {
+pub(in crate::client) fn host(environment: &Environment) -> String {
     let kernel = environment.kernel.release.as_ref().map(|release| format!("kernel {release}"));
     let build = &environment.build;
     let parts = [

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+pub(in crate::client) use text::line as change_line;
 pub use text::write_text;
 
 use super::compare::circumstances;

@@ -54,7 +54,8 @@ pub fn write_text(trends: &[Trend], width: usize, out: &mut dyn Write) -> io::Re
     Ok(())
 }
 
-fn line(change: &LevelChange) -> String {
+/// A change in a line: when, from where to where, and what else changed then.
+pub(in crate::client) fn line(change: &LevelChange) -> String {
     let mut line = format!(
         "{} run {}: {} → {}, {} [{}, {}]",
         utc(change.started_unix_s),

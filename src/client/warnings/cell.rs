@@ -127,10 +127,21 @@ fn lost(cell: &CellReport) -> Option<Warning> {
 }
 
 fn long_gap(cell: &CellReport) -> Option<Warning> {
-    let max_ns = cell.latency_ns.max?;
     let usual_ns = cell.latency_ns.p50.or(cell.latency_ns.min)?;
-    (max_ns > limits::LONG_GAP_NS && max_ns > limits::LONG_GAP_MEDIANS * usual_ns)
-        .then_some(Warning::LongGap { max_ns })
+    let is_gap = |ns: f64, rounds: u64| {
+        ns > limits::LONG_GAP_NS && ns > limits::LONG_GAP_MEDIANS * usual_ns * rounds.max(1) as f64
+    };
+    let round = cell.latency_ns.max.filter(|ns| is_gap(*ns, 1));
+    let block = cell.longest_gap.filter(|block| is_gap(block.elapsed_ns, block.rounds));
+    match (round, block) {
+        (Some(max_ns), block) if block.is_none_or(|block| block.elapsed_ns < max_ns) => {
+            Some(Warning::LongGap { max_ns, block_rounds: None })
+        }
+        (_, Some(block)) => {
+            Some(Warning::LongGap { max_ns: block.elapsed_ns, block_rounds: Some(block.rounds) })
+        }
+        (_, None) => None,
+    }
 }
 
 fn preempted(cell: &CellReport) -> Option<Warning> {
@@ -160,7 +171,7 @@ fn precision_missed(cell: &CellReport, report: &Report) -> Option<Warning> {
 mod tests {
     use super::*;
     use crate::client::measure::stats::Drift;
-    use crate::client::report::ProbeReport;
+    use crate::client::report::{LongestGap, ProbeReport};
     use crate::client::warnings::{Severity, sample};
 
     /// The warnings of the sample's only cell after a change.
@@ -311,11 +322,29 @@ mod tests {
 
     #[test]
     fn a_round_of_a_second_is_a_gap_unless_all_are_slow() {
-        assert_eq!(of_cell(|cell| cell.latency_ns.max = Some(1.5e9)), [Warning::LongGap { max_ns: 1.5e9 }]);
+        assert_eq!(
+            of_cell(|cell| cell.latency_ns.max = Some(1.5e9)),
+            [Warning::LongGap { max_ns: 1.5e9, block_rounds: None }]
+        );
         assert_eq!(of_cell(|cell| cell.latency_ns.max = Some(0.9e9)), []);
         let all_slow =
             |cell: &mut CellReport| (cell.latency_ns.p50, cell.latency_ns.max) = (Some(0.5e9), Some(1.5e9));
         assert_eq!(of_cell(all_slow), []);
+    }
+
+    #[test]
+    fn a_gap_in_a_block_that_was_timed_as_a_whole_is_told() {
+        let with =
+            |elapsed_ns, rounds| of_cell(|cell| cell.longest_gap = Some(LongestGap { elapsed_ns, rounds }));
+        assert_eq!(with(1e7, 1000), []);
+        let seen = with(1.5e9, 1000);
+        assert_eq!(seen, [Warning::LongGap { max_ns: 1.5e9, block_rounds: Some(1000) }]);
+        assert_eq!(seen[0].finding(), "a block of 1000 rounds took 1.50 s");
+        let between = with(1.5e9, 0);
+        assert_eq!(between, [Warning::LongGap { max_ns: 1.5e9, block_rounds: Some(0) }]);
+        assert_eq!(between[0].finding(), "nothing was measured for 1.50 s between two rounds");
+        assert_eq!((seen[0].severity(), between[0].severity()), (Severity::Doubtful, Severity::Slight));
+        assert_eq!(with(1.5e9, 150_000), [], "as long as so many rounds of 10 µs take");
     }
 
     #[test]

@@ -58,6 +58,10 @@ pub(crate) const SHORTEST_FOR_CPU_TIME_MS: u64 = 300;
 /// The clock's cost as a fraction of the median: more is seen in the second digit of every figure.
 pub(crate) const CLOCK_COST: f64 = 0.10;
 
+/// The shortest suspension that is told. The two clocks by which it is known are read one after the other, between which
+/// anything may run; no host goes to sleep and wakes up in less.
+pub(crate) const SUSPENDED_MS: u64 = 100;
+
 /// A round this long had something stopped: no scheduler keeps a runnable process waiting for a second, and no
 /// deadline of a transport is as long.
 pub(crate) const LONG_GAP_NS: f64 = 1e9;

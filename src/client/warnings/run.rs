@@ -12,6 +12,9 @@ pub(super) fn warnings(report: &Report) -> Vec<Warning> {
     let others = Others::between(start, end, own_cpu_ms, &report.environment);
     [
         (report.environment.build.profile == "debug").then_some(Warning::DebugBuild),
+        end.suspended_since(start)
+            .filter(|ms| *ms > limits::SUSPENDED_MS)
+            .map(|ms| Warning::Suspended { time_ns: ms.saturating_mul(1_000_000) }),
         (!changes.is_empty()).then_some(Warning::EnvironmentChanged { changes }),
         throttled(start, end),
         stolen_cpus(start, end, &report.environment)
@@ -146,6 +149,20 @@ mod tests {
     #[test]
     fn a_debug_build_is_told() {
         assert_eq!(of(|report| report.environment.build.profile = "debug".to_owned()), [Warning::DebugBuild]);
+    }
+
+    #[test]
+    fn a_host_that_slept_is_told() {
+        let slept = |ms: i64| {
+            of(|report| {
+                (report.at_start.suspended_ms, report.at_end.suspended_ms) = (Some(5_000), Some(5_000 + ms))
+            })
+        };
+        assert_eq!(slept(2), []);
+        let seen = slept(10_000);
+        assert_eq!(seen, [Warning::Suspended { time_ns: 10_000_000_000 }]);
+        assert!(seen[0].to_string().starts_with("the host was suspended for 10.0 s while it was measured. "));
+        assert_eq!(seen[0].severity(), Severity::Severe);
     }
 
     #[test]

@@ -75,6 +75,7 @@ pub(crate) fn cell() -> CellReport {
         latency_ns: latency(10_000.0, 100_000),
         confidence_95_ns: None,
         probe: None,
+        longest_gap: None,
         response_ns: None,
         drift: None,
         outliers: Outliers::default(),
@@ -152,6 +153,7 @@ pub(crate) fn environment() -> Environment {
 pub(crate) fn snapshot() -> Snapshot {
     Snapshot {
         uptime_ms: Some(100_000),
+        suspended_ms: Some(0),
         load_average: Some([0.0; 3]),
         running_tasks: Some(1),
         cpu_total_ms: Some(400_000),

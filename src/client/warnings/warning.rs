@@ -77,8 +77,11 @@ pub enum Warning {
     },
     /// A round took so long that something was stopped.
     LongGap {
-        /// The longest round.
+        /// The longest round, or block of rounds.
         max_ns: f64,
+        /// How many rounds the block has, if it is one that was timed as a whole; 0 if it lay between two rounds.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        block_rounds: Option<u64>,
     },
     /// The scheduler took the CPU from a side for something else.
     Preempted {
@@ -116,6 +119,11 @@ pub enum Warning {
         /// How far the frequency of a CPU that took part moved from start to end, as a fraction, if that is much.
         #[serde(skip_serializing_if = "Option::is_none")]
         moved: Option<f64>,
+    },
+    /// The host slept.
+    Suspended {
+        /// For how long.
+        time_ns: u64,
     },
     /// A setting of the host was changed while it was measured.
     EnvironmentChanged {
@@ -160,7 +168,6 @@ impl Warning {
             Self::NoisyHost { spread, .. } => limits::SPREAD.severity(*spread),
             Self::Drifts { .. }
             | Self::TwoModes { .. }
-            | Self::LongGap { .. }
             | Self::PrecisionMissed { .. }
             | Self::Throttled { .. }
             | Self::SelfTestDiffers { .. } => Doubtful,
@@ -177,6 +184,9 @@ impl Warning {
                 _ => Note,
             },
             Self::SingleTrial => Note,
+            // No figure holds it.
+            Self::LongGap { block_rounds: Some(0), .. } => Slight,
+            Self::LongGap { .. } => Doubtful,
             Self::CpuShared { adaptive, .. } => {
                 if *adaptive {
                     Slight
@@ -192,7 +202,7 @@ impl Warning {
                     Slight
                 }
             }
-            Self::DebugBuild | Self::EnvironmentChanged { .. } => Severe,
+            Self::DebugBuild | Self::EnvironmentChanged { .. } | Self::Suspended { .. } => Severe,
             Self::StealTime { cpus } => limits::STEAL_CPUS.severity(*cpus),
             Self::FrequencyScaling { .. } => Slight,
             Self::OtherLoad { busy_cpus, competing: true, .. } => limits::COMPETING_CPUS.severity(*busy_cpus),
@@ -240,7 +250,13 @@ impl Warning {
             Self::LostDatagrams { lost, fraction } => {
                 format!("datagrams lost: {lost} ({} of all rounds)", percent(*fraction))
             }
-            Self::LongGap { max_ns } => format!("a round took {}", latency(*max_ns)),
+            Self::LongGap { max_ns, block_rounds: None } => format!("a round took {}", latency(*max_ns)),
+            Self::LongGap { max_ns, block_rounds: Some(0) } => {
+                format!("nothing was measured for {} between two rounds", latency(*max_ns))
+            }
+            Self::LongGap { max_ns, block_rounds: Some(rounds) } => {
+                format!("a block of {rounds} rounds took {}", latency(*max_ns))
+            }
             Self::Preempted { per_round, per_second } => format!(
                 "a side lost its CPU to something else {per_second:.0} times a second, in {} of all rounds",
                 percent(*per_round)
@@ -269,6 +285,9 @@ impl Warning {
                     text.push_str(&format!(", and moved by {} over the run", percent(*moved)));
                 }
                 text
+            }
+            Self::Suspended { time_ns } => {
+                format!("the host was suspended for {} while it was measured", latency(*time_ns as f64))
             }
             Self::EnvironmentChanged { changes } => {
                 format!("the host was changed while it was measured: {}", changes.join("; "))
@@ -322,6 +341,10 @@ impl Warning {
                 "Quantiles leave them out. Send smaller or fewer ones (--size, --rate), or raise \
                  net.core.rmem_max and rmem_default."
             }
+            Self::LongGap { block_rounds: Some(0), .. } => {
+                "The host or a process was stopped for so long (suspended, paused, swapped out), or nobody took what it \
+                 told; no figure holds it."
+            }
             Self::LongGap { .. } => {
                 "The host or a process was stopped for so long (suspended, paused, swapped out): look into the \
                  system's log, and measure again."
@@ -338,6 +361,10 @@ impl Warning {
             Self::FrequencyScaling { .. } => {
                 "Use the governor performance (cpupower frequency-set -g performance), and switch turbo off to \
                  compare runs."
+            }
+            Self::Suspended { .. } => {
+                "A round that it fell into may have taken that long, or seem to have taken no time, and times at a fixed \
+                 rate count it; measure again, and keep the host awake (systemd-inhibit)."
             }
             Self::EnvironmentChanged { .. } => "Find out by what, and measure again.",
             Self::OtherLoad { competing: true, .. } => "End them, or wait until they have ended.",

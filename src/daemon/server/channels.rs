@@ -35,10 +35,13 @@ impl Server {
                 debug!("client {owner}: channel {id} is open: {kind}, responder {}", channel.responder_pid());
                 self.runs.entry(owner).and_modify(|run| run.opened(kind));
                 self.totals.channels_opened += 1;
+                self.counters.opened(held.channel.method());
                 self.send(owner, &reply, descriptors);
             }
             Some(News::Ended(end)) => {
                 if let Some(held) = self.channels.remove(&id) {
+                    // What removes a folder has to open it.
+                    self.spare.lend(|| held.channel.remove_leftovers());
                     self.bury(&held, end);
                 }
             }
@@ -68,6 +71,7 @@ impl Server {
                         format_args!("client {owner}: channel {id} ({}) ended: {end}", held.channel.kind());
                     self.tell_rationed(Level::Warn, line);
                     self.totals.channels_broken += 1;
+                    self.counters.broke(held.channel.method());
                     self.runs.entry(owner).and_modify(runs::Run::broke);
                 }
                 self.send(owner, &Reply::Event(Event::Ended { channel: id, end }), Vec::new());

@@ -6,14 +6,15 @@ use log::{info, warn};
 
 use super::{Again, Config, Notify, Reload, Server};
 use crate::config::Limits;
+use crate::daemon::metrics::MOST_SCRAPES;
 use crate::daemon::socket::Bound;
 use crate::protocol::chain;
 use crate::transports::sys::allow_descriptors;
 
 impl Server {
-    /// Whether there is nobody to serve.
+    /// Whether there is nobody to serve. Who asks for metrics uses the service too.
     pub(super) fn is_idle(&self) -> bool {
-        self.connections.is_empty() && self.channels.is_empty()
+        self.connections.is_empty() && self.channels.is_empty() && self.scrapes.is_quiet()
     }
 
     /// When it has been idle for too long.
@@ -96,7 +97,8 @@ impl Server {
 }
 
 /// As many descriptors as the limits may take: a connection has one; a channel that of its responder, and for a moment
-/// what that hands over.
+/// what that hands over; and who asks for metrics one.
 pub(super) fn descriptors(limits: &Limits) -> u64 {
-    limits.connections.total.saturating_add(limits.channels.total.saturating_mul(2))
+    let scrapes = u64::try_from(MOST_SCRAPES).unwrap_or(u64::MAX);
+    limits.connections.total.saturating_add(limits.channels.total.saturating_mul(2)).saturating_add(scrapes)
 }

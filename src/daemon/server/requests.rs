@@ -3,15 +3,24 @@
 use super::{ConnectionId, Held, Server, count};
 use crate::daemon::channel::Channel;
 use crate::daemon::lease::Acquired;
-use crate::protocol::{ChannelId, ChannelSpec, PROTOCOL_VERSION, Refusal, Reply, Request, Resource, Status};
+use crate::protocol::{
+    ChannelId, ChannelSpec, PROTOCOL_VERSION, Refusal, Reply, Request, Resource, Status, chain,
+};
+use crate::transports::sys::find_descriptors;
 use crate::transports::{self, Owner};
+
+/// What it takes, for a moment, to see whether the host has a mechanism.
+const PROBE_DESCRIPTORS: usize = 4;
 
 impl Server {
     /// Does what is asked, and replies now or, for a channel, once its responder has something to tell.
     pub(super) fn answer(&mut self, id: ConnectionId, request: Request) {
         let reply = match request {
             Request::Status => Reply::Status(self.status()),
-            Request::Methods => Reply::Methods(transports::states_for(self.peer(id))),
+            Request::Methods => match find_descriptors(PROBE_DESCRIPTORS) {
+                Ok(()) => Reply::Methods(transports::states_for(self.peer(id))),
+                Err(error) => return self.refuse(Some(id), Refusal::Shortage { reason: chain(&error) }),
+            },
             Request::Stop => match self.may_stop(id) {
                 Ok(()) => {
                     self.stopping = true;

@@ -77,6 +77,7 @@ impl Server {
         let client = connection.peer;
         self.runs.entry(id).or_insert_with(|| {
             debug!("client {id}: has the lease");
+            self.counters.measurements += 1;
             Run { client, since: Instant::now(), kinds: BTreeMap::new(), others: 0, broken: 0 }
         });
     }

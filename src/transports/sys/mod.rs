@@ -5,6 +5,7 @@
 mod alarm;
 pub mod clock;
 mod descriptors;
+mod file_size;
 mod mapping;
 pub mod mq;
 pub mod process_vm;
@@ -14,16 +15,20 @@ mod semaphore;
 pub mod signal;
 pub mod sysv;
 mod tick;
+mod truncation;
 mod usage;
 mod vsock;
 
 #[cfg(feature = "_tokio")]
 pub use alarm::Alarm;
-pub use descriptors::{allow_descriptors, inherited_listeners};
+pub use descriptors::{allow_descriptors, find_descriptors, inherited_listeners};
+pub use file_size::survive_file_size_limit;
+pub use mapping::find_room;
 pub use region::Region;
 pub use ring::{Ring, RingOptions};
 pub use semaphore::Semaphore;
 pub use tick::{TICK, Ticker};
+pub use truncation::was_truncated;
 pub use usage::usage;
 pub use vsock::VsockAddress;
 

@@ -1,19 +1,24 @@
 //! A piece of memory that two processes share, reached through atomics and copies only.
 
+use std::hint::black_box;
 use std::os::fd::AsFd;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use super::mapping::Mapping;
+use super::truncation::Guard;
 
 /// Memory that another process maps too, and whatever keeps it mapped.
 ///
 /// The other process is not trusted: it may write anything at any time. So no reference to plain data is ever made,
-/// only to atomics, and bytes are copied out before they are looked at. (A peer that truncates the memory ends this
-/// process by SIGBUS, which is why a responder is a process of its own.)
+/// only to atomics, and bytes are copied out before they are looked at. A peer that truncates the memory ends this
+/// process by SIGBUS, which is why a responder is a process of its own; a client [outlives](Self::outliving_truncation)
+/// it.
 pub struct Region {
     base: NonNull<u8>,
     len: usize,
+    /// Dropped before the mapping.
+    _guard: Option<Guard>,
     /// Keeps the mapping alive; dropped with the region.
     _owner: Box<dyn std::any::Any>,
 }
@@ -29,7 +34,7 @@ impl Region {
     #[must_use]
     pub fn of_shmem(shmem: shared_memory::Shmem) -> Self {
         let base = NonNull::new(shmem.as_ptr()).expect("a mapping is never at address 0");
-        Self { base, len: shmem.len(), _owner: Box::new(shmem) }
+        Self { base, len: shmem.len(), _guard: None, _owner: Box::new(shmem) }
     }
 
     /// The first `len` bytes of a file, which has so many: beyond a file's end there is no memory but SIGBUS.
@@ -38,7 +43,17 @@ impl Region {
     /// The system's.
     pub fn of_file(file: impl AsFd, len: usize) -> std::io::Result<Self> {
         let mapping = Mapping::of(file, len)?;
-        Ok(Self { base: mapping.base, len, _owner: Box::new(mapping) })
+        Ok(Self { base: mapping.base, len, _guard: None, _owner: Box::new(mapping) })
+    }
+
+    /// The same memory, where an access beyond its end, if another process truncates it, does not end this process:
+    /// [`was_truncated`](super::was_truncated) tells of it.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn outliving_truncation(self) -> std::io::Result<Self> {
+        let guard = Guard::over(self.base.as_ptr().addr(), self.len)?;
+        Ok(Self { _guard: Some(guard), ..self })
     }
 
     /// How many bytes it has.
@@ -93,6 +108,9 @@ impl Region {
         assert!(offset <= self.len && bytes.len() <= self.len - offset, "the layout is inside the region");
         // SAFETY: as in `write`.
         unsafe { self.base.as_ptr().add(offset).copy_to_nonoverlapping(bytes.as_mut_ptr(), bytes.len()) };
+        // Whoever receives has the bytes in memory of its own. Without this, a compiler that sees an echo as a whole
+        // copies from the region to the region, and leaves this copy out.
+        black_box(bytes);
     }
 
     /// Copies a few bytes into the region at `offset`, 8 at a time: each 8 are one store, which is as fast as it gets,

@@ -57,8 +57,8 @@ impl Words {
     /// Sends a word to thread `tid` of process `pid`, as `sigqueue` would to any thread of it.
     ///
     /// # Errors
-    /// The system's; [`Errno::AGAIN`] if `RLIMIT_SIGPENDING` signals are waiting; [`Errno::PIPE`] if the thread is
-    /// gone.
+    /// The system's; [`Errno::NOBUFS`] if as many signals as the receiver's `RLIMIT_SIGPENDING` allows are waiting: none of
+    /// them need be of this channel, so that waiting is in vain; [`Errno::PIPE`] if the thread is gone.
     #[inline(always)]
     pub fn send(&self, pid: i32, tid: i32, word: u64) -> Result<(), Errno> {
         let info = Queued {
@@ -79,8 +79,20 @@ impl Words {
         }
         match last_errno() {
             Errno::SRCH => Err(Errno::PIPE),
+            Errno::AGAIN => Err(Errno::NOBUFS),
             other => Err(other),
         }
+    }
+
+    /// Whether a word can be sent to this thread now.
+    ///
+    /// # Errors
+    /// As for [`send`](Self::send), but [`Errno::AGAIN`] if there is no room.
+    pub fn try_out(&self) -> Result<(), Errno> {
+        let tid = rustix::thread::gettid().as_raw_nonzero().get();
+        self.send(self.pid, tid, 0)
+            .map_err(|error| if error == Errno::NOBUFS { Errno::AGAIN } else { error })?;
+        self.receive(self.pid, false).map(drop)
     }
 
     /// Receives a word that process `pid` has sent.
@@ -142,6 +154,8 @@ mod tests {
         assert_eq!(words.receive(pid, true), Ok(0xfedc_ba98_7654_3210));
         assert_eq!(words.receive(pid + 1, true), Err(Errno::INTR), "a stranger's");
         assert_eq!(words.receive(pid, false), Err(Errno::AGAIN), "it is not kept");
+        words.try_out().unwrap();
+        assert_eq!(words.receive(pid, false), Err(Errno::AGAIN), "nothing is left of trying");
     }
 
     #[test]

@@ -27,7 +27,12 @@ fn signal() -> libc::c_int {
     libc::SIGRTMIN() + 11
 }
 
-extern "C" fn on_tick(_: libc::c_int) {
+extern "C" fn on_tick(_: libc::c_int, info: *const libc::siginfo_t, _: *const libc::c_void) {
+    // SAFETY: with SA_SIGINFO the kernel hands over a valid siginfo_t. Another process's signal is no tick: many of them
+    // must not use up a wait's patience.
+    if unsafe { (*info).si_code } != libc::SI_TIMER {
+        return;
+    }
     TICKS.with(|ticks| {
         let ticks = ticks.as_ptr();
         // SAFETY: the cell is this thread's own and nobody holds a reference into it; the handler does not
@@ -57,6 +62,7 @@ impl Ticker {
             unsafe {
                 let mut action: libc::sigaction = mem::zeroed();
                 action.sa_sigaction = on_tick as *const () as usize;
+                action.sa_flags = libc::SA_SIGINFO;
                 libc::sigemptyset(&mut action.sa_mask);
                 libc::sigaction(signal(), &action, ptr::null_mut());
             }
@@ -109,6 +115,18 @@ impl Drop for Ticker {
 mod tests {
     use super::*;
     use std::time::Instant;
+
+    /// As another process would: the kernel tells its signals from a timer's.
+    #[test]
+    fn a_strangers_signal_is_no_tick() {
+        let ticker = Ticker::start().unwrap();
+        let before = ticker.ticks();
+        for _ in 0..1000 {
+            // SAFETY: takes numbers only; the signal has a handler.
+            unsafe { libc::pthread_kill(libc::pthread_self(), signal()) };
+        }
+        assert!(ticker.ticks().wrapping_sub(before) < 500, "{} ticks", ticker.ticks());
+    }
 
     #[test]
     fn a_blocking_call_is_interrupted_again_and_again() {

@@ -1,4 +1,4 @@
-//! Which runs are compared: out of the history, or out of files.
+//! Which runs are compared or reported: out of the history, or out of files.
 
 use std::io::Read;
 use std::path::Path;
@@ -43,7 +43,7 @@ pub(in crate::client::cli) fn side(
 /// A report as `bench --format json` writes it, or one exported run.
 fn from_file(path: &Path) -> Result<Side, Failure> {
     let failure = |error: String| Failure {
-        error: format!("{} cannot be compared: {error}", path.display()).into(),
+        error: format!("{} cannot be read: {error}", path.display()).into(),
         advice: None,
         exit: Exit::Failure,
     };

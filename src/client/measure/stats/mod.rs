@@ -51,4 +51,4 @@ pub use drift::{Drift, drift};
 pub use interval::{CONFIDENCE, Interval, median_interval, relative_half_width};
 pub use outliers::Outliers;
 pub use spread::{median, robust_spread, spread};
-pub use summary::{MIN_SAMPLES_BEYOND, Statistic, Summary};
+pub use summary::{MIN_SAMPLES_BEYOND, Statistic, Summary, quantile};

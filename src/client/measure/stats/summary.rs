@@ -92,10 +92,7 @@ impl Summary {
         if count == 0 {
             return None;
         }
-        let shown = |quantile: f64| {
-            let beyond = count - nearest_rank(quantile, count);
-            (beyond >= MIN_SAMPLES_BEYOND).then(|| value_at(histogram, quantile))
-        };
+        let shown = |share: f64| quantile(histogram, share);
         Some(Self {
             count,
             min: histogram.median_equivalent(histogram.min()),
@@ -123,6 +120,15 @@ impl Summary {
         };
         value.map(|value| value as f64)
     }
+}
+
+/// The nearest-rank `quantile` (0 to 1), in the unit of the histogram's values; `None` with fewer than
+/// [`MIN_SAMPLES_BEYOND`] samples beyond it.
+#[must_use]
+pub fn quantile(histogram: &Histogram<u64>, quantile: f64) -> Option<u64> {
+    let count = histogram.len();
+    let beyond = count.checked_sub(nearest_rank(quantile, count))?;
+    (beyond >= MIN_SAMPLES_BEYOND).then(|| value_at(histogram, quantile))
 }
 
 /// The middle of the bucket that holds the nearest-rank `quantile` (0 to 1).

@@ -3,14 +3,14 @@
 use super::Matrix;
 
 /// How many levels there are: as many as an eye keeps apart and a digit names.
-pub(super) const LEVELS: usize = 9;
+pub(in crate::client) const LEVELS: usize = 9;
 
 /// The range is at least this wide. Within less, what differs is noise, which must not look like structure.
 const LEAST_RATIO: f64 = 2.0;
 
 /// The colours of the levels, fastest first: ColorBrewer's `OrRd`, which eyes that do not see red tell apart by its
 /// lightness.
-pub(super) const COLOURS: [(u8, u8, u8); LEVELS] = [
+pub(in crate::client) const COLOURS: [(u8, u8, u8); LEVELS] = [
     (0xff, 0xf7, 0xec),
     (0xfe, 0xe8, 0xc8),
     (0xfd, 0xd4, 0x9e),
@@ -27,7 +27,7 @@ pub(super) const DARK: usize = 6;
 
 /// The levels of one matrix.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Levels {
+pub(in crate::client) struct Levels {
     /// The fastest pair's latency.
     pub(super) low: f64,
     /// The slowest pair's latency, or somewhat more.
@@ -44,15 +44,32 @@ impl Levels {
         };
         let range = |same| Some((figures(same).reduce(f64::min)?, figures(same).reduce(f64::max)?));
         let (low, high) = range(false).or_else(|| range(true))?;
-        Some(Self { low, high: high.max(low * LEAST_RATIO) })
+        Some(Self::from_to(low, high))
+    }
+
+    /// The levels of these latencies. `None` if there is none.
+    pub(in crate::client) fn between(ns: impl Iterator<Item = f64>) -> Option<Self> {
+        let range = |(low, high): (f64, f64), ns: f64| (low.min(ns), high.max(ns));
+        let (low, high) = ns.filter(|ns| *ns > 0.0).fold((f64::INFINITY, 0.0), range);
+        (high > 0.0).then(|| Self::from_to(low, high))
+    }
+
+    fn from_to(low: f64, high: f64) -> Self {
+        Self { low, high: high.max(low * LEAST_RATIO) }
     }
 
     /// The level of a latency, from 0; what lies beyond the range is in the first or the last.
-    pub(super) fn level(&self, ns: f64) -> usize {
+    pub(in crate::client) fn level(&self, ns: f64) -> usize {
         let share = (ns / self.low).ln() / (self.high / self.low).ln();
         let level = (share * LEVELS as f64).floor();
         // Not a number, or below: the first.
         (0..LEVELS - 1).rev().find(|below| level > *below as f64).map_or(0, |below| below + 1)
+    }
+
+    /// Where each level begins.
+    pub(in crate::client) fn bounds(&self) -> impl Iterator<Item = f64> {
+        let levels = *self;
+        (0..LEVELS).map(move |level| levels.bound(level))
     }
 
     /// Where the level begins.

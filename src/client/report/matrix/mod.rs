@@ -2,10 +2,14 @@
 
 pub mod csv;
 mod levels;
+mod measured;
 pub mod svg;
 pub mod text;
 
 use std::collections::BTreeMap;
+
+pub(in crate::client) use levels::{COLOURS as HEAT, Levels};
+pub use measured::{Measured, MeasuredPair};
 
 use super::Span;
 use super::units::{latency, size};

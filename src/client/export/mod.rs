@@ -1,0 +1,99 @@
+//! The newest results of the history as metrics, for Prometheus. `docs/metrics.md` has the table of them.
+
+mod families;
+mod hosts;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::ops::ControlFlow;
+
+use self::families::Results;
+use super::compare::{Comparison, Noise, Side, Verdict};
+use super::environment::Environment;
+use super::history::{Baseline, Filter, History, HistoryError, Newest, Pick};
+use super::measure::stats::Statistic;
+
+/// Metrics as text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Exported {
+    /// In the format that Prometheus and its textfile collector read.
+    pub text: String,
+    /// How many results are in it.
+    pub results: usize,
+}
+
+/// How a result lies to a baseline.
+#[derive(Debug, Clone, PartialEq)]
+struct Judged {
+    baseline: String,
+    verdict: Verdict,
+    /// How far the median is from the baseline's, as a fraction of it.
+    change: Option<f64>,
+}
+
+/// The newest result of each cell that the filter lets through.
+///
+/// # Errors
+/// The history's.
+pub fn prometheus(history: &History, filter: &Filter) -> Result<Exported, HistoryError> {
+    let mut newest = Vec::new();
+    history.newest(filter, &mut |one| {
+        newest.push(one);
+        ControlFlow::Continue(())
+    })?;
+    let mut environments: BTreeMap<i64, Environment> = BTreeMap::new();
+    for one in &newest {
+        if let Entry::Vacant(place) = environments.entry(one.environment) {
+            place.insert(history.environment(one.environment)?);
+        }
+    }
+    let verdicts = verdicts(history, &newest)?;
+    let mut results = Results::default();
+    for (index, one) in newest.iter().enumerate() {
+        let environment = &environments[&one.environment];
+        let noise = Noise::of_runs(&one.series, environment, one.run, history)?;
+        results.add(one, noise.map(|noise| noise.fraction(Statistic::P50)));
+        for judged in verdicts.iter().filter(|(of, _)| *of == index).map(|(_, judged)| judged) {
+            results.add_verdict(one, judged);
+        }
+    }
+    let mut families = results.families();
+    families.push(hosts::family(newest.iter().map(|one| (one, &environments[&one.environment]))));
+    Ok(Exported { text: crate::exposition::text(families), results: newest.len() })
+}
+
+/// Each baseline against the newest results of the baseline's host, each with its place in `newest`.
+fn verdicts(history: &History, newest: &[Newest]) -> Result<Vec<(usize, Judged)>, HistoryError> {
+    let mut verdicts = Vec::new();
+    let mut runs: Vec<i64> = newest.iter().map(|one| one.run).collect();
+    runs.sort_unstable();
+    runs.dedup();
+    for Baseline { name, run, .. } in history.baselines()? {
+        let baseline = side(history, run)?;
+        let host = baseline.report.environment.hostname.clone().unwrap_or_default();
+        for run in runs.iter().copied() {
+            let of_run = |one: &Newest| one.run == run && one.series.host == host;
+            if !newest.iter().any(of_run) {
+                continue;
+            }
+            let comparison = Comparison::new(&baseline, &side(history, run)?, Statistic::P50, Some(history))?;
+            for cell in comparison.cells {
+                let place = newest.iter().position(|one| of_run(one) && one.series.cell == cell.cell);
+                let change = cell.change(Statistic::P50).map(|change| change.change_fraction);
+                verdicts.extend(
+                    place.map(|place| {
+                        (place, Judged { baseline: name.clone(), verdict: cell.verdict, change })
+                    }),
+                );
+            }
+        }
+    }
+    Ok(verdicts)
+}
+
+fn side(history: &History, run: i64) -> Result<Side, HistoryError> {
+    let run = history.run(run)?;
+    Ok(Side { name: Pick::Id(run.id).to_string(), run: Some(run.id), label: run.label, report: run.report })
+}

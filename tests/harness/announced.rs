@@ -1,0 +1,107 @@
+//! A channel that is announced and that nobody has connected to: what a stranger finds.
+
+use std::os::fd::AsFd;
+
+use ipcd::protocol::link::Link;
+use ipcd::protocol::{ChannelId, ChannelSpec, End, Event, Reply, Request, SocketAddress, dial};
+use ipcd::transports::{Endpoint, RoundError, Rounds, Settings, Watch, find};
+
+use super::daemon::clock;
+use super::{Daemon, PATIENCE};
+
+/// A channel that is announced and that nobody has connected to, and the connection that has asked for it.
+pub(crate) struct Announced {
+    pub(crate) link: Link,
+    pub(crate) channel: ChannelId,
+    pub(crate) settings: Settings,
+    pub(crate) endpoint: Endpoint,
+}
+
+impl Announced {
+    /// Takes the lease, which must be free or one of several, and asks for a channel.
+    pub(crate) fn by(daemon: &Daemon, spec: &ChannelSpec) -> Self {
+        match Self::try_by(daemon, spec) {
+            Ok(announced) => announced,
+            Err(other) => panic!("{spec:?}: {other:?}"),
+        }
+    }
+
+    /// The same, or what is said instead.
+    pub(crate) fn try_by(daemon: &Daemon, spec: &ChannelSpec) -> Result<Self, Box<Reply>> {
+        let (mut link, _) = dial(&SocketAddress::resolve(Some(&daemon.socket))).unwrap();
+        link.send(&Request::Acquire { wait: true }, &[]).unwrap();
+        assert_eq!(link.receive::<Reply>(Some(PATIENCE)).unwrap(), Reply::Acquired);
+        link.send(&Request::Open(spec.clone()), &[]).unwrap();
+        match link.receive(Some(PATIENCE)).unwrap() {
+            Reply::Opened { channel, token, endpoint, .. } => Ok(Self {
+                channel,
+                settings: Settings::of_own(spec, token).unwrap().1,
+                endpoint: Endpoint { address: endpoint, descriptors: link.take_descriptors() },
+                link,
+            }),
+            other => Err(Box::new(other)),
+        }
+    }
+
+    /// Where it is, for another who wants to get there.
+    pub(crate) fn endpoint(&self) -> Endpoint {
+        let descriptors = self.endpoint.descriptors.iter().map(|one| one.try_clone().unwrap()).collect();
+        Endpoint { address: self.endpoint.address.clone(), descriptors }
+    }
+
+    /// Connects as the client that it was opened for. The channel goes with the connection, the second value.
+    #[track_caller]
+    pub(crate) fn connect(self) -> (Connected, Link) {
+        let method = self.settings.method;
+        let mut watch = Watch::new(self.link.as_fd()).unwrap();
+        let mechanism = find(method).unwrap();
+        let connected = mechanism.connect(&self.settings, self.endpoint, &mut watch);
+        let side = connected.unwrap_or_else(|error| panic!("{method}: {error:?}"));
+        (Connected { side, watch, next: 1 }, self.link)
+    }
+
+    /// Connects as the client that it was opened for, and runs rounds.
+    #[track_caller]
+    pub(crate) fn serves_its_client(self) {
+        let method = self.settings.method;
+        let (mut connected, _link) = self.connect();
+        connected.rounds(50).unwrap_or_else(|error| panic!("{method}: {error}"));
+    }
+
+    /// Waits for the channel's end, of which the daemon tells.
+    #[track_caller]
+    pub(crate) fn ends(mut self) -> End {
+        end_of(&mut self.link, self.channel)
+    }
+}
+
+/// Waits for a channel's end, of which the daemon tells.
+#[track_caller]
+pub(crate) fn end_of(link: &mut Link, expected: ChannelId) -> End {
+    match link.receive(Some(PATIENCE)) {
+        Ok(Reply::Event(Event::Ended { channel, end })) => {
+            assert_eq!(channel, expected);
+            end
+        }
+        other => panic!("no end of channel {expected}: {other:?}"),
+    }
+}
+
+/// The client's side of a channel, without the library's client around it.
+pub(crate) struct Connected {
+    side: Box<dyn Rounds>,
+    watch: Watch,
+    /// The next round's number.
+    pub(crate) next: u64,
+}
+
+impl Connected {
+    /// Runs rounds and compares the last one's bytes.
+    pub(crate) fn rounds(&mut self, count: usize) -> Result<(), RoundError> {
+        let block = self.side.timed(self.next, clock(), &mut vec![0; count], &mut self.watch);
+        self.next += u64::try_from(block.done).unwrap();
+        block.stop.map_or(Ok(()), Err)?;
+        assert_eq!(block.done, count);
+        self.side.verify()
+    }
+}

@@ -1,0 +1,226 @@
+#!/usr/bin/env python3
+"""A fleet: several hosts in network namespaces of their own, each with its own daemon, and one Prometheus that asks them all.
+
+    fleet.py FOLDER      with ipcd and ipc-client in it; as root
+
+What docs/fleet.md tells is done here by hand: the timer's two commands on each host, the scrape, the rules, the dashboard, and
+the merged history. One host is slow, since somebody has left a traffic shaper on its loopback; another has got slower since
+last week, by a past that is planted. Every step is a promise, with a deadline.
+"""
+
+import json
+import os
+import re
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from host import Failed, Program, Prometheus, eventually, need, run
+
+ROOT = Path(__file__).resolve().parents[2]
+RULES = ROOT / "contrib/prometheus/ipcd.rules.yml"
+DASHBOARD = ROOT / "contrib/grafana/ipcd.json"
+
+NAMES = ["alder", "birch", "cedar", "dogwood"]
+# Its loopback has a shaper: 4 KiB take a third of a millisecond.
+SLOW, SHAPER = "dogwood", ["tc", "qdisc", "add", "dev", "lo", "root", "tbf", "rate", "100mbit", "burst", "8kb", "latency", "1s"]
+# It was four times as fast in the week before.
+CHANGED, FACTOR = "cedar", 4
+BENCH = ["bench", "-m", "tcp,pipe", "--size", "4k", "-n", "300", "--trials", "5", "--record", "--label", "nightly"]
+PORT = 9464
+
+
+class Host:
+    """A host: its own name, network and folders."""
+
+    def __init__(self, number, name, folder, programs):
+        self.name = name
+        self.address = f"10.0.0.{number + 2}"
+        self.folder = folder / name
+        self.state = self.folder / "state"
+        self.results = self.state / "results.prom"
+        self.programs = programs
+        self.state.mkdir(parents=True)
+        (self.folder / "none.toml").touch()
+        self.env = {"PATH": os.environ["PATH"], "TMPDIR": str(self.folder), "STATE_DIRECTORY": str(self.state),
+                    "IPCD_SOCKET": str(self.folder / "ipcd.sock"), "IPCD_CONFIG": str(self.folder / "none.toml")}
+        # It lives as long as this process of its does.
+        self.holder = Program("unshare", "--net", "--uts", "--", "sh", "-c",
+                              f"hostname {name} && ip link set lo up && echo up >&2 && exec sleep infinity")
+        self.holder.says("^(up)$")
+        pid = self.holder.process.pid
+        run("ip", "link", "add", f"to-{name}", "type", "veth", "peer", "name", "eth0", "netns", str(pid))
+        run("ip", "link", "set", f"to-{name}", "master", "fleet", "up")
+        self.inside = ["nsenter", "--target", str(pid), "--net", "--uts", "--"]
+        run(*self.inside, "ip", "address", "add", f"{self.address}/24", "dev", "eth0")
+        run(*self.inside, "ip", "link", "set", "eth0", "up")
+        self.daemon = Program(*self.inside, str(programs / "ipcd"), "start", "--metrics", f"{self.address}:{PORT}", env=self.env)
+        self.daemon.says("(metrics at)")
+
+    def client(self, *arguments):
+        return run(*self.inside, str(self.programs / "ipc-client"), *arguments, env=self.env)
+
+    def measure(self):
+        """As the timer's unit does it."""
+        self.client(*BENCH)
+        self.client("export", "--since", "30d", "--prometheus", str(self.results))
+
+    def end(self):
+        self.daemon.end()
+        self.holder.end()
+
+
+def configuration(folder, hosts):
+    """As docs/fleet.md has it, but for the times: what holds for minutes there holds for seconds here."""
+    rules = folder / "rules.yml"
+    rules.write_text(re.sub(r"for: \w+", "for: 1s", RULES.read_text()))
+    targets = ", ".join(f'"{host.address}:{PORT}"' for host in hosts)
+    path = folder / "prometheus.yml"
+    path.write_text(f"""global: {{scrape_interval: 1s, evaluation_interval: 1s}}
+rule_files: [{rules}]
+scrape_configs:
+  - job_name: ipcd
+    static_configs:
+      - targets: [{targets}]
+        labels: {{class: web}}
+""")
+    run("promtool", "check", "config", str(path))
+    return path
+
+
+def plant_a_past(folder, medians):
+    """A week of medians that ends yesterday, in Prometheus' storage: as they are now, but for the host that has changed."""
+    now = int(time.time())
+    lines = ["# TYPE ipcd:round_trip_median:seconds gauge"]
+    for labels, value in medians:
+        shown = ",".join(f"{name}={json.dumps(text)}" for name, text in labels.items() if name != "__name__")
+        past = value / FACTOR if labels["host"] == CHANGED else value
+        lines += [f"ipcd:round_trip_median:seconds{{{shown}}} {past} {at}"
+                  for at in range(now - 8 * 86400, now - 86400, 3600)]
+    text = folder / "past.txt"
+    text.write_text("\n".join([*lines, "# EOF", ""]))
+    run("promtool", "tsdb", "create-blocks-from", "openmetrics", str(text), str(folder / "data"))
+
+
+def expressions(dashboard):
+    """What its panels ask, as they ask it with everything chosen."""
+    for panel in dashboard["panels"]:
+        for target in panel.get("targets", []):
+            text = target["expr"].replace("$__rate_interval", "1m")
+            yield panel["title"], re.sub(r"\$(host|method|size)\b", ".+", text)
+
+
+def dashboard_works(prometheus):
+    """Its JSON is what Grafana reads, and each of its questions has an answer."""
+    dashboard = json.loads(DASHBOARD.read_text())
+    need(dashboard["schemaVersion"] >= 36 and dashboard["uid"] and dashboard["title"], "it is no dashboard")
+    variables = {variable["name"]: variable for variable in dashboard["templating"]["list"]}
+    need(variables["datasource"]["type"] == "datasource", "its source cannot be chosen")
+    ids = [panel["id"] for panel in dashboard["panels"]]
+    need(len(ids) == len(set(ids)), "two panels have one id")
+    places = [(panel["gridPos"]["x"] + dx, panel["gridPos"]["y"] + dy) for panel in dashboard["panels"]
+              for dx in range(panel["gridPos"]["w"]) for dy in range(panel["gridPos"]["h"])]
+    need(len(places) == len(set(places)) and max(x for x, _ in places) < 24, "panels lie on each other")
+    for panel in dashboard["panels"]:
+        need(panel["type"] == "row" or panel["datasource"]["uid"] == "${datasource}", f"{panel['title']} has a source of its own")
+    asked = list(expressions(dashboard))
+    for title, expression in asked:
+        need("$" not in expression, f"{title}: a variable that it has not: {expression}")
+        eventually(f"{title} has an answer: {expression}", lambda: prometheus.query(expression))
+    for variable in variables.values():
+        for metric, label in re.findall(r"label_values\((\w+).*, (\w+)\)", variable.get("definition", "")):
+            need(prometheus.api(f"label/{label}/values", **{"match[]": metric}), f"{variable['name']} has nothing to choose")
+    return len(asked)
+
+
+def found(prometheus, alert):
+    """What an alert has found: the labels, with the value."""
+    return [(one["labels"], float(one["value"])) for one in prometheus.api("alerts")["alerts"]
+            if one["labels"]["alertname"] == alert and one["state"] == "firing"]
+
+
+def watched(hosts, folder):
+    """One Prometheus sees which host is slow, and which has changed."""
+    path = configuration(folder, hosts)
+    with Prometheus(path, folder / "data") as prometheus:
+        prometheus.ready()
+        prometheus.scrapes(len(hosts))
+        medians = eventually("all medians are recorded", lambda: (
+            lambda all: all if len(all) == 2 * len(hosts) else None)(prometheus.query("ipcd:round_trip_median:seconds")))
+    plant_a_past(folder, medians)
+    with Prometheus(path, folder / "data") as prometheus:
+        prometheus.ready()
+        slow = lambda: [labels["host"] for labels, _ in found(prometheus, "IpcdSlowerThanItsClass") if labels["method"] == "tcp"]
+        eventually("the slow host is found", lambda: SLOW in slow())
+        changed = lambda: {labels["method"] for labels, _ in found(prometheus, "IpcdSlowerThanBefore") if labels["host"] == CHANGED}
+        eventually("the host that has changed is found", lambda: changed() == {"tcp", "pipe"})
+        others = {labels["host"] for labels, _ in found(prometheus, "IpcdSlowerThanBefore")} - {CHANGED}
+        need(not others, f"nothing has changed on {others}")
+        ratios = {labels["host"]: value for labels, value in prometheus.query('ipcd:round_trip_median:class_ratio{method="tcp"}')}
+        need(max(ratios, key=ratios.get) == SLOW, f"the slowest is another one: {ratios}")
+        print("\nmedian of tcp, 4 KiB, against the middle of the class (ipcd:round_trip_median:class_ratio)")
+        for host in hosts:
+            print(f"  {host.name:<8} {ratios[host.name]:+8.0%}")
+        print("\nalerts")
+        for alert in prometheus.api("alerts")["alerts"]:
+            if alert["labels"]["alertname"] in ("IpcdSlowerThanItsClass", "IpcdSlowerThanBefore"):
+                print(f"  {alert['labels']['alertname']}: {alert['annotations']['summary']}")
+        print(f"\ndashboard: {dashboard_works(prometheus)} questions, each answered")
+        hosts[0].daemon.end()
+        eventually("a service that is down is found", lambda: [
+            labels["instance"] for labels, _ in found(prometheus, "IpcdServiceDown")] == [f"{hosts[0].address}:{PORT}"])
+
+
+def merged(hosts, folder):
+    """One history of all hosts, for whoever studies them."""
+    lines = []
+    for host in hosts:
+        lines.append(folder / f"{host.name}.ndjson")
+        host.client("history", "export", "--output", str(lines[-1]))
+    env = {"PATH": os.environ["PATH"], "IPCD_HISTORY": str(folder / "fleet.sqlite"), "HOME": str(folder)}
+    client = lambda *arguments, **more: run(str(hosts[0].programs / "ipc-client"), *arguments, env=env, **more)
+    for times, new in [("first", 1), ("again", 0)]:
+        said = client("history", "import", *map(str, lines)).stderr
+        need(said.count(f": {new} runs imported") == len(hosts), f"{times}: {said}")
+    rows = json.loads(client("history", "-m", "tcp", "--json").stdout)
+    need(sorted(row["host"] for row in rows) == sorted(NAMES), rows)
+    print("\n$ ipc-client history -m tcp\n" + client("history", "-m", "tcp").stdout, end="")
+    runs = {row["host"]: str(row["run"]) for row in rows}
+    compared = json.loads(client("compare", runs[NAMES[0]], runs[SLOW], "--json").stdout)
+    verdicts = {cell["cell"].split(":")[0]: cell["verdict"] for cell in compared["cells"]}
+    need(verdicts["tcp"] == "slower", compared)
+    told = client("export", "--prometheus", "-").stdout
+    need(len(re.findall(r"^ipcd_host_info{", told, re.MULTILINE)) == len(hosts), "an export of it tells all hosts")
+
+
+def main():
+    if len(sys.argv) != 2:
+        sys.exit(__doc__)
+    if os.environ.get("IPCD_FLEET") != "inside":
+        # The centre's network is this process' own too: nothing of the machine's is touched, and all of it goes with it.
+        os.execvpe("unshare", ["unshare", "--net", "--", sys.executable, "-B", *sys.argv], {**os.environ, "IPCD_FLEET": "inside"})
+    hosts = []
+    with tempfile.TemporaryDirectory(prefix="ipcd-fleet-") as folder:
+        folder = Path(folder)
+        try:
+            run("ip", "link", "set", "lo", "up")
+            run("ip", "link", "add", "fleet", "type", "bridge")
+            run("ip", "address", "add", "10.0.0.1/24", "dev", "fleet")
+            run("ip", "link", "set", "fleet", "up")
+            for number, name in enumerate(NAMES):
+                hosts.append(Host(number, name, folder, Path(sys.argv[1]).resolve()))
+                if name == SLOW:
+                    run(*hosts[-1].inside, *SHAPER)
+                hosts[-1].measure()
+            watched(hosts, folder)
+            merged(hosts, folder)
+        except Failed as failed:
+            sys.exit(f"fleet.py: {failed}")
+        finally:
+            for host in hosts:
+                host.end()
+    print("\nfleet: all is well")
+
+
+main()

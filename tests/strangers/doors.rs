@@ -1,0 +1,388 @@
+//! Strangers at a channel's door, before its client: with no token, with half of one, with a wrong one.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::net::{TcpStream, UdpSocket};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::{UnixDatagram, UnixStream};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use ipcd::protocol::{ChannelSpec, End, Token};
+use ipcd::transports::sys::mq::{End as QueueEnd, MessageQueue};
+use ipcd::transports::sys::sysv::{Message, Queue};
+use ipcd::transports::sys::{Region, VsockAddress};
+use ipcd::transports::{ConnectError, Endpoint, Settings, Watch, find};
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
+use rustix::thread::futex;
+
+use super::ways::{Way, way_in};
+use super::{MANY, attacked, carrying, spec};
+use crate::harness::{Announced, Daemon, SOON, run};
+
+/// What a stranger does.
+struct Knock {
+    what: &'static str,
+    /// What it shows for a token.
+    shows: fn(&Token) -> Vec<u8>,
+    /// Whether it stays there.
+    stays: bool,
+}
+
+const KNOCKS: [Knock; 6] = [
+    Knock { what: "says nothing", shows: |_| Vec::new(), stays: true },
+    Knock { what: "comes and goes", shows: |_| Vec::new(), stays: false },
+    Knock { what: "shows half a token", shows: |token| token.client_half()[..8].to_vec(), stays: true },
+    Knock { what: "shows half and goes", shows: |token| token.client_half()[..8].to_vec(), stays: false },
+    Knock { what: "shows a wrong one", shows: |_| vec![7; Token::HALF_LEN], stays: true },
+    Knock { what: "shows a wrong one and goes", shows: |_| vec![7; Token::HALF_LEN], stays: false },
+];
+
+/// What is still open of a knock.
+type Held = Box<dyn std::any::Any>;
+
+/// Knocks at a channel's door by the system's calls.
+fn knock(way: Way, method: &str, endpoint: Endpoint, shows: &[u8]) -> io::Result<Held> {
+    let address = endpoint.address.as_str();
+    match way {
+        Way::Connect => {
+            let stream = connected(method, address)?;
+            // It may have been dropped already.
+            let _ = File::from(stream.try_clone()?).write_all(shows);
+            Ok(Box::new(stream))
+        }
+        Way::Datagram => {
+            let socket = datagrams(method, address)?;
+            // One with nothing in it is one, too.
+            rustix::net::send(&socket, shows, rustix::net::SendFlags::NOSIGNAL)?;
+            Ok(Box::new(socket))
+        }
+        Way::Message => leave_messages(method, address, shows).map(|()| Box::new(()) as Held),
+        Way::OneStream => {
+            let (reader, mut writer) = stream_ends(method, endpoint)?;
+            writer.write_all(shows)?;
+            Ok(Box::new((reader, writer)))
+        }
+        Way::OneMemory => {
+            let memory = memory_of(method, endpoint)?;
+            if !shows.is_empty() {
+                // As the client does: its half, and the word.
+                memory.write(16, shows);
+                memory.word(0).store(1, Ordering::SeqCst);
+                futex::wake(memory.word(0), futex::Flags::empty(), 1)?;
+            }
+            Ok(Box::new(memory))
+        }
+        Way::OneCounter => {
+            let mut files = endpoint.descriptors.into_iter().map(File::from);
+            let (reader, mut writer) = (files.next(), files.next().expect("two counters"));
+            if let Some(word) = shows.first_chunk::<4>() {
+                writer.write_all(&(u64::from(u32::from_le_bytes(*word)) + 1).to_ne_bytes())?;
+            }
+            Ok(Box::new((reader, writer)))
+        }
+        Way::None(_) => Ok(Box::new(())),
+    }
+}
+
+/// A connection to a listening channel.
+fn connected(method: &str, address: &str) -> io::Result<OwnedFd> {
+    Ok(match method {
+        "tcp" | "tcp6" => TcpStream::connect(address)?.into(),
+        "vsock" => {
+            let socket = socket_with(AddressFamily::VSOCK, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+            connect(&socket, &VsockAddress { cid: VsockAddress::LOCAL, port: address.parse().unwrap() })?;
+            socket
+        }
+        "unix-seqpacket" => {
+            let socket = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
+            connect(&socket, &SocketAddrUnix::new(address)?)?;
+            socket
+        }
+        _ => UnixStream::connect(address.trim_start_matches("ipc://"))?.into(),
+    })
+}
+
+/// A socket whose datagrams go to the channel.
+pub(super) fn datagrams(method: &str, address: &str) -> io::Result<OwnedFd> {
+    Ok(match method {
+        "unix-dgram" => {
+            let socket = UnixDatagram::unbound()?;
+            socket.connect(address)?;
+            socket.into()
+        }
+        _ => {
+            let any = if method == "udp6" { "[::1]:0" } else { "127.0.0.1:0" };
+            let socket = UdpSocket::bind(any)?;
+            socket.connect(address)?;
+            socket.into()
+        }
+    })
+}
+
+/// Leaves messages of 8 bytes at most, which is the channel's size. Where the queue is full they are not waited for long.
+fn leave_messages(method: &str, address: &str, shows: &[u8]) -> io::Result<()> {
+    type Send = dyn FnMut(&[u8]) -> Result<(), Errno>;
+    let messages = if shows.is_empty() { vec![shows] } else { shows.chunks(8).collect() };
+    let mut send: Box<Send> = if method == "mq" {
+        let name = std::ffi::CString::new(format!("{address}-ping")).unwrap();
+        let queue = MessageQueue::open(&name, QueueEnd::Send)?;
+        queue.set_nonblocking()?;
+        Box::new(move |bytes| queue.send(bytes))
+    } else {
+        let queue = sysv_queue(address)?;
+        Box::new(move |bytes| {
+            let mut message = Message::new(bytes.len());
+            message.bytes().copy_from_slice(bytes);
+            queue.send(1, &mut message, bytes.len(), false)
+        })
+    };
+    for bytes in messages {
+        let start = Instant::now();
+        while let Err(error) = send(bytes) {
+            if error != Errno::AGAIN || start.elapsed() > SOON {
+                return Err(error.into());
+            }
+            std::thread::yield_now();
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn sysv_queue(address: &str) -> io::Result<Queue> {
+    Queue::open(u32::from_str_radix(address.trim_start_matches("0x"), 16).unwrap().cast_signed())
+}
+
+/// The ends of a stream that is handed over, or found by its name.
+fn stream_ends(method: &str, endpoint: Endpoint) -> io::Result<(File, File)> {
+    if method == "fifo" {
+        let folder = Path::new(&endpoint.address);
+        let writer = OpenOptions::new().write(true).open(folder.join("ping"))?;
+        return Ok((File::open(folder.join("pong"))?, writer));
+    }
+    let mut files = endpoint.descriptors.into_iter().map(File::from);
+    let reader = files.next().expect("a descriptor comes with it");
+    let writer = files.next().map_or_else(|| reader.try_clone(), Ok)?;
+    Ok((reader, writer))
+}
+
+/// A channel's memory, as one more process may map it that is let in.
+pub(super) fn memory_of(method: &str, endpoint: Endpoint) -> io::Result<Region> {
+    let file = memory_file(method, &endpoint)?;
+    let len = usize::try_from(file.metadata()?.len()).unwrap();
+    Region::of_file(&file, len)
+}
+
+/// The file below a channel's memory.
+pub(super) fn memory_file(method: &str, endpoint: &Endpoint) -> io::Result<File> {
+    let open = |path: &str| OpenOptions::new().read(true).write(true).open(path);
+    match method {
+        "shmem" => open(&format!("/dev/shm{}", endpoint.address)),
+        "mmap" => open(&endpoint.address),
+        _ => Ok(endpoint.descriptors[0].as_fd().try_clone_to_owned()?.into()),
+    }
+}
+
+/// What comes of a knock.
+#[track_caller]
+fn check(knock: &Knock, way: Way, announced: Announced) {
+    let told = |announced: Announced| match announced.ends() {
+        End::Failed(reason) => reason,
+        other => panic!("{other:?}"),
+    };
+    let no_client = "no client connected within 10 s";
+    let shown = (knock.shows)(&announced.settings.token).len();
+    match way {
+        Way::Connect | Way::Datagram | Way::Message => announced.serves_its_client(),
+        Way::OneStream if shown == Token::HALF_LEN => {
+            assert_eq!(told(announced), "a peer with a wrong token");
+        }
+        Way::OneStream if knock.stays => assert_eq!(told(announced), no_client),
+        // Opening a FIFO once more, after it was closed, is like opening it first.
+        Way::OneStream => {
+            let reason = told(announced);
+            assert!(reason.contains("the peer closed the channel"), "{reason}");
+        }
+        Way::OneMemory if shown > 0 => assert_eq!(told(announced), "a peer with a wrong token"),
+        Way::OneCounter if shown == Token::HALF_LEN => {
+            assert_eq!(told(announced), "a peer with a wrong token");
+        }
+        Way::OneMemory | Way::OneCounter | Way::None(_) => assert_eq!(told(announced), no_client),
+    }
+}
+
+/// All at once, since some wait as long as a client may take.
+#[test]
+fn who_cannot_prove_itself_is_dropped_or_ends_the_channel_with_a_reason() {
+    run(|sandbox| {
+        let daemon = sandbox.daemon_with(&MANY);
+        attacked(&daemon, || {
+            let mut knocked = Vec::new();
+            for mechanism in carrying() {
+                let method = mechanism.info().name;
+                let way = way_in(method);
+                for one in &KNOCKS {
+                    if let Way::None(why) = way {
+                        eprintln!("nobody {} at {method}: {why}", one.what);
+                        break;
+                    }
+                    let mut announced = Announced::by(&daemon, &spec(mechanism));
+                    let shows = (one.shows)(&announced.settings.token);
+                    let held = knock(way, method, announced.endpoint(), &shows)
+                        .unwrap_or_else(|error| panic!("{} at {method}: {error}", one.what));
+                    // Kept open by the test, the client's ends would hide that the stranger went.
+                    if matches!(way, Way::OneStream | Way::OneCounter) {
+                        announced.endpoint.descriptors.clear();
+                    }
+                    knocked.push((one, way, announced, one.stays.then_some(held)));
+                }
+            }
+            for (one, way, announced, held) in knocked {
+                eprintln!("{} at {}", one.what, announced.settings.method);
+                check(one, way, announced);
+                drop(held);
+            }
+        });
+    });
+}
+
+/// The stranger is this very program, which knows how to connect and has another token.
+#[test]
+fn a_client_of_another_channel_is_turned_away() {
+    run(|sandbox| {
+        let daemon = sandbox.daemon_with(&MANY);
+        attacked(&daemon, || {
+            let mut turned_away = Vec::new();
+            for mechanism in carrying() {
+                let announced = Announced::by(&daemon, &spec(mechanism));
+                let settings = Settings { token: Token::new([9; 32]), ..announced.settings.clone() };
+                // It gives up as soon as it looks around.
+                let (control, closed) = rustix::pipe::pipe().unwrap();
+                drop(closed);
+                let mut watch = Watch::new(control.as_fd()).unwrap();
+                let connected = mechanism.connect(&settings, announced.endpoint(), &mut watch);
+                let error = connected.map(drop).expect_err(settings.method);
+                assert!(
+                    matches!(error, ConnectError::Round(_) | ConnectError::WrongToken),
+                    "{}: {error:?}",
+                    settings.method
+                );
+                turned_away.push(announced);
+            }
+            for announced in turned_away {
+                eprintln!("{}:", announced.settings.method);
+                match way_in(announced.settings.method) {
+                    Way::Connect | Way::Datagram | Way::Message => announced.serves_its_client(),
+                    // It waits on for its client, which does not come: see above.
+                    Way::None(_) => {}
+                    _ => match announced.ends() {
+                        End::Failed(reason) => assert_eq!(reason, "a peer with a wrong token"),
+                        other => panic!("{other:?}"),
+                    },
+                }
+            }
+        });
+    });
+}
+
+/// As many as there is a queue for, and none of them says anything.
+#[test]
+fn strangers_that_fill_a_channels_queue_do_not_keep_its_client_out() {
+    run(|sandbox| {
+        let daemon = sandbox.daemon_with(&MANY);
+        attacked(&daemon, || {
+            for mechanism in carrying().filter(|one| way_in(one.info().name) == Way::Connect) {
+                let method = mechanism.info().name;
+                let announced = Announced::by(&daemon, &ChannelSpec::new(method));
+                let address = announced.endpoint.address.clone();
+                let silent: Vec<_> = (0..60).map(|_| connected(method, &address).unwrap()).collect();
+                announced.serves_its_client();
+                drop(silent);
+            }
+        });
+    });
+}
+
+/// A flood of strangers, from before the client comes until after its rounds.
+#[test]
+fn a_flood_of_connections_does_not_keep_the_client_out() {
+    run(|sandbox| {
+        let daemon = sandbox.daemon_with(&MANY);
+        attacked(&daemon, || {
+            for mechanism in carrying().filter(|one| way_in(one.info().name) == Way::Connect) {
+                flood(&daemon, mechanism.info().name);
+            }
+        });
+    });
+}
+
+fn flood(daemon: &Daemon, method: &str) {
+    let announced = Announced::by(daemon, &ChannelSpec::new(method));
+    let address = announced.endpoint.address.clone();
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let flood = scope.spawn(|| {
+            let mut came = 0;
+            while !over.load(Ordering::SeqCst) {
+                // Refused once the channel has its client.
+                came += usize::from(connected(method, &address).is_ok());
+            }
+            came
+        });
+        let served = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            announced.serves_its_client();
+        }));
+        over.store(true, Ordering::SeqCst);
+        eprintln!("{method}: {} strangers came", flood.join().unwrap());
+        served.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+    });
+}
+
+/// Who is only waited for is not waited for any longer because others come.
+#[test]
+fn a_flood_does_not_keep_a_channel_whose_client_does_not_come() {
+    run(|sandbox| {
+        let daemon = sandbox.daemon_with(&MANY);
+        let daemon = &daemon;
+        attacked(daemon, || {
+            std::thread::scope(|scope| {
+                for method in ["tcp", "udp", "unix-dgram", "mq"] {
+                    scope.spawn(move || {
+                        let announced = Announced::by(daemon, &ChannelSpec::new(method));
+                        let over = AtomicBool::new(false);
+                        let end = std::thread::scope(|scope| {
+                            let (endpoint, over) = (announced.endpoint(), &over);
+                            scope.spawn(move || {
+                                while !over.load(Ordering::SeqCst) {
+                                    let endpoint = Endpoint {
+                                        address: endpoint.address.clone(),
+                                        descriptors: Vec::new(),
+                                    };
+                                    // It fails once the channel has ended.
+                                    let _ = knock(way_in(method), method, endpoint, &[7; 8]);
+                                }
+                            });
+                            let end = announced.ends();
+                            over.store(true, Ordering::SeqCst);
+                            end
+                        });
+                        let no_client = End::Failed("no client connected within 10 s".to_owned());
+                        assert_eq!(end, no_client, "{method}");
+                    });
+                }
+            });
+        });
+    });
+}
+
+/// A mechanism is found by its name: the tables of strangers are by name.
+#[test]
+fn every_mechanism_has_its_way_in() {
+    for mechanism in ipcd::transports::ALL {
+        let name = mechanism.info().name;
+        way_in(name);
+        assert!(find(name).is_ok());
+    }
+}

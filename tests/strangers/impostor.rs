@@ -1,0 +1,276 @@
+//! A responder that is not what it seems, for the real client: it stands where the client is sent, proves itself or does
+//! not, and answers pings as it likes.
+
+use std::fs::{File, OpenOptions};
+use std::net::{TcpListener, UdpSocket};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+
+use ipcd::transports::sys::mq::{End as QueueEnd, MessageQueue};
+use ipcd::transports::sys::sysv::Queue;
+use ipcd::transports::sys::{Region, Semaphore, process_vm};
+use rustix::event::{EventfdFlags, eventfd};
+use rustix::fs::{CWD, MemfdFlags, Mode, SealFlags, fcntl_add_seals, ftruncate, memfd_create, mkfifoat};
+use rustix::net::{
+    AddressFamily, SocketAddrUnix, SocketFlags, SocketType, accept_with, bind, listen, socket_with,
+};
+
+use super::ends::{Ends, SLOT, until};
+
+/// What carries its answers. What a client can tell of a wrong one depends on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Bytes without a length.
+    Stream,
+    /// Messages, none lost.
+    Message,
+    /// Messages that may be lost.
+    Datagram,
+    /// Memory of a fixed layout.
+    Memory,
+    /// Eight bytes, no more and no less.
+    Word,
+    /// HTTP.
+    Http,
+    /// A library's protocol: the impostor knows the token, and nothing of what follows.
+    Library,
+}
+
+/// Where an impostor can stand.
+pub(super) fn kind(method: &str) -> Result<Kind, &'static str> {
+    Ok(match method {
+        "tcp" | "tcp6" | "unix" | "epoll" | "io-uring" | "local-socket" | "socketpair" | "pipe" | "fifo"
+        | "tokio" => Kind::Stream,
+        "unix-seqpacket" | "unix-dgram" | "mq" | "sysv-mq" | "semaphore" | "process-vm" => Kind::Message,
+        "udp" | "udp6" => Kind::Datagram,
+        "shmem" | "memfd" | "mmap" | "futex" => Kind::Memory,
+        "eventfd" => Kind::Word,
+        "http" => Kind::Http,
+        "grpc" | "dbus" | "zeromq" => Kind::Library,
+        "vsock" => return Err("its client is that of tcp, line by line"),
+        "signal" => return Err("who can forge the sender of a signal can as well kill the client"),
+        "iceoryx2" => return Err("its peer is the library, in memory that it trusts: SECURITY.md"),
+        "null" => return Err("it carries nothing"),
+        other => panic!("tests/strangers/impostor.rs does not say where an impostor stands for \"{other}\""),
+    })
+}
+
+/// An impostor, where it stands, and what it leaves there.
+pub(super) struct Impostor {
+    pub(super) address: String,
+    pub(super) descriptors: Vec<OwnedFd>,
+    post: Post,
+    left: Left,
+}
+
+/// Where it waits for its client.
+enum Post {
+    /// Made by the thread that uses it.
+    Ready(Box<dyn FnOnce() -> Ends + Send>),
+    Tcp(TcpListener),
+    Unix(UnixListener),
+    Seqpacket(OwnedFd),
+    Datagrams(OwnedFd),
+    Fifos(PathBuf),
+    /// Mapped by the thread that uses it.
+    Memory(File, Mapped),
+}
+
+/// What lies in a piece of memory.
+#[derive(Clone, Copy)]
+enum Mapped {
+    Words,
+    Semaphores,
+    /// For this client.
+    Page(i32),
+}
+
+/// What goes with an impostor.
+struct Left(Vec<PathBuf>, Vec<Box<dyn FnOnce() + Send>>);
+
+impl Drop for Left {
+    fn drop(&mut self) {
+        for path in &self.0 {
+            let _ = std::fs::remove_file(path);
+        }
+        self.1.drain(..).for_each(|undo| undo());
+    }
+}
+
+impl Impostor {
+    /// Takes its place, for pings of `size` bytes from process `client`. `folder` and `name` are its own.
+    pub(super) fn stand(method: &str, size: usize, folder: &Path, name: &str, client: i32) -> Self {
+        let path = folder.join(name);
+        let text = path.to_str().unwrap().to_owned();
+        let mut left = Left(Vec::new(), Vec::new());
+        let (address, descriptors, post) = match method {
+            "tcp" | "tcp6" => {
+                let any = if method == "tcp6" { "[::1]:0" } else { "127.0.0.1:0" };
+                let listener = TcpListener::bind(any).unwrap();
+                (listener.local_addr().unwrap().to_string(), Vec::new(), Post::Tcp(listener))
+            }
+            "unix" | "epoll" | "io-uring" | "local-socket" | "zeromq" => {
+                let post = Post::Unix(UnixListener::bind(&path).unwrap());
+                left.0.push(path);
+                (if method == "zeromq" { format!("ipc://{text}") } else { text }, Vec::new(), post)
+            }
+            "unix-seqpacket" => {
+                let flags = SocketFlags::CLOEXEC;
+                let socket = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None).unwrap();
+                bind(&socket, &SocketAddrUnix::new(&path).unwrap()).unwrap();
+                listen(&socket, 1).unwrap();
+                left.0.push(path);
+                (text, Vec::new(), Post::Seqpacket(socket))
+            }
+            "unix-dgram" => {
+                let socket = UnixDatagram::bind(&path).unwrap();
+                left.0.push(path);
+                (text, Vec::new(), Post::Datagrams(socket.into()))
+            }
+            "udp" | "udp6" => {
+                let any = if method == "udp6" { "[::1]:0" } else { "127.0.0.1:0" };
+                let socket = UdpSocket::bind(any).unwrap();
+                (socket.local_addr().unwrap().to_string(), Vec::new(), Post::Datagrams(socket.into()))
+            }
+            "socketpair" | "tokio" | "http" | "grpc" | "dbus" => {
+                let (ours, theirs) = UnixStream::pair().unwrap();
+                let reader = File::from(OwnedFd::from(ours));
+                let writer = reader.try_clone().unwrap();
+                let http = method == "http";
+                let ends = Box::new(move || match http {
+                    true => Ends::Http { reader, writer },
+                    false => Ends::Stream { reader, writer },
+                });
+                ("a socket that comes with this".to_owned(), vec![theirs.into()], Post::Ready(ends))
+            }
+            "pipe" => {
+                let (ping_reader, ping_writer) = rustix::pipe::pipe().unwrap();
+                let (pong_reader, pong_writer) = rustix::pipe::pipe().unwrap();
+                let (reader, writer) = (ping_reader.into(), pong_writer.into());
+                let ends = Box::new(move || Ends::Stream { reader, writer });
+                ("stdin and stdout".to_owned(), vec![pong_reader, ping_writer], Post::Ready(ends))
+            }
+            "fifo" => {
+                std::fs::create_dir(&path).unwrap();
+                for end in ["ping", "pong"] {
+                    mkfifoat(CWD, path.join(end), Mode::RUSR | Mode::WUSR).unwrap();
+                }
+                let folder = path.clone();
+                left.1.push(Box::new(move || drop(std::fs::remove_dir_all(folder))));
+                (text, Vec::new(), Post::Fifos(path))
+            }
+            "eventfd" => {
+                let [pings, pongs] = [(); 2].map(|()| eventfd(0, EventfdFlags::CLOEXEC).unwrap());
+                let descriptors = vec![pongs.try_clone().unwrap(), pings.try_clone().unwrap()];
+                let (pings, pongs) = (pings.into(), pongs.into());
+                let ends = Box::new(move || Ends::Counters { pings, pongs });
+                ("two counters".to_owned(), descriptors, Post::Ready(ends))
+            }
+            "mq" => {
+                let queue = |direction: &str, end| {
+                    let name = std::ffi::CString::new(format!("/{name}-{direction}")).unwrap();
+                    let queue = MessageQueue::make(&name, size, end).unwrap();
+                    queue.set_nonblocking().unwrap();
+                    (queue, move || MessageQueue::remove(&name))
+                };
+                let (pings, undo) = queue("ping", QueueEnd::Receive);
+                left.1.push(Box::new(undo));
+                let (pongs, undo) = queue("pong", QueueEnd::Send);
+                left.1.push(Box::new(undo));
+                let ends = Box::new(move || Ends::Queues { pings, pongs });
+                (format!("/{name}"), Vec::new(), Post::Ready(ends))
+            }
+            "sysv-mq" => {
+                let key = super::names::key(name);
+                let queue = Queue::make(key).unwrap();
+                left.1.push(Box::new(move || queue.remove()));
+                (
+                    format!("{:#010x}", key.cast_unsigned()),
+                    Vec::new(),
+                    Post::Ready(Box::new(move || Ends::Queue(queue))),
+                )
+            }
+            "shmem" | "mmap" => {
+                let path = if method == "shmem" { Path::new("/dev/shm").join(name) } else { path };
+                let file = OpenOptions::new().read(true).write(true).create_new(true).open(&path).unwrap();
+                file.set_len(1 << 16).unwrap();
+                left.0.push(path);
+                let address = if method == "shmem" { format!("/{name}") } else { text };
+                (address, Vec::new(), Post::Memory(file, Mapped::Words))
+            }
+            "memfd" | "futex" | "semaphore" | "process-vm" => {
+                let len = if method == "process-vm" { SLOT } else { 1 << 16 };
+                let file = memfd_create(name, MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING).unwrap();
+                ftruncate(&file, len as u64).unwrap();
+                fcntl_add_seals(&file, SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL).unwrap();
+                let mapped = match method {
+                    "semaphore" => {
+                        let memory = Region::of_file(&file, len).unwrap();
+                        for at in [0, 128] {
+                            Semaphore::at(&memory, at).make().unwrap();
+                        }
+                        Mapped::Semaphores
+                    }
+                    "process-vm" => Mapped::Page(client),
+                    _ => Mapped::Words,
+                };
+                let post = Post::Memory(file.try_clone().unwrap().into(), mapped);
+                let own = std::process::id();
+                (format!("process {own} of {own} for {client}"), vec![file], post)
+            }
+            other => unreachable!("{other} has no kind"),
+        };
+        Self { address, descriptors, post, left }
+    }
+
+    /// Waits for the client until it is over. What it has left is removed with the second value.
+    pub(super) fn meet(self, over: &AtomicBool) -> Option<(Ends, impl Drop)> {
+        let ends = match self.post {
+            Post::Ready(make) => Some(make()),
+            Post::Tcp(listener) => {
+                listener.set_nonblocking(true).unwrap();
+                until(over, || listener.accept().ok()).map(|(stream, _)| {
+                    stream.set_nonblocking(false).unwrap();
+                    stream_of(stream.into())
+                })
+            }
+            Post::Unix(listener) => {
+                listener.set_nonblocking(true).unwrap();
+                until(over, || listener.accept().ok()).map(|(stream, _)| {
+                    stream.set_nonblocking(false).unwrap();
+                    stream_of(stream.into())
+                })
+            }
+            // The client comes, or closes its control connection, after which the test ends.
+            Post::Seqpacket(listener) => {
+                accept_with(&listener, SocketFlags::CLOEXEC).ok().map(Ends::Datagrams)
+            }
+            Post::Memory(file, mapped) => {
+                let len = usize::try_from(file.metadata().unwrap().len()).unwrap();
+                let memory = Region::of_file(&file, len).unwrap();
+                Some(match mapped {
+                    Mapped::Words => Ends::Memory { memory, published: 0 },
+                    Mapped::Semaphores => Ends::Semaphores(memory),
+                    Mapped::Page(client) => {
+                        process_vm::let_in(client);
+                        Ends::ProcessVm { page: memory, client, sent: Vec::new(), messages: 0 }
+                    }
+                })
+            }
+            Post::Datagrams(socket) => Some(Ends::Datagrams(socket)),
+            Post::Fifos(folder) => {
+                let reader = File::open(folder.join("ping")).unwrap();
+                let writer = OpenOptions::new().write(true).open(folder.join("pong")).unwrap();
+                Some(Ends::Stream { reader, writer })
+            }
+        };
+        ends.map(|ends| (ends, self.left))
+    }
+}
+
+fn stream_of(socket: OwnedFd) -> Ends {
+    let reader = File::from(socket);
+    Ends::Stream { writer: reader.try_clone().unwrap(), reader }
+}

@@ -1,0 +1,143 @@
+//! Messages from strangers, before a channel's client comes and while its rounds run: datagrams and signals are dropped,
+//! for the kernel tells whose they are; in a queue nobody's are, and the client notices.
+//!
+//! Nobody can write to another channel's eventfd, pipe or socket pair: they have no name, and their descriptors are handed
+//! to their client alone.
+
+use std::ffi::CString;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use ipcd::protocol::{ChannelSpec, Exit, Token};
+use ipcd::transports::RoundError;
+use ipcd::transports::sys::mq::{End as QueueEnd, MessageQueue};
+use ipcd::transports::sys::signal::Words;
+use ipcd::transports::sys::sysv::{Message, Queue};
+use rustix::net::{RecvFlags, SendFlags, recv, send};
+
+use super::doors::{datagrams, sysv_queue};
+use super::ways::{Way, way_in};
+use super::{MANY, attacked, carrying, spec};
+use crate::harness::{Announced, PATIENCE, eventually, responder_of, run};
+
+#[test]
+fn datagrams_of_strangers_are_dropped_before_and_while_rounds_run() {
+    run(|sandbox| {
+        let daemon = sandbox.daemon_with(&MANY);
+        attacked(&daemon, || {
+            for mechanism in carrying().filter(|one| way_in(one.info().name) == Way::Datagram) {
+                let method = mechanism.info().name;
+                let wider = ChannelSpec { size_bytes: 64, ..spec(mechanism) };
+                for spec in [spec(mechanism), wider] {
+                    let announced = Announced::by(&daemon, &spec);
+                    let stranger = datagrams(method, &announced.endpoint.address).unwrap();
+                    let shout = || {
+                        let datagrams = [&[][..], &[7; 8], &[7; Token::HALF_LEN], &[7; 64], &[7; 1000]];
+                        for datagram in datagrams {
+                            // Refused once the channel has its client, or is gone.
+                            let _ = send(&stranger, datagram, SendFlags::NOSIGNAL | SendFlags::DONTWAIT);
+                        }
+                    };
+                    shout();
+                    let over = AtomicBool::new(false);
+                    std::thread::scope(|scope| {
+                        scope.spawn(|| {
+                            while !over.load(Ordering::SeqCst) {
+                                shout();
+                            }
+                        });
+                        let (mut connected, link) = announced.connect();
+                        for _ in 0..20 {
+                            connected.rounds(50).unwrap_or_else(|error| panic!("{method}: {error}"));
+                        }
+                        over.store(true, Ordering::SeqCst);
+                        drop(link);
+                    });
+                    let told = recv(&stranger, &mut [0; 2000], RecvFlags::DONTWAIT);
+                    assert!(told.is_err(), "{method}: a stranger is told nothing");
+                }
+            }
+        });
+    });
+}
+
+/// Leaves a message now and then, whatever becomes of it.
+fn leave(over: &AtomicBool, mut send: impl FnMut()) {
+    while !over.load(Ordering::SeqCst) {
+        send();
+        std::thread::yield_now();
+    }
+}
+
+/// Who had opened the queue before its name was gone, and is of its user.
+#[test]
+fn a_strangers_message_in_a_queue_ends_the_channel_and_no_other() {
+    run(|sandbox| {
+        let daemon = sandbox.daemon_with(&MANY);
+        attacked(&daemon, || {
+            for mechanism in carrying().filter(|one| way_in(one.info().name) == Way::Message) {
+                let method = mechanism.info().name;
+                let announced = Announced::by(&daemon, &spec(mechanism));
+                let address = announced.endpoint.address.clone();
+                let mut send: Box<dyn FnMut() + Send> = if method == "mq" {
+                    let name = CString::new(format!("{address}-ping")).unwrap();
+                    let queue = MessageQueue::open(&name, QueueEnd::Send).unwrap();
+                    queue.set_nonblocking().unwrap();
+                    Box::new(move || {
+                        let _ = queue.send(&[7; 8]);
+                    })
+                } else {
+                    let queue: Queue = sysv_queue(&address).unwrap();
+                    Box::new(move || {
+                        let _ = queue.send(1, &mut Message::new(8), 8, false);
+                    })
+                };
+                let (mut connected, link) = announced.connect();
+                connected.rounds(10).unwrap();
+                let over = AtomicBool::new(false);
+                let error = std::thread::scope(|scope| {
+                    scope.spawn(|| leave(&over, &mut send));
+                    let error = eventually("a round fails", PATIENCE, || connected.rounds(100).err());
+                    over.store(true, Ordering::SeqCst);
+                    error
+                });
+                let RoundError::WrongPong { what, .. } = error else { panic!("{method}: {error:?}") };
+                assert_eq!(what, "it carries another round's number", "{method}");
+                drop(link);
+            }
+        });
+    });
+}
+
+#[test]
+fn signals_of_strangers_are_dropped() {
+    run(|sandbox| {
+        let daemon = sandbox.daemon_with(&MANY);
+        attacked(&daemon, || {
+            let bench = ["bench", "-m", "signal", "--trials", "1", "--warmup", "1", "--duration", "1s"];
+            let client = sandbox.start(&mut sandbox.client(&[&bench[..], &["--interval", "50ms"]].concat()));
+            // Before it blocks the signal, it would die of it.
+            let responder = responder_of(&daemon, &client).pid;
+            let over = AtomicBool::new(false);
+            let output = std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    let words = Words::of_this_thread().unwrap();
+                    let mut sent = 0;
+                    while !over.load(Ordering::SeqCst) {
+                        let pid = responder.cast_signed();
+                        sent += usize::from(words.send(pid, pid, sent as u64).is_ok());
+                        if sent.is_multiple_of(16) {
+                            std::thread::yield_now();
+                        }
+                    }
+                    assert!(sent > 0, "no stranger's signal was sent");
+                    eprintln!("signal: {sent} signals of a stranger");
+                });
+                let output = client.wait(PATIENCE);
+                over.store(true, Ordering::SeqCst);
+                output
+            });
+            let output = output.expect(Exit::Success);
+            assert!(output.stdout.contains(" cycles completed in "), "{output:#?}");
+        });
+    });
+}
