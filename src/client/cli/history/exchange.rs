@@ -24,7 +24,7 @@ pub(super) struct ExportArgs {
     #[command(flatten)]
     runs: RunsArgs,
     /// Where they go: written whole, or not at all; - is stdout.
-    #[arg(long, value_name = "FILE", default_value = "-")]
+    #[arg(short, long, value_name = "FILE", default_value = "-")]
     output: PathBuf,
 }
 
@@ -86,7 +86,9 @@ pub(super) fn import(place: &PlaceArgs, args: &ImportArgs) -> Result<Exit, Failu
         } else {
             open(path).map_err(ImportError::Read).and_then(|file| history.import(file, &mut imported))
         };
-        tell(path, &history, imported);
+        if result.is_ok() || imported != Imported::default() {
+            tell(path, &history, imported);
+        }
         result.map_err(|error| match error {
             ImportError::History(error) => error.into(),
             error => Failure {
