@@ -45,7 +45,7 @@ pub(super) fn prune(place: &PlaceArgs, args: &PruneArgs) -> Result<Exit, Failure
     let mut out = std::io::stdout().lock();
     write!(out, "{} runs with {} results {verb}", pruned.runs, pruned.results)?;
     if pruned.baselines_kept > 0 {
-        write!(out, "; {} as old kept, since they are baselines", pruned.baselines_kept)?;
+        write!(out, "; as old, but kept for their baselines: {}", pruned.baselines_kept)?;
     }
     writeln!(out)?;
     Ok(Exit::Success)
