@@ -44,6 +44,9 @@
 //! }
 //! ```
 
+// These panic where nobody can be told (a full file system, a reader that is gone): `protocol::say`, or `writeln!` and its result.
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
 pub mod client;
 pub mod config;
 pub mod daemon;

@@ -85,7 +85,13 @@ pub(crate) fn size(text: &str) -> Result<u32, String> {
         "m" | "mb" | "mib" => 20,
         _ => return Err(wrong()),
     };
-    digits.parse::<u32>().ok().and_then(|n| n.checked_mul(1 << shift)).ok_or_else(wrong)
+    if digits.is_empty() {
+        return Err(wrong());
+    }
+    let bytes = digits.parse::<u32>().ok().and_then(|n| n.checked_mul(1 << shift));
+    bytes.ok_or_else(|| {
+        "no method carries that much; \"ipc-client methods\" tells how much each does".to_owned()
+    })
 }
 
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {

@@ -139,7 +139,7 @@ fn print(text: &str) -> Exit {
         // Whoever reads has seen enough.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Success,
         Err(error) => {
-            logging::announce(Level::Error, &error.to_string());
+            logging::announce(Level::Error, &format!("cannot write standard output: {error}"));
             Exit::Failure
         }
     }

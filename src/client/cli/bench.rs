@@ -16,7 +16,7 @@ use crate::client::measure::{Stop, Timing};
 use crate::client::report::{CellReport, Clock, Report, SCHEMA, Settings, Times, doubts};
 use crate::client::warnings::{Grade, judge};
 use crate::client::{ClientError, LeaseWait};
-use crate::protocol::{Exit, chain, complain};
+use crate::protocol::{Exit, chain, complain, say};
 
 pub(super) fn run(args: &BenchArgs, options: &BTreeMap<String, String>) -> Result<Exit, Failure> {
     let started = Instant::now();
@@ -41,8 +41,9 @@ pub(super) fn run(args: &BenchArgs, options: &BTreeMap<String, String>) -> Resul
         client.admits(args.parallel)?;
     }
     let wait = if args.no_wait { LeaseWait::No } else { LeaseWait::Queue };
-    client
-        .acquire(wait, |place| eprintln!("ipc-client: another measurement runs; number {place} in line"))?;
+    client.acquire(wait, |place| {
+        say(format_args!("ipc-client: another measurement runs; number {place} in line"))
+    })?;
     watch.lap(&mut times.queue_ns);
 
     let calibration = bench.calibrate(args.clock)?.map_err(Failure::unavailable)?;
@@ -104,8 +105,8 @@ pub(super) fn exit(outcomes: &[Outcome], otherwise: Exit) -> Exit {
 /// Whether the results are good enough; if not, that is told with its reasons.
 pub(super) fn doubtful(report: &Report, required: Option<Grade>) -> Exit {
     let Some(required) = required.filter(|required| report.grade > *required) else { return Exit::Success };
-    eprintln!("ipc-client: the grade is {}, and {required} was required:", report.grade);
-    doubts::reasons(report, required).iter().for_each(|reason| eprintln!("ipc-client: {reason}"));
+    say(format_args!("ipc-client: the grade is {}, and {required} was required:", report.grade));
+    doubts::reasons(report, required).iter().for_each(|reason| say(format_args!("ipc-client: {reason}")));
     Exit::Doubtful
 }
 
@@ -152,7 +153,7 @@ fn tell_times(times: &Times) {
     let Times { total_ns, daemon_ns, queue_ns, clock_ns, environment_ns, channels_ns, warmup_ns, rounds_ns } =
         *times;
     let told = daemon_ns + queue_ns + clock_ns + environment_ns + channels_ns + warmup_ns + rounds_ns;
-    eprintln!("ipc-client: where the time went:");
+    say(format_args!("ipc-client: where the time went:"));
     for (what, ns) in [
         ("the daemon: finding or starting it", daemon_ns),
         ("the queue: waiting in line", queue_ns),
@@ -164,7 +165,7 @@ fn tell_times(times: &Times) {
         ("the rest: digesting and reporting", total_ns.saturating_sub(told)),
         ("all of it", total_ns),
     ] {
-        eprintln!("  {:>12.3} ms  {what}", ns as f64 / 1e6);
+        say(format_args!("  {:>12.3} ms  {what}", ns as f64 / 1e6));
     }
 }
 

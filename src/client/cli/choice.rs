@@ -2,7 +2,7 @@
 
 use super::Failure;
 pub(super) use crate::config::methods::{ALL, Meaning, UnknownName, meaning};
-use crate::protocol::{MethodState, Refusal};
+use crate::protocol::{MethodState, Refusal, say};
 use crate::transports::Mechanism;
 
 /// What the names mean, in their order. All that nobody has are told at once.
@@ -41,11 +41,13 @@ pub(super) fn methods(
             }
             Meaning::Several(members) => {
                 if members.is_empty() {
-                    eprintln!("ipc-client: skipping {name}: this build has none of them");
+                    say(format_args!("ipc-client: skipping {name}: this build has none of them"));
                 }
                 for mechanism in members {
                     match unavailable(mechanism, states) {
-                        Some(state) => eprintln!("ipc-client: skipping {}: {state}", mechanism.info().name),
+                        Some(state) => {
+                            say(format_args!("ipc-client: skipping {}: {state}", mechanism.info().name))
+                        }
                         None => choose(mechanism, true),
                     }
                 }

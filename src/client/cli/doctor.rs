@@ -18,7 +18,7 @@ use crate::client::doctor::{Diagnosis, Host, SelfTest, checks, twice, write_chec
 use crate::client::environment::{Environment, Snapshot};
 use crate::client::report::{CellReport, Clock, Report, SCHEMA, Times};
 use crate::client::warnings::Grade;
-use crate::protocol::Exit;
+use crate::protocol::{Exit, say};
 use crate::transports::sys::clock::ClockChoice;
 
 /// How long the host is watched while nothing is measured: the kernel counts CPU time in steps of 10 ms.
@@ -36,8 +36,9 @@ pub(super) fn run(args: &DoctorArgs) -> Result<Exit, Failure> {
     let states = client.methods()?;
     let plan = plan(&bench_args(args), &Default::default(), &states)?;
     let wait = if args.no_wait { LeaseWait::No } else { LeaseWait::Queue };
-    client
-        .acquire(wait, |place| eprintln!("ipc-client: another measurement runs; number {place} in line"))?;
+    client.acquire(wait, |place| {
+        say(format_args!("ipc-client: another measurement runs; number {place} in line"))
+    })?;
 
     let calibration = plan.calibrate(ClockChoice::Auto)?.map_err(Failure::unavailable)?;
     let clock = Clock::from(&calibration);

@@ -10,7 +10,7 @@ use super::history::PlaceArgs;
 use super::history::select::{CellArgs, RunsArgs};
 use crate::client::export::prometheus;
 use crate::client::report::file;
-use crate::protocol::Exit;
+use crate::protocol::{Exit, say};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -34,7 +34,7 @@ pub(super) fn run(args: &ExportArgs) -> Result<Exit, Failure> {
     let filter = args.runs.narrow(args.cells.filter()?);
     let exported = prometheus(&args.place.open()?, &filter)?;
     if exported.results == 0 {
-        eprintln!("ipc-client: nothing in the history is like that");
+        say(format_args!("ipc-client: nothing in the history is like that"));
         return Ok(Exit::Nothing);
     }
     if args.prometheus == Path::new("-") {
@@ -44,7 +44,7 @@ pub(super) fn run(args: &ExportArgs) -> Result<Exit, Failure> {
     } else {
         file::write_for_all(&args.prometheus, |out| out.write_all(exported.text.as_bytes()))?;
         let (results, path) = (exported.results, args.prometheus.display());
-        eprintln!("ipc-client: {results} results exported to {path}");
+        say(format_args!("ipc-client: {results} results exported to {path}"));
     }
     Ok(Exit::Success)
 }

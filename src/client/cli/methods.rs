@@ -10,7 +10,7 @@ use super::daemon::address;
 use super::terminal::prose_width;
 use crate::client::report::size;
 use crate::client::{Client, ClientError};
-use crate::protocol::{DialError, Exit, MethodState};
+use crate::protocol::{DialError, Exit, MethodState, say};
 use crate::transports::{self, Group, Info, Mechanism};
 
 pub(super) fn run(args: &QueryArgs) -> Result<Exit, Failure> {
@@ -33,7 +33,7 @@ pub(super) fn states(args: &SocketArgs) -> Result<Vec<MethodState>, Failure> {
     match Client::connect(&address) {
         Ok(mut client) => Ok(client.methods()?),
         Err(ClientError::Dial(DialError::NoDaemon { .. })) if !address.named => {
-            eprintln!("ipc-client: no daemon runs: this is what a private one can do");
+            say(format_args!("ipc-client: no daemon runs: this is what a private one can do"));
             Ok(transports::states())
         }
         Err(error) => Err(error.into()),

@@ -10,7 +10,7 @@ use super::parse::{PlacementArg, WarmupArg};
 use crate::client::bench::{Bench, Cell, Precision};
 use crate::client::measure::{Plan, Stop, Timing, Warmup};
 use crate::client::placement::{CpuPair, Placement, Topology};
-use crate::protocol::{ChannelSpec, MethodState, Wait};
+use crate::protocol::{ChannelSpec, MethodState, Wait, say};
 use crate::transports::{Mechanism, Pace, Settings};
 
 /// A trial that nobody has set a length for.
@@ -144,7 +144,7 @@ fn has_option(mechanism: &dyn Mechanism, name: &str) -> bool {
 }
 
 fn skip(reason: &dyn std::fmt::Display) {
-    eprintln!("ipc-client: skipping: {reason}");
+    say(format_args!("ipc-client: skipping: {reason}"));
 }
 
 fn places(args: &BenchArgs) -> Result<Vec<Place>, Failure> {

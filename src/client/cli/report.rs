@@ -16,7 +16,7 @@ use crate::client::measure::stats::Statistic;
 use crate::client::report::file;
 use crate::client::report::matrix::Measured;
 use crate::client::trend::{Trend, TrendPlan, trends};
-use crate::protocol::Exit;
+use crate::protocol::{Exit, say};
 
 /// The longest file that is taken for a matrix.
 const LONGEST_MATRIX: u64 = 64 << 20;
@@ -69,7 +69,7 @@ pub(super) fn run(args: &ReportArgs) -> Result<Exit, Failure> {
     }
     runs.retain(|run| !run.report.results.is_empty());
     if runs.is_empty() && matrices.is_empty() {
-        eprintln!("ipc-client: no run that was named has such cells");
+        say(format_args!("ipc-client: no run that was named has such cells"));
         return Ok(Exit::Nothing);
     }
     let trends = match &history {

@@ -11,7 +11,7 @@ use super::{Failure, parse, terminal};
 use crate::client::history::Filter;
 use crate::client::measure::stats::Statistic;
 use crate::client::trend::{TrendPlan, trends, write_text};
-use crate::protocol::Exit;
+use crate::protocol::{Exit, say};
 
 #[derive(Debug, Args)]
 pub(super) struct TrendArgs {
@@ -55,7 +55,7 @@ pub(super) fn run(args: &TrendArgs) -> Result<Exit, Failure> {
     }
     out.flush()?;
     if trends.is_empty() {
-        eprintln!("ipc-client: nothing in the history is like that");
+        say(format_args!("ipc-client: nothing in the history is like that"));
         return Ok(Exit::Nothing);
     }
     Ok(Exit::Success)

@@ -124,6 +124,7 @@ pub(in crate::client) fn signed(fraction: f64) -> String {
         size if size < 0.005 => "0 %".to_owned(),
         size if size < 10.0 => format!("{percent:+.2} %"),
         size if size < 1000.0 => format!("{percent:+.1} %"),
-        _ => format!("{percent:+.0} %"),
+        size if size < 9_999.5 => format!("{percent:+.0} %"),
+        _ => ">+9999 %".to_owned(),
     }
 }

@@ -91,6 +91,9 @@ pub enum HistoryError {
         /// What was asked for.
         pick: String,
     },
+    /// A file was named where only a run of the history will do.
+    #[error("{} is a file, and here a run of the history has to be named", .0.display())]
+    File(PathBuf),
 }
 
 impl HistoryError {
@@ -98,7 +101,7 @@ impl HistoryError {
     #[must_use]
     pub fn exit(&self) -> Exit {
         match self {
-            Self::NotThere(_) | Self::NoRun(_) | Self::NoSuchRun { .. } => Exit::Nothing,
+            Self::NotThere(_) | Self::NoRun(_) | Self::NoSuchRun { .. } | Self::File(_) => Exit::Nothing,
             _ => Exit::Failure,
         }
     }
@@ -127,6 +130,9 @@ impl HistoryError {
             Self::Newer { .. } => Some("use the ipc-client that wrote it, or a newer one"),
             Self::NoRun(_) | Self::NoSuchRun { .. } => Some(
                 "\"ipc-client history\" lists runs and labels, \"ipc-client history baseline\" the baselines",
+            ),
+            Self::File(_) => Some(
+                "compare, check and report read files; \"ipc-client history import\" takes in what \"history export\" wrote",
             ),
             Self::Database { source, .. } => match source.sqlite_error_code()? {
                 ErrorCode::DiskFull => {

@@ -83,6 +83,7 @@ impl History {
         self.check_still()?;
         found.ok_or_else(|| match pick {
             Pick::Id(id) => HistoryError::NoRun(*id),
+            Pick::File(path) => HistoryError::File(path.clone()),
             other => HistoryError::NoSuchRun { pick: other.to_string() },
         })
     }

@@ -391,6 +391,7 @@ pub(crate) fn percent(fraction: f64) -> String {
         percent if percent < 0.005 => "less than 0.01 %".to_owned(),
         percent if percent < 0.095 => format!("{percent:.2} %"),
         percent if percent < 9.95 => format!("{percent:.1} %"),
-        percent => format!("{percent:.0} %"),
+        percent if percent < 9_999.5 => format!("{percent:.0} %"),
+        _ => ">9999 %".to_owned(),
     }
 }

@@ -12,7 +12,7 @@ use super::history::select::CellArgs;
 use crate::client::compare::{COMPARED, Comparison, write_markdown, write_text};
 use crate::client::history::Pick;
 use crate::client::measure::stats::Statistic;
-use crate::protocol::Exit;
+use crate::protocol::{Exit, say};
 
 #[derive(Debug, Args)]
 pub(super) struct CompareArgs {
@@ -75,7 +75,7 @@ pub(super) fn run(args: &CompareArgs) -> Result<Exit, Failure> {
     }
     out.flush()?;
     if comparison.is_empty() {
-        eprintln!("ipc-client: nothing of {} and {} can be compared", args.a, args.b);
+        say(format_args!("ipc-client: nothing of {} and {} can be compared", args.a, args.b));
         return Ok(Exit::Nothing);
     }
     Ok(Exit::Success)

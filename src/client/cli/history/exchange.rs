@@ -12,7 +12,7 @@ use super::select::{CellArgs, RunsArgs};
 use crate::client::cli::Failure;
 use crate::client::history::{Filter, History, ImportError, Imported, Pick, write_line};
 use crate::client::report::file;
-use crate::protocol::Exit;
+use crate::protocol::{Exit, say};
 
 #[derive(Debug, Args)]
 pub(super) struct ExportArgs {
@@ -24,7 +24,7 @@ pub(super) struct ExportArgs {
     #[command(flatten)]
     runs: RunsArgs,
     /// Where they go: written whole, or not at all; - is stdout.
-    #[arg(long, value_name = "FILE", default_value = "-")]
+    #[arg(short, long, value_name = "FILE", default_value = "-")]
     output: PathBuf,
 }
 
@@ -73,7 +73,7 @@ pub(super) fn export(place: &PlaceArgs, args: &ExportArgs) -> Result<Exit, Failu
         Some(failure) => return Err(failure.into()),
         None => written?,
     }
-    eprintln!("ipc-client: {} runs exported", ids.len());
+    say(format_args!("ipc-client: {} runs exported", ids.len()));
     Ok(Exit::Success)
 }
 
@@ -86,7 +86,9 @@ pub(super) fn import(place: &PlaceArgs, args: &ImportArgs) -> Result<Exit, Failu
         } else {
             open(path).map_err(ImportError::Read).and_then(|file| history.import(file, &mut imported))
         };
-        tell(path, &history, imported);
+        if result.is_ok() || imported != Imported::default() {
+            tell(path, &history, imported);
+        }
         result.map_err(|error| match error {
             ImportError::History(error) => error.into(),
             error => Failure {
@@ -107,7 +109,7 @@ fn open(path: &Path) -> io::Result<impl BufRead> {
 fn tell(path: &Path, history: &History, imported: Imported) {
     let Imported { new, known } = imported;
     let (from, into) = (path.display(), history.path().display());
-    eprintln!("ipc-client: {from}: {new} runs imported into {into}, {known} were there already");
+    say(format_args!("ipc-client: {from}: {new} runs imported into {into}, {known} were there already"));
 }
 
 /// What is wrong with a file that is imported.

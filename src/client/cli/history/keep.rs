@@ -10,7 +10,7 @@ use super::select::ago;
 use crate::client::cli::{Failure, parse};
 use crate::client::history::{Label, Pick};
 use crate::client::report::utc;
-use crate::protocol::Exit;
+use crate::protocol::{Exit, say};
 
 #[derive(Debug, Args)]
 pub(super) struct PruneArgs {
@@ -45,7 +45,7 @@ pub(super) fn prune(place: &PlaceArgs, args: &PruneArgs) -> Result<Exit, Failure
     let mut out = std::io::stdout().lock();
     write!(out, "{} runs with {} results {verb}", pruned.runs, pruned.results)?;
     if pruned.baselines_kept > 0 {
-        write!(out, "; {} as old kept, since they are baselines", pruned.baselines_kept)?;
+        write!(out, "; as old, but kept for their baselines: {}", pruned.baselines_kept)?;
     }
     writeln!(out)?;
     Ok(Exit::Success)
@@ -71,10 +71,10 @@ pub(super) fn baseline(place: &PlaceArgs, args: &BaselineArgs) -> Result<Exit, F
             let before = history.set_baseline(name, id)?;
             let before = before.filter(|before| *before != id);
             let before = before.map_or_else(String::new, |before| format!("; it was run {before}"));
-            eprintln!("ipc-client: baseline {name} is run {id}{before}");
+            say(format_args!("ipc-client: baseline {name} is run {id}{before}"));
         }
         None if history.remove_baseline(name)? => {
-            eprintln!("ipc-client: there is no baseline {name} any more")
+            say(format_args!("ipc-client: there is no baseline {name} any more"))
         }
         None => {
             let error = format!("there is no baseline `{name}` in the history");

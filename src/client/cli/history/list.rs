@@ -11,7 +11,7 @@ use super::select::{CellArgs, RunsArgs};
 use crate::client::cli::Failure;
 use crate::client::history::{HistoryError, Listener, ResultRow, RunRow};
 use crate::client::report::{latency, utc};
-use crate::protocol::Exit;
+use crate::protocol::{Exit, say};
 
 #[derive(Debug, Args)]
 pub(super) struct ListArgs {
@@ -94,7 +94,7 @@ fn text<T>(
     written?;
     out.flush()?;
     if none {
-        eprintln!("ipc-client: nothing in the history is like that");
+        say(format_args!("ipc-client: nothing in the history is like that"));
     }
     Ok(Exit::Success)
 }

@@ -25,7 +25,7 @@ pub(super) struct ShowArgs {
     #[arg(long, value_name = "FORMAT")]
     format: Option<Format>,
     /// Where the report goes: written whole, or not at all; - is stdout.
-    #[arg(long, value_name = "FILE")]
+    #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
     /// Write the latencies as an HdrHistogram log as well, in nanoseconds: a line a cell, which is its tag.
     #[arg(long, value_name = "FILE")]

@@ -21,7 +21,7 @@ use crate::client::placement::Topology;
 use crate::client::report::file;
 use crate::client::report::matrix::{Matrix, csv, svg, text};
 use crate::client::{ClientError, LeaseWait};
-use crate::protocol::{Exit, Wait, complain};
+use crate::protocol::{Exit, Wait, complain, say};
 use crate::transports::sys::clock::{Calibration, ClockChoice};
 
 /// From which time on a run is announced with it.
@@ -111,16 +111,17 @@ pub(super) fn run(args: &MatrixArgs, options: &BTreeMap<String, String>) -> Resu
     let mut client = find_or_start(&args.socket, args.private)?;
     choice::available(plan.mechanism, &client.methods()?)?;
     if plan.estimate() > LONG {
-        eprintln!(
+        say(format_args!(
             "ipc-client: {} pairs of CPUs, {} trials each: about {}",
             plan.pairs.len(),
             plan.trials,
             humantime::format_duration(Duration::from_secs(plan.estimate().as_secs()))
-        );
+        ));
     }
     let wait = if args.no_wait { LeaseWait::No } else { LeaseWait::Queue };
-    client
-        .acquire(wait, |place| eprintln!("ipc-client: another measurement runs; number {place} in line"))?;
+    client.acquire(wait, |place| {
+        say(format_args!("ipc-client: another measurement runs; number {place} in line"))
+    })?;
     let calibration = Calibration::run(ClockChoice::Auto).map_err(Failure::unavailable)?;
 
     let mut progress = Progress::new(plan.pairs.len(), plan.trials);
@@ -168,7 +169,7 @@ fn exit(errors: &[ClientError]) -> Exit {
     let Some(first) = errors.first() else { return Exit::Success };
     complain("ipc-client", first, first.advice());
     if errors.len() > 1 {
-        eprintln!("ipc-client: {} pairs of CPUs failed; that was the first", errors.len());
+        say(format_args!("ipc-client: {} pairs of CPUs failed; that was the first", errors.len()));
     }
     first.exit()
 }
