@@ -100,8 +100,14 @@ fn a_strangers_message_in_a_queue_ends_the_channel_and_no_other() {
                     over.store(true, Ordering::SeqCst);
                     error
                 });
-                let RoundError::WrongPong { what, .. } = error else { panic!("{method}: {error:?}") };
-                assert_eq!(what, "it carries another round's number", "{method}");
+                match error {
+                    RoundError::WrongPong { what, .. } => {
+                        assert_eq!(what, "it carries another round's number", "{method}");
+                    }
+                    // A stranger that is always the first to take a free place in a queue keeps the ping out of it.
+                    RoundError::TimedOut(_) => {}
+                    other => panic!("{method}: {other:?}"),
+                }
                 drop(link);
             }
         });
