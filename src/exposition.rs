@@ -29,6 +29,7 @@ impl Family {
         Self::new(name, help, MetricType::SUMMARY)
     }
 
+    #[inline(never)]
     fn new(name: &str, help: &str, kind: MetricType) -> Self {
         let mut family = MetricFamily::default();
         family.set_name(name.to_owned());
@@ -39,6 +40,8 @@ impl Family {
 
     /// Adds a metric to a family of gauges or counters. Labels without a value are left out: to Prometheus they are the
     /// same.
+    // Called for each of many figures, where speed is nothing and each copy adds to the programs.
+    #[inline(never)]
     pub(crate) fn add(&mut self, labels: &Labels<'_>, value: f64) {
         let mut metric = Self::metric(labels);
         if self.0.get_field_type() == MetricType::COUNTER {
@@ -54,6 +57,7 @@ impl Family {
     }
 
     /// Adds a metric to a family of summaries: how many there were, their sum, and quantiles with their values.
+    #[inline(never)]
     pub(crate) fn add_summary(
         &mut self,
         labels: &Labels<'_>,

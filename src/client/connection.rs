@@ -259,15 +259,22 @@ impl Client {
             RoundError::PeerClosed | RoundError::Ended => {}
             source => return (None, ClientError::Round { method, end: None, source }),
         }
-        let Some((channel, end)) = self.news_of(channels) else {
-            if self.stopping {
-                return (None, ClientError::Stopping);
+        let mut told = self.news_of(channels);
+        if told.is_none() && !self.stopping {
+            // The daemon's own end is the reason, if it has ended. One that is only slow has the end before it by the time
+            // it answers.
+            if let Err(error) = self.status() {
+                return (None, error);
             }
-            // The daemon's own end is the reason, if it has ended.
-            return match self.status() {
-                Err(error) => (None, error),
-                Ok(_) => (None, ClientError::Round { method, end: None, source }),
+            told = self.news_of(channels);
+        }
+        let Some((channel, end)) = told else {
+            let reason = if self.stopping {
+                ClientError::Stopping
+            } else {
+                ClientError::Round { method, end: None, source }
             };
+            return (None, reason);
         };
         (Some(channel), ClientError::Round { method, end: Some(end), source })
     }

@@ -14,8 +14,8 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use super::configure::{self, Configured};
 use super::signals::Signals;
 use super::{
-    Access, BindError, Config, Endpoint, Handed, Limits, Notify, Sources, Surroundings, activated, bind,
-    logging, run,
+    Access, BindError, Config, Endpoint, Handed, Limits, Metrics, Notify, Sources, Surroundings, activated,
+    bind, logging, run,
 };
 use crate::config::{self, Flags, MetricsSettings};
 use crate::protocol::shortage::is_shortage;
@@ -145,7 +145,7 @@ fn start(flags: &Flags) -> Exit {
         stop: stop.as_fd(),
         reload: Some(configure::reload(flags, &reload, &settings)),
         notify: Notify::from_environment(),
-        metrics,
+        metrics: metrics.map(Metrics::at),
     };
     match run(Sources::Socket(bound), config, surroundings) {
         Ok(()) => {

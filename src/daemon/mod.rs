@@ -24,7 +24,7 @@ mod signals;
 mod socket;
 
 pub use crate::config::{Limit, Limits};
-pub use metrics::Endpoint;
+pub use metrics::{Endpoint, Metrics};
 pub use notify::Notify;
 pub use server::{Again, Config, Reload, Sources, Surroundings, run};
 pub use socket::{Access, BindError, Bound, Handed, activated, bind};

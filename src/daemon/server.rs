@@ -23,7 +23,7 @@ pub use self::surroundings::{Again, Reload, Surroundings};
 use super::channel::{Channel, READY_PATIENCE};
 use super::connection::{Connection, Gone};
 use super::lease::Lease;
-use super::metrics::{Endpoint, Scrapes};
+use super::metrics::Metrics;
 use super::notify::Notify;
 use super::ration::Ration;
 use super::socket::{Access, Bound};
@@ -99,7 +99,7 @@ pub fn run(sources: Sources, config: Config, surroundings: Surroundings<'_>) -> 
         }
     }
     server.notify.stopping();
-    server.scrapes = Scrapes::default();
+    server.metrics = None;
     let result = server.end_channels();
     // The files go before the connections: a client that sees its connection end finds nothing left.
     drop(bound);
@@ -120,7 +120,7 @@ struct Held {
     closing: bool,
 }
 
-struct Server {
+pub(super) struct Server {
     config: Config,
     /// Begins the names of resources; unique on this host.
     instance: String,
@@ -133,7 +133,7 @@ struct Server {
     totals: Totals,
     spare: Spare,
     counters: counters::Counters,
-    scrapes: Scrapes,
+    metrics: Option<Metrics>,
     /// Of lines about peers that ask for too much or misbehave.
     ration: Ration,
     next_connection: ConnectionId,
@@ -158,7 +158,7 @@ struct Ready {
 }
 
 impl Server {
-    fn new(config: Config, notify: Notify, metrics: Option<Endpoint>) -> io::Result<Self> {
+    fn new(config: Config, notify: Notify, metrics: Option<Metrics>) -> io::Result<Self> {
         Ok(Self {
             config,
             instance: transports::instance_name()?,
@@ -172,7 +172,7 @@ impl Server {
             runs: BTreeMap::new(),
             totals: Totals::default(),
             counters: counters::Counters::new(),
-            scrapes: Scrapes::at(metrics),
+            metrics,
             next_channel: 1,
             accept_again: None,
             idle_since: None,
@@ -205,8 +205,8 @@ impl Server {
             let mut at_once = 0..ACCEPTED_AT_ONCE;
             while at_once.next().is_some() && self.accept(bound)? {}
         }
-        if ready.scrapes || !self.scrapes.is_quiet() {
-            self.serve_scrapes();
+        if ready.scrapes || !self.metrics.as_ref().is_none_or(Metrics::is_quiet) {
+            self.serve_metrics();
         }
         self.enforce_deadlines();
         Ok(ready.reload)
@@ -227,7 +227,7 @@ impl Server {
             self.channels.values().map(|c| PollFd::from_borrowed_fd(c.channel.as_fd(), PollFlags::IN)),
         );
 
-        fds.extend(self.scrapes.interests());
+        fds.extend(self.metrics.iter().flat_map(Metrics::interests));
 
         let now = Instant::now();
         let timeout = self.next_deadline().map(|deadline| deadline.saturating_duration_since(now));
@@ -247,7 +247,12 @@ impl Server {
     fn next_deadline(&self) -> Option<Instant> {
         let connections = self.connections.values().filter_map(Connection::deadline);
         let channels = self.channels.values().filter_map(|held| held.channel.deadline());
-        let own = [self.accept_again, self.idle_deadline(), self.notify.deadline(), self.scrapes.deadline()];
+        let own = [
+            self.accept_again,
+            self.idle_deadline(),
+            self.notify.deadline(),
+            self.metrics.as_ref().and_then(Metrics::deadline),
+        ];
         connections.chain(channels).chain(own.into_iter().flatten()).min()
     }
 

@@ -253,7 +253,12 @@ mod tests {
 
     #[test]
     fn a_lost_datagram_is_told_and_a_late_answer_is_not_taken_for_the_next_rounds() {
-        let settings = Settings::check(&ChannelSpec::new("udp")).unwrap();
+        // Shorter than the proof, as long, longer.
+        [8, 16, 17, 64].into_iter().for_each(late_answers);
+    }
+
+    fn late_answers(size_bytes: u32) {
+        let settings = Settings::check(&ChannelSpec { size_bytes, ..ChannelSpec::new("udp") }).unwrap();
         let (ours, theirs) =
             (UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)), UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)));
         let (ours, theirs) = (ours.unwrap(), theirs.unwrap());

@@ -3,7 +3,7 @@
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::Mutex;
+use std::sync::{Mutex, Once};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -36,6 +36,13 @@ pub(crate) fn nobody_can_run(sandbox: &Sandbox) -> bool {
     can
 }
 
+/// A shell starts what it runs in the background with SIGINT ignored, which every program of a test would inherit. What is
+/// handled here is not ignored there.
+fn heed_interrupts() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| ctrlc::set_handler(|| std::process::exit(130)).unwrap());
+}
+
 /// A test's own folder, environment and processes.
 #[derive(Debug)]
 pub(crate) struct Sandbox {
@@ -47,6 +54,7 @@ pub(crate) struct Sandbox {
 
 impl Sandbox {
     pub(super) fn new() -> Self {
+        heed_interrupts();
         Self {
             folder: tempfile::Builder::new().prefix("ipcd-test-").tempdir().unwrap(),
             processes: Processes::default(),

@@ -56,20 +56,20 @@ pub(crate) fn act(storm: &Storm<'_>, random: &mut Rng) -> Result<(), String> {
 }
 
 /// Some time, most often a short one.
-fn a_moment(random: &mut Rng, most: Duration) {
+pub(crate) fn a_moment(random: &mut Rng, most: Duration) {
     thread::sleep(most.mul_f64(random.f64().powi(2)));
 }
 
 fn whole_bench(storm: &Storm<'_>, random: &mut Rng) -> Result<(), String> {
     let bench = Bench::whole(random);
-    let done = ends(storm, bench.start(storm), &[Fate::Exit(Exit::Success, &[])])?;
+    let done = ends(storm, bench.start(storm.sandbox), &[Fate::Exit(Exit::Success, &[])])?;
     done.map_or(Ok(()), |output| bench.is_whole(&output))
 }
 
 fn private_bench(storm: &Storm<'_>, random: &mut Rng) -> Result<(), String> {
     let mut bench = Bench::whole(random);
     bench.says(&["--private"]);
-    let done = ends(storm, bench.start(storm), &[Fate::Exit(Exit::Success, &[])])?;
+    let done = ends(storm, bench.start(storm.sandbox), &[Fate::Exit(Exit::Success, &[])])?;
     done.map_or(Ok(()), |output| bench.is_whole(&output))
 }
 
@@ -77,13 +77,13 @@ fn impatient_bench(storm: &Storm<'_>, random: &mut Rng) -> Result<(), String> {
     let mut bench = Bench::whole(random);
     bench.says(&["--no-wait"]);
     let fates = [Fate::Exit(Exit::Success, &[]), Fate::Exit(Exit::Busy, &[])];
-    let done = ends(storm, bench.start(storm), &fates)?;
+    let done = ends(storm, bench.start(storm.sandbox), &fates)?;
     done.map_or(Ok(()), |output| bench.is_whole(&output))
 }
 
 /// Ends a client at a random moment of its start, its wait for its turn, or its rounds.
 fn end_client(storm: &Storm<'_>, random: &mut Rng, bench: &Bench) -> Result<(), String> {
-    let client = bench.start(storm);
+    let client = bench.start(storm.sandbox);
     a_moment(random, Duration::from_millis(600));
     let faults = [
         ("client: SIGKILL", Signal::KILL),
@@ -131,7 +131,7 @@ fn responder_or_excuse(
 }
 
 fn responder_ends(storm: &Storm<'_>, random: &mut Rng) -> Result<(), String> {
-    let client = Bench::endless(random).start(storm);
+    let client = Bench::endless(random).start(storm.sandbox);
     let Some(peer) = responder_or_excuse(storm, random, &client)? else {
         client.signal(Signal::KILL);
         return ends(storm, client, &[Fate::Signal(Signal::KILL)]).map(drop);
@@ -161,7 +161,7 @@ fn pause(random: &mut Rng, who: &Peer) {
 
 fn client_pauses(storm: &Storm<'_>, random: &mut Rng) -> Result<(), String> {
     let bench = Bench::short(random);
-    let client = bench.start(storm);
+    let client = bench.start(storm.sandbox);
     let peer = Peer::find(client.pid()).expect("it was not waited for");
     a_moment(random, Duration::from_millis(300));
     storm.tally.count(Table::Fault, "client: SIGSTOP, then SIGCONT");
@@ -172,7 +172,7 @@ fn client_pauses(storm: &Storm<'_>, random: &mut Rng) -> Result<(), String> {
 
 fn responder_pauses(storm: &Storm<'_>, random: &mut Rng) -> Result<(), String> {
     let bench = Bench::short(random);
-    let client = bench.start(storm);
+    let client = bench.start(storm.sandbox);
     if let Some(peer) = responder_or_excuse(storm, random, &client)? {
         a_moment(random, Duration::from_millis(50));
         storm.tally.count(Table::Fault, "responder: SIGSTOP, then SIGCONT");
@@ -224,7 +224,7 @@ fn leaves_the_line(storm: &Storm<'_>, random: &mut Rng) -> Result<(), String> {
     by_library(storm, |client| {
         client.acquire(LeaseWait::Queue, |_| ())?;
         let mut waiting: Vec<_> =
-            (0..random.usize(1..5)).map(|_| Bench::endless(random).start(storm)).collect();
+            (0..random.usize(1..5)).map(|_| Bench::endless(random).start(storm.sandbox)).collect();
         random.shuffle(&mut waiting);
         a_moment(random, Duration::from_millis(300));
         for client in waiting {

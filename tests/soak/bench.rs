@@ -1,5 +1,6 @@
 //! Random benches by the program, and what may come of them.
 
+use std::os::unix::process::ExitStatusExt;
 use std::time::Duration;
 
 use fastrand::Rng;
@@ -8,13 +9,16 @@ use ipcd::transports::{Delivery, Mechanism};
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::harness::{Output, Process};
+use crate::harness::{Output, Process, Sandbox};
 use crate::invariants::methods;
 use crate::storm::Storm;
 use crate::tally::Table;
 
 /// How long a run may take in all the turmoil, line included.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+
+/// The most bytes of a round in which both sides spin.
+const SPUN: usize = 64 << 10;
 
 /// Bytes that a run carries at most, each way.
 const VOLUME: usize = 4 << 20;
@@ -36,8 +40,9 @@ impl Bench {
         // As many sizes between 8 and 80 as between 8 KiB and 80 KiB.
         let span = (can.max_size as f64 / can.min_size as f64).ln();
         let size = (can.min_size as f64 * (random.f64() * span).exp()) as usize;
-        let size = size.clamp(can.min_size, can.max_size);
-        // Two sides that spin on one CPU trade whole time slices.
+        // Two sides that spin on one CPU trade whole time slices, as often as a round takes buffers of the kernel's.
+        let most_bytes = if wait == Wait::Spin { can.max_size.min(SPUN) } else { can.max_size };
+        let size = size.clamp(can.min_size, most_bytes);
         let (most, channels) = match wait {
             Wait::Spin => (20, random.u64(1..=2)),
             _ => (1000, if random.u8(..4) == 0 { random.u64(2..=8) } else { 1 }),
@@ -76,14 +81,21 @@ impl Bench {
         bench
     }
 
+    /// One of several trials, so that much of its life is opening and closing.
+    pub(crate) fn of_trials(mechanism: &'static dyn Mechanism) -> Self {
+        let mut bench = Self { mechanism, arguments: Vec::new(), rounds: 3 * 400, channels: 1 };
+        bench.says(&["--json", "-n", "400", "--warmup", "200", "--trials", "3"]);
+        bench
+    }
+
     pub(crate) fn says(&mut self, words: &[&str]) {
         self.arguments.extend(words.iter().map(ToString::to_string));
     }
 
-    pub(crate) fn start(&self, storm: &Storm<'_>) -> Process {
+    pub(crate) fn start(&self, sandbox: &Sandbox) -> Process {
         let words: Vec<&str> = self.arguments.iter().map(String::as_str).collect();
         let bench = ["bench", "-m", self.mechanism.info().name];
-        storm.sandbox.start(&mut storm.sandbox.client(&[&bench[..], &words].concat()))
+        sandbox.start(&mut sandbox.client(&[&bench[..], &words].concat()))
     }
 
     pub(crate) fn may_lose(&self) -> bool {
@@ -123,43 +135,58 @@ fn asleep(pid: u32) -> String {
     told.collect::<Vec<_>>().join("; ")
 }
 
-/// Waits for the end of a run and checks that it is one of those that it may have; returns it if it ended by itself and
-/// well.
-///
-/// # Errors
-/// Any other end, of which everything is told.
-pub(crate) fn ends(storm: &Storm<'_>, client: Process, fates: &[Fate]) -> Result<Option<Output>, String> {
+/// How a run has ended.
+pub(crate) enum End {
+    /// As it might: what that was, and its output if it ended by itself and well.
+    Expected(&'static str, Option<Output>),
+    /// As one does whose daemon is lost: all that it said.
+    Lost(String),
+    /// Otherwise, or not at all: all that is known.
+    Wrong(String),
+}
+
+/// Waits for the end of a run, and holds it against those that it may have.
+pub(crate) fn end_of(client: Process, fates: &[Fate]) -> End {
+    let pid = client.pid();
     if !client.ends_within(PATIENCE) {
-        let status = storm.daemon.status();
-        return Err(format!(
-            "process {} does not end; {}\nthe daemon says:\n{status}",
-            client.pid(),
-            asleep(client.pid())
-        ));
+        return End::Wrong(format!("process {pid} does not end within {PATIENCE:?}; {}", asleep(pid)));
     }
     let output = client.wait(PATIENCE);
-    let panicked = output.stderr.contains("panicked");
+    let told = format!("{output:#?}");
+    if output.stderr.contains("panicked") {
+        return End::Wrong(told);
+    }
+    let is = |exit: Exit| output.status.code() == Some(exit.code().into());
     for fate in fates {
         match fate {
             Fate::Exit(exit, parts) => {
-                let told = parts.is_empty() || parts.iter().any(|part| output.stderr.contains(part));
-                if output.status.code() == Some(exit.code().into()) && told && !panicked {
-                    storm.tally.count(Table::Outcome, exit.meaning());
-                    return Ok((*exit == Exit::Success).then_some(output));
+                let says_so = parts.is_empty() || parts.iter().any(|part| output.stderr.contains(part));
+                if is(*exit) && says_so {
+                    return End::Expected(exit.meaning(), (*exit == Exit::Success).then_some(output));
                 }
             }
-            Fate::Signal(signal) => {
-                use std::os::unix::process::ExitStatusExt;
-                if output.status.signal() == Some(signal.as_raw()) && !panicked {
-                    storm.tally.count(Table::Outcome, "ended by the signal that it was sent");
-                    return Ok(None);
-                }
+            Fate::Signal(signal) if output.status.signal() == Some(signal.as_raw()) => {
+                return End::Expected("ended by the signal that it was sent", None);
             }
+            Fate::Signal(_) => {}
         }
     }
-    // Where the daemon was ended, a client says so; one that was not greeted yet cannot know that it was a daemon.
+    // Where the daemon has ended, a client says so; one that was not greeted yet cannot know that it was a daemon.
     let codes = [Exit::Success, Exit::Broken, Exit::Unavailable, Exit::NoDaemon, Exit::NotIpcd];
-    let told = codes.iter().any(|exit| output.status.code() == Some(exit.code().into()));
-    let end = format!("{output:#?}");
-    if told && !panicked { storm.excuses(&end).map(|()| None) } else { Err(end) }
+    if codes.into_iter().any(is) { End::Lost(told) } else { End::Wrong(told) }
+}
+
+/// The same in a storm, in which a daemon may be lost; returns what a run has said that ended by itself and well.
+///
+/// # Errors
+/// Any end that the run may not have, of which everything is told.
+pub(crate) fn ends(storm: &Storm<'_>, client: Process, fates: &[Fate]) -> Result<Option<Output>, String> {
+    match end_of(client, fates) {
+        End::Expected(what, output) => {
+            storm.tally.count(Table::Outcome, what);
+            Ok(output)
+        }
+        End::Lost(told) => storm.excuses(&told).map(|()| None),
+        End::Wrong(told) => Err(told),
+    }
 }

@@ -1,5 +1,6 @@
 //! Somebody who behaves well all the while, and notes how long it waits.
 
+use std::error::Error;
 use std::time::{Duration, Instant};
 
 use ipcd::client::{Client, LeaseWait};
@@ -30,7 +31,7 @@ pub(crate) fn comes(storm: &Storm<'_>) -> Result<(), String> {
 }
 
 fn visit(storm: &Storm<'_>, method: &str) -> Result<(), String> {
-    let told = |what: &str, error: &dyn std::error::Error| format!("{what}: {}", chain(error));
+    let told = |what: &str, error: &(dyn Error + 'static)| format!("{what}: {}", chain(error));
     let mut clock = Instant::now();
     let mut wait = |what| {
         let time: Duration = clock.elapsed();

@@ -1,6 +1,7 @@
 //! What must hold whenever nobody does anything.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -99,4 +100,32 @@ fn eventually_none(what: &str, found: impl Fn() -> Vec<String>) {
         assert!(start.elapsed() < PATIENCE, "{what} that are left: {left:#?}");
         thread::sleep(Duration::from_millis(5));
     }
+}
+
+/// The configuration of a sandbox's daemon.
+pub(crate) fn configuration(sandbox: &Sandbox) -> PathBuf {
+    sandbox.folder().join("ipcd.toml")
+}
+
+/// What there is of files beside a daemon.
+pub(crate) fn files(sandbox: &Sandbox) -> [PathBuf; 3] {
+    let socket = sandbox.socket();
+    let mut lock = socket.clone().into_os_string();
+    lock.push(".lock");
+    [configuration(sandbox), socket, lock.into()]
+}
+
+/// A daemon that has served somebody, and what it holds at rest.
+pub(crate) fn start(sandbox: &Sandbox) -> (Daemon, Rest) {
+    let file = configuration(sandbox);
+    // What stands there may be wrong, with which a running daemon goes on and none starts.
+    fs::write(&file, "[daemon]\nmeasurements = 3\n").unwrap();
+    // Hostile peers of another user come in.
+    fs::set_permissions(sandbox.folder(), fs::Permissions::from_mode(0o755)).unwrap();
+    let mut command = sandbox.ipcd(&["start", "--mode", "0666", "--log", "warn"]);
+    command.env("IPCD_CONFIG", file);
+    let daemon = Daemon::start(sandbox, command);
+    daemon.serves("tcp");
+    let rest = Rest::of(&daemon);
+    (daemon, rest)
 }

@@ -8,6 +8,7 @@ mod actions;
 mod alone;
 mod bench;
 mod bystander;
+mod faults;
 #[path = "../harness/mod.rs"]
 #[allow(dead_code, unused_imports, reason = "it is shared with tests/main.rs, which uses all of it")]
 mod harness;
@@ -30,6 +31,11 @@ struct Arguments {
     #[arg(long = "for", value_name = "TIME", value_parser = humantime::parse_duration, default_value = "60s")]
     time: Duration,
 
+    /// Instead: so many runs, each with one fault of its client, its responder or its daemon at a random moment of its
+    /// life, after which nothing may be left and the next run must work
+    #[arg(long, value_name = "N", conflicts_with = "time")]
+    faults: Option<usize>,
+
     /// What all that is random follows from, but for the times that things take [default: a random one]
     #[arg(long, value_name = "N", overrides_with = "seed")]
     seed: Option<u64>,
@@ -44,9 +50,9 @@ fn main() -> ExitCode {
             "soak: {why}: what others leave behind on this host cannot be told from this run's, and is not looked at"
         );
     }
-    // A shell starts what it runs in the background with SIGINT ignored, which clients would inherit. What is handled here
-    // is not ignored there.
-    ctrlc::set_handler(|| std::process::exit(130)).unwrap();
-    storm::run(arguments.time, seed);
+    match arguments.faults {
+        Some(count) => faults::run(count, seed),
+        None => storm::run(arguments.time, seed),
+    }
     ExitCode::SUCCESS
 }

@@ -1,7 +1,6 @@
 //! Storms: everybody does everything to one daemon for some seconds; in the calm after each, what must hold is looked at.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -15,7 +14,7 @@ use ipcd::transports::sys::allow_descriptors;
 use rustix::process::Signal;
 
 use crate::harness::{Daemon, PATIENCE, Sandbox, run_within};
-use crate::invariants::{BOUND_KIB, Rest, methods, nothing_is_left, number};
+use crate::invariants::{BOUND_KIB, Rest, configuration, files, methods, nothing_is_left, number, start};
 use crate::tally::{Table, Tally};
 use crate::{actions, bystander, hostile};
 
@@ -174,10 +173,8 @@ struct Soak<'a> {
 impl<'a> Soak<'a> {
     fn new(sandbox: &'a Sandbox, time: Duration, seed: u64) -> Self {
         allow_descriptors(4000);
-        // Hostile peers of another user come in.
-        fs::set_permissions(sandbox.folder(), fs::Permissions::from_mode(0o755)).unwrap();
-        let file = sandbox.folder().join("ipcd.toml");
-        let (daemon, rest) = start(sandbox, &file);
+        let file = configuration(sandbox);
+        let (daemon, rest) = start(sandbox);
         Self {
             sandbox,
             start: Instant::now(),
@@ -275,7 +272,7 @@ impl<'a> Soak<'a> {
         let daemon = self.daemon.as_ref().unwrap();
         let now = Rest::of(daemon);
         self.rest.holds_for(&now);
-        nothing_is_left(self.sandbox, Some(daemon), &self.files());
+        nothing_is_left(self.sandbox, Some(daemon), &files(self.sandbox));
         for _ in 0..3 {
             daemon.serves(self.random.choice(methods()).unwrap().info().name);
         }
@@ -287,19 +284,12 @@ impl<'a> Soak<'a> {
     fn daemon_is_replaced(&mut self, ending: Ending) {
         ending.finish(self.daemon.take().unwrap());
         self.sandbox.settle();
-        let (daemon, rest) = start(self.sandbox, &self.file);
+        let (daemon, rest) = start(self.sandbox);
         // What a daemon, its responder and their client leave who are killed at once, the next daemon removes.
-        nothing_is_left(self.sandbox, Some(&daemon), &self.files());
+        nothing_is_left(self.sandbox, Some(&daemon), &files(self.sandbox));
         (self.daemon, self.rest) = (Some(daemon), rest);
         self.daemons += 1;
         self.samples.clear();
-    }
-
-    fn files(&self) -> [PathBuf; 3] {
-        let socket = self.sandbox.socket();
-        let mut lock = socket.clone().into_os_string();
-        lock.push(".lock");
-        [self.file.clone(), socket, lock.into()]
     }
 
     /// The next bench of every method works, by a program and by the library.
@@ -312,7 +302,7 @@ impl<'a> Soak<'a> {
             daemon.serves(method);
         }
         self.rest.holds_for(&Rest::of(&daemon));
-        nothing_is_left(self.sandbox, Some(&daemon), &self.files());
+        nothing_is_left(self.sandbox, Some(&daemon), &files(self.sandbox));
         daemon.stop_by(Signal::TERM);
         fs::remove_file(&self.file).unwrap();
         nothing_is_left(self.sandbox, None, &[]);
@@ -360,18 +350,6 @@ impl<'a> Soak<'a> {
         told(&format!("{what} median of the last quarter"), last.to_string());
         assert!(last <= first + GROWTH_KIB, "the daemon grows: {:?}", self.samples);
     }
-}
-
-/// A daemon that has served somebody, and what it holds at rest.
-fn start(sandbox: &Sandbox, file: &Path) -> (Daemon, Rest) {
-    // What stands there may be wrong, with which a running daemon goes on and none starts.
-    fs::write(file, "[daemon]\nmeasurements = 3\n").unwrap();
-    let mut command = sandbox.ipcd(&["start", "--mode", "0666", "--log", "warn"]);
-    command.env("IPCD_CONFIG", file);
-    let daemon = Daemon::start(sandbox, command);
-    daemon.serves("tcp");
-    let rest = Rest::of(&daemon);
-    (daemon, rest)
 }
 
 /// The most that a daemon has had resident; 0 of one that has ended.

@@ -10,6 +10,7 @@ use std::time::Duration;
 pub(crate) enum Table {
     Action,
     Fault,
+    Moment,
     Hostile,
     Outcome,
 }
@@ -19,6 +20,7 @@ impl fmt::Display for Table {
         f.write_str(match self {
             Self::Action => "actions of clients",
             Self::Fault => "faults injected",
+            Self::Moment => "when, in the life of a run",
             Self::Hostile => "hostile peers",
             Self::Outcome => "how runs ended, as expected",
         })
@@ -61,7 +63,8 @@ impl Tally {
 
 impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for table in [Table::Action, Table::Fault, Table::Hostile, Table::Outcome] {
+        let tables = [Table::Action, Table::Fault, Table::Moment, Table::Hostile, Table::Outcome];
+        for table in tables.into_iter().filter(|table| self.total(*table) > 0) {
             writeln!(f, "{table} ({})", self.total(table))?;
             for ((of, what), count) in self.counts.lock().unwrap().iter() {
                 if *of == table {
@@ -69,8 +72,10 @@ impl fmt::Display for Tally {
                 }
             }
         }
-        writeln!(f, "longest waits of the bystander")?;
-        for (what, (count, longest)) in self.waits.lock().unwrap().iter() {
+        for (index, (what, (count, longest))) in self.waits.lock().unwrap().iter().enumerate() {
+            if index == 0 {
+                writeln!(f, "longest waits of the bystander")?;
+            }
             let what = format!("{what} (of {count})");
             writeln!(f, "  {what:<66} {:>6} ms", longest.as_millis())?;
         }

@@ -7,11 +7,13 @@ mod endpoint;
 mod request;
 mod results;
 mod scrape;
+mod serve;
 
 pub use endpoint::Endpoint;
 pub(super) use endpoint::MOST_SCRAPES;
 use request::{Request, Status};
 use scrape::Scrape;
+pub use serve::Metrics;
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -34,9 +36,9 @@ pub(super) struct Told {
 }
 
 /// The endpoint and those that ask, of whom there may be none.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Scrapes {
-    endpoint: Option<Endpoint>,
+    endpoint: Endpoint,
     asking: Vec<Scrape>,
     accept_again: Option<Instant>,
     /// Answers by their codes.
@@ -44,13 +46,13 @@ pub(super) struct Scrapes {
 }
 
 impl Scrapes {
-    pub(super) fn at(endpoint: Option<Endpoint>) -> Self {
-        Self { endpoint, ..Self::default() }
+    pub(super) fn at(endpoint: Endpoint) -> Self {
+        Self { endpoint, asking: Vec::new(), accept_again: None, answers: BTreeMap::new() }
     }
 
     /// What to wait for, first the endpoint.
     pub(super) fn interests(&self) -> impl Iterator<Item = PollFd<'_>> {
-        let listening = self.endpoint.iter().filter(|_| self.accept_again.is_none());
+        let listening = Some(&self.endpoint).filter(|_| self.accept_again.is_none()).into_iter();
         let listening = listening.map(|endpoint| PollFd::from_borrowed_fd(endpoint.fd(), PollFlags::IN));
         listening
             .chain(self.asking.iter().map(|scrape| PollFd::from_borrowed_fd(scrape.fd(), scrape.interest())))
@@ -73,7 +75,7 @@ impl Scrapes {
 
     /// What is in the file of results now.
     pub(super) fn told(&mut self) -> Told {
-        match self.endpoint.as_mut().and_then(Endpoint::results) {
+        match self.endpoint.results() {
             None => Told { results: None, usable: None },
             Some(results) => {
                 let text = results.read();
@@ -110,10 +112,9 @@ impl Scrapes {
             return;
         }
         self.accept_again = None;
-        let Some(endpoint) = &self.endpoint else { return };
         // One more than there may be: it is told so, and the next turn goes on.
         for _ in 0..=MOST_SCRAPES {
-            match endpoint.accept() {
+            match self.endpoint.accept() {
                 Ok(socket) => {
                     let mut scrape = Scrape::new(socket, now);
                     if self.asking.len() < MOST_SCRAPES {

@@ -1,11 +1,13 @@
 //! What the daemon counts for its metrics, and the metrics.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 
 use rustix::time::{ClockId, clock_gettime};
 
 use super::Server;
+use crate::daemon::metrics::Scrapes;
 use crate::exposition::{self, Family};
 use crate::protocol::{OverLimit, PROTOCOL_VERSION, Refusal, Resource, Scope};
 use crate::transports;
@@ -102,30 +104,34 @@ fn limit_name(resource: Resource, scope: Scope) -> &'static str {
 
 impl Server {
     /// Serves who asks for metrics.
-    pub(super) fn serve_scrapes(&mut self) {
-        let mut scrapes = std::mem::take(&mut self.scrapes);
-        scrapes.serve(|scrapes| {
-            let told = scrapes.told();
-            let mut families = self.families();
-            let mut answers = Family::counter(
-                "ipcd_service_http_responses_total",
-                "Answers to who asked for metrics, by their codes, this one included.",
-            );
-            for (code, count) in scrapes.answers() {
-                answers.add(&[("code", &code.to_string())], *count as f64);
-            }
-            families.push(answers);
-            if let Some(usable) = told.usable {
-                families.push(gauge(
-                    "ipcd_service_results_up",
-                    "1 if the file of results is told, 0 if it is not there or cannot be used.",
-                    if usable { 1.0 } else { 0.0 },
-                ));
-            }
-            (exposition::text(families), told.results)
-        });
-        self.scrapes = scrapes;
-        self.idle_since = None;
+    pub(super) fn serve_metrics(&mut self) {
+        if let Some(mut metrics) = self.metrics.take() {
+            metrics.serve(self);
+            self.metrics = Some(metrics);
+            self.idle_since = None;
+        }
+    }
+
+    /// The metrics: the daemon's own, and the results.
+    pub(in crate::daemon) fn exposition(&self, scrapes: &mut Scrapes) -> (String, Option<Rc<str>>) {
+        let told = scrapes.told();
+        let mut families = self.families();
+        let mut answers = Family::counter(
+            "ipcd_service_http_responses_total",
+            "Answers to who asked for metrics, by their codes, this one included.",
+        );
+        for (code, count) in scrapes.answers() {
+            answers.add(&[("code", &code.to_string())], *count as f64);
+        }
+        families.push(answers);
+        if let Some(usable) = told.usable {
+            families.push(gauge(
+                "ipcd_service_results_up",
+                "1 if the file of results is told, 0 if it is not there or cannot be used.",
+                if usable { 1.0 } else { 0.0 },
+            ));
+        }
+        (exposition::text(families), told.results)
     }
 
     fn families(&self) -> Vec<Family> {

@@ -6,7 +6,7 @@ use log::{info, warn};
 
 use super::{Again, Config, Notify, Reload, Server};
 use crate::config::Limits;
-use crate::daemon::metrics::MOST_SCRAPES;
+use crate::daemon::metrics::{MOST_SCRAPES, Metrics};
 use crate::daemon::socket::Bound;
 use crate::protocol::chain;
 use crate::transports::sys::allow_descriptors;
@@ -14,7 +14,9 @@ use crate::transports::sys::allow_descriptors;
 impl Server {
     /// Whether there is nobody to serve. Who asks for metrics uses the service too.
     pub(super) fn is_idle(&self) -> bool {
-        self.connections.is_empty() && self.channels.is_empty() && self.scrapes.is_quiet()
+        self.connections.is_empty()
+            && self.channels.is_empty()
+            && self.metrics.as_ref().is_none_or(Metrics::is_quiet)
     }
 
     /// When it has been idle for too long.

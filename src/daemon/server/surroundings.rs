@@ -2,7 +2,7 @@
 
 use std::os::fd::BorrowedFd;
 
-use super::{Config, Endpoint, Notify};
+use super::{Config, Metrics, Notify};
 
 /// How a daemon comes to run by another configuration.
 pub struct Reload<'a> {
@@ -32,5 +32,5 @@ pub struct Surroundings<'a> {
     /// Who hears how it does.
     pub notify: Notify,
     /// Where metrics are told.
-    pub metrics: Option<Endpoint>,
+    pub metrics: Option<Metrics>,
 }
