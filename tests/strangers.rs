@@ -22,9 +22,19 @@ use ipcd::transports::{Delivery, Mechanism};
 use crate::conformance::here;
 use crate::harness::{Daemon, rounds};
 
-/// Several measurements at once: those that are attacked, and the bystander's.
-const MANY: [&str; 6] =
-    ["--measurements", "1000", "--max-channels-per-user", "1000", "--max-channels", "1000"];
+/// Several measurements at once: those that are attacked, each on a connection of its own, and the bystander's.
+const MANY: [&str; 10] = [
+    "--measurements",
+    "1000",
+    "--max-connections",
+    "1000",
+    "--max-connections-per-user",
+    "1000",
+    "--max-channels",
+    "1000",
+    "--max-channels-per-user",
+    "1000",
+];
 
 /// The mechanisms by which something is carried.
 fn carrying() -> impl Iterator<Item = &'static dyn Mechanism> {

@@ -2,10 +2,9 @@
 
 use std::error::Error;
 use std::fmt::Debug;
-use std::fs::{self, DirBuilder};
+use std::fs::{self, DirBuilder, File};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
-use std::path::Path;
 
 use iceoryx2::port::listener::Listener;
 use iceoryx2::port::notifier::Notifier;
@@ -14,14 +13,16 @@ use iceoryx2::port::subscriber::Subscriber;
 use iceoryx2::prelude::{
     Config, FileName, LogLevel, Node, NodeBuilder, SemanticString, SignalHandlingMode, ipc, set_log_level,
 };
+use rustix::io::Errno;
 
 use super::contract::{While, holds_copies};
 use super::payload::{Payload, take};
 use super::proof::proof_broke_off;
 use super::{
     Alive, CallError, Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism,
-    Reach, Round, RoundError, Rounds, ServeError, Served, Settings, Supervisor, Unwatched, Watch,
+    Reach, Round, RoundError, Rounds, ServeError, Served, Settings, Supervisor, Unwatched, Watch, place,
 };
+use crate::protocol::shortage::because;
 use crate::protocol::{Token, Wait};
 
 static INFO: Info = Info {
@@ -147,10 +148,12 @@ fn prefix(name: &str) -> String {
 /// A full /dev/shm is an error here, and a SIGBUS when the memory is first written to.
 fn require_room(size: usize) -> io::Result<()> {
     const BOOKS: u64 = 1 << 20;
-    let room = rustix::fs::statvfs(Path::new(SHARED_MEMORY))?;
-    let size = u64::try_from(size).expect("a usize fits in a u64");
-    if room.f_bavail * room.f_frsize < 2 * SAMPLES * size + BOOKS {
-        return Err(io::ErrorKind::StorageFull.into());
+    let folder = File::open(SHARED_MEMORY)?;
+    let there = rustix::fs::fstatvfs(&folder)?;
+    let needed = 2 * SAMPLES * u64::try_from(size).expect("a usize fits in a u64") + BOOKS;
+    if there.f_bavail * there.f_frsize < needed {
+        let needed = usize::try_from(needed).unwrap_or(usize::MAX);
+        return Err(because(Errno::NOSPC, place::room(&folder, needed)));
     }
     Ok(())
 }

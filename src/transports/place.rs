@@ -155,7 +155,7 @@ pub(super) fn reserve(file: impl AsFd, len: usize) -> io::Result<()> {
 }
 
 /// What is needed of a file system and what it has.
-fn room(file: impl AsFd, len: usize) -> String {
+pub(super) fn room(file: impl AsFd, len: usize) -> String {
     match fstatvfs(file) {
         Ok(there) => format!(
             "{len} bytes are needed, and of {} there {} are left; free some, or ask for smaller payloads",

@@ -1,11 +1,14 @@
 //! `zeromq`: ZeroMQ's request and reply over ipc://, by the pure Rust crate of that name.
 
+use std::collections::HashSet;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
 
 use bytes::Bytes;
-use futures_util::StreamExt;
+use futures_util::FutureExt;
 use futures_util::future::{Either, select};
+use futures_util::stream::{BoxStream, StreamExt};
+use zeromq::util::PeerIdentity;
 use zeromq::{
     RepSocket, ReqSocket, Socket, SocketEvent, SocketOptions, SocketRecv, SocketSend, ZmqError, ZmqMessage,
 };
@@ -70,56 +73,33 @@ impl Mechanism for ZeroMq {
             .and_then(|()| place::let_client_in(&path, settings.client))
             .while_doing("letting the client in")?;
         let mut runtime = Runtime::with_timers(settings.wait)?;
-        let mut socket = RepSocket::new();
-        let mut events = socket.monitor();
-        let bind = async { socket.bind_listener(listener).await.map_err(refused) };
+        let mut peers = Peers::new();
+        let bind = async { peers.socket.bind_listener(listener).await.map_err(refused) };
         let bound = runtime.wait_for(bind, supervisor, 0).map_err(proof_broke_off)?;
         supervisor.ready(&format!("ipc://{}", path.display()), &[])?;
 
         let check_peer = async {
-            loop {
-                // A stranger gets no answer.
-                match socket.recv().await {
-                    Ok(message) if is(&message, settings.token.client_half()) => break,
-                    Ok(_) | Err(_) => {}
-                }
-            }
+            // A stranger gets no answer.
+            while !peers.next().await.is_some_and(|message| is(&message, settings.token.client_half())) {}
             // No more peers; the folder, and the socket file with it, goes.
-            socket.unbind(bound).await.map_err(refused)?;
-            socket.send(Bytes::copy_from_slice(settings.token.responder_half()).into()).await.map_err(refused)
+            peers.socket.unbind(bound).await.map_err(refused)?;
+            let proof = Bytes::copy_from_slice(settings.token.responder_half());
+            peers.socket.send(proof.into()).await.map_err(refused)
         };
         runtime.wait_for(check_peer, supervisor, 0).map_err(proof_broke_off)?;
         drop(folder);
         supervisor.proven()?;
+        // Its client's coming may be told after a stranger's going.
+        peers.catch_up();
         runtime.serve(async {
-            // What had connected before the proof.
-            let mut peers = 0;
-            loop {
-                let next = match select(socket.recv(), events.next()).await {
-                    Either::Left((received, _)) => Either::Left(received),
-                    Either::Right((event, _)) => Either::Right(event),
-                };
-                let event = match next {
-                    Either::Left(Ok(message)) => {
-                        // It fails if the peer is gone, which an event tells.
-                        let _ = socket.send(message).await;
-                        continue;
-                    }
-                    // A peer that broke its connection: an event tells that, too.
-                    Either::Left(Err(_)) => continue,
-                    Either::Right(event) => event,
-                };
-                match event {
-                    Some(SocketEvent::Accepted(..)) => peers += 1,
-                    Some(SocketEvent::Disconnected(_)) => peers -= 1,
-                    Some(_) => continue,
-                    None => return Ok(Served::ClientGone),
-                }
-                if peers == 0 {
-                    return Ok(Served::ClientGone);
+            while !peers.are_gone() {
+                if let Some(message) = peers.next().await {
+                    // It fails if the peer is gone, which an event tells.
+                    let _ = peers.socket.send(message).await;
                 }
             }
-        })
+        });
+        Ok(Served::ClientGone)
     }
 
     fn connect(
@@ -149,6 +129,60 @@ impl Mechanism for ZeroMq {
 
     fn remove_leftovers(&self, name: &str) {
         place::remove_folder(name);
+    }
+}
+
+/// The responder's socket and who is connected to it: its client, and strangers who came before it had proved itself.
+struct Peers {
+    socket: RepSocket,
+    events: BoxStream<'static, SocketEvent>,
+    /// By their names: of one that sends what is no ZeroMQ, the crate tells twice that it is gone.
+    connected: HashSet<PeerIdentity>,
+}
+
+impl Peers {
+    /// None yet.
+    fn new() -> Self {
+        let mut socket = RepSocket::new();
+        let events = socket.monitor().boxed();
+        Self { socket, events, connected: HashSet::new() }
+    }
+
+    /// The next message, which the next one sent answers; `None` if somebody came, went, or sent what is none.
+    #[inline(always)]
+    async fn next(&mut self) -> Option<ZmqMessage> {
+        let event = match select(self.socket.recv(), self.events.next()).await {
+            // If a peer broke its connection, an event tells that, too.
+            Either::Left((received, _)) => return received.ok(),
+            Either::Right((event, _)) => event,
+        };
+        self.note(event);
+        None
+    }
+
+    /// Notes the events that there are.
+    fn catch_up(&mut self) {
+        while let Some(Some(event)) = self.events.next().now_or_never() {
+            self.note(Some(event));
+        }
+    }
+
+    fn note(&mut self, event: Option<SocketEvent>) {
+        match event {
+            Some(SocketEvent::Accepted(_, peer)) => {
+                self.connected.insert(peer);
+            }
+            Some(SocketEvent::Disconnected(peer)) => {
+                self.connected.remove(&peer);
+            }
+            Some(_) => {}
+            // Nobody is left to tell.
+            None => self.connected.clear(),
+        }
+    }
+
+    fn are_gone(&self) -> bool {
+        self.connected.is_empty()
     }
 }
 

@@ -88,7 +88,7 @@ fn knock(way: Way, method: &str, endpoint: Endpoint, shows: &[u8]) -> io::Result
 }
 
 /// A connection to a listening channel.
-fn connected(method: &str, address: &str) -> io::Result<OwnedFd> {
+pub(super) fn connected(method: &str, address: &str) -> io::Result<OwnedFd> {
     Ok(match method {
         "tcp" | "tcp6" => TcpStream::connect(address)?.into(),
         "vsock" => {

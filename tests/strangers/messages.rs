@@ -5,6 +5,8 @@
 //! to their client alone.
 
 use std::ffi::CString;
+use std::fs::File;
+use std::io::{Read, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use ipcd::protocol::{ChannelSpec, Exit, Token};
@@ -14,7 +16,7 @@ use ipcd::transports::sys::signal::Words;
 use ipcd::transports::sys::sysv::{Message, Queue};
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 
-use super::doors::{datagrams, sysv_queue};
+use super::doors::{connected, datagrams, sysv_queue};
 use super::ways::{Way, way_in};
 use super::{MANY, attacked, carrying, spec};
 use crate::harness::{Announced, PATIENCE, eventually, responder_of, run};
@@ -100,8 +102,61 @@ fn a_strangers_message_in_a_queue_ends_the_channel_and_no_other() {
                     over.store(true, Ordering::SeqCst);
                     error
                 });
-                let RoundError::WrongPong { what, .. } = error else { panic!("{method}: {error:?}") };
-                assert_eq!(what, "it carries another round's number", "{method}");
+                match error {
+                    RoundError::WrongPong { what, .. } => {
+                        assert_eq!(what, "it carries another round's number", "{method}");
+                    }
+                    // A stranger that is always the first to take a free place in a queue keeps the ping out of it.
+                    RoundError::TimedOut(_) => {}
+                    other => panic!("{method}: {other:?}"),
+                }
+                drop(link);
+            }
+        });
+    });
+}
+
+/// What a REQ of ZeroMQ says first: its greeting, then that it is ready.
+const GREETING: [u8; 64] = {
+    let mut greeting = [0; 64];
+    let (said, _) = greeting.split_at_mut(16);
+    said.copy_from_slice(b"\xff\0\0\0\0\0\0\0\0\x7f\x03\0NULL");
+    greeting
+};
+const READY: &[u8] = b"\x04\x19\x05READY\x0bSocket-Type\0\0\0\x03REQ";
+
+/// A library that lets peers in before they have proved themselves keeps its client apart from them.
+#[test]
+fn peers_of_zeromq_that_go_or_break_its_protocol_do_not_end_the_channel() {
+    run(|sandbox| {
+        let daemon = sandbox.daemon_with(&MANY);
+        attacked(&daemon, || {
+            for mechanism in carrying().filter(|one| one.info().name == "zeromq") {
+                let announced = Announced::by(&daemon, &spec(mechanism));
+                let address = announced.endpoint.address.clone();
+                let peer = || {
+                    let mut peer = File::from(connected("zeromq", &address).unwrap());
+                    peer.write_all(&GREETING).unwrap();
+                    // Its greeting, and that it is ready: it waits for the same.
+                    peer.read_exact(&mut [0; GREETING.len() + READY.len()]).unwrap();
+                    peer.write_all(READY).unwrap();
+                    peer
+                };
+                let (goes, breaks, speaks) = (peer(), peer(), peer());
+                drop(peer());
+                let (mut connected, link) = announced.connect();
+                let mut rounds = || connected.rounds(500).unwrap();
+                rounds();
+                drop(goes);
+                rounds();
+                // A flag that no frame has.
+                (&breaks).write_all(&[0xff; 64]).unwrap();
+                rounds();
+                // A request of one frame, which has no delimiter.
+                (&speaks).write_all(b"\0\x01x").unwrap();
+                rounds();
+                drop((breaks, speaks));
+                rounds();
                 drop(link);
             }
         });
