@@ -141,7 +141,7 @@ fn ticks(duration: Duration) -> u32 {
 /// What the tests of turns wait under, so that a wake-up that is lost is an error and no hang.
 #[cfg(all(test, not(miri)))]
 pub(super) fn patient(control: BorrowedFd<'_>) -> impl Alive {
-    Watch::new(control).unwrap()
+    Watch::new(control).expect("the system allows a timer")
 }
 
 /// Miri has no timers, and tells by itself that nothing will ever wake those who sleep.
