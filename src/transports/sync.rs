@@ -8,7 +8,12 @@ pub(super) use std::sync::atomic::{AtomicU32, Ordering, compiler_fence, fence};
 pub(super) use std::time::Instant;
 
 use rustix::io::Errno;
-use rustix::thread::{MembarrierCommand, futex, membarrier};
+#[cfg(not(miri))]
+use rustix::thread::futex;
+use rustix::thread::{MembarrierCommand, membarrier};
+
+#[cfg(miri)]
+use super::sys::futex;
 
 /// Looks at the word before something else is looked at: 1.5 µs, where a pause takes 25 ns.
 pub(super) const LOOKS: u32 = 64;

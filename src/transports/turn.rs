@@ -268,10 +268,13 @@ impl Turn<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::transports::Watch;
+    use crate::transports::watch::patient;
     use std::os::fd::AsFd;
     use std::thread;
     use std::time::Duration;
+
+    /// Miri takes a millisecond for each.
+    const ROUNDS: u32 = if cfg!(miri) { 50 } else { 1000 };
 
     /// Takes turns over one line, as small payloads do; either side dawdles now and then, so that the other sleeps.
     fn takes_turns(strategy: impl Strategy + Send + Sync) {
@@ -286,15 +289,15 @@ mod tests {
         };
         thread::scope(|scope| {
             scope.spawn(|| {
-                let mut watch = Watch::new(control.as_fd()).unwrap();
-                for round in 1..=1000 {
+                let mut watch = patient(control.as_fd());
+                for round in 1..=ROUNDS {
                     strategy.wait_for(pings, 2 * round - 1, &mut watch, round.into()).unwrap();
                     dawdle(round, 3);
                     strategy.publish(pongs, 2 * round);
                 }
             });
-            let mut watch = Watch::new(control.as_fd()).unwrap();
-            for round in 1..=1000 {
+            let mut watch = patient(control.as_fd());
+            for round in 1..=ROUNDS {
                 dawdle(round, 11);
                 strategy.publish(pings, 2 * round - 1);
                 strategy.wait_for(pongs, 2 * round, &mut watch, round.into()).unwrap();
@@ -309,6 +312,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "Miri has no membarrier")]
     fn no_wake_up_is_lost_with_the_asymmetric_barrier() {
         if Barrier::register() {
             takes_turns(Adaptive(Barrier::Asymmetric));

@@ -61,3 +61,60 @@ impl<'a, F: Form, S: Strategy> Echo<'a, F, S> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsFd;
+    use std::thread;
+
+    use super::*;
+    use crate::protocol::Token;
+    use crate::transports::memory::form::{Apart, Beside, PAGE, pong_offset};
+    use crate::transports::turn::{Adaptive, Barrier, Block, Spin};
+    use crate::transports::watch::patient;
+
+    const ROUNDS: u64 = if cfg!(miri) { 8 } else { 1000 };
+
+    /// Two threads in the place of two processes; every byte of every round is compared.
+    fn echoes<F: Form + Sync, S: Strategy + Sync>(form: F, size: usize, strategy: S) {
+        let len = if size <= 48 { PAGE } else { pong_offset(size) + size.next_multiple_of(8) };
+        let [client, responder] = Region::between_threads(len);
+        let (control, _theirs) = rustix::pipe::pipe().unwrap();
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                let (memory, mut alive) = (responder(), patient(control.as_fd()));
+                let mut echo = Echo::new(&memory, form, strategy);
+                (1..=ROUNDS).for_each(|round| echo.answer(&mut alive, round).unwrap());
+            });
+            let (memory, mut alive) = (client(), patient(control.as_fd()));
+            let mut payload = Payload::new(size, &Token::new([3; 32]));
+            for round in 1..=ROUNDS {
+                ask(&memory, &mut payload, form, strategy, &mut alive, round).unwrap();
+                payload.verify().unwrap();
+            }
+        });
+    }
+
+    fn echoes_in_all_forms(strategy: impl Strategy + Sync) {
+        echoes(Beside::<8>, 8, strategy);
+        echoes(Beside::<48>, 17, strategy);
+        echoes(Beside::<48>, 48, strategy);
+        echoes(Apart { size: 49 }, 49, strategy);
+        echoes(Apart { size: PAGE + 1 }, PAGE + 1, strategy);
+    }
+
+    #[test]
+    fn what_is_sent_comes_back_to_who_spins() {
+        echoes_in_all_forms(Spin);
+    }
+
+    #[test]
+    fn what_is_sent_comes_back_to_who_sleeps() {
+        echoes_in_all_forms(Block);
+    }
+
+    #[test]
+    fn what_is_sent_comes_back_to_who_does_both() {
+        echoes_in_all_forms(Adaptive(Barrier::Fences));
+    }
+}

@@ -56,6 +56,10 @@ mod tests {
     #[test]
     fn room_is_found_where_there_is_some() {
         find_room(1 << 20).unwrap();
+        if cfg!(miri) {
+            // Miri calls so much an invalid argument.
+            return;
+        }
         let error = find_room(u64::MAX / 2).unwrap_err();
         assert_eq!(Errno::from_io_error(&error), Some(Errno::NOMEM));
     }

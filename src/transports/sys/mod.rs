@@ -6,6 +6,8 @@ mod alarm;
 pub mod clock;
 mod descriptors;
 mod file_size;
+#[cfg(miri)]
+pub mod futex;
 mod mapping;
 pub mod mq;
 pub mod process_vm;

@@ -46,6 +46,18 @@ impl Region {
         Ok(Self { base: mapping.base, len, _guard: None, _owner: Box::new(mapping) })
     }
 
+    /// `len` bytes on the heap, a multiple of 8, for two threads in the place of two processes: each makes a region of
+    /// its own of them. So Miri, which maps no file, sees every access.
+    #[cfg(test)]
+    pub(in crate::transports) fn between_threads(len: usize) -> [impl FnOnce() -> Self + Send; 2] {
+        use std::sync::Arc;
+        let words: Arc<[AtomicU64]> = std::iter::repeat_with(AtomicU64::default).take(len / 8).collect();
+        let side = |words: Arc<[AtomicU64]>| {
+            move || Self { base: NonNull::from(&*words).cast(), len, _guard: None, _owner: Box::new(words) }
+        };
+        [side(Arc::clone(&words)), side(words)]
+    }
+
     /// The same memory, where an access beyond its end, if another process truncates it, does not end this process:
     /// [`was_truncated`](super::was_truncated) tells of it.
     ///
@@ -69,7 +81,10 @@ impl Region {
     #[inline(always)]
     #[must_use]
     pub fn word(&self, offset: usize) -> &AtomicU32 {
-        assert!(offset.is_multiple_of(4) && offset + 4 <= self.len, "the layout is inside the region");
+        assert!(
+            offset.is_multiple_of(4) && offset <= self.len && 4 <= self.len - offset,
+            "the layout is inside the region"
+        );
         // SAFETY: inside the mapping, which lives as long as `self`; page-aligned base plus a multiple of 4 is
         // aligned; an atomic may be shared with another process.
         unsafe { AtomicU32::from_ptr(self.base.as_ptr().add(offset).cast()) }
@@ -147,5 +162,88 @@ impl Region {
         // SAFETY: inside the mapping, which lives as long as `self`; page-aligned base plus a multiple of 8 is
         // aligned; an atomic may be shared with another process.
         unsafe { AtomicU64::from_ptr(self.base.as_ptr().add(offset + 8 * index).cast()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    use super::*;
+
+    const LEN: usize = 64;
+
+    fn region() -> Region {
+        let [side, _] = Region::between_threads(LEN);
+        side()
+    }
+
+    #[test]
+    fn bytes_come_back_from_wherever_they_fit() {
+        let region = region();
+        for len in [0, 1, 7, 8, 9, LEN] {
+            for offset in 0..=LEN - len {
+                let bytes: Vec<u8> = (1..).map(|n: usize| (n + offset) as u8).take(len).collect();
+                let mut back = vec![0; len];
+                region.write(offset, &bytes);
+                region.read(offset, &mut back);
+                assert_eq!(back, bytes, "{len} at {offset}");
+            }
+        }
+    }
+
+    #[test]
+    fn pieces_and_words_are_the_same_memory() {
+        let [this, other] = Region::between_threads(LEN);
+        let (this, other) = (this(), other());
+        for offset in (0..=LEN - 24).step_by(8) {
+            let piece: [u8; 24] = std::array::from_fn(|at| (at + offset) as u8);
+            let mut back = ([0; 24], [0; 24]);
+            this.store(offset, &piece);
+            other.load(offset, &mut back.0);
+            other.read(offset, &mut back.1);
+            assert_eq!(back, (piece, piece), "at {offset}");
+        }
+        for offset in (0..LEN).step_by(4) {
+            let value = 0x0102_0304 * (offset as u32 / 4 + 1);
+            let mut back = [0; 4];
+            this.word(offset).store(value, Ordering::Release);
+            other.read(offset, &mut back);
+            assert_eq!(back, value.to_ne_bytes(), "at {offset}");
+            assert_eq!(this.place::<u32>(offset), other.place(offset));
+        }
+    }
+
+    #[test]
+    fn memory_outlives_the_other_side() {
+        let [this, other] = Region::between_threads(LEN);
+        let this = this();
+        other().word(LEN - 4).store(7, Ordering::Relaxed);
+        assert_eq!(this.word(LEN - 4).load(Ordering::Relaxed), 7);
+    }
+
+    /// Also where an offset and a length together are more than a number holds.
+    #[test]
+    fn what_is_not_inside_is_refused() {
+        let region = region();
+        let refused = |what: &str, access: &dyn Fn(usize), offset: usize| {
+            let panic = catch_unwind(AssertUnwindSafe(|| access(offset))).expect_err(what);
+            let message = panic.downcast_ref::<&str>().copied();
+            assert_eq!(message, Some("the layout is inside the region"), "{what} at {offset}");
+        };
+        for offset in [LEN + 4, usize::MAX - 3, usize::MAX - 7, usize::MAX] {
+            refused("write", &|at| region.write(at, &[1; 4]), offset);
+            refused("read", &|at| region.read(at, &mut [1; 4]), offset);
+        }
+        for offset in [2, LEN - 2, LEN, LEN + 4, usize::MAX - 3, usize::MAX - 7] {
+            refused("word", &|at| _ = region.word(at), offset);
+            refused("place", &|at| _ = region.place::<u32>(at), offset);
+        }
+        for offset in [4, LEN - 8, LEN, LEN + 8, usize::MAX - 7, usize::MAX - 15] {
+            refused("store", &|at| region.store(at, &[1; 16]), offset);
+            refused("load", &|at| region.load(at, &mut [1; 16]), offset);
+        }
+        refused("write", &|at| region.write(at, &[1; LEN]), 1);
+        refused("read", &|at| region.read(at, &mut [1; LEN]), 1);
     }
 }

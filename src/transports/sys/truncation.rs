@@ -39,10 +39,15 @@ impl Guard {
     /// Guards `len` bytes at `start`, which are mapped by this process and stay so.
     pub(super) fn over(start: usize, len: usize) -> io::Result<Self> {
         install()?;
+        Ok(Self::in_list(start, len))
+    }
+
+    /// Tells the handler of it.
+    fn in_list(start: usize, len: usize) -> Self {
         let place = free_place();
         place.end.store(start + len, Ordering::Relaxed);
         place.start.store(start, Ordering::Release);
-        Ok(Self(&place.start))
+        Self(&place.start)
     }
 }
 
@@ -150,7 +155,7 @@ extern "C" fn on_sigbus(_: libc::c_int, info: *const libc::siginfo_t, _: *const 
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::Ordering;
+    use std::thread;
 
     use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
 
@@ -158,6 +163,7 @@ mod tests {
     use super::*;
 
     #[test]
+    #[cfg_attr(miri, ignore = "Miri maps no file and delivers no signal")]
     fn truncated_memory_is_empty_and_told_and_the_rest_stays() {
         let file = memfd_create("ipcd-test", MemfdFlags::CLOEXEC).unwrap();
         let page = rustix::param::page_size();
@@ -181,17 +187,36 @@ mod tests {
     }
 
     #[test]
-    fn a_place_is_used_again() {
-        let guard = Guard::over(1 << 20, 4096).unwrap();
+    fn a_place_is_used_again_and_never_by_two() {
+        let guard = Guard::in_list(1 << 20, 4096);
         let first = ptr::from_ref(guard.0);
         drop(guard);
-        let guards: Vec<_> = (0..100).map(|n| Guard::over((n + 2) << 20, 4096).unwrap()).collect();
+        let guards: Vec<_> = (0..100).map(|n| Guard::in_list((n + 2) << 20, 4096)).collect();
         // Other tests guard memory at the same time.
         let before = places().count();
         drop(guards);
-        let guards: Vec<_> = (0..50).map(|n| Guard::over((n + 2) << 20, 4096).unwrap()).collect();
+        let guards: Vec<_> = (0..50).map(|n| Guard::in_list((n + 2) << 20, 4096)).collect();
         assert!(places().count() <= before + 8, "{} after {before}", places().count());
         assert!(places().any(|place| ptr::eq(&place.start, first)));
         drop(guards);
+
+        let hold = |thread: usize| {
+            let starts = || (1..=8).map(|n| (100 * thread + n) << 20);
+            let guards: Vec<_> = starts().map(|start| Guard::in_list(start, 4096)).collect();
+            thread::yield_now();
+            assert!(guards.iter().map(|guard| guard.0.load(Ordering::Relaxed)).eq(starts()));
+        };
+        thread::scope(|scope| {
+            for thread in 2..=4 {
+                scope.spawn(move || (0..8).for_each(|_| hold(thread)));
+            }
+        });
+    }
+
+    #[test]
+    fn what_the_handler_leaves_is_told_once() {
+        TRUNCATED.set(true);
+        assert!(was_truncated());
+        assert!(!was_truncated());
     }
 }

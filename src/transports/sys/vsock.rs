@@ -52,3 +52,22 @@ unsafe impl SocketAddrArg for VsockAddress {
         f((&raw const address).cast(), len)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kernel_is_shown_the_whole_address() {
+        let address = VsockAddress { cid: VsockAddress::LOCAL, port: 1234 };
+        let show = |at: *const SocketAddrOpaque, len: SocketAddrLen| {
+            assert_eq!(len as usize, mem::size_of::<libc::sockaddr_vm>());
+            // SAFETY: initialised and as long as it says, which is what is tested.
+            let shown = unsafe { at.cast::<libc::sockaddr_vm>().read_unaligned() };
+            assert_eq!(i32::from(shown.svm_family), libc::AF_VSOCK);
+            VsockAddress { cid: shown.svm_cid, port: shown.svm_port }
+        };
+        // SAFETY: reads what it is shown, and no more.
+        assert_eq!(unsafe { address.with_sockaddr(show) }, address);
+    }
+}
