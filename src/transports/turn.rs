@@ -312,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    #[cfg_attr(miri, ignore = "Miri has no membarrier")]
+    #[cfg_attr(miri, ignore = "Miri lacks its system call")]
     fn no_wake_up_is_lost_with_the_asymmetric_barrier() {
         if Barrier::register() {
             takes_turns(Adaptive(Barrier::Asymmetric));
