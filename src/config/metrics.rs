@@ -50,7 +50,7 @@ impl FromStr for MetricsAddress {
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Metrics")]
 pub struct MetricsFlags {
-    /// Tell metrics in Prometheus' format at http://ADDR/metrics, such as 127.0.0.1:9464 or [::1]:9464, or at a unix
+    /// Tell metrics in Prometheus' format at http://ADDR/metrics, such as 127.0.0.1:9464 or `[::1]:9464`, or at a unix
     /// socket, by its absolute path [default: $IPCD_METRICS, else as configured, else nowhere].
     #[arg(long, value_name = "ADDR", value_parser = address)]
     pub metrics: Option<MetricsAddress>,

@@ -1,7 +1,7 @@
 //! A report for a browser: one file that needs nothing else.
 //!
 //! It can be read without a script, which only sorts and filters the table and changes the theme. Everything that came
-//! from outside is shown by [`markup::Text`], as text. The same input gives the same file.
+//! from outside is shown by `markup::Text`, as text. The same input gives the same file.
 
 mod axis;
 mod cells;
