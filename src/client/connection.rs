@@ -24,6 +24,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// How long the news of a channel's end may take, once the client has noticed that it is over.
 const NEWS_PATIENCE: Duration = Duration::from_secs(1);
 
+/// The same where that was not enough and the daemon is there.
+const LATE_NEWS_PATIENCE: Duration = Duration::from_secs(3);
+
 /// Whether to wait for the lease.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LeaseWait {
@@ -190,7 +193,7 @@ impl Client {
         let method = method.to_owned();
         // Who is not let in, or lacks something, has not met the responder: there is nothing to be told of it.
         let own = source.is_denied() || is_shortage(&source);
-        let news = if own { None } else { self.news_of(&[channel]) };
+        let news = if own { None } else { self.news_of(&[channel], NEWS_PATIENCE) };
         match news {
             Some((_, end)) => ClientError::Round { method, end: Some(end), source: RoundError::PeerClosed },
             None => match self.close_id(channel) {
@@ -259,14 +262,14 @@ impl Client {
             RoundError::PeerClosed | RoundError::Ended => {}
             source => return (None, ClientError::Round { method, end: None, source }),
         }
-        let mut told = self.news_of(channels);
+        let mut told = self.news_of(channels, NEWS_PATIENCE);
         if told.is_none() && !self.stopping {
-            // The daemon's own end is the reason, if it has ended. One that is only slow has the end before it by the time
-            // it answers.
+            // The daemon's own end is the reason, if it has ended. If it is only slow, or the responder is, which closes
+            // one descriptor after the other on a host that has no time for it, the reason is still to come.
             if let Err(error) = self.status() {
                 return (None, error);
             }
-            told = self.news_of(channels);
+            told = self.news_of(channels, LATE_NEWS_PATIENCE);
         }
         let Some((channel, end)) = told else {
             let reason = if self.stopping {
@@ -304,13 +307,13 @@ impl Client {
     }
 
     /// Which of these channels has ended and how, if the daemon tells within its time.
-    fn news_of(&mut self, channels: &[ChannelId]) -> Option<(ChannelId, End)> {
+    fn news_of(&mut self, channels: &[ChannelId], patience: Duration) -> Option<(ChannelId, End)> {
         loop {
             let ended = channels.iter().find_map(|id| Some((*id, self.ended.get(id)?.clone())));
             if ended.is_some() || self.stopping {
                 return ended;
             }
-            let reply = self.link.receive(Some(NEWS_PATIENCE)).ok()?;
+            let reply = self.link.receive(Some(patience)).ok()?;
             self.note(reply);
         }
     }
