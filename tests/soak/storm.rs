@@ -13,7 +13,7 @@ use ipcd::protocol::Exit;
 use ipcd::transports::sys::allow_descriptors;
 use rustix::process::Signal;
 
-use crate::harness::{Daemon, PATIENCE, Sandbox, run_within};
+use crate::harness::{Daemon, PATIENCE, SOON, Sandbox, eventually, run_within};
 use crate::invariants::{BOUND_KIB, Rest, configuration, files, methods, nothing_is_left, number, start};
 use crate::tally::{Table, Tally};
 use crate::{actions, bystander, hostile};
@@ -283,9 +283,11 @@ impl<'a> Soak<'a> {
     /// Checks that nothing is left of a daemon that has ended, and starts the next one.
     fn daemon_is_replaced(&mut self, ending: Ending) {
         ending.finish(self.daemon.take().unwrap());
-        self.sandbox.settle();
-        let (daemon, rest) = start(self.sandbox);
         // What a daemon, its responder and their client leave who are killed at once, the next daemon removes.
+        let no_process =
+            || self.sandbox.left().iter().all(|left| left.starts_with("/dev/shm/")).then_some(());
+        eventually("its processes are gone", SOON, no_process);
+        let (daemon, rest) = start(self.sandbox);
         nothing_is_left(self.sandbox, Some(&daemon), &files(self.sandbox));
         (self.daemon, self.rest) = (Some(daemon), rest);
         self.daemons += 1;
