@@ -3,6 +3,7 @@
 
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixListener;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -130,24 +131,19 @@ fn pose(sandbox: &Sandbox, method: &str, kind: Kind, mischief: Mischief) {
     ];
     let client = sandbox.start(&mut sandbox.client(&bench));
     let over = AtomicBool::new(false);
+    let resource = format!("ipcd-impostor-{}-{name}", std::process::id());
     let output = std::thread::scope(|scope| {
         scope.spawn(|| {
             let control = listener.accept().unwrap().0;
-            be_daemon(
-                scope,
-                control.into(),
-                sandbox,
-                method,
-                &format!("ipcd-impostor-{}-{name}", std::process::id()),
-                mischief,
-                &over,
-            );
+            be_daemon(scope, control.into(), sandbox, method, &resource, mischief, &over);
         });
         let output = client.wait(PATIENCE);
         over.store(true, Ordering::SeqCst);
         output
     });
     std::fs::remove_file(&socket).unwrap();
+    // An impostor that is not proved to has no time to take its segment's name away.
+    let _ = std::fs::remove_file(Path::new("/dev/shm").join(&resource));
     let report: Value = serde_json::from_str(&output.stdout).unwrap_or(Value::Null);
     let output = output.expect(Exit::Broken).says(&[words, method]);
     let cell = &report["results"][0];
