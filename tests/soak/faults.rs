@@ -14,7 +14,7 @@ use rustix::process::Signal;
 use crate::actions::a_moment;
 use crate::bench::{Bench, End, Fate, end_of};
 use crate::harness::{Daemon, Peer, Process, Sandbox, responders, run_within};
-use crate::invariants::{Rest, configuration, files, methods, nothing_is_left, start};
+use crate::invariants::{Rest, configuration, files, methods, no_process_is_left, nothing_is_left, start};
 use crate::tally::{Table, Tally};
 
 /// How long a run and what is looked at after it may take, on average.
@@ -170,7 +170,7 @@ impl Faults<'_> {
     fn everything_is_clean(&mut self, killed: bool) {
         if killed {
             self.daemon.take().expect("there is always one").kill();
-            self.sandbox.settle();
+            no_process_is_left(self.sandbox);
             let (daemon, rest) = start(self.sandbox);
             (self.daemon, self.rest) = (Some(daemon), rest);
         }

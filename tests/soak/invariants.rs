@@ -75,6 +75,14 @@ pub(crate) fn number(pid: u32, key: &str) -> u64 {
     value.unwrap().split_whitespace().next().unwrap().parse().unwrap()
 }
 
+/// Waits until no process of a daemon that was killed is left. What it and they have left of names, if all were killed at
+/// once, the next daemon removes.
+pub(crate) fn no_process_is_left(sandbox: &Sandbox) {
+    eventually_none("processes", || {
+        sandbox.left().into_iter().filter(|line| !line.starts_with("/dev/shm/")).collect()
+    });
+}
+
 /// Checks that of all that was in `sandbox` there are only this daemon, and these files of its folder.
 pub(crate) fn nothing_is_left(sandbox: &Sandbox, daemon: Option<&Daemon>, files: &[PathBuf]) {
     let daemon = daemon.map(|daemon| format!("process {}:", daemon.pid));

@@ -13,8 +13,10 @@ use ipcd::protocol::Exit;
 use ipcd::transports::sys::allow_descriptors;
 use rustix::process::Signal;
 
-use crate::harness::{Daemon, PATIENCE, SOON, Sandbox, eventually, run_within};
-use crate::invariants::{BOUND_KIB, Rest, configuration, files, methods, nothing_is_left, number, start};
+use crate::harness::{Daemon, PATIENCE, Sandbox, run_within};
+use crate::invariants::{
+    BOUND_KIB, Rest, configuration, files, methods, no_process_is_left, nothing_is_left, number, start,
+};
 use crate::tally::{Table, Tally};
 use crate::{actions, bystander, hostile};
 
@@ -284,9 +286,7 @@ impl<'a> Soak<'a> {
     fn daemon_is_replaced(&mut self, ending: Ending) {
         ending.finish(self.daemon.take().unwrap());
         // What a daemon, its responder and their client leave who are killed at once, the next daemon removes.
-        let no_process =
-            || self.sandbox.left().iter().all(|left| left.starts_with("/dev/shm/")).then_some(());
-        eventually("its processes are gone", SOON, no_process);
+        no_process_is_left(self.sandbox);
         let (daemon, rest) = start(self.sandbox);
         nothing_is_left(self.sandbox, Some(&daemon), &files(self.sandbox));
         (self.daemon, self.rest) = (Some(daemon), rest);
