@@ -64,9 +64,14 @@ impl<'scope> Bystander<'scope> {
             let mut channel = client.open(&ChannelSpec::new("unix")).unwrap();
             ready.send(()).unwrap();
             let mut done = 0;
-            while !over.load(Ordering::SeqCst) {
+            // Once more when it is over: what has been done to its channel shows then at the latest.
+            loop {
+                let last = over.load(Ordering::SeqCst);
                 rounds(&mut channel, 100).expect("a bystander does not notice");
                 done += 100;
+                if last {
+                    break;
+                }
             }
             client.close(channel).unwrap();
             done
@@ -80,7 +85,6 @@ impl<'scope> Bystander<'scope> {
     fn has_not_noticed(self) {
         self.over.store(true, Ordering::SeqCst);
         let done = self.rounds.join().unwrap();
-        assert!(done > 0);
         eprintln!("meanwhile a bystander has done {done} rounds");
     }
 }

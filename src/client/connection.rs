@@ -16,7 +16,7 @@ use crate::protocol::{
     ChannelId, ChannelSpec, End, Event, MethodState, Refusal, Reply, Request, Resource, SocketAddress,
     Status, Usage, dial,
 };
-use crate::transports::{CallError, ConnectError, Endpoint, RoundError, Settings};
+use crate::transports::{CallError, ConnectError, Endpoint, RoundError, Settings, only_cpu};
 
 /// How long a daemon may take to answer. Opening a channel takes it longest, at most 5 s.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -165,15 +165,17 @@ impl Client {
     /// # Errors
     /// The specification does not fit, the host cannot, or as many channels are open as the daemon allows.
     pub fn ask(&mut self, spec: &ChannelSpec) -> Result<Opened, ClientError> {
-        let (address, channel, token, responder_pid, expected) =
+        let spec = ChannelSpec { client_cpu: only_cpu(), ..spec.clone() };
+        let (address, channel, token, responder_pid, responder_cpu, expected) =
             match self.request(&Request::Open(spec.clone()))? {
-                Reply::Opened { channel, token, endpoint, descriptors, responder_pid } => {
-                    (endpoint, channel, token, responder_pid, descriptors)
+                Reply::Opened { channel, token, endpoint, descriptors, responder_pid, responder_cpu } => {
+                    (endpoint, channel, token, responder_pid, responder_cpu, descriptors)
                 }
                 other => return Err(unexpected(&other)),
             };
         let descriptors = self.link.take_descriptors();
-        let (mechanism, settings) = Settings::of_own(spec, token)?;
+        let (mechanism, settings) = Settings::of_own(&spec, token)?;
+        let settings = settings.on_cpus(spec.client_cpu, responder_cpu);
         if u32::try_from(descriptors.len()) != Ok(expected) {
             // The kernel drops what there is no room for.
             let error =

@@ -45,7 +45,7 @@ pub(super) enum State {
 #[derive(Debug)]
 pub(super) enum News {
     /// The channel is connectable.
-    Ready { endpoint: String, descriptors: Vec<OwnedFd> },
+    Ready { endpoint: String, descriptors: Vec<OwnedFd>, cpu: Option<u32> },
     /// The responder is no more. What it made is to be [removed](Channel::remove_leftovers).
     Ended(End),
 }
@@ -182,10 +182,10 @@ impl Channel {
             match receive_part(self.link.as_fd(), &mut buffer[..wanted], &mut self.descriptors) {
                 Ok(n) if n > 0 => match self.assembler.take_in(&buffer[..n]) {
                     Ok(Some(body)) => match decode(&body) {
-                        Ok(Announcement::Ready { endpoint, descriptors: sent }) => {
+                        Ok(Announcement::Ready { endpoint, descriptors: sent, cpu }) => {
                             let descriptors = std::mem::take(&mut self.descriptors);
                             if u32::try_from(descriptors.len()) == Ok(sent) {
-                                return Some(News::Ready { endpoint, descriptors });
+                                return Some(News::Ready { endpoint, descriptors, cpu });
                             }
                             // The kernel drops what there is no room for.
                             let error: io::Error = Errno::MFILE.into();

@@ -12,7 +12,7 @@ use crate::protocol::frame::frame;
 use crate::protocol::link::send_part;
 use crate::protocol::{Exit, chain, encode};
 use crate::transports::sys::find_room;
-use crate::transports::{Announcement, Assignment, Served, Settings, Supervisor};
+use crate::transports::{Announcement, Assignment, Served, Settings, Supervisor, only_cpu};
 
 /// How readily the kernel ends a responder where memory runs out (proc(5)): before all that was not set so itself.
 const OOM_SCORE_ADJ: &str = "900";
@@ -54,6 +54,7 @@ fn serve(assignment: &Assignment, supervisor: &mut Supervisor) -> Result<Served,
     if let Some(cpu) = assignment.spec.server_cpu {
         pin(cpu).map_err(|error| format!("it cannot run on CPU {cpu}: {error}"))?;
     }
+    let settings = settings.on_cpus(assignment.spec.client_cpu, only_cpu());
     find_room(mechanism.holds(settings.size))
         .map_err(|error| format!("finding memory for the payloads failed: {}", chain(&error)))?;
     supervisor.watch().map_err(|error| chain(&error))?;

@@ -69,6 +69,8 @@ pub enum Reply {
         descriptors: u32,
         /// The responder's process.
         responder_pid: u32,
+        /// The only CPU that it may run on, if there is only one.
+        responder_cpu: Option<u32>,
     },
     /// Answers [`Request::Usage`].
     Usage(Usage),
@@ -134,6 +136,9 @@ pub struct ChannelSpec {
     pub wait: Option<Wait>,
     /// The CPU that the responder is pinned to.
     pub server_cpu: Option<u32>,
+    /// The only CPU that the client may run on, if there is only one. An adaptive wait for a peer that may run on the same
+    /// one only is in vain.
+    pub client_cpu: Option<u32>,
     /// The mechanism's own options (`nodelay`: `true`); defaults where absent.
     pub options: BTreeMap<String, String>,
 }
@@ -150,6 +155,7 @@ impl ChannelSpec {
             size_bytes: Self::DEFAULT_SIZE_BYTES,
             wait: None,
             server_cpu: None,
+            client_cpu: None,
             options: BTreeMap::new(),
         }
     }

@@ -94,7 +94,7 @@ impl Round for DatagramClient {
     fn round(&mut self, round: u64, watch: &mut Watch) -> Result<(), RoundError> {
         self.payload.stamp(round);
         send_whole(&self.socket, self.payload.ping(), self.wait, watch, round)?;
-        let mut patience = Patience::new(self.wait);
+        let mut patience = Patience::new(self.wait, self.payload.ping().len());
         loop {
             // TRUNC: the datagram's own length, also when it is longer than the buffer.
             match recv(&self.socket.0, self.payload.pong(), RecvFlags::TRUNC) {
@@ -137,7 +137,7 @@ fn send_whole(
     alive: &mut impl Alive,
     round: u64,
 ) -> Result<(), RoundError> {
-    let mut patience = Patience::new(wait);
+    let mut patience = Patience::new(wait, datagram.len());
     loop {
         match send(&socket.0, datagram, SendFlags::NOSIGNAL) {
             Ok(_) => return Ok(()),
@@ -182,7 +182,7 @@ pub(super) fn echo(socket: &Socket, delivery: Delivery, settings: &Settings) -> 
     let token = &settings.token;
     let alive = &mut Unwatched;
     let mut buffer = vec![0; settings.size.max(Token::HALF_LEN) + 1];
-    let mut patience = Patience::new(settings.wait);
+    let mut patience = Patience::new(settings.wait, settings.size);
     loop {
         let n = match recv(&socket.0, &mut buffer, RecvFlags::empty()) {
             Ok((0, _)) if !may_lose => return Ok(Served::ClientGone),
@@ -193,7 +193,7 @@ pub(super) fn echo(socket: &Socket, delivery: Delivery, settings: &Settings) -> 
                 Err(error) => Err(std::io::Error::other(error)).while_doing("echoing")?,
             },
         };
-        patience = Patience::new(settings.wait);
+        patience = Patience::new(settings.wait, settings.size);
         // Our answer to its proof was lost.
         let again = may_lose && n == Token::HALF_LEN && buffer[..n] == *token.client_half();
         let answer = if again { token.responder_half() } else { &buffer[..n] };

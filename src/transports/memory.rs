@@ -6,7 +6,7 @@
 //! |---|---|
 //! | 0 | proof: word, flag of the responder, flag of the client |
 //! | 16, 32 | the halves of the token |
-//! | 48, 56 | what client and responder tell of themselves |
+//! | 48, 52 | what client and responder tell of themselves |
 //! | 128 | a payload of up to 48 bytes: word, the flags, payload: one cache line for both directions |
 //! | 256, 384 | a larger payload: word of the ping, of the pong |
 //! | 512, 640 | and the flags of those who wait for them |
@@ -17,8 +17,6 @@
 mod exchange;
 mod form;
 mod proof;
-
-use rustix::thread::{CpuSet, sched_getaffinity};
 
 use self::exchange::{Echo, ask};
 use self::form::{Apart, Beside, Form, MAX_INLINE, PAGE, pong_offset};
@@ -89,23 +87,14 @@ fn choose<J: Job>(job: J, settings: &Settings, ours: Facts, theirs: Facts) -> J:
     let barrier = if ours.registered && theirs.registered { Barrier::Asymmetric } else { Barrier::Fences };
     match settings.wait {
         Wait::Spin => with_form(job, settings.size, Spin),
-        // Looking again is in vain while the other side cannot run.
-        Wait::Adaptive if ours.cpu.is_some() && ours.cpu == theirs.cpu => {
-            with_form(job, settings.size, Block)
-        }
-        Wait::Adaptive => with_form(job, settings.size, Adaptive(barrier)),
+        Wait::Adaptive => with_form(job, settings.size, Adaptive::new(barrier, settings.size)),
         Wait::Block => with_form(job, settings.size, Block),
     }
 }
 
 impl Facts {
     fn ours(settings: &Settings) -> Self {
-        let cpu = sched_getaffinity(None)
-            .ok()
-            .filter(|cpus| cpus.count() == 1)
-            .and_then(|cpus| (0..CpuSet::MAX_CPU).find(|cpu| cpus.is_set(*cpu)))
-            .and_then(|cpu| u32::try_from(cpu).ok());
-        Self { cpu, registered: settings.wait == Wait::Adaptive && Barrier::register() }
+        Self { registered: settings.wait == Wait::Adaptive && Barrier::register() }
     }
 }
 

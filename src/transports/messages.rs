@@ -8,7 +8,7 @@ use rustix::io::Errno;
 use super::contract::While;
 use super::payload::Payload;
 use super::proof::proof_broke_off;
-use super::stream::ADAPTIVE_SPIN;
+use super::stream::adaptive_spin;
 use super::{
     Alive, ConnectError, Round, RoundError, ServeError, Served, Settings, Supervisor, Unwatched, Watch,
 };
@@ -43,10 +43,11 @@ pub(super) trait Messages {
     fn give_up(&mut self) {}
 }
 
-/// Calls until the call need not wait for the peer.
+/// Calls until the call need not wait for the peer, which has `size` bytes to move meanwhile.
 #[inline(always)]
 fn patiently<T>(
     mut call: impl FnMut(Else) -> Result<T, Errno>,
+    size: usize,
     wait: Wait,
     alive: &mut impl Alive,
     round: u64,
@@ -61,7 +62,8 @@ fn patiently<T>(
                 if alive.due() {
                     alive.check(round)?;
                 }
-                if wait == Wait::Adaptive && since.get_or_insert_with(Instant::now).elapsed() >= ADAPTIVE_SPIN
+                if wait == Wait::Adaptive
+                    && since.get_or_insert_with(Instant::now).elapsed() >= adaptive_spin(size)
                 {
                     or = Else::Sleep;
                 }
@@ -79,7 +81,7 @@ fn send(
     alive: &mut impl Alive,
     round: u64,
 ) -> Result<(), RoundError> {
-    patiently(|or| messages.send(message, or), wait, alive, round)
+    patiently(|or| messages.send(message, or), message.len(), wait, alive, round)
 }
 
 /// Receives one message.
@@ -91,7 +93,8 @@ pub(super) fn receive(
     alive: &mut impl Alive,
     round: u64,
 ) -> Result<usize, RoundError> {
-    patiently(|or| messages.receive(buffer, or), wait, alive, round)
+    let size = buffer.len();
+    patiently(|or| messages.receive(buffer, or), size, wait, alive, round)
 }
 
 /// Half a token, in messages of at most `room` bytes.
@@ -131,7 +134,7 @@ impl<M: Messages> MessageClient<M> {
                 return Err(ConnectError::WrongToken);
             }
         }
-        let wait = on_these_cpus(settings.wait);
+        let wait = settings.wait;
         messages.set_wait(wait).while_doing("setting the wait strategy")?;
         Ok(Self { messages, wait, payload: Payload::new(settings.size, &settings.token) })
     }
@@ -206,7 +209,7 @@ pub(super) fn check_peer<M: Messages>(
 
 /// The responder's side: echoes until it is ended, or until a call tells that the client has gone.
 pub(super) fn echo(messages: &mut impl Messages, settings: &Settings) -> Result<Served, ServeError> {
-    let wait = on_these_cpus(settings.wait);
+    let wait = settings.wait;
     messages.set_wait(wait).while_doing("setting the wait strategy")?;
     let mut buffer = vec![0; settings.size];
     let alive = &mut Unwatched;
@@ -219,13 +222,6 @@ pub(super) fn echo(messages: &mut impl Messages, settings: &Settings) -> Result<
             Err(error) => Err(std::io::Error::other(error)).while_doing("echoing")?,
         }
     }
-}
-
-/// The strategy to use in place of `wait` where this process may run on one CPU only: looking again is in vain while
-/// the other side cannot run.
-fn on_these_cpus(wait: Wait) -> Wait {
-    let alone = rustix::thread::sched_getaffinity(None).is_ok_and(|cpus| cpus.count() == 1);
-    if alone && wait == Wait::Adaptive { Wait::Block } else { wait }
 }
 
 #[cfg(test)]
@@ -251,6 +247,7 @@ mod tests {
                 asked.push(or);
                 if or == Else::Sleep { Ok(()) } else { Err(Errno::AGAIN) }
             },
+            8,
             Wait::Adaptive,
             &mut Unwatched,
             1,
@@ -265,6 +262,7 @@ mod tests {
                 left -= 1;
                 if left == 0 { Ok(()) } else { Err(Errno::AGAIN) }
             },
+            8,
             Wait::Spin,
             &mut Unwatched,
             1,

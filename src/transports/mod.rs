@@ -70,7 +70,7 @@ pub use contract::{
 pub use pace::{Pace, Pacer};
 pub use payload::Payload;
 pub use rounds::{Block, Round, Rounds};
-pub use settings::{Grant, Owner, Settings};
+pub use settings::{Grant, Owner, Settings, only_cpu};
 pub use supervisor::{Announcement, Assignment, Supervisor};
 pub use watch::{Alive, Unwatched, Watch};
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use rustix::thread::{CpuSet, sched_getaffinity};
 use serde::{Deserialize, Serialize};
 
 use super::{Mechanism, find};
@@ -119,6 +120,15 @@ impl Settings {
         Ok((mechanism, Self { method: info.name, size, wait, options, token, name, client }))
     }
 
+    /// The same for sides that may run on one CPU only, if these are known. Where it is the same one, looking again is in vain,
+    /// since the other side cannot run meanwhile: an adaptive wait sleeps at once.
+    #[must_use]
+    pub fn on_cpus(self, client: Option<u32>, responder: Option<u32>) -> Self {
+        let shared = client.is_some() && client == responder;
+        let wait = if shared && self.wait == Wait::Adaptive { Wait::Block } else { self.wait };
+        Self { wait, ..self }
+    }
+
     /// Whether the option is `true`.
     ///
     /// # Panics
@@ -127,6 +137,13 @@ impl Settings {
     pub fn is_on(&self, option: &str) -> bool {
         self.options[option] == "true"
     }
+}
+
+/// The only CPU that the calling thread may run on, if there is only one.
+#[must_use]
+pub fn only_cpu() -> Option<u32> {
+    let cpus = sched_getaffinity(None).ok().filter(|cpus| cpus.count() == 1)?;
+    (0..CpuSet::MAX_CPU).find(|cpu| cpus.is_set(*cpu)).and_then(|cpu| u32::try_from(cpu).ok())
 }
 
 #[cfg(test)]
@@ -142,6 +159,20 @@ mod tests {
         let settings = check(&ChannelSpec::new("tcp")).unwrap();
         assert_eq!((settings.wait, settings.is_on("nodelay"), settings.size), (Wait::Block, true, 8));
         assert_eq!(check(&ChannelSpec::new("stdio")).unwrap().method, "pipe");
+    }
+
+    #[test]
+    fn nobody_looks_again_for_a_peer_that_cannot_run_meanwhile() {
+        let waits = |wait, client, responder| {
+            let spec = ChannelSpec { wait: Some(wait), ..ChannelSpec::new("tcp") };
+            check(&spec).unwrap().on_cpus(client, responder).wait
+        };
+        assert_eq!(waits(Wait::Adaptive, Some(1), Some(1)), Wait::Block);
+        for (client, responder) in [(Some(1), Some(0)), (Some(1), None), (None, Some(1)), (None, None)] {
+            assert_eq!(waits(Wait::Adaptive, client, responder), Wait::Adaptive);
+        }
+        // Who asks for it gets it.
+        assert_eq!(waits(Wait::Spin, Some(1), Some(1)), Wait::Spin);
     }
 
     #[test]

@@ -13,8 +13,11 @@ use super::payload::Payload;
 use super::{Alive, Round, RoundError, ServeError, Served, Settings, Unwatched, Watch};
 use crate::protocol::Wait;
 
-/// How long an adaptive wait looks again before it blocks: about what being woken costs.
-pub(super) const ADAPTIVE_SPIN: Duration = Duration::from_micros(50);
+/// How long an adaptive wait looks again before it blocks, where the other side has `size` bytes to move meanwhile: about
+/// what being woken costs, and the time that a machine takes to move them which does 2 GB a second.
+pub(super) fn adaptive_spin(size: usize) -> Duration {
+    Duration::from_micros(50) + Duration::from_nanos(size as u64 / 2)
+}
 
 /// A stream's descriptors, and the calls that move bytes through them.
 pub(super) trait Pipe {
@@ -90,14 +93,16 @@ pub(super) fn set_wait(pipe: &impl Pipe, wait: Wait) -> Result<(), Errno> {
 #[derive(Debug)]
 pub(super) struct Patience {
     wait: Wait,
+    /// Bytes that the other side moves.
+    size: usize,
     /// When an adaptive wait began.
     since: Option<Instant>,
 }
 
 impl Patience {
     #[inline(always)]
-    pub(super) fn new(wait: Wait) -> Self {
-        Self { wait, since: None }
+    pub(super) fn new(wait: Wait, size: usize) -> Self {
+        Self { wait, size, since: None }
     }
 
     /// Called when the call said `error`; returns when it is to be tried again.
@@ -119,7 +124,7 @@ impl Patience {
             alive.check(round)?;
         }
         if self.wait != Wait::Adaptive
-            || self.since.get_or_insert_with(Instant::now).elapsed() < ADAPTIVE_SPIN
+            || self.since.get_or_insert_with(Instant::now).elapsed() < adaptive_spin(self.size)
         {
             return Ok(());
         }
@@ -140,12 +145,16 @@ pub(super) fn receive_exact(
     alive: &mut impl Alive,
     round: u64,
 ) -> Result<(), RoundError> {
-    let mut patience = Patience::new(wait);
+    let size = buffer.len();
+    let mut patience = Patience::new(wait, size);
     let mut have = 0;
-    while have < buffer.len() {
+    while have < size {
         match pipe.receive(&mut buffer[have..]) {
             Ok(0) => return Err(RoundError::PeerClosed),
-            Ok(n) => have += n,
+            Ok(n) => {
+                have += n;
+                patience = Patience::new(wait, size);
+            }
             Err(error) => patience.again(error, pipe.reader(), PollFlags::IN, alive, round)?,
         }
     }
@@ -161,10 +170,14 @@ pub(super) fn send_all(
     alive: &mut impl Alive,
     round: u64,
 ) -> Result<(), RoundError> {
-    let mut patience = Patience::new(wait);
+    let size = bytes.len();
+    let mut patience = Patience::new(wait, size);
     while !bytes.is_empty() {
         match pipe.send(bytes) {
-            Ok(n) => bytes = &bytes[n..],
+            Ok(n) => {
+                bytes = &bytes[n..];
+                patience = Patience::new(wait, size);
+            }
             Err(error) => patience.again(error, pipe.writer(), PollFlags::OUT, alive, round)?,
         }
     }

@@ -7,7 +7,7 @@ use rustix::process::{Signal, set_parent_process_death_signal};
 use serde::{Deserialize, Serialize};
 
 use super::contract::While;
-use super::{Alive, CallError, Grant, RoundError, ServeError, Served, Watch};
+use super::{Alive, CallError, Grant, RoundError, ServeError, Served, Watch, only_cpu};
 use crate::protocol::ChannelSpec;
 use crate::protocol::link::{Link, LinkError};
 
@@ -29,6 +29,8 @@ pub enum Announcement {
         endpoint: String,
         /// How many file descriptors come with the frame.
         descriptors: u32,
+        /// The only CPU that the responder may run on, if there is only one.
+        cpu: Option<u32>,
     },
     /// The responder ends because of an error.
     Failed {
@@ -75,6 +77,7 @@ impl Supervisor {
         let ready = Announcement::Ready {
             endpoint: endpoint.to_owned(),
             descriptors: u32::try_from(descriptors.len()).unwrap_or(u32::MAX),
+            cpu: only_cpu(),
         };
         self.link
             .send(&ready, descriptors)

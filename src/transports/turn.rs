@@ -9,9 +9,11 @@
 //!
 //! The wait strategy is a type, so that the loops are compiled once for each and nothing is decided in a round.
 
+use std::time::Duration;
+
 use rustix::io::Errno;
 
-use super::stream::ADAPTIVE_SPIN;
+use super::stream::adaptive_spin;
 use super::sync::{
     self, AtomicU32, Instant, LOOKS, Ordering, barrier_everywhere, compiler_fence, fence, futex_wait,
     futex_wake, spin_loop,
@@ -94,12 +96,15 @@ impl Strategy for Block {
 
 /// Spins for a while, then sleeps.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Adaptive(pub(super) Barrier);
+pub(super) struct Adaptive {
+    barrier: Barrier,
+    spin: Duration,
+}
 
 impl Strategy for Adaptive {
     #[inline(always)]
     fn publish(self, turn: Turn<'_>, value: u32) {
-        turn.publish(value, self.0);
+        turn.publish(value, self.barrier);
     }
 
     #[inline(always)]
@@ -118,6 +123,11 @@ impl Strategy for Adaptive {
 }
 
 impl Adaptive {
+    /// For sides that move `size` bytes in their turns.
+    pub(super) fn new(barrier: Barrier, size: usize) -> Self {
+        Self { barrier, spin: adaptive_spin(size) }
+    }
+
     #[cold]
     fn wait_longer(
         self,
@@ -128,8 +138,8 @@ impl Adaptive {
     ) -> Result<(), RoundError> {
         let start = Instant::now();
         while !turn.comes_soon(value) {
-            if start.elapsed() >= ADAPTIVE_SPIN {
-                return turn.sleep_watched(value, self.0, alive, round);
+            if start.elapsed() >= self.spin {
+                return turn.sleep_watched(value, self.barrier, alive, round);
             }
         }
         Ok(())
@@ -271,7 +281,6 @@ mod tests {
     use crate::transports::watch::patient;
     use std::os::fd::AsFd;
     use std::thread;
-    use std::time::Duration;
 
     /// Miri takes a millisecond for each.
     const ROUNDS: u32 = if cfg!(miri) { 50 } else { 1000 };
@@ -308,14 +317,14 @@ mod tests {
     #[test]
     fn no_wake_up_is_lost_between_fences() {
         takes_turns(Block);
-        takes_turns(Adaptive(Barrier::Fences));
+        takes_turns(Adaptive::new(Barrier::Fences, 8));
     }
 
     #[test]
     #[cfg_attr(miri, ignore = "Miri lacks its system call")]
     fn no_wake_up_is_lost_with_the_asymmetric_barrier() {
         if Barrier::register() {
-            takes_turns(Adaptive(Barrier::Asymmetric));
+            takes_turns(Adaptive::new(Barrier::Asymmetric, 8));
         }
     }
 }

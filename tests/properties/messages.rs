@@ -18,12 +18,13 @@ fn text() -> BoxedStrategy<String> {
 fn spec() -> impl Strategy<Value = ChannelSpec> {
     let wait = option::of(select(&Wait::ALL[..]));
     let options = btree_map(text(), text(), 0..4);
-    (text(), any::<u32>(), wait, any::<Option<u32>>(), options).prop_map(
-        |(method, size_bytes, wait, server_cpu, options)| ChannelSpec {
+    (text(), any::<u32>(), wait, any::<[Option<u32>; 2]>(), options).prop_map(
+        |(method, size_bytes, wait, [server_cpu, client_cpu], options)| ChannelSpec {
             method,
             size_bytes,
             wait,
             server_cpu,
+            client_cpu,
             options,
         },
     )
@@ -147,13 +148,14 @@ fn method_state() -> impl Strategy<Value = MethodState> {
 }
 
 pub(crate) fn reply() -> impl Strategy<Value = Reply> {
-    let opened = (any::<[u8; 32]>(), text(), any::<u64>(), any::<[u32; 2]>()).prop_map(
-        |(token, endpoint, channel, [descriptors, responder_pid])| Reply::Opened {
+    let opened = (any::<[u8; 32]>(), text(), any::<u64>(), any::<[u32; 2]>(), any::<Option<u32>>()).prop_map(
+        |(token, endpoint, channel, [descriptors, responder_pid], responder_cpu)| Reply::Opened {
             channel,
             token: Token::new(token),
             endpoint,
             descriptors,
             responder_pid,
+            responder_cpu,
         },
     );
     prop_oneof![
@@ -180,8 +182,8 @@ pub(crate) fn assignment() -> impl Strategy<Value = Assignment> {
 
 pub(crate) fn announcement() -> impl Strategy<Value = Announcement> {
     prop_oneof![
-        (text(), any::<u32>())
-            .prop_map(|(endpoint, descriptors)| Announcement::Ready { endpoint, descriptors }),
+        (text(), any::<u32>(), any::<Option<u32>>())
+            .prop_map(|(endpoint, descriptors, cpu)| Announcement::Ready { endpoint, descriptors, cpu }),
         text().prop_map(|reason| Announcement::Failed { reason }),
     ]
 }

@@ -210,6 +210,7 @@ fn be_daemon<'scope>(
                     endpoint: endpoint.clone(),
                     descriptors: u32::try_from(descriptors.len()).unwrap(),
                     responder_pid: std::process::id(),
+                    responder_cpu: None,
                 };
                 let fds: Vec<_> = descriptors.iter().map(AsFd::as_fd).collect();
                 link.send(&opened, &fds).unwrap();

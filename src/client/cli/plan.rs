@@ -75,6 +75,7 @@ pub(super) fn plan(
                     size_bytes: *size_bytes,
                     wait: *wait,
                     server_cpu: None,
+                    client_cpu: None,
                     options: options
                         .iter()
                         .filter(|(name, _)| has_option(mechanism, name))

@@ -140,6 +140,7 @@ fn cell(method: &str, size_bytes: u32, wait: Wait, cpus: Option<(u32, u32)>) -> 
             size_bytes,
             wait: Some(wait),
             server_cpu: cpus.map(|(_, server)| server),
+            client_cpu: None,
             options: BTreeMap::new(),
         },
         wait,

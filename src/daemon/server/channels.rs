@@ -17,7 +17,7 @@ impl Server {
         let Some(held) = self.channels.get_mut(&id) else { return };
         match held.channel.receive() {
             None => {}
-            Some(News::Ready { endpoint, descriptors }) => {
+            Some(News::Ready { endpoint, descriptors, cpu }) => {
                 let channel = &mut held.channel;
                 if channel.state != State::Starting {
                     return;
@@ -29,6 +29,7 @@ impl Server {
                     endpoint,
                     descriptors: count(descriptors.len()),
                     responder_pid: channel.responder_pid(),
+                    responder_cpu: cpu,
                 };
                 let Some(owner) = held.owner else { return };
                 let kind = channel.kind();

@@ -30,8 +30,7 @@ pub(super) fn ask<F: Form>(
     strategy.publish(F::turn(memory, F::PING), ping);
     payload.stamp(round);
     strategy.wait_for(F::turn(memory, F::PONG), pong, alive, round)?;
-    form.receive_pong(memory, payload);
-    payload.check(round)
+    form.receive_pong(memory, payload, round)
 }
 
 /// The responder's side of all rounds.
@@ -115,6 +114,6 @@ mod tests {
 
     #[test]
     fn what_is_sent_comes_back_to_who_does_both() {
-        echoes_in_all_forms(Adaptive(Barrier::Fences));
+        echoes_in_all_forms(Adaptive::new(Barrier::Fences, PAGE));
     }
 }

@@ -1,5 +1,6 @@
 //! Where a payload and its words lie in the memory, and how it is copied: see the layout in [`super`].
 
+use crate::transports::RoundError;
 use crate::transports::payload::Payload;
 use crate::transports::sys::Region;
 use crate::transports::turn::Turn;
@@ -29,7 +30,9 @@ pub(super) trait Form: Copy + 'static {
     fn send_ping(self, memory: &Region, payload: &Payload, round: u64);
     fn receive_ping(self, memory: &Region, buffer: &mut Self::Buffer);
     fn send_pong(self, memory: &Region, buffer: &Self::Buffer);
-    fn receive_pong(self, memory: &Region, payload: &mut Payload);
+    /// # Errors
+    /// [`RoundError::WrongPong`].
+    fn receive_pong(self, memory: &Region, payload: &mut Payload, round: u64) -> Result<(), RoundError>;
 
     #[inline(always)]
     fn turn(memory: &Region, (word, sleeps): (usize, usize)) -> Turn<'_> {
@@ -73,8 +76,9 @@ impl<const LEN: usize> Form for Beside<LEN> {
     }
 
     #[inline(always)]
-    fn receive_pong(self, memory: &Region, payload: &mut Payload) {
+    fn receive_pong(self, memory: &Region, payload: &mut Payload, round: u64) -> Result<(), RoundError> {
         memory.load::<LEN>(Self::PAYLOAD, payload.pong_piece());
+        payload.check(round)
     }
 }
 
@@ -112,7 +116,8 @@ impl Form for Apart {
     }
 
     #[inline(always)]
-    fn receive_pong(self, memory: &Region, payload: &mut Payload) {
-        memory.read(pong_offset(self.size), payload.pong());
+    fn receive_pong(self, memory: &Region, payload: &mut Payload, round: u64) -> Result<(), RoundError> {
+        memory.read(pong_offset(self.size), payload.pong_in_place());
+        payload.check_in_place(round)
     }
 }

@@ -13,7 +13,7 @@ const CLIENT_SLEEPS: usize = 8;
 const CLIENT_HALF: usize = 16;
 const RESPONDER_HALF: usize = 32;
 const CLIENT_FACTS: usize = 48;
-const RESPONDER_FACTS: usize = 56;
+const RESPONDER_FACTS: usize = 52;
 
 /// Values of the word.
 const SHOWN: u32 = 1;
@@ -22,23 +22,17 @@ const ANSWERED: u32 = 2;
 /// What the other side must know of a side to choose as it does. Told before the proof's word is published.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Facts {
-    /// The only CPU that it may run on.
-    pub(super) cpu: Option<u32>,
     /// Whether the other side's `membarrier` reaches it.
     pub(super) registered: bool,
 }
 
 impl Facts {
     fn tell(self, memory: &Region, at: usize) {
-        memory.word(at).store(self.cpu.map_or(0, |cpu| cpu + 1), Ordering::Relaxed);
-        memory.word(at + 4).store(u32::from(self.registered), Ordering::Relaxed);
+        memory.word(at).store(u32::from(self.registered), Ordering::Relaxed);
     }
 
     fn told(memory: &Region, at: usize) -> Self {
-        Self {
-            cpu: memory.word(at).load(Ordering::Relaxed).checked_sub(1),
-            registered: memory.word(at + 4).load(Ordering::Relaxed) != 0,
-        }
+        Self { registered: memory.word(at).load(Ordering::Relaxed) != 0 }
     }
 }
 

@@ -65,6 +65,7 @@ pub(super) fn plan(
         size_bytes: args.size,
         wait: args.wait,
         server_cpu: None,
+        client_cpu: None,
         options: options.clone(),
     };
     let settings = Settings::check(&spec).map_err(Failure::unavailable)?;

@@ -86,8 +86,8 @@ fn choose_wait(job: impl Job, place: Place, form: impl Form + Send, wait: Wait) 
             job.run(memory, form, Spin);
         }
         Wait::Block => job.run(memory, form, Block),
-        Wait::AdaptiveWithFences => job.run(memory, form, Adaptive(Barrier::Fences)),
-        Wait::Adaptive => job.run(memory, form, Adaptive(Barrier::Asymmetric)),
+        Wait::AdaptiveWithFences => job.run(memory, form, Adaptive::new(Barrier::Fences, 8)),
+        Wait::Adaptive => job.run(memory, form, Adaptive::new(Barrier::Asymmetric, 8)),
     }
 }
 
@@ -172,10 +172,10 @@ pub fn stopped(place: Place, wait: Wait, answers: bool) {
 /// The proof: each side learns what the other has told. Or, by another token, the responder sees that the client is none, and
 /// the client is ended.
 pub fn proof(right: bool) {
-    let memory = Region::new(&[0, 4, 8, 48, 52, 56, 60], &[(16, 32)]);
+    let memory = Region::new(&[0, 4, 8, 48, 52], &[(16, 32)]);
     let watch = Watch::new();
-    let of_client = Facts { cpu: Some(0), registered: true };
-    let of_responder = Facts { cpu: Some(6), registered: false };
+    let of_client = Facts { registered: true };
+    let of_responder = Facts { registered: false };
     let (theirs, over) = (memory.clone(), watch.clone());
     let responder = thread::spawn(move || {
         let _running = machine().enter(Side::Responder);
