@@ -30,7 +30,7 @@ const FULL: Effort = Effort {
     requests: 2000,
     channels: 50,
     cold_runs: 10,
-    rest: Duration::from_secs(3),
+    rest: Duration::from_secs(10),
     scale: Duration::from_secs(1),
     channels_at_once: &[1, 10, 100],
 };

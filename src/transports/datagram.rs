@@ -6,6 +6,7 @@ use rustix::event::PollFlags;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, SocketAddrAny, connect, recv, recvfrom, send};
 
+use super::buffer::Buffer;
 use super::contract::While;
 use super::payload::Payload;
 use super::proof::proof_broke_off;
@@ -181,10 +182,10 @@ pub(super) fn echo(socket: &Socket, delivery: Delivery, settings: &Settings) -> 
     let may_lose = may_lose(delivery);
     let token = &settings.token;
     let alive = &mut Unwatched;
-    let mut buffer = vec![0; settings.size.max(Token::HALF_LEN) + 1];
+    let mut buffer = Buffer::new(settings.size.max(Token::HALF_LEN) + 1);
     let mut patience = Patience::new(settings.wait, settings.size);
     loop {
-        let n = match recv(&socket.0, &mut buffer, RecvFlags::empty()) {
+        let n = match recv(&socket.0, &mut *buffer, RecvFlags::empty()) {
             Ok((0, _)) if !may_lose => return Ok(Served::ClientGone),
             Ok((n, _)) => n,
             Err(Errno::CONNREFUSED | Errno::CONNRESET) => return Ok(Served::ClientGone),

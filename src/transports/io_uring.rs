@@ -4,6 +4,7 @@ use std::convert::Infallible;
 
 use rustix::net::SocketType;
 
+use super::buffer::Buffer;
 use super::contract::While;
 use super::payload::Payload;
 use super::place::remove_folder;
@@ -90,7 +91,7 @@ impl Mechanism for IoUring {
 
 /// Echoes until something ends it.
 fn echo(ring: &mut Ring, size: usize) -> Result<Infallible, RoundError> {
-    let mut buffer = vec![0; size];
+    let mut buffer = Buffer::new(size);
     ring.receive(&mut buffer, &mut Unwatched, 0)?;
     loop {
         ring.send_and_refill(&mut buffer, &mut Unwatched, 0)?;

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use rustix::io::Errno;
 
+use super::buffer::Buffer;
 use super::contract::While;
 use super::payload::Payload;
 use super::proof::proof_broke_off;
@@ -211,7 +212,7 @@ pub(super) fn check_peer<M: Messages>(
 pub(super) fn echo(messages: &mut impl Messages, settings: &Settings) -> Result<Served, ServeError> {
     let wait = settings.wait;
     messages.set_wait(wait).while_doing("setting the wait strategy")?;
-    let mut buffer = vec![0; settings.size];
+    let mut buffer = Buffer::new(settings.size);
     let alive = &mut Unwatched;
     loop {
         let round = receive(messages, &mut buffer, wait, alive, 0)

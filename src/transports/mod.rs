@@ -5,6 +5,7 @@
 
 #[cfg(feature = "_tokio")]
 mod async_side;
+mod buffer;
 mod contract;
 mod datagram;
 mod memory;

@@ -3,6 +3,7 @@
 use std::mem;
 
 use super::RoundError;
+use super::buffer::Buffer;
 use crate::protocol::Token;
 
 /// Length of a round's number in bytes: the smallest payload.
@@ -23,9 +24,9 @@ const IN_PLACE_FROM: usize = 128 << 10;
 #[derive(Debug)]
 pub struct Payload {
     /// What is sent, filled up with zeros to [`MIN_ROOM`].
-    ping: Vec<u8>,
+    ping: Buffer,
     /// What came back, filled up likewise.
-    pong: Vec<u8>,
+    pong: Buffer,
     /// Without what fills it up.
     size: usize,
     pattern: u64,
@@ -46,8 +47,8 @@ impl Payload {
         let seed = token.client_half().first_chunk().expect("16 bytes hold 8");
         let room = size.max(MIN_ROOM);
         let mut payload = Self {
-            ping: vec![0; room],
-            pong: vec![0; room],
+            ping: Buffer::new(room),
+            pong: Buffer::new(room),
             size,
             pattern: u64::from_le_bytes(*seed) | 1,
             may_share: size >= IN_PLACE_FROM,
@@ -127,7 +128,7 @@ impl Payload {
     /// Receives into a newly allocated buffer from now on.
     pub fn reallocate(&mut self) {
         self.may_share = false;
-        self.pong = vec![0; self.ping.len()];
+        self.pong = Buffer::new(self.ping.len());
     }
 
     /// Where to receive once the ping is sent, if the round ends with [`check_in_place`](Self::check_in_place).
@@ -251,7 +252,7 @@ mod tests {
     fn echoed(size: usize, round: u64) -> Payload {
         let mut payload = Payload::new(size, &Token::new([3; 32]));
         payload.stamp(round);
-        payload.pong = payload.ping.clone();
+        payload.echo();
         payload
     }
 

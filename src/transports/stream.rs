@@ -8,6 +8,7 @@ use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 
+use super::buffer::Buffer;
 use super::contract::While;
 use super::payload::Payload;
 use super::{Alive, Round, RoundError, ServeError, Served, Settings, Unwatched, Watch};
@@ -217,7 +218,7 @@ impl<P: Pipe> Round for StreamClient<P> {
 /// The responder's side: echoes until the peer closes.
 pub(super) fn echo(pipe: &impl Pipe, settings: &Settings) -> Result<Served, ServeError> {
     set_wait(pipe, settings.wait).while_doing("setting the wait strategy")?;
-    let mut buffer = vec![0; settings.size];
+    let mut buffer = Buffer::new(settings.size);
     let alive = &mut Unwatched;
     loop {
         let round = receive_exact(pipe, &mut buffer, settings.wait, alive, 0)

@@ -4,6 +4,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 
 use super::async_side::{Exchange, broken, offer, rounds, served, take};
+use super::buffer::Buffer;
 use super::payload::Payload;
 use super::{
     Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism, Reach, RoundError,
@@ -46,7 +47,7 @@ impl Mechanism for Tokio {
     fn respond(&self, settings: &Settings, supervisor: &mut Supervisor) -> Result<Served, ServeError> {
         let (runtime, socket) = offer(settings, supervisor)?;
         let mut stream = runtime.stream(socket)?;
-        let mut buffer = vec![0; settings.size];
+        let mut buffer = Buffer::new(settings.size);
         served(runtime.serve(async {
             loop {
                 stream.read_exact(&mut buffer).await.map_err(broken)?;

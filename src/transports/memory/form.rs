@@ -1,6 +1,7 @@
 //! Where a payload and its words lie in the memory, and how it is copied: see the layout in [`super`].
 
 use crate::transports::RoundError;
+use crate::transports::buffer::Buffer;
 use crate::transports::payload::Payload;
 use crate::transports::sys::Region;
 use crate::transports::turn::Turn;
@@ -93,10 +94,10 @@ impl Form for Apart {
     const PING: (usize, usize) = (256, 512);
     const PONG: (usize, usize) = (384, 640);
 
-    type Buffer = Vec<u8>;
+    type Buffer = Buffer;
 
-    fn buffer(self) -> Vec<u8> {
-        vec![0; self.size]
+    fn buffer(self) -> Buffer {
+        Buffer::new(self.size)
     }
 
     #[inline(always)]
@@ -106,12 +107,12 @@ impl Form for Apart {
     }
 
     #[inline(always)]
-    fn receive_ping(self, memory: &Region, buffer: &mut Vec<u8>) {
+    fn receive_ping(self, memory: &Region, buffer: &mut Buffer) {
         memory.read(PAGE, buffer);
     }
 
     #[inline(always)]
-    fn send_pong(self, memory: &Region, buffer: &Vec<u8>) {
+    fn send_pong(self, memory: &Region, buffer: &Buffer) {
         memory.write(pong_offset(self.size), buffer);
     }
 

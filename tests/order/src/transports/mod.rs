@@ -2,6 +2,8 @@
 
 #![allow(dead_code, missing_docs, reason = "not all that ships is explored; it is documented where it ships")]
 
+#[path = "../../../../src/transports/buffer.rs"]
+mod buffer;
 #[path = "../../../../src/transports/payload.rs"]
 mod payload;
 #[path = "../../../../src/transports/turn.rs"]
