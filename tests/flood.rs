@@ -7,18 +7,20 @@ use std::fs;
 use std::io::{self, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use ipcd::client::ClientError;
 use ipcd::protocol::frame::{MAX_BODY, frame};
-use ipcd::protocol::{ChannelSpec, GREETING_LEN, Greeting, Request, Resource, encode};
+use ipcd::protocol::{ChannelSpec, GREETING_LEN, Greeting, Refusal, Reply, Request, Resource, encode};
 use ipcd::transports::sys::allow_descriptors;
 
 use rustix::process::Uid;
 use rustix::thread::set_thread_res_uid;
 
-use crate::harness::{Daemon, NOBODY, is_root, rounds, run};
+use crate::harness::{Daemon, NOBODY, PATIENCE, eventually, is_root, rounds, run};
 
 /// What a daemon may hold without connections, in KiB: the program, its C library and a decoder at work.
 const BASE_KIB: u64 = 16 * 1024;
@@ -29,8 +31,15 @@ const EACH_KIB: u64 = 3 * 64;
 /// The same of one that has never sent more than a greeting and small requests, and reads its replies.
 const EACH_IDLE_KIB: u64 = 4;
 
-/// How often the bystander comes.
+/// How often the bystander comes at the least.
 const VISITS: usize = 25;
+
+/// How long it goes on coming at the least: longer than slow peers are waited for.
+const TIME: Duration = Duration::from_secs(5);
+
+/// One flood at a time: each is held against deadlines of the daemon's and of the bystander's, for which another would take the
+/// time.
+static ALONE: Mutex<()> = Mutex::new(());
 
 /// The most memory that a daemon has had resident.
 fn peak_kib(daemon: &Daemon) -> u64 {
@@ -39,73 +48,209 @@ fn peak_kib(daemon: &Daemon) -> u64 {
     line.trim_end_matches(" kB").parse().unwrap()
 }
 
-fn greeted(daemon: &Daemon) -> io::Result<UnixStream> {
-    let mut stream = UnixStream::connect(&daemon.socket)?;
-    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
-    stream.write_all(&Greeting::OURS.to_bytes())?;
-    stream.read_exact(&mut [0; GREETING_LEN])?;
-    Ok(stream)
+/// What attackers count, so that a flood that does not flood is a failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Seen {
+    /// Connections that were made.
+    Connected,
+    /// Those of them that the daemon has greeted.
+    Greeted,
+    /// Those that the daemon has ended.
+    Dropped,
+    /// Channels that were opened.
+    Opened,
+    /// What was refused: channels, or connections with the reason.
+    Refused,
+    /// Bytes that the daemon was sent.
+    Sent,
+}
+
+/// An attack that goes on.
+struct Attack<'a> {
+    daemon: &'a Daemon,
+    over: AtomicBool,
+    /// Attackers that have begun.
+    in_place: AtomicUsize,
+    seen: [AtomicU64; 6],
+}
+
+impl Attack<'_> {
+    fn goes_on(&self) -> bool {
+        !self.over.load(Ordering::SeqCst)
+    }
+
+    /// Said by each attacker once it does what it is there for.
+    fn in_place(&self) {
+        self.in_place.fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn count(&self, seen: Seen, count: usize) {
+        self.seen[seen as usize].fetch_add(count as u64, Ordering::SeqCst);
+    }
+
+    fn counted(&self, seen: Seen) -> u64 {
+        self.seen[seen as usize].load(Ordering::SeqCst)
+    }
+
+    fn connect(&self) -> io::Result<UnixStream> {
+        let stream = UnixStream::connect(&self.daemon.socket)?;
+        self.count(Seen::Connected, 1);
+        Ok(stream)
+    }
+
+    fn greeted(&self) -> io::Result<UnixStream> {
+        let mut stream = self.connect()?;
+        stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+        stream.write_all(&Greeting::OURS.to_bytes())?;
+        stream.read_exact(&mut [0; GREETING_LEN])?;
+        self.count(Seen::Greeted, 1);
+        Ok(stream)
+    }
+
+    /// Sends what is taken.
+    fn send(&self, mut stream: &UnixStream, bytes: &[u8]) -> io::Result<()> {
+        self.count(Seen::Sent, stream.write(bytes)?);
+        Ok(())
+    }
+
+    /// Keeps connections doing something bad; those that the daemon ends are opened anew.
+    fn keep<T>(
+        &self,
+        count: usize,
+        pause: Duration,
+        connect: impl Fn() -> io::Result<T>,
+        act: impl Fn(&mut T) -> io::Result<()>,
+    ) {
+        let mut peers: Vec<Option<T>> = (0..count).map(|_| None).collect();
+        let mut begun = false;
+        while self.goes_on() {
+            for peer in &mut peers {
+                if peer.is_none() {
+                    *peer = connect().ok();
+                }
+                match peer.as_mut().map(&act) {
+                    None | Some(Ok(())) => {}
+                    Some(Err(error)) if error.kind() == io::ErrorKind::WouldBlock => {}
+                    Some(Err(_)) => {
+                        self.count(Seen::Dropped, 1);
+                        *peer = None;
+                    }
+                }
+                if !self.goes_on() {
+                    return;
+                }
+            }
+            if !begun {
+                begun = true;
+                self.in_place();
+            }
+            thread::sleep(pause);
+        }
+    }
 }
 
 fn request(request: &Request) -> Vec<u8> {
     frame(&encode(request).unwrap())
 }
 
-/// Lets `attack` go on in threads, as many as there are `attackers`, until a bystander has come and gone several
-/// times; then checks what the daemon has held and that nothing is left.
-///
-/// The bystander's own patience is the program's: it is told of a failure if it is not greeted within 2 s or not answered
-/// within 10 s.
-fn attacked_by<const N: usize>(
+/// What is done to a daemon, and what has to be seen of it.
+struct Flood {
     what: &'static str,
     bound_kib: u64,
     arguments: &'static [&'static str],
-    attackers: [fn(&Daemon, &AtomicBool); N],
-) {
-    run(move |sandbox| {
-        allow_descriptors(4000);
-        let daemon = sandbox.daemon_with(arguments);
-        // For attackers of another user.
-        fs::set_permissions(sandbox.folder(), fs::Permissions::from_mode(0o755)).unwrap();
-        fs::set_permissions(&daemon.socket, fs::Permissions::from_mode(0o666)).unwrap();
-        daemon.serves("tcp");
-        let over = AtomicBool::new(false);
-        let (mut status, mut bench) = (Duration::ZERO, Duration::ZERO);
-        thread::scope(|scope| {
-            let (daemon, over) = (&daemon, &over);
-            for attack in attackers {
-                scope.spawn(move || attack(daemon, over));
-            }
-            // However a visit ends: the attackers look at this.
-            let visited = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-                for _ in 0..VISITS {
-                    let start = Instant::now();
-                    daemon.status();
-                    status = status.max(start.elapsed());
-                    let start = Instant::now();
-                    let mut client = daemon.lease();
-                    let mut channel = client.open(&ChannelSpec::new("unix")).unwrap();
-                    rounds(&mut channel, 100).unwrap();
-                    client.close(channel).unwrap();
-                    bench = bench.max(start.elapsed());
-                }
-            }));
-            over.store(true, Ordering::SeqCst);
-            visited.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        });
-        let peak = peak_kib(&daemon);
-        println!(
-            "{what}: the daemon held {peak} KiB at most, of {bound_kib} KiB; of {VISITS} visits the longest waits were \
-             {status:.1?} for a status, {bench:.1?} for a bench of 100 rounds"
-        );
-        assert!(peak <= bound_kib, "{what}: {peak} KiB, of {bound_kib} KiB");
-        daemon.is_at_rest();
-    });
+    attackers: &'static [fn(&Attack<'_>)],
+    shows: &'static [Seen],
 }
 
-/// Whether the attack goes on.
-fn on(over: &AtomicBool) -> bool {
-    !over.load(Ordering::SeqCst)
+/// The bystander's longest waits.
+#[derive(Debug, Default)]
+struct Waits {
+    visits: usize,
+    status: Duration,
+    bench: Duration,
+}
+
+/// A well-behaved client comes and goes. Its patience is the program's: it is told of a failure if it is not greeted
+/// within 2 s or not answered within 10 s.
+fn visit(daemon: &Daemon, waits: &mut Waits) {
+    let start = Instant::now();
+    daemon.status();
+    waits.status = waits.status.max(start.elapsed());
+    let start = Instant::now();
+    let mut client = daemon.lease();
+    let mut channel = client.open(&ChannelSpec::new("unix")).unwrap();
+    rounds(&mut channel, 100).unwrap();
+    client.close(channel).unwrap();
+    waits.bench = waits.bench.max(start.elapsed());
+    waits.visits += 1;
+}
+
+impl Flood {
+    /// Lets the attack go on, each attacker in a thread, until a bystander has come and gone several times; then checks that
+    /// there was an attack, what the daemon has held, and that nothing is left.
+    fn is_borne(self) {
+        let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+        run(move |sandbox| {
+            allow_descriptors(4000);
+            let daemon = sandbox.daemon_with(self.arguments);
+            // For attackers of another user.
+            fs::set_permissions(sandbox.folder(), fs::Permissions::from_mode(0o755)).unwrap();
+            fs::set_permissions(&daemon.socket, fs::Permissions::from_mode(0o666)).unwrap();
+            daemon.serves("tcp");
+            let before = daemon.status().totals;
+            let attack = Attack {
+                daemon: &daemon,
+                over: AtomicBool::new(false),
+                in_place: AtomicUsize::new(0),
+                seen: [const { AtomicU64::new(0) }; 6],
+            };
+            let mut waits = Waits::default();
+            thread::scope(|scope| {
+                let attack = &attack;
+                for attacker in self.attackers {
+                    scope.spawn(move || attacker(attack));
+                }
+                // However a visit ends: the attackers look at this.
+                let visited = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                    eventually("the attackers are in place", PATIENCE, || {
+                        (attack.in_place.load(Ordering::SeqCst) == self.attackers.len()).then_some(())
+                    });
+                    let start = Instant::now();
+                    while waits.visits < VISITS || start.elapsed() < TIME {
+                        visit(&daemon, &mut waits);
+                    }
+                }));
+                attack.over.store(true, Ordering::SeqCst);
+                visited.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            });
+            let (peak, after) = (peak_kib(&daemon), daemon.at_rest().status().unwrap().totals);
+            let told = |seen: &Seen| format!("{seen:?} {}", attack.counted(*seen));
+            println!(
+                "{}: {}; the daemon held {peak} KiB at most, of {} KiB; of {} visits the longest waits were \
+                 {:.1?} for a status, {:.1?} for a bench of 100 rounds",
+                self.what,
+                self.shows.iter().map(told).collect::<Vec<_>>().join(", "),
+                self.bound_kib,
+                waits.visits,
+                waits.status,
+                waits.bench
+            );
+            for seen in self.shows {
+                assert!(attack.counted(*seen) > 0, "{}: there was no attack: no {seen:?}", self.what);
+            }
+            // The daemon has counted what they have seen, and what they have not waited to see.
+            let counted = [
+                (Seen::Greeted, after.connections - before.connections + after.refusals - before.refusals),
+                (Seen::Opened, after.channels_opened - before.channels_opened),
+                (Seen::Refused, after.refusals - before.refusals),
+            ];
+            for (seen, counted) in counted {
+                let of_attackers = attack.counted(seen);
+                assert!(counted >= of_attackers, "{}: {of_attackers} {seen:?} of {counted}", self.what);
+            }
+            assert!(peak <= self.bound_kib, "{}: {peak} KiB, of {} KiB", self.what, self.bound_kib);
+        });
+    }
 }
 
 /// Makes this thread alone another user's, where it may: who then takes all that a user can leaves the bystander's part.
@@ -114,160 +259,190 @@ fn is_another_user() -> bool {
     is_root() && set_thread_res_uid(nobody, nobody, nobody).is_ok()
 }
 
-/// Keeps connections doing something bad; those that the daemon ends are opened anew.
-fn keep<T>(
-    count: usize,
-    over: &AtomicBool,
-    pause: Duration,
-    connect: impl Fn() -> io::Result<T>,
-    act: impl Fn(&mut T) -> io::Result<()>,
-) {
-    let mut peers: Vec<Option<T>> = (0..count).map(|_| None).collect();
-    while on(over) {
-        for peer in &mut peers {
-            match peer {
-                None => *peer = connect().ok(),
-                Some(connected) => match act(connected) {
-                    Ok(()) => {}
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                    Err(_) => *peer = None,
-                },
-            }
-            if !on(over) {
-                return;
-            }
-        }
-        thread::sleep(pause);
-    }
-}
-
 #[test]
 fn peers_that_send_a_byte_a_second() {
     // Half of them never get their greeting done, half never a request.
-    fn slow_greeting(daemon: &Daemon, over: &AtomicBool) {
-        let connect =
-            || Ok((UnixStream::connect(&daemon.socket)?, Greeting::OURS.to_bytes().into_iter().cycle()));
-        keep(60, over, Duration::from_secs(1), connect, |(stream, bytes)| {
-            stream.write_all(&[bytes.next().unwrap_or(0)])
+    fn slow_greeting(attack: &Attack<'_>) {
+        let connect = || Ok((attack.connect()?, Greeting::OURS.to_bytes().into_iter().cycle()));
+        attack.keep(60, Duration::from_secs(1), connect, |(stream, bytes)| {
+            attack.send(stream, &[bytes.next().unwrap_or(0)])
         });
     }
-    fn slow_request(daemon: &Daemon, over: &AtomicBool) {
+    fn slow_request(attack: &Attack<'_>) {
         let bytes = request(&Request::Open(ChannelSpec::new("a method with a long name")));
-        let connect = || Ok((greeted(daemon)?, bytes.clone().into_iter().cycle()));
-        keep(60, over, Duration::from_secs(1), connect, |(stream, bytes)| {
-            stream.write_all(&[bytes.next().unwrap_or(0)])
+        let connect = || Ok((attack.greeted()?, bytes.clone().into_iter().cycle()));
+        attack.keep(60, Duration::from_secs(1), connect, |(stream, bytes)| {
+            attack.send(stream, &[bytes.next().unwrap_or(0)])
         });
     }
-    let bound = BASE_KIB + 128 * EACH_KIB;
-    attacked_by("120 peers that send a byte a second", bound, &[], [slow_greeting, slow_request]);
+    let flood = Flood {
+        what: "120 peers that send a byte a second",
+        bound_kib: BASE_KIB + 128 * EACH_KIB,
+        arguments: &[],
+        attackers: &[slow_greeting, slow_request],
+        shows: &[Seen::Connected, Seen::Greeted, Seen::Sent, Seen::Dropped],
+    };
+    flood.is_borne();
 }
 
 #[test]
 fn a_thousand_idle_peers() {
-    fn idle(daemon: &Daemon, over: &AtomicBool) {
-        let mut peers: Vec<_> = (0..1000).map(|_| greeted(daemon).unwrap()).collect();
-        assert!(daemon.status().used(Resource::Connections) > 1000);
-        while on(over) {
+    fn idle(attack: &Attack<'_>) {
+        let mut peers: Vec<_> = (0..1000).map(|_| attack.greeted().unwrap()).collect();
+        assert!(attack.daemon.status().used(Resource::Connections) > 1000);
+        attack.in_place();
+        while attack.goes_on() {
             thread::sleep(Duration::from_millis(10));
         }
         // None of them was forgotten.
         for peer in &mut peers {
-            peer.write_all(&request(&Request::Methods)).unwrap();
+            attack.send(peer, &request(&Request::Methods)).unwrap();
             peer.read_exact(&mut [0; 100]).unwrap();
         }
     }
-    let bound = BASE_KIB + 1010 * EACH_IDLE_KIB;
-    let arguments = &["--max-connections", "1500", "--max-connections-per-user", "1500"];
-    attacked_by("1000 idle peers", bound, arguments, [idle]);
+    let flood = Flood {
+        what: "1000 idle peers",
+        bound_kib: BASE_KIB + 1010 * EACH_IDLE_KIB,
+        arguments: &["--max-connections", "1500", "--max-connections-per-user", "1500"],
+        attackers: &[idle],
+        shows: &[Seen::Greeted, Seen::Sent],
+    };
+    flood.is_borne();
 }
 
 #[test]
 fn peers_that_do_not_read() {
-    fn deaf(daemon: &Daemon, over: &AtomicBool) {
+    fn deaf(attack: &Attack<'_>) {
         let requests = [request(&Request::Status), request(&Request::Methods)].concat().repeat(100);
         let connect = || {
-            let stream = greeted(daemon)?;
+            let stream = attack.greeted()?;
             stream.set_nonblocking(true)?;
             Ok(stream)
         };
-        keep(100, over, Duration::ZERO, connect, |stream| stream.write(&requests).map(drop));
+        attack.keep(100, Duration::from_millis(1), connect, |stream| attack.send(stream, &requests));
     }
-    attacked_by("100 peers that ask and do not read", BASE_KIB + 128 * EACH_KIB, &[], [deaf]);
+    let flood = Flood {
+        what: "100 peers that ask and do not read",
+        bound_kib: BASE_KIB + 128 * EACH_KIB,
+        arguments: &[],
+        attackers: &[deaf],
+        shows: &[Seen::Greeted, Seen::Sent],
+    };
+    flood.is_borne();
 }
 
 #[test]
 fn half_frames() {
-    fn half(daemon: &Daemon, over: &AtomicBool) {
+    fn half(attack: &Attack<'_>) {
         let whole = frame(&vec![0; MAX_BODY]);
         let connect = || {
-            let mut stream = greeted(daemon)?;
+            let mut stream = attack.greeted()?;
             stream.write_all(&whole[..whole.len() - 1])?;
+            attack.count(Seen::Sent, whole.len() - 1);
             stream.set_nonblocking(true)?;
             Ok(stream)
         };
         // It speaks when it is dropped.
-        keep(120, over, Duration::from_millis(50), connect, |stream| match stream.read(&mut [0; 64]) {
-            Ok(0) => Err(io::ErrorKind::ConnectionReset.into()),
-            other => other.map(drop),
-        });
+        attack.keep(120, Duration::from_millis(50), connect, is_still_there);
     }
-    attacked_by("120 peers that send half a frame of 64 KiB", BASE_KIB + 128 * EACH_KIB, &[], [half]);
+    let flood = Flood {
+        what: "120 peers that send half a frame of 64 KiB",
+        bound_kib: BASE_KIB + 128 * EACH_KIB,
+        arguments: &[],
+        attackers: &[half],
+        shows: &[Seen::Greeted, Seen::Sent, Seen::Dropped],
+    };
+    flood.is_borne();
+}
+
+/// Reads what has come; an error if the daemon has ended the connection.
+fn is_still_there(stream: &mut UnixStream) -> io::Result<()> {
+    match stream.read(&mut [0; 64]) {
+        Ok(0) => Err(io::ErrorKind::ConnectionReset.into()),
+        other => other.map(drop),
+    }
 }
 
 #[test]
 fn floods_of_opens() {
     // Channels as fast as they can be had, up to the limit and beyond, by one who may.
-    fn opens(daemon: &Daemon, over: &AtomicBool) {
+    fn opens(attack: &Attack<'_>) {
         let most = if is_another_user() { usize::MAX } else { 20 };
-        while on(over) {
-            let mut client = daemon.lease();
+        while attack.goes_on() {
+            let mut client = attack.daemon.lease();
             let mut channels = Vec::new();
-            while channels.len() < most
-                && let Ok(channel) = client.ask(&ChannelSpec::new("tcp"))
-            {
-                channels.push(channel);
+            while channels.len() < most {
+                match client.ask(&ChannelSpec::new("tcp")) {
+                    Ok(channel) => channels.push(channel),
+                    Err(ClientError::Refused(_)) => {
+                        attack.count(Seen::Refused, 1);
+                        break;
+                    }
+                    Err(error) => panic!("{error}"),
+                }
+            }
+            attack.count(Seen::Opened, channels.len());
+            if attack.counted(Seen::Opened) == channels.len() as u64 {
+                attack.in_place();
             }
             // All at once, by going.
             drop(client);
         }
     }
     // And by one who may not.
-    fn refused(daemon: &Daemon, over: &AtomicBool) {
+    fn refused(attack: &Attack<'_>) {
         let requests = request(&Request::Open(ChannelSpec::new("tcp"))).repeat(500);
-        let mut stream = greeted(daemon).unwrap();
+        let refusal = request_refused();
+        let mut stream = attack.greeted().unwrap();
         stream.set_nonblocking(true).unwrap();
-        while on(over) {
-            let _ = stream.write(&requests);
-            let _ = stream.read(&mut [0; 65536]);
+        attack.in_place();
+        let mut told = 0;
+        while attack.goes_on() {
+            // Where it takes no more, its answers are read first.
+            let _ = attack.send(&stream, &requests);
+            told += stream.read(&mut [0; 65536]).unwrap_or(0);
         }
+        attack.count(Seen::Refused, told / refusal);
     }
-    attacked_by(
-        "a flood of opens, with and without the lease",
-        BASE_KIB + 4 * EACH_KIB,
-        &["--measurements", "2"],
-        [opens, refused],
-    );
+    let flood = Flood {
+        what: "a flood of opens, with and without the lease",
+        bound_kib: BASE_KIB + 4 * EACH_KIB,
+        arguments: &["--measurements", "2"],
+        attackers: &[opens, refused],
+        shows: &[Seen::Opened, Seen::Refused, Seen::Sent],
+    };
+    flood.is_borne();
+}
+
+/// How long the answer is to who opens a channel and has no lease.
+fn request_refused() -> usize {
+    frame(&encode(&Reply::Refused(Refusal::NoLease)).unwrap()).len()
 }
 
 #[test]
 fn floods_of_connects() {
-    fn come_and_go(daemon: &Daemon, over: &AtomicBool) {
-        while on(over) {
-            drop(UnixStream::connect(&daemon.socket));
+    fn come_and_go(attack: &Attack<'_>) {
+        attack.in_place();
+        while attack.goes_on() {
+            drop(attack.connect());
         }
     }
     // Where that can be tried, another user, of whom most are turned away.
-    fn hoard(daemon: &Daemon, over: &AtomicBool) {
+    fn hoard(attack: &Attack<'_>) {
         let count = if is_another_user() { 300 } else { 100 };
         let connect = || {
-            let stream = UnixStream::connect(&daemon.socket)?;
+            let stream = attack.connect()?;
             stream.set_nonblocking(true)?;
             Ok(stream)
         };
-        keep(count, over, Duration::ZERO, connect, |stream| match stream.read(&mut [0; 64]) {
-            Ok(0) => Err(io::ErrorKind::ConnectionReset.into()),
-            other => other.map(drop),
-        });
+        attack.keep(count, Duration::ZERO, connect, is_still_there);
     }
-    attacked_by("floods of connects", BASE_KIB + 256 * EACH_KIB, &[], [come_and_go, hoard]);
+    let flood = Flood {
+        what: "floods of connects",
+        bound_kib: BASE_KIB + 256 * EACH_KIB,
+        arguments: &[],
+        attackers: &[come_and_go, hoard],
+        shows: &[Seen::Connected, Seen::Dropped],
+    };
+    flood.is_borne();
 }

@@ -107,14 +107,15 @@ fn the_watchdog_is_fed_by_the_loop_and_by_nothing_else() {
         let manager = Manager::new(sandbox);
         let mut start = sandbox.ipcd(&["start"]);
         start.env("NOTIFY_SOCKET", &manager.path).env("WATCHDOG_USEC", "100000");
+        // Before its first: whatever is late here only makes this longer.
+        let begun = Instant::now();
         let daemon = Daemon::start(sandbox, start);
         manager.hears("READY=1");
         manager.hears("STATUS=idle");
-        let begun = Instant::now();
         for _ in 0..5 {
             manager.hears("WATCHDOG=1");
         }
-        assert!(begun.elapsed() >= Duration::from_millis(150), "more often than at half of the time");
+        assert!(begun.elapsed() >= Duration::from_millis(200), "more often than at half of the time");
 
         daemon.process().signal(Signal::STOP);
         eventually("it is stopped", SOON, || {

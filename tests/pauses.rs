@@ -1,38 +1,52 @@
 //! A laptop that is stopped in mid-run: client, responder and daemon stand still for a while and go on. The run completes,
 //! the pause is its longest round, or block of rounds, or lies between two rounds, and a warning names it; what most rounds took is not touched.
 
+use std::io::{Read, Write};
+use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use ipcd::protocol::{Exit, Wait};
+use ipcd::protocol::{Exit, GREETING_LEN, Greeting, Wait};
 use ipcd::transports::Delivery;
 use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::conformance::here;
-use crate::harness::{Daemon, PATIENCE, Peer, Process, Sandbox, run};
+use crate::harness::{Daemon, PATIENCE, Peer, Process, Sandbox, eventually, run};
 
 /// Longer than what is told as a gap (a second), and than a datagram is waited for.
 const PAUSE: Duration = Duration::from_millis(1500);
 
-/// Longer than it takes to stop what was started.
-const RUN: Duration = Duration::from_secs(3);
+/// Longer than a client's patience with a peer that does not answer.
+const LONG_PAUSE: Duration = Duration::from_millis(10_500);
+
+/// What a run lasts beside the pause: longer than it takes to stop what was started, and more than the rounds of a moment.
+const RUN: Duration = Duration::from_secs(2);
 
 /// A client in mid-run, its responder, and where its report will be.
 struct Running {
     what: String,
+    /// Whether its responder sleeps while it has nothing to do.
+    blocks: bool,
     client: Process,
     responder: Peer,
     report: PathBuf,
 }
 
 /// Starts a run, waits until its rounds are counted, and stops it.
-fn start(sandbox: &Sandbox, daemon: &Daemon, method: &str, more: &[&str]) -> Running {
+fn start(
+    (sandbox, daemon): (&Sandbox, &Daemon),
+    pause: Duration,
+    method: &str,
+    wait: Wait,
+    more: &[&str],
+) -> Running {
     let what = format!("{method} {}", more.join(" "));
     let report = sandbox.folder().join(format!("{}.json", what.trim().replace([' ', '/'], "_")));
-    let duration = format!("{}ms", RUN.as_millis());
+    let duration = format!("{}ms", (pause + RUN).as_millis());
     let bench = ["bench", "-m", method, "--trials", "1", "--warmup", "1", "--duration", &duration];
-    let told = ["--interval", "50ms", "--json-stream", "--output", report.to_str().unwrap()];
+    let told =
+        ["--wait", wait.name(), "--interval", "50ms", "--json-stream", "--output", report.to_str().unwrap()];
     let client = sandbox.start(&mut sandbox.client(&[&bench[..], &told, more].concat()));
     client.wait_for_output("\"interval\"");
     let status = daemon.status();
@@ -41,18 +55,24 @@ fn start(sandbox: &Sandbox, daemon: &Daemon, method: &str, more: &[&str]) -> Run
     // At once: the others, which are started after it, would outlast its run.
     client.signal(Signal::STOP);
     responder.signal(Signal::STOP);
-    Running { what, client, responder, report }
+    Running { what, blocks: wait == Wait::Block, client, responder, report }
+}
+
+/// What a process does: `T` if it is stopped, `S` if it sleeps.
+fn state(pid: u32) -> char {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit(')').next().unwrap().trim_start().chars().next().unwrap_or('X')
 }
 
 /// Checks what a run tells that was stopped for a while.
-fn check(running: Running) {
+fn check(running: Running, pause: Duration) {
     let what = running.what;
     running.client.wait(PATIENCE).expect(Exit::Success);
     let text = std::fs::read_to_string(&running.report).unwrap();
     std::fs::remove_file(&running.report).unwrap();
     let report: Value = serde_json::from_str(&text).unwrap();
     let cell = &report["results"][0];
-    let pause_ns = PAUSE.as_nanos() as f64;
+    let pause_ns = pause.as_nanos() as f64;
 
     let gap = cell["warnings"].as_array().unwrap().iter().find(|warning| warning["kind"] == "long_gap");
     let gap = gap.unwrap_or_else(|| panic!("{what}: the pause is not told: {cell:#}"));
@@ -70,18 +90,26 @@ fn check(running: Running) {
     assert!(cell["latency_ns"]["p50"].is_number(), "{what}: {cell:#}");
 }
 
-fn stopped_and_continued(runs: impl Fn(&Sandbox, &Daemon) -> Vec<Running> + Send + 'static) {
+fn stopped_and_continued(pause: Duration, runs: impl Fn(&Sandbox, &Daemon) -> Vec<Running> + Send + 'static) {
     run(move |sandbox| {
         let daemon = sandbox.daemon_with(&["--measurements", "1000"]);
         let running = runs(sandbox, &daemon);
         daemon.process().signal(Signal::STOP);
-        std::thread::sleep(PAUSE);
+        std::thread::sleep(pause);
         daemon.process().signal(Signal::CONT);
+        // One after the other: so many processes that go on at once have a datagram wait for longer than it may.
         for one in &running {
             one.responder.signal(Signal::CONT);
+            if one.blocks {
+                eventually("what has come is answered", PATIENCE, || {
+                    (state(one.responder.pid) == 'S').then_some(())
+                });
+            }
+        }
+        for one in &running {
             one.client.signal(Signal::CONT);
         }
-        running.into_iter().for_each(check);
+        running.into_iter().for_each(|one| check(one, pause));
         daemon.is_at_rest();
         daemon.serves("tcp");
     });
@@ -90,14 +118,14 @@ fn stopped_and_continued(runs: impl Fn(&Sandbox, &Daemon) -> Vec<Running> + Send
 /// All at once, since each takes as long as the pause.
 #[test]
 fn a_host_that_stands_still_is_an_outlier_and_a_warning() {
-    stopped_and_continued(|sandbox, daemon| {
+    stopped_and_continued(LONG_PAUSE, |sandbox, daemon| {
         let blocking = here().filter(|mechanism| mechanism.info().delivery != Delivery::None);
         blocking
             .map(|mechanism| {
                 // Spinning sides of so many runs would only wait for each other's CPU.
                 let waits = mechanism.info().waits;
                 let wait = waits.iter().find(|wait| **wait == Wait::Block).unwrap_or(&waits[0]);
-                start(sandbox, daemon, mechanism.info().name, &["--wait", wait.name()])
+                start((sandbox, daemon), LONG_PAUSE, mechanism.info().name, *wait, &[])
             })
             .collect()
     });
@@ -106,9 +134,30 @@ fn a_host_that_stands_still_is_an_outlier_and_a_warning() {
 /// At a fixed rate, and with a pause before each round; in blocks that are timed as a whole.
 #[test]
 fn so_it_is_where_rounds_are_paced_or_timed_in_blocks() {
-    stopped_and_continued(|sandbox, daemon| {
+    stopped_and_continued(PAUSE, |sandbox, daemon| {
         [&["--rate", "100/s"][..], &["--gap", "10ms"], &["--timing", "batch:10"]]
-            .map(|more| start(sandbox, daemon, "unix", more))
+            .map(|more| start((sandbox, daemon), PAUSE, "unix", Wait::Block, more))
             .into()
+    });
+}
+
+/// Longer than a greeting is waited for (2 s); the daemon stands still, too, and says nothing before the client goes on.
+#[test]
+fn a_daemon_that_stood_still_with_its_client_is_not_taken_for_silent() {
+    run(|sandbox| {
+        let listener = UnixListener::bind(sandbox.socket()).unwrap();
+        let client = sandbox.start(&mut sandbox.client(&["methods"]));
+        let mut daemon = listener.accept().unwrap().0;
+        daemon.read_exact(&mut [0; GREETING_LEN]).unwrap();
+        client.signal(Signal::STOP);
+        std::thread::sleep(Duration::from_millis(2500));
+        client.signal(Signal::CONT);
+        eventually("it goes on", PATIENCE, || matches!(state(client.pid()), 'S' | 'Z' | 'X').then_some(()));
+        daemon.write_all(&Greeting::OURS.to_bytes()).unwrap();
+        // It asks for something: it was greeted.
+        daemon.read_exact(&mut [0; 4]).unwrap();
+        drop(daemon);
+        client.wait(PATIENCE).expect(Exit::Broken);
+        std::fs::remove_file(sandbox.socket()).unwrap();
     });
 }

@@ -6,6 +6,8 @@
 
 mod doors;
 mod ends;
+mod floods;
+mod group;
 mod impostor;
 mod memory;
 mod messages;

@@ -72,7 +72,7 @@ fn lint_switches(sources: &[Source]) -> Vec<String> {
 
 /// Every source of the repository but this file, which has to say the words.
 fn everything() -> Vec<Source> {
-    let all = ["src", "tests", "benches", "fuzz/targets"].into_iter().flat_map(sources);
+    let all = ["src", "tests", "benches", "examples", "fuzz/targets"].into_iter().flat_map(sources);
     all.filter(|source| source.path != "tests/tidy.rs").collect()
 }
 
@@ -88,8 +88,14 @@ fn unsafe_code_stands_at_the_system_calls_only() {
 fn unsafe_code_is_allowed_in_one_place() {
     let found = lint_switches(&everything());
     assert!(matches!(&found[..], [one] if one.starts_with("src/transports/sys/mod.rs:")), "{found:#?}");
-    let manifest = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml")).unwrap();
-    assert!(manifest.contains("\nunsafe_code = \"deny\"\n"), "the compiler holds what this looks for");
+    for (package, level) in [("", "deny"), ("fuzz", "deny"), ("tests/order", "forbid")] {
+        let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join(package).join("Cargo.toml");
+        let lint = format!("\nunsafe_code = \"{level}\"\n");
+        assert!(
+            fs::read_to_string(manifest).unwrap().contains(&lint),
+            "the compiler holds what this looks for"
+        );
+    }
 }
 
 /// The two tests above can fail.
@@ -250,7 +256,7 @@ fn everything_that_is_timed_goes_by_a_clock_that_cannot_be_set() {
 
 #[test]
 fn every_file_says_its_subject_and_has_one() {
-    for source in ["src", "tests", "benches"].into_iter().flat_map(sources) {
+    for source in ["src", "tests", "benches", "examples", "fuzz/targets"].into_iter().flat_map(sources) {
         assert!(source.text.starts_with("//! "), "{} does not say what it is about", source.path);
         let lines = source.text.lines().count();
         assert!(lines <= MAX_LINES, "{} has {lines} lines: look for its second subject", source.path);

@@ -9,6 +9,8 @@ use std::process::Command;
 
 use ipcd::protocol::Exit;
 use ipcd::transports::{Mechanism, Reach};
+use rustix::process::{Gid, Uid};
+use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 
 use crate::conformance::here;
 use crate::harness::{Daemon, Sandbox, nobody_can_run, run};
@@ -22,7 +24,7 @@ pub(crate) struct User {
     pub(crate) uid: u32,
     pub(crate) gid: u32,
     /// A further group.
-    group: Option<u32>,
+    pub(crate) group: Option<u32>,
 }
 
 const ROOT: User = User { uid: 0, gid: 0, group: None };
@@ -41,14 +43,28 @@ impl User {
         run.current_dir(command.get_current_dir().unwrap());
         run
     }
+
+    /// Does something in a thread that is this user, and no other thread is.
+    pub(crate) fn does<T: Send>(self, work: impl FnOnce() -> T + Send) -> T {
+        std::thread::scope(|scope| {
+            let thread = scope.spawn(|| {
+                let (uid, gid) = (Uid::from_raw(self.uid), Gid::from_raw(self.gid));
+                set_thread_groups(&self.group.map(Gid::from_raw).into_iter().collect::<Vec<_>>()).unwrap();
+                set_thread_res_gid(gid, gid, gid).unwrap();
+                set_thread_res_uid(uid, uid, uid).unwrap();
+                work()
+            });
+            thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })
+    }
 }
 
 /// One who runs a daemon, one who is in its group as well, and one who is not.
 #[derive(Debug)]
 pub(crate) struct Users {
     pub(crate) owner: User,
-    member: User,
-    stranger: User,
+    pub(crate) member: User,
+    pub(crate) stranger: User,
 }
 
 impl Users {

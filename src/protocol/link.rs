@@ -120,13 +120,13 @@ impl Link {
     /// # Errors
     /// The peer is no ipcd, one of another version, or not done after `patience`.
     pub fn greet(&mut self, patience: Duration) -> Result<Greeting, LinkError> {
-        let deadline = Deadline::after(patience);
+        let mut deadline = Deadline::after(patience);
         // A peer that is no ipcd may have closed already; what it said before tells more than that.
         let sent = self.send_all(&Greeting::OURS.to_bytes(), &[]);
         let mut bytes = [0; GREETING_LEN];
         let mut have = 0;
         while have < GREETING_LEN {
-            match self.receive_part(&mut bytes[have..], Some(&deadline)) {
+            match self.receive_part(&mut bytes[have..], Some(&mut deadline)) {
                 Ok(n) => have += n,
                 Err(LinkError::Closed) if have > 0 => {
                     return Err(GreetingError::NotIpcd(bytes[..have].to_vec()).into());
@@ -198,11 +198,11 @@ impl Link {
     /// # Errors
     /// The peer is gone, sent what cannot be understood, or (with `patience`) sent no whole message in time.
     pub fn receive<T: DeserializeOwned>(&mut self, patience: Option<Duration>) -> Result<T, LinkError> {
-        let deadline = patience.map(Deadline::after);
+        let mut deadline = patience.map(Deadline::after);
         let mut buffer = [0; 4096];
         loop {
             let wanted = self.assembler.wanted().min(buffer.len());
-            let n = self.receive_part(&mut buffer[..wanted], deadline.as_ref())?;
+            let n = self.receive_part(&mut buffer[..wanted], deadline.as_mut())?;
             if let Some(body) = self.assembler.take_in(&buffer[..n])? {
                 return Ok(decode(&body)?);
             }
@@ -214,42 +214,60 @@ impl Link {
         std::mem::take(&mut self.descriptors)
     }
 
-    fn receive_part(&mut self, buffer: &mut [u8], deadline: Option<&Deadline>) -> Result<usize, LinkError> {
+    fn receive_part(
+        &mut self,
+        buffer: &mut [u8],
+        mut deadline: Option<&mut Deadline>,
+    ) -> Result<usize, LinkError> {
         loop {
             match receive_part(self.socket.as_fd(), buffer, &mut self.descriptors) {
                 Ok(0) => return Err(LinkError::Closed),
                 Ok(n) => return Ok(n),
                 Err(Errno::INTR) => {}
-                Err(Errno::AGAIN) => wait_for(self.socket.as_fd(), PollFlags::IN, deadline)?,
+                Err(Errno::AGAIN) => wait_for(self.socket.as_fd(), PollFlags::IN, deadline.as_deref_mut())?,
                 Err(error) => return Err(error.into()),
             }
         }
     }
 }
 
-/// A point in time and how far away it was.
+/// How long a peer is waited for, and how much of that is left.
+///
+/// A host that was stopped has both sides stand still, and neither is to blame: of each wait no more counts than it was to
+/// last, which is a [slice](Self::SLICE) at most.
 struct Deadline {
-    at: Instant,
     patience: Duration,
+    left: Duration,
 }
 
 impl Deadline {
+    const SLICE: Duration = Duration::from_millis(250);
+
     fn after(patience: Duration) -> Self {
-        Self { at: Instant::now() + patience, patience }
+        Self { patience, left: patience }
     }
 }
 
 /// Waits until the socket is ready or the deadline has passed.
-fn wait_for(socket: BorrowedFd<'_>, flags: PollFlags, deadline: Option<&Deadline>) -> Result<(), LinkError> {
+fn wait_for(
+    socket: BorrowedFd<'_>,
+    flags: PollFlags,
+    mut deadline: Option<&mut Deadline>,
+) -> Result<(), LinkError> {
     loop {
-        let left = deadline.map(|deadline| deadline.at.saturating_duration_since(Instant::now()));
-        let timeout =
-            left.map(|left| Timespec::try_from(left).unwrap_or(Timespec { tv_sec: i64::MAX, tv_nsec: 0 }));
-        match (poll(&mut [PollFd::from_borrowed_fd(socket, flags)], timeout.as_ref()), deadline) {
-            (Ok(0), Some(deadline)) => return Err(LinkError::Silent(deadline.patience)),
-            (Ok(_), _) => return Ok(()),
-            (Err(Errno::INTR), _) => {}
-            (Err(error), _) => return Err(error.into()),
+        let slice = deadline.as_ref().map(|deadline| deadline.left.min(Deadline::SLICE));
+        let timeout = slice.map(|slice| Timespec::try_from(slice).expect("a quarter of a second fits"));
+        let start = Instant::now();
+        match poll(&mut [PollFd::from_borrowed_fd(socket, flags)], timeout.as_ref()) {
+            Ok(0) | Err(Errno::INTR) => {}
+            Ok(_) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        }
+        if let (Some(deadline), Some(slice)) = (deadline.as_deref_mut(), slice) {
+            deadline.left -= start.elapsed().min(slice);
+            if deadline.left.is_zero() {
+                return Err(LinkError::Silent(deadline.patience));
+            }
         }
     }
 }

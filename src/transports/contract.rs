@@ -161,10 +161,11 @@ impl Delivery {
 /// Which of those who may use a daemon's control socket its channels reach.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reach {
-    /// Everyone: it is handed over with its descriptors, or goes through the network and the token keeps others out.
+    /// Everyone: it is handed over with its descriptors, or given to the client's user, or goes through the network and the
+    /// token keeps others out.
     Anyone,
-    /// Root, the daemon's own user, and its group: it has a name, whose permissions decide. A daemon of root gives the name
-    /// to whoever the client is.
+    /// Root, the daemon's own user, and its group: it is a socket with a name, whose permissions decide, and the token keeps
+    /// others of the group out. A daemon of root gives the name to whoever the client is.
     Group,
     /// The daemon's own user alone: the kernel, or the library, lets no other process in.
     SameUser,

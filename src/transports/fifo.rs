@@ -2,15 +2,17 @@
 //!
 //! Each side opens each pipe for its one direction only. That waits for the other side, both in the same order, and
 //! from then on the end of file tells of the peer's death, which an end that was opened both ways would hide.
+//!
+//! A client that may not open them by their names is handed its ends, which the responder opens for it.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, Mode, OFlags, mkfifoat, open};
+use rustix::fs::{CWD, Mode, OFlags, fcntl_setfl, mkfifoat, open};
 use rustix::io::Errno;
 
 use super::contract::While;
-use super::place::{Folder, let_client_in, remove_folder};
+use super::place::{Access, Folder, give_to_client, remove_folder};
 use super::proof::proof_broke_off;
 use super::stream::{Files, StreamClient, echo};
 use super::{
@@ -32,7 +34,7 @@ static INFO: Info = Info {
         round: "One write and one read on each side; the kernel copies through a page of its own.",
     },
     delivery: Delivery::Stream,
-    reach: Reach::Group,
+    reach: Reach::Anyone,
     waits: &[Wait::Block, Wait::Spin, Wait::Adaptive],
     options: &[],
 };
@@ -55,19 +57,25 @@ impl Mechanism for Fifo {
 
     fn respond(&self, settings: &Settings, supervisor: &mut Supervisor) -> Result<Served, ServeError> {
         let folder = Folder::make(settings)?;
-        let (ping, pong) = (make(&folder, PING, settings)?, make(&folder, PONG, settings)?);
+        let ((ping, access), (pong, _)) = (make(&folder, PING, settings)?, make(&folder, PONG, settings)?);
         let path = ping.parent().and_then(Path::to_str);
         let path = path.ok_or(Errno::ILSEQ).while_doing("naming the channel's folder")?;
-        supervisor.ready(path, &[])?;
-
-        let reader = open_end(&ping, OFlags::RDONLY, supervisor)
-            .map_err(proof_broke_off)?
-            .while_doing("opening the pipe of the pings")?;
-        let writer = open_end(&pong, OFlags::WRONLY, supervisor)
-            .map_err(proof_broke_off)?
-            .while_doing("opening the pipe of the pongs")?;
+        let pipe = if access == Access::Handed {
+            let (reader, pings) = both_ends(&ping).while_doing("opening the pipe of the pings")?;
+            let (pongs, writer) = both_ends(&pong).while_doing("opening the pipe of the pongs")?;
+            supervisor.ready(path, &[pongs.as_fd(), pings.as_fd()])?;
+            Files { reader, writer }
+        } else {
+            supervisor.ready(path, &[])?;
+            let reader = open_end(&ping, OFlags::RDONLY, supervisor)
+                .map_err(proof_broke_off)?
+                .while_doing("opening the pipe of the pings")?;
+            let writer = open_end(&pong, OFlags::WRONLY, supervisor)
+                .map_err(proof_broke_off)?
+                .while_doing("opening the pipe of the pongs")?;
+            Files { reader, writer }
+        };
         drop(folder);
-        let pipe = Files { reader, writer };
         proof::check_peer(&pipe, &settings.token, supervisor)?;
         supervisor.proven()?;
         echo(&pipe, settings)
@@ -79,16 +87,19 @@ impl Mechanism for Fifo {
         endpoint: Endpoint,
         watch: &mut Watch,
     ) -> Result<Box<dyn Rounds>, ConnectError> {
-        let folder = Path::new(&endpoint.address);
-        if !folder.is_absolute() {
-            return Err(ConnectError::Endpoint(endpoint.address));
-        }
-        watch.restart();
-        let writer = open_end(&folder.join(PING), OFlags::WRONLY, watch)?
-            .while_doing("opening the pipe of the pings")?;
-        let reader = open_end(&folder.join(PONG), OFlags::RDONLY, watch)?
-            .while_doing("opening the pipe of the pongs")?;
-        let pipe = Files { reader, writer };
+        let pipe = match <[OwnedFd; 2]>::try_from(endpoint.descriptors) {
+            Ok([reader, writer]) => Files { reader, writer },
+            Err(none) if none.is_empty() && endpoint.address.starts_with('/') => {
+                let folder = Path::new(&endpoint.address);
+                watch.restart();
+                let writer = open_end(&folder.join(PING), OFlags::WRONLY, watch)?
+                    .while_doing("opening the pipe of the pings")?;
+                let reader = open_end(&folder.join(PONG), OFlags::RDONLY, watch)?
+                    .while_doing("opening the pipe of the pongs")?;
+                Files { reader, writer }
+            }
+            Err(_) => return Err(ConnectError::Endpoint(endpoint.address)),
+        };
         proof::prove(&pipe, &settings.token, watch)?;
         Ok(Box::new(StreamClient::new(pipe, settings).while_doing("setting the wait strategy")?))
     }
@@ -98,14 +109,23 @@ impl Mechanism for Fifo {
     }
 }
 
-/// Makes a pipe that the client may open.
-fn make(folder: &Folder, name: &str, settings: &Settings) -> Result<PathBuf, CallError> {
+/// Makes a pipe that the client may open, or has to be handed.
+fn make(folder: &Folder, name: &str, settings: &Settings) -> Result<(PathBuf, Access), CallError> {
     let path = folder.join(name);
     mkfifoat(CWD, &path, Mode::RUSR | Mode::WUSR)
         .map_err(|error| folder.failed(error))
         .while_doing("making a named pipe")?;
-    let_client_in(&path, settings.client).while_doing("opening a named pipe to the client")?;
-    Ok(path)
+    let access = give_to_client(&path, settings.client).while_doing("opening a named pipe to the client")?;
+    Ok((path, access))
+}
+
+/// Opens a pipe's end for reading and its end for writing, which wait for nobody: each is there for the other.
+fn both_ends(path: &Path) -> Result<(OwnedFd, OwnedFd), Errno> {
+    let flags = OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    let reader = open(path, flags | OFlags::RDONLY | OFlags::NONBLOCK, Mode::empty())?;
+    let writer = open(path, flags | OFlags::WRONLY, Mode::empty())?;
+    fcntl_setfl(&reader, OFlags::empty())?;
+    Ok((reader, writer))
 }
 
 /// Opens one end, for which the other must be opened too. The outer error is of the wait, the inner one the system's.

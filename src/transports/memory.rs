@@ -18,6 +18,10 @@ mod exchange;
 mod form;
 mod proof;
 
+use std::os::fd::OwnedFd;
+
+use rustix::fs::fstat;
+
 use self::exchange::{Echo, ask};
 use self::form::{Apart, Beside, Form, MAX_INLINE, PAGE, pong_offset};
 use self::proof::Facts;
@@ -27,7 +31,8 @@ use super::proof::proof_broke_off;
 use super::sys::Region;
 use super::turn::{Adaptive, Barrier, Block, Spin, Strategy};
 use super::{
-    ConnectError, Round, RoundError, Rounds, ServeError, Served, Settings, Supervisor, Unwatched, Watch,
+    ConnectError, Endpoint, Round, RoundError, Rounds, ServeError, Served, Settings, Supervisor, Unwatched,
+    Watch,
 };
 use crate::protocol::Wait;
 
@@ -35,6 +40,17 @@ use crate::protocol::Wait;
 pub(super) fn len(settings: &Settings) -> usize {
     let size = settings.size;
     if size <= MAX_INLINE { PAGE } else { pong_offset(size) + size }
+}
+
+/// The memory below a descriptor that was handed over: at least `len` bytes, whose end can be taken away.
+pub(super) fn handed(endpoint: Endpoint, len: usize) -> Result<Region, ConnectError> {
+    let [file]: [OwnedFd; 1] =
+        endpoint.descriptors.try_into().map_err(|_| ConnectError::Endpoint(endpoint.address.clone()))?;
+    let size = fstat(&file).while_doing("looking at the file's size")?.st_size;
+    if usize::try_from(size).is_ok_and(|size| size < len) {
+        return Err(ConnectError::Endpoint(endpoint.address));
+    }
+    Ok(Region::of_file(&file, len).while_doing("mapping the file")?)
 }
 
 /// The responder's side. `remove_name` is called when the client has proved itself.

@@ -1,11 +1,11 @@
 //! `mmap`: a file that both sides map.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 
-use rustix::fs::{CWD, Mode, OFlags, fstat, openat};
+use rustix::fs::{CWD, Mode, OFlags, openat};
 
 use super::contract::While;
-use super::place::{Folder, let_client_in, remove_folder, reserve};
+use super::place::{Access, Folder, give_to_client, remove_folder, reserve};
 use super::sys::Region;
 use super::{
     Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism, Reach, Rounds,
@@ -28,7 +28,7 @@ static INFO: Info = Info {
                 the pages are the page cache's.",
     },
     delivery: Delivery::Memory,
-    reach: Reach::Group,
+    reach: Reach::Anyone,
     waits: &[Wait::Adaptive, Wait::Spin, Wait::Block],
     options: &[],
 };
@@ -55,10 +55,13 @@ impl Mechanism for MappedFile {
                 .map_err(|error| folder.failed(error))
                 .while_doing("making a file to map")?;
             reserve(&file, len).while_doing("reserving blocks for the file")?;
-            let_client_in(&path, settings.client).while_doing("opening the file to the client")?;
-            Region::of_file(&file, len).while_doing("mapping the file")?
+            let access =
+                give_to_client(&path, settings.client).while_doing("opening the file to the client")?;
+            let memory = Region::of_file(&file, len).while_doing("mapping the file")?;
+            let handed = (access == Access::Handed).then_some(file.as_fd());
+            supervisor.ready(&path.to_string_lossy(), handed.as_slice())?;
+            memory
         };
-        supervisor.ready(&path.to_string_lossy(), &[])?;
         memory::serve(&memory, settings, supervisor, || drop(folder))
     }
 
@@ -70,14 +73,13 @@ impl Mechanism for MappedFile {
     ) -> Result<Box<dyn Rounds>, ConnectError> {
         let len = memory::len(settings);
         let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let file: OwnedFd =
-            openat(CWD, endpoint.address.as_str(), flags, Mode::empty()).while_doing("opening the file")?;
-        let size = fstat(&file).while_doing("looking at the file's size")?.st_size;
-        if usize::try_from(size).is_ok_and(|size| size < len) {
-            return Err(ConnectError::Endpoint(endpoint.address));
+        let mut endpoint = endpoint;
+        if endpoint.descriptors.is_empty() {
+            let file: OwnedFd = openat(CWD, endpoint.address.as_str(), flags, Mode::empty())
+                .while_doing("opening the file")?;
+            endpoint.descriptors.push(file);
         }
-        let memory = Region::of_file(&file, len).while_doing("mapping the file")?;
-        memory::connect(memory, settings, watch)
+        memory::connect(memory::handed(endpoint, len)?, settings, watch)
     }
 
     fn remove_leftovers(&self, name: &str) {

@@ -2,7 +2,7 @@
 
 use std::ffi::CString;
 use std::fs;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
 use rustix::event::{PollFd, PollFlags, poll};
@@ -11,7 +11,7 @@ use rustix::process::Resource;
 
 use super::contract::While;
 use super::messages::{self, Else, MessageClient, Messages};
-use super::place::let_client_in;
+use super::place::{Access, give_to_client};
 use super::sys::find_descriptors;
 use super::sys::mq::{End, MessageQueue};
 use super::{
@@ -36,7 +36,7 @@ static INFO: Info = Info {
                 or straight to a receiver that sleeps.",
     },
     delivery: Delivery::Message,
-    reach: Reach::Group,
+    reach: Reach::Anyone,
     waits: &[Wait::Block, Wait::Spin, Wait::Adaptive],
     options: &[],
 };
@@ -73,11 +73,18 @@ impl Mechanism for PosixQueue {
 
     fn respond(&self, settings: &Settings, supervisor: &mut Supervisor) -> Result<Served, ServeError> {
         let names = Names::of(&settings.name);
-        let pings = make(&names.ping, settings, End::Receive)?;
-        let pongs = make(&names.pong, settings, End::Send)?;
+        let (pings, access) = make(&names.ping, settings, End::Receive)?;
+        let (pongs, _) = make(&names.pong, settings, End::Send)?;
         let mut ends = Ends { receiver: pings, sender: pongs, nonblocking: false };
 
-        supervisor.ready(&format!("/{}", settings.name), &[])?;
+        let address = format!("/{}", settings.name);
+        if access == Access::Handed {
+            // Opened anew: whether calls wait is kept with what was opened, and is for each side to say.
+            let theirs = open_ends(&names.ping, &names.pong)?;
+            supervisor.ready(&address, &[theirs.receiver.as_fd(), theirs.sender.as_fd()])?;
+        } else {
+            supervisor.ready(&address, &[])?;
+        }
         messages::check_peer(&mut ends, settings, supervisor)?;
         drop(names);
         supervisor.proven()?;
@@ -93,14 +100,16 @@ impl Mechanism for PosixQueue {
         let Some(name) = endpoint.address.strip_prefix('/').filter(|name| !name.contains('\0')) else {
             return Err(ConnectError::Endpoint(endpoint.address));
         };
-        let (ping, pong) = (queue_name(name, "ping"), queue_name(name, "pong"));
-        let sender = MessageQueue::open(&ping, End::Send).while_doing("opening the message queue")?;
-        let receiver = MessageQueue::open(&pong, End::Receive).while_doing("opening the message queue")?;
-        let size = receiver.message_size().while_doing("asking for the queue's message size")?;
+        let ends = match <[OwnedFd; 2]>::try_from(endpoint.descriptors) {
+            Ok([receiver, sender]) => {
+                Ends { receiver: receiver.into(), sender: sender.into(), nonblocking: false }
+            }
+            Err(_) => open_ends(&queue_name(name, "ping"), &queue_name(name, "pong"))?,
+        };
+        let size = ends.receiver.message_size().while_doing("asking for the queue's message size")?;
         if size != settings.size {
             return Err(ConnectError::Endpoint(endpoint.address));
         }
-        let ends = Ends { receiver, sender, nonblocking: false };
         Ok(Box::new(MessageClient::prove(ends, settings, watch)?))
     }
 
@@ -132,7 +141,14 @@ fn queue_name(name: &str, direction: &str) -> CString {
     CString::new(format!("/{name}-{direction}")).expect("a channel's name has no zero byte")
 }
 
-fn make(name: &CString, settings: &Settings, end: End) -> Result<MessageQueue, CallError> {
+/// The client's ends of these queues.
+fn open_ends(ping: &CString, pong: &CString) -> Result<Ends, CallError> {
+    let sender = MessageQueue::open(ping, End::Send).while_doing("opening the message queue")?;
+    let receiver = MessageQueue::open(pong, End::Receive).while_doing("opening the message queue")?;
+    Ok(Ends { receiver, sender, nonblocking: false })
+}
+
+fn make(name: &CString, settings: &Settings, end: End) -> Result<(MessageQueue, Access), CallError> {
     let queue = MessageQueue::make(name, settings.size, end)
         .map_err(|error| match error.raw_os_error() {
             // The kernel tells a lack of descriptors by the same number.
@@ -162,8 +178,8 @@ fn make(name: &CString, settings: &Settings, end: End) -> Result<MessageQueue, C
         .while_doing("making a message queue")?;
     // Its name is a file only where somebody has mounted the queues' file system; its descriptor always is.
     let path = PathBuf::from(format!("/proc/self/fd/{}", queue.as_fd().as_raw_fd()));
-    let_client_in(&path, settings.client).while_doing("opening the queue to the client")?;
-    Ok(queue)
+    let access = give_to_client(&path, settings.client).while_doing("opening the queue to the client")?;
+    Ok((queue, access))
 }
 
 /// A limit of the kernel's for all queues.

@@ -131,10 +131,35 @@ fn path_of(name: &str) -> PathBuf {
     place().join(name)
 }
 
-/// Lets the client open a resource that this process has made with mode 0600.
+/// How a client gets at a resource that this process has made with mode 0600.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Access {
+    /// By its name.
+    Named,
+    /// By a descriptor that it has to be handed: it may not open the resource.
+    Handed,
+}
+
+/// Lets the client, and no other user, at a resource that is whoever's opens it first, or that everybody who has it open
+/// can read and spoil.
 ///
-/// A client of the same user may already. Root gives the resource away. Any other daemon lets its group in, which is how
-/// a client of another user came to its control socket; one that came otherwise is refused when it opens the resource.
+/// A client of the same user may open it already, and root gives it away. No other daemon can, and its group would be too
+/// many: another member could come before the client and take its place.
+pub(super) fn give_to_client(path: &Path, client: Owner) -> io::Result<Access> {
+    let own = Owner::this();
+    if own.uid == client.uid {
+        Ok(Access::Named)
+    } else if own.uid == 0 {
+        chown(path, Some(client.uid), Some(client.gid)).map(|()| Access::Named)
+    } else {
+        Ok(Access::Handed)
+    }
+}
+
+/// Lets the client connect to a socket that this process has made with mode 0600, where strangers are dropped.
+///
+/// A client of the same user may already. Root gives the socket away. Any other daemon lets its group in, which is how
+/// a client of another user came to its control socket; one that came otherwise is refused when it connects.
 pub(super) fn let_client_in(path: &Path, client: Owner) -> io::Result<()> {
     let own = Owner::this();
     if own.uid == client.uid {

@@ -2,8 +2,9 @@
 //! channel's token, the responder answers with the second.
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SocketFlags, accept_with, recv};
 
@@ -12,9 +13,13 @@ use super::stream::{Pipe, Socket, receive_exact, send_all};
 use super::{Alive, CallError, ConnectError, RoundError, ServeError, Supervisor, Watch};
 use crate::protocol::{Token, Wait};
 
-/// Peers that have connected and not yet shown a token, at the most. One more drops the oldest: who is silent is not
-/// the client.
-const MAX_CANDIDATES: usize = 16;
+/// Peers that have connected and not yet shown a token, at the most; fewer where descriptors run out. One more waits until
+/// the oldest has had its time, and takes its place: who is silent for so long is not the client.
+const MAX_CANDIDATES: usize = 256;
+
+/// How long a peer has in any case to show its token. The client does that as soon as it has connected, but on a busy host
+/// many strangers may connect in between.
+const GRACE: Duration = Duration::from_millis(250);
 
 /// The client's proof over a stream.
 pub(super) fn prove(pipe: &impl Pipe, token: &Token, watch: &mut Watch) -> Result<(), ConnectError> {
@@ -49,12 +54,23 @@ pub(super) fn accept_peer(
     token: &Token,
     supervisor: &mut Supervisor,
 ) -> Result<Socket, ServeError> {
+    // The oldest first.
     let mut candidates: Vec<Candidate> = Vec::new();
+    let mut most = MAX_CANDIDATES;
     loop {
+        let full = candidates.first().filter(|_| candidates.len() >= most);
+        let grace = full.map(|oldest| GRACE.saturating_sub(oldest.since.elapsed()));
+        if grace == Some(Duration::ZERO) {
+            drop(candidates.remove(0));
+        }
+        let grace = grace.filter(|left| !left.is_zero());
         let ready: Vec<bool> = {
-            let fds = std::iter::once(listener.as_fd()).chain(candidates.iter().map(|c| c.socket.as_fd()));
+            let fds = candidates.iter().map(|candidate| candidate.socket.as_fd());
+            // Nobody more comes in while the oldest still has time.
+            let fds = fds.chain(grace.is_none().then(|| listener.as_fd()));
             let mut fds: Vec<_> = fds.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)).collect();
-            match poll(&mut fds, None) {
+            let timeout = grace.map(|left| Timespec::try_from(left).expect("a quarter of a second fits"));
+            match poll(&mut fds, timeout.as_ref()) {
                 Ok(_) => {}
                 Err(Errno::INTR) => supervisor.check(0).map_err(proof_broke_off)?,
                 Err(error) => Err(error).while_doing("waiting for the client")?,
@@ -65,11 +81,12 @@ pub(super) fn accept_peer(
         if supervisor.due() {
             supervisor.check(0).map_err(proof_broke_off)?;
         }
-        for index in (0..candidates.len()).rev().filter(|index| ready[index + 1]) {
+        let knocked = ready.get(candidates.len()) == Some(&true);
+        for index in (0..candidates.len()).rev().filter(|index| ready[*index]) {
             match candidates[index].look(token) {
-                Some(false) => drop(candidates.swap_remove(index)),
+                Some(false) => drop(candidates.remove(index)),
                 Some(true) => {
-                    let socket = Socket(candidates.swap_remove(index).socket);
+                    let socket = Socket(candidates.remove(index).socket);
                     send_all(&socket, token.responder_half(), Wait::Block, supervisor, 0)
                         .map_err(proof_broke_off)?;
                     return Ok(socket);
@@ -77,15 +94,16 @@ pub(super) fn accept_peer(
                 None => {}
             }
         }
-        if ready[0] {
+        if knocked {
             match accept_with(listener, SocketFlags::CLOEXEC) {
-                Ok(socket) => candidates.push(Candidate { socket, shown: Vec::new() }),
+                Ok(socket) => {
+                    candidates.push(Candidate { socket, shown: Vec::new(), since: Instant::now() });
+                }
                 // It went away again before it was looked at.
                 Err(Errno::INTR | Errno::AGAIN | Errno::CONNABORTED) => {}
+                // Strangers have them.
+                Err(Errno::MFILE | Errno::NFILE) if !candidates.is_empty() => most = candidates.len(),
                 Err(error) => Err(error).while_doing("accepting a connection")?,
-            }
-            if candidates.len() > MAX_CANDIDATES {
-                candidates.remove(0);
             }
         }
     }
@@ -95,6 +113,7 @@ pub(super) fn accept_peer(
 struct Candidate {
     socket: OwnedFd,
     shown: Vec<u8>,
+    since: Instant,
 }
 
 impl Candidate {

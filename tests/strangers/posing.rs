@@ -19,6 +19,9 @@ use super::ends::{Ends, has_gone};
 use super::impostor::{Impostor, Kind, kind};
 use crate::harness::{PATIENCE, Sandbox, run};
 
+/// How long a client may take of which many lose their patience at once, after 10 s each.
+const LONG: Duration = PATIENCE.saturating_mul(2);
+
 /// What an impostor does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Mischief {
@@ -137,7 +140,7 @@ fn pose(sandbox: &Sandbox, method: &str, kind: Kind, mischief: Mischief) {
             let control = listener.accept().unwrap().0;
             be_daemon(scope, control.into(), sandbox, method, &resource, mischief, &over);
         });
-        let output = client.wait(PATIENCE);
+        let output = client.wait(LONG);
         over.store(true, Ordering::SeqCst);
         output
     });
@@ -192,7 +195,7 @@ fn be_daemon<'scope>(
     link.greet(PATIENCE).unwrap();
     let kind = kind(method).unwrap();
     // It ends when the client does.
-    while let Ok(request) = link.receive::<Request>(Some(PATIENCE)) {
+    while let Ok(request) = link.receive::<Request>(Some(LONG)) {
         let reply = match request {
             Request::Methods => Reply::Methods(states()),
             Request::Acquire { .. } => Reply::Acquired,

@@ -128,6 +128,13 @@ impl MessageQueue {
     }
 }
 
+/// A queue's descriptor that was handed over; of anything else, every call is an error.
+impl From<OwnedFd> for MessageQueue {
+    fn from(descriptor: OwnedFd) -> Self {
+        Self(descriptor)
+    }
+}
+
 impl AsFd for MessageQueue {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()

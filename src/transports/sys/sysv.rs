@@ -84,22 +84,8 @@ impl Queue {
         let mut status = self.status()?;
         status.msg_perm.uid = uid;
         status.msg_perm.gid = gid;
-        self.set(&mut status)
-    }
-
-    /// Lets its group send and receive.
-    ///
-    /// # Errors
-    /// The system's.
-    pub fn let_group_in(self) -> Result<(), Errno> {
-        let mut status = self.status()?;
-        status.msg_perm.mode |= 0o060;
-        self.set(&mut status)
-    }
-
-    fn set(self, status: &mut libc::msqid_ds) -> Result<(), Errno> {
         // SAFETY: the pointer is to a live value, which the kernel has filled in.
-        result(unsafe { libc::msgctl(self.id, libc::IPC_SET, status) })
+        result(unsafe { libc::msgctl(self.id, libc::IPC_SET, &mut status) })
     }
 
     /// Removes the queue, if that is not done already and this user may. Whoever waits for it is told.

@@ -1,0 +1,125 @@
+//! More strangers at a channel's door than it looks at together: its client gets in, and where none comes, the channel ends in
+//! its time.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use ipcd::protocol::{ChannelSpec, End};
+use ipcd::transports::Endpoint;
+use ipcd::transports::sys::allow_descriptors;
+
+use super::doors::{connected, knock};
+use super::ways::{Way, way_in};
+use super::{MANY, attacked, carrying};
+use crate::harness::{Announced, Daemon, PATIENCE, eventually, run};
+
+/// As many as there is a queue for, and none of them says anything.
+#[test]
+fn strangers_that_fill_a_channels_queue_do_not_keep_its_client_out() {
+    run(|sandbox| {
+        let daemon = sandbox.daemon_with(&MANY);
+        attacked(&daemon, || {
+            for mechanism in carrying().filter(|one| way_in(one.info().name) == Way::Connect) {
+                let method = mechanism.info().name;
+                let announced = Announced::by(&daemon, &ChannelSpec::new(method));
+                let address = announced.endpoint.address.clone();
+                let silent: Vec<_> = (0..60).map(|_| connected(method, &address).unwrap()).collect();
+                announced.serves_its_client();
+                drop(silent);
+            }
+        });
+    });
+}
+
+/// A flood of strangers, from before the client comes until after its rounds.
+#[test]
+fn a_flood_of_connections_does_not_keep_the_client_out() {
+    run(|sandbox| {
+        let daemon = sandbox.daemon_with(&MANY);
+        attacked(&daemon, || {
+            for mechanism in carrying().filter(|one| way_in(one.info().name) == Way::Connect) {
+                flood(&daemon, mechanism.info().name, 0);
+            }
+        });
+    });
+}
+
+/// The same, of strangers who stay and say nothing: more than are looked at together.
+#[test]
+fn a_flood_of_silent_connections_that_stay_does_not_keep_the_client_out() {
+    run(|sandbox| {
+        allow_descriptors(2000);
+        let daemon = sandbox.daemon_with(&MANY);
+        attacked(&daemon, || {
+            for mechanism in carrying().filter(|one| way_in(one.info().name) == Way::Connect) {
+                for _ in 0..3 {
+                    flood(&daemon, mechanism.info().name, 500);
+                }
+            }
+        });
+    });
+}
+
+/// Connections without end, of which the last ones stay open, so many; the client comes when there are as many.
+fn flood(daemon: &Daemon, method: &str, stay: usize) {
+    let announced = Announced::by(daemon, &ChannelSpec::new(method));
+    let address = announced.endpoint.address.clone();
+    let (over, came) = (AtomicBool::new(false), AtomicUsize::new(0));
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut staying = VecDeque::new();
+            while !over.load(Ordering::SeqCst) {
+                // Refused once the channel has its client.
+                if let Ok(stranger) = connected(method, &address) {
+                    came.fetch_add(1, Ordering::SeqCst);
+                    staying.push_back(stranger);
+                    staying.drain(..staying.len().saturating_sub(stay));
+                }
+            }
+        });
+        let served = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            eventually("strangers come", PATIENCE, || (came.load(Ordering::SeqCst) > stay).then_some(()));
+            announced.serves_its_client();
+        }));
+        over.store(true, Ordering::SeqCst);
+        eprintln!("{method}: {} strangers came", came.load(Ordering::SeqCst));
+        served.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+    });
+}
+
+/// Who is only waited for is not waited for any longer because others come.
+#[test]
+fn a_flood_does_not_keep_a_channel_whose_client_does_not_come() {
+    run(|sandbox| {
+        let daemon = sandbox.daemon_with(&MANY);
+        let daemon = &daemon;
+        attacked(daemon, || {
+            std::thread::scope(|scope| {
+                for method in ["tcp", "udp", "unix-dgram", "mq"] {
+                    scope.spawn(move || {
+                        let announced = Announced::by(daemon, &ChannelSpec::new(method));
+                        let over = AtomicBool::new(false);
+                        let end = std::thread::scope(|scope| {
+                            let (endpoint, over) = (announced.endpoint(), &over);
+                            scope.spawn(move || {
+                                while !over.load(Ordering::SeqCst) {
+                                    let endpoint = Endpoint {
+                                        address: endpoint.address.clone(),
+                                        descriptors: Vec::new(),
+                                    };
+                                    // It fails once the channel has ended.
+                                    let _ = knock(way_in(method), method, endpoint, &[7; 8]);
+                                }
+                            });
+                            let end = announced.ends();
+                            over.store(true, Ordering::SeqCst);
+                            end
+                        });
+                        let no_client = End::Failed("no client connected within 10 s".to_owned());
+                        assert_eq!(end, no_client, "{method}");
+                    });
+                }
+            });
+        });
+    });
+}

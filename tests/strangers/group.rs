@@ -1,0 +1,121 @@
+//! Members of a daemon's group who do not trust each other: what one finds of another's channel between its announcement and
+//! its client's proof, when its name is still there.
+//!
+//! Needs root, which becomes users whose ids nobody has.
+
+use std::fs::{Permissions, set_permissions};
+use std::os::unix::fs::{FileTypeExt, PermissionsExt, chown};
+use std::path::PathBuf;
+
+use ipcd::protocol::{Refusal, Reply, Token};
+use ipcd::transports::sys::mq::{End as QueueEnd, MessageQueue};
+use ipcd::transports::sys::sysv::Queue;
+use ipcd::transports::{Mechanism, Reach};
+use rustix::fs::{Access, access};
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, SendFlags, recv, send};
+
+use super::doors::{connected, datagrams, sysv_queue};
+use super::ways::{Way, way_in};
+use super::{MANY, attacked, carrying, spec};
+use crate::harness::{Announced, Daemon, Sandbox, files, nobody_can_run, run};
+use crate::users::{User, Users};
+
+/// A daemon of an ordinary user whose control socket its group may use, and two members of that group.
+fn daemon_of_a_group(sandbox: &Sandbox) -> (Daemon, [User; 2]) {
+    let Users { owner, member, stranger } = Users::pick_after(50);
+    chown(sandbox.folder(), Some(owner.uid), Some(owner.gid)).unwrap();
+    set_permissions(sandbox.folder(), Permissions::from_mode(0o711)).unwrap();
+    let daemon = Daemon::start(sandbox, owner.runs(&sandbox.ipcd(&[&["start"], &MANY[..]].concat())));
+    set_permissions(&daemon.socket, Permissions::from_mode(0o660)).unwrap();
+    (daemon, [member, User { group: Some(owner.gid), ..stranger }])
+}
+
+/// What has a name and is one channel's: files of the folders where there are such.
+fn named(sandbox: &Sandbox, daemon: &Daemon) -> Vec<PathBuf> {
+    let start = format!("ipcd-{}-", daemon.pid);
+    let memory = std::fs::read_dir("/dev/shm").unwrap().map(|entry| entry.unwrap().path());
+    let memory = memory.filter(|path| path.file_name().unwrap().to_string_lossy().starts_with(&start));
+    let own = files(sandbox.folder()).into_iter().filter(|path| path.to_string_lossy().contains(&start));
+    memory.chain(own).collect()
+}
+
+/// What a stranger may open of these.
+fn opened(named: &[PathBuf]) -> Vec<&PathBuf> {
+    let may =
+        |path: &&PathBuf| [Access::READ_OK, Access::WRITE_OK].iter().any(|how| access(*path, *how).is_ok());
+    named.iter().filter(may).collect()
+}
+
+/// Queues are no files everywhere: what opening them by their names is told.
+fn opened_queues(method: &str, address: &str) -> Vec<Result<(), Option<i32>>> {
+    let told = |error: std::io::Error| error.raw_os_error();
+    match method {
+        "mq" => [("ping", QueueEnd::Send), ("ping", QueueEnd::Receive), ("pong", QueueEnd::Receive)]
+            .map(|(direction, end)| {
+                let name = std::ffi::CString::new(format!("{address}-{direction}")).unwrap();
+                MessageQueue::open(&name, end).map(drop).map_err(told)
+            })
+            .into(),
+        "sysv-mq" => vec![sysv_queue(address).map(|_: Queue| ()).map_err(told)],
+        _ => Vec::new(),
+    }
+}
+
+/// Of a channel that one member has opened, another can open nothing but sockets, where it is dropped and told nothing.
+#[test]
+fn a_member_of_the_group_gets_at_nothing_of_anothers_channel() {
+    run(|sandbox| {
+        if !nobody_can_run(sandbox) {
+            return;
+        }
+        let (daemon, [client, other]) = daemon_of_a_group(sandbox);
+        attacked(&daemon, || {
+            for mechanism in carrying() {
+                between(sandbox, &daemon, mechanism, client, other);
+            }
+        });
+    });
+}
+
+fn between(sandbox: &Sandbox, daemon: &Daemon, mechanism: &dyn Mechanism, client: User, other: User) {
+    let method = mechanism.info().name;
+    let announced = match client.does(|| Announced::try_by(daemon, &spec(mechanism))) {
+        Ok(announced) => announced,
+        Err(reply) => {
+            let refused = matches!(*reply, Reply::Refused(Refusal::Unavailable { .. }));
+            assert!(refused && mechanism.info().reach == Reach::SameUser, "{method}: {reply:?}");
+            return eprintln!("{method}: not between two users");
+        }
+    };
+    let address = announced.endpoint.address.clone();
+    let named = named(sandbox, daemon);
+    let (sockets, files): (Vec<_>, Vec<_>) =
+        named.into_iter().partition(|path| path.metadata().is_ok_and(|there| there.file_type().is_socket()));
+    let (queues, stranger) = other.does(|| {
+        assert_eq!(opened(&files), Vec::<&PathBuf>::new(), "{method}");
+        let stranger = match way_in(method) {
+            Way::Connect => Some(connected(method, &address).unwrap()),
+            Way::Datagram => Some(datagrams(method, &address).unwrap()),
+            _ => None,
+        };
+        if let Some(stranger) = &stranger {
+            send(stranger, &[7; Token::HALF_LEN], SendFlags::NOSIGNAL).unwrap();
+        }
+        (opened_queues(method, &address), stranger)
+    });
+    let denied = Some(Errno::ACCESS.raw_os_error());
+    assert!(queues.iter().all(|opened| *opened == Err(denied)), "{method}: {queues:?}");
+    eprintln!(
+        "{method}: {} sockets, where a stranger is dropped; {} files and {} queues that it may not open",
+        sockets.len(),
+        files.len(),
+        queues.len()
+    );
+    client.does(|| announced.serves_its_client());
+    // ZeroMQ greets whoever comes.
+    if let Some(stranger) = stranger.filter(|_| method != "zeromq") {
+        let told = recv(&stranger, &mut [0; 64], RecvFlags::DONTWAIT);
+        assert!(!told.is_ok_and(|(len, _)| len > 0), "{method}: a stranger is told something");
+    }
+}
