@@ -11,6 +11,7 @@ mod flood;
 mod harness;
 mod history;
 mod hostile;
+mod journal;
 mod limits;
 mod metrics;
 mod notify;
