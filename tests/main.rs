@@ -14,6 +14,7 @@ mod hostile;
 mod journal;
 mod limits;
 mod metrics;
+mod namespaces;
 mod notify;
 mod parallel;
 mod pauses;
