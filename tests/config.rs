@@ -1,5 +1,7 @@
 //! The configuration: which file holds, what goes before what, and what is refused.
 
+mod together;
+
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -229,7 +231,7 @@ fn every_class_of_wrong_file_is_told() {
                     ":2: method = \"zeromq\": this build has no zeromq"
                 },
             ),
-            ("[daemon]\ngroup = \"no-such-group\"\n", "this host has no group \"no-such-group\""),
+            ("[daemon]\ngroup = \"no-such-group\"\n", ":2: this host has no group \"no-such-group\""),
         ] {
             if told.is_empty() {
                 continue;

@@ -92,7 +92,7 @@ fn check(running: Running, pause: Duration) {
 
 fn stopped_and_continued(pause: Duration, runs: impl Fn(&Sandbox, &Daemon) -> Vec<Running> + Send + 'static) {
     run(move |sandbox| {
-        let daemon = sandbox.daemon_with(&["--measurements", "1000"]);
+        let daemon = sandbox.daemon_with(&["--measurements", "100"]);
         let running = runs(sandbox, &daemon);
         daemon.process().signal(Signal::STOP);
         std::thread::sleep(pause);

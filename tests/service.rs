@@ -352,3 +352,24 @@ fn an_idle_daemon_does_not_run() {
         assert_eq!((since.voluntary_switches, since.cpu_ns), (0, 0), "an idle daemon is not woken");
     });
 }
+
+#[test]
+fn a_responder_writes_no_log_and_leaves_no_core() {
+    run(|sandbox| {
+        let daemon = sandbox.daemon();
+        let mut client = daemon.lease();
+        let channel = client.open(&ChannelSpec::new("semaphore")).unwrap();
+        let proc = format!("/proc/{}", channel.responder_pid());
+        // What its libraries say when a peer has spoilt their memory would pass the daemon's own measure of lines.
+        assert_eq!(fs::read_link(format!("{proc}/fd/2")).unwrap(), Path::new("/dev/null"));
+        let limits = fs::read_to_string(format!("{proc}/limits")).unwrap();
+        let core: Vec<_> = limits
+            .lines()
+            .find_map(|line| line.strip_prefix("Max core file size"))
+            .unwrap()
+            .split_whitespace()
+            .collect();
+        assert_eq!(core[..2], ["0", "0"]);
+        client.close(channel).unwrap();
+    });
+}

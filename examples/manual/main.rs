@@ -8,6 +8,7 @@
 mod completions;
 mod pages;
 mod settings;
+mod words;
 
 use std::fs;
 use std::path::{Path, PathBuf};

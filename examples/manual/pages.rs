@@ -7,13 +7,12 @@ use clap_mangen::Man;
 use clap_mangen::roff::{Roff, bold, italic, roman};
 use ipcd::protocol::Exit;
 
+use super::words::{self, Term};
 use super::{Made, settings};
 
 /// What the pages of a program say that its command line does not.
 struct Program {
     command: Command,
-    environment: &'static [(&'static str, &'static str)],
-    files: &'static [(&'static str, &'static str)],
     see_also: &'static str,
 }
 
@@ -21,14 +20,10 @@ pub(super) fn all() -> Vec<Made> {
     let programs = [
         Program {
             command: ipcd::daemon::cli::command(),
-            environment: ENVIRONMENT,
-            files: FILES,
             see_also: "ipc-client(1), ipcd.toml(5), systemd.service(5)",
         },
         Program {
             command: ipcd::client::cli::command(),
-            environment: ENVIRONMENT,
-            files: FILES,
             see_also: "ipcd(1), ipcd.toml(5), systemd.timer(5)",
         },
     ];
@@ -73,25 +68,50 @@ fn page(program: &Program, command: &Command, name: &str, above: Option<&str>) -
         page.extend(commands);
     }
     let mut roff = Roff::new();
-    match above {
+    let words = words::of(name);
+    section(&mut roff, "SIGNALS", words.map_or(&[], |words| words.signals));
+    let above = above.map(|above| format!("{above}(1)"));
+    roff.control("SH", ["EXIT STATUS"]);
+    match &above {
         None => {
-            roff.control("SH", ["EXIT STATUS"]);
             let codes = Exit::ALL.map(|exit| (exit.code().to_string(), exit.meaning()));
             list(&mut roff, codes.iter().map(|(code, meaning)| (code.as_str(), *meaning)));
-            roff.control("SH", ["ENVIRONMENT"]);
-            list(&mut roff, program.environment.iter().copied());
-            roff.control("SH", ["FILES"]);
-            list(&mut roff, program.files.iter().copied());
-            roff.control("SH", ["SEE ALSO"]).text([roman(program.see_also)]);
         }
-        Some(above) => {
-            let above = format!("{above}(1)");
-            roff.control("SH", ["EXIT STATUS"]).text([roman("See "), bold(&above), roman(".")]);
-            roff.control("SH", ["SEE ALSO"]).text([roman(format!("{above}, {}", program.see_also))]);
-        }
+        Some(above) => drop(roff.text([roman("See "), bold(above), roman(".")])),
     }
+    if let Some(words) = words {
+        section(&mut roff, "ENVIRONMENT", words.environment);
+        section(&mut roff, "FILES", words.files);
+        examples(&mut roff, words.examples);
+    }
+    let above = above.map_or_else(String::new, |above| format!("{above}, "));
+    roff.control("SH", ["SEE ALSO"]).text([roman(format!("{above}{}", program.see_also))]);
     roff.to_writer(&mut page)?;
     Ok(page)
+}
+
+/// A section that consists of terms, if there are any.
+fn section(roff: &mut Roff, title: &str, terms: &[Term]) {
+    if !terms.is_empty() {
+        roff.control("SH", [title]);
+        list(roff, terms.iter().copied());
+    }
+}
+
+/// What is typed for what.
+fn examples(roff: &mut Roff, examples: &[Term]) {
+    if examples.is_empty() {
+        return;
+    }
+    roff.control("SH", ["EXAMPLES"]);
+    for (wanted, typed) in examples {
+        roff.control("PP", []).text([roman(*wanted)]);
+        roff.control("PP", []).control("RS", ["4"]).control("nf", []);
+        for line in typed.lines() {
+            roff.text([bold(line)]);
+        }
+        roff.control("fi", []).control("RE", []);
+    }
 }
 
 /// A list of terms and what each means.
@@ -105,20 +125,3 @@ pub(super) fn list<'a>(roff: &mut Roff, terms: impl Iterator<Item = (&'a str, &'
 pub(super) fn term(roff: &mut Roff, name: &str, value: &str, meaning: &str) {
     roff.control("TP", []).text([bold(name), roman(" = "), italic(value)]).text([roman(meaning)]);
 }
-
-const ENVIRONMENT: &[(&str, &str)] = &[
-    ("IPCD_SOCKET", "The control socket, as --socket names it. It is that one and no other."),
-    ("IPCD_CONFIG", "Configuration files, with colons between them, instead of those under FILES."),
-    ("IPCD_METRICS", "Where ipcd tells metrics, as --metrics names it."),
-    ("IPCD_HISTORY", "The history of recorded runs, as --history names it."),
-    ("RUST_LOG", "What is logged on stderr, such as info, debug, or warn,ipcd=debug."),
-    ("NO_COLOR", "No colours, also on a terminal."),
-    ("RUNTIME_DIRECTORY, XDG_RUNTIME_DIR, TMPDIR", "Where the control socket is looked for; see --socket."),
-];
-
-const FILES: &[(&str, &str)] = &[
-    ("/etc/ipcd/ipcd.toml", "The system's configuration."),
-    ("$XDG_CONFIG_HOME/ipcd/ipcd.toml", "The user's, which goes before it, key by key."),
-    ("/run/ipcd/ipcd.sock", "The control socket of the service. Members of the group ipcd may use it."),
-    ("/var/lib/ipcd", "What the service's own measurements (ipc-bench@.timer) have found."),
-];

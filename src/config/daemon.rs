@@ -10,7 +10,7 @@ use toml::de::DeTable;
 use super::file::{Reader, in_order, not_there};
 use super::limits::{self, LimitFlags, LimitSettings};
 use super::metrics::{self, MetricsFlags, MetricsSettings};
-use super::{Config, Found, Origin, values};
+use super::{Config, Found, Origin, Problem, values};
 
 /// Clients that measure at a time, where nobody has said otherwise.
 pub const DEFAULT_MEASUREMENTS: usize = 1;
@@ -64,8 +64,8 @@ pub(super) struct Section {
     pub(super) socket: Option<Found<PathBuf>>,
     group: Option<Found<String>>,
     mode: Option<Found<u32>>,
-    limits: limits::Section,
-    measurements: Option<Found<usize>>,
+    pub(super) limits: limits::Section,
+    pub(super) measurements: Option<Found<usize>>,
     idle_exit: Option<Found<Duration>>,
     log: Option<Found<String>>,
     metrics: metrics::Section,
@@ -83,7 +83,7 @@ pub(super) fn read(reader: &mut Reader<'_>, keys: &DeTable<'_>) -> Section {
     for (key, value) in in_order(keys) {
         let name = key.get_ref().as_ref();
         match name {
-            "socket" => section.socket = reader.one(name, value, values::absolute),
+            "socket" => section.socket = reader.one(name, value, values::socket),
             "group" => section.group = reader.one(name, value, values::group),
             "mode" => section.mode = reader.one(name, value, values::mode),
             "measurements" => section.measurements = reader.one(name, value, values::measurements),
@@ -162,6 +162,12 @@ impl Settings {
     pub fn of(flags: &Flags, config: &Config) -> Result<Self, VariableError> {
         let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
         Self::from(flags, &variable, &config.daemon)
+    }
+
+    /// What of it goes against each other, which flags may have brought about.
+    #[must_use]
+    pub fn contradictions(&self) -> Vec<Problem> {
+        self.limits.contradictions(&self.measurements)
     }
 
     fn from(

@@ -118,7 +118,7 @@ pub(super) struct Reader<'a> {
 impl Reader<'_> {
     pub(super) fn wrong(&mut self, at: &Range<usize>, what: String) {
         let line = self.line(at);
-        self.problems.push(Problem { path: Arc::clone(self.path), line, what });
+        self.problems.push(Problem::new(Origin::File(Arc::clone(self.path), line), what));
     }
 
     fn line(&self, at: &Range<usize>) -> usize {

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::{Found, Origin, values};
+use super::{Found, Origin, Problem, values};
 use crate::protocol::Resource;
 
 /// The most of something.
@@ -170,6 +170,34 @@ impl LimitSettings {
                 default(if place % 2 == 0 { total } else { Limit::shared(total).per_user })
             })
         }))
+    }
+
+    /// What of the limits, and of the clients that measure at a time, goes against each other.
+    pub(super) fn contradictions(&self, measurements: &Found<usize>) -> Vec<Problem> {
+        let over = |key: &str, shown: String, origin: &Origin, bound: usize, why: &str| {
+            let Found { value, origin: from } = &self.0[bound];
+            let (name, bound) = (KEYS[bound], show(bound, *value));
+            let what =
+                format!("{key} = {shown}: it cannot be more than {name}, which is {bound} ({from}){why}");
+            Problem::new(origin.clone(), what)
+        };
+        let per_user =
+            (1..KEYS.len()).step_by(2).filter(|place| self.0[*place].value > self.0[place - 1].value);
+        let mut told: Vec<_> = per_user
+            .map(|place| {
+                over(KEYS[place], show(place, self.0[place].value), &self.0[place].origin, place - 1, "")
+            })
+            .collect();
+        let clients = u64::try_from(measurements.value).unwrap_or(u64::MAX);
+        for resource in [Resource::Connections, Resource::Channels] {
+            let total =
+                place(&format!("max-{}", resource.name())).expect("the keys are named after what they limit");
+            if clients > self.0[total].value {
+                let why = ": who measures has one at least";
+                told.push(over("measurements", clients.to_string(), &measurements.origin, total, why));
+            }
+        }
+        told
     }
 
     pub(super) fn found(&self, place: usize) -> &Found<u64> {

@@ -36,7 +36,7 @@ impl FromStr for MetricsAddress {
 
     fn from_str(text: &str) -> Result<Self, String> {
         if text.starts_with('/') {
-            return Ok(Self::Unix(text.into()));
+            return values::socket(text).map(Self::Unix);
         }
         text.parse().map(Self::Tcp).map_err(|_| {
             "an IP address with a port is needed, such as 127.0.0.1:9464 or [::1]:9464, or the absolute path of a unix \

@@ -15,6 +15,7 @@ mod metrics;
 mod placement;
 mod profile;
 mod show;
+mod together;
 pub(crate) mod values;
 
 use std::collections::BTreeMap;
@@ -71,8 +72,11 @@ fn sources_from(
     if let Some(list) = variable {
         return std::env::split_paths(&list).map(|path| Source { path, named: true }).collect();
     }
-    let own = config_home.map(PathBuf::from).or_else(|| Some(PathBuf::from(home?).join(".config")));
-    let own = own.filter(|folder| folder.is_absolute()).map(|folder| folder.join("ipcd/ipcd.toml"));
+    // A relative one is to be ignored, as the XDG base directory specification has it.
+    let absolute = |folder: &PathBuf| folder.is_absolute();
+    let config_home = config_home.map(PathBuf::from).filter(absolute);
+    let own = config_home.or_else(|| Some(PathBuf::from(home?).join(".config")).filter(absolute));
+    let own = own.map(|folder| folder.join("ipcd/ipcd.toml"));
     let paths = std::iter::once(PathBuf::from(SYSTEM)).chain(own);
     paths.map(|path| Source { path, named: false }).collect()
 }
@@ -110,20 +114,29 @@ pub struct Found<T> {
     pub origin: Origin,
 }
 
-/// Something that is wrong in a file.
+/// Something that is wrong with a value, or with a whole file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
-    path: Arc<Path>,
-    /// From 1; 0 if it is about the whole file.
-    line: usize,
+    /// Where it stands. A line 0 means the whole file.
+    origin: Origin,
     what: String,
 }
 
+impl Problem {
+    /// What is wrong with a value that stands there.
+    #[must_use]
+    pub fn new(origin: Origin, what: String) -> Self {
+        Self { origin, what }
+    }
+}
+
+/// Where it is in a file, that goes first, in the form in which editors find it.
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.line {
-            0 => write!(f, "{}: {}", self.path.display(), self.what),
-            line => write!(f, "{}:{line}: {}", self.path.display(), self.what),
+        match &self.origin {
+            Origin::File(path, 0) => write!(f, "{}: {}", path.display(), self.what),
+            Origin::File(..) => write!(f, "{}: {}", self.origin, self.what),
+            elsewhere => write!(f, "{} ({elsewhere})", self.what),
         }
     }
 }
@@ -141,6 +154,12 @@ impl fmt::Display for ConfigError {
 
 impl std::error::Error for ConfigError {}
 
+impl From<Vec<Problem>> for ConfigError {
+    fn from(problems: Vec<Problem>) -> Self {
+        Self(problems)
+    }
+}
+
 /// What the files say together.
 #[derive(Debug, Default)]
 pub struct Config {
@@ -154,8 +173,17 @@ impl Config {
     /// Reads the files, in their order.
     ///
     /// # Errors
-    /// All that is wrong in any of them.
+    /// All that is wrong in any of them, or with what they say together.
     pub fn read(sources: &[Source]) -> Result<Self, ConfigError> {
+        match Self::look_at(sources) {
+            (config, problems) if problems.is_empty() => Ok(config),
+            (_, problems) => Err(ConfigError(problems)),
+        }
+    }
+
+    /// Reads what can be read of the files, and all that is wrong with them, in their order.
+    #[must_use]
+    pub fn look_at(sources: &[Source]) -> (Self, Vec<Problem>) {
         let mut config = Self::default();
         let mut problems = Vec::new();
         for source in sources {
@@ -171,16 +199,33 @@ impl Config {
                 }
                 Err(error) if error.kind() == io::ErrorKind::NotFound && !source.named => false,
                 Err(error) => {
-                    problems.push(Problem { path, line: 0, what: format!("it cannot be read: {error}") });
+                    let what = format!("it cannot be read: {error}");
+                    problems.push(Problem::new(Origin::File(path, 0), what));
                     false
                 }
             };
             config.files.push((source.clone(), there));
         }
-        for (name, profile) in &config.profiles {
-            problems.extend(profile.lacks(name));
-        }
-        if problems.is_empty() { Ok(config) } else { Err(ConfigError(problems)) }
+        problems.extend(together::problems(&config.daemon, &config.profiles));
+        config.in_order(&mut problems);
+        (config, problems)
+    }
+
+    /// Puts them in the order of the files and their lines.
+    pub fn in_order(&self, problems: &mut [Problem]) {
+        let file = |path: &Path| self.files.iter().position(|(source, _)| source.path == path);
+        problems.sort_by_key(|problem| match &problem.origin {
+            Origin::File(path, line) => (file(path), *line),
+            _ => (None, 0),
+        });
+    }
+
+    /// What is right as it stands, but comes to nothing on this host or without more on the command line.
+    #[must_use]
+    pub fn doubts(&self) -> Vec<Problem> {
+        let mut doubts = together::doubts(&self.profiles);
+        self.in_order(&mut doubts);
+        doubts
     }
 
     /// The files that were looked for, and whether they were there.
@@ -227,6 +272,9 @@ mod tests {
         assert_eq!(paths(&usual), [(SYSTEM, false), ("/c/ipcd/ipcd.toml", false)]);
         let home = sources_from(None, None, None, text("/d"));
         assert_eq!(paths(&home), [(SYSTEM, false), ("/d/.config/ipcd/ipcd.toml", false)]);
+        let relative = sources_from(None, None, text("relative"), text("/d"));
+        assert_eq!(paths(&relative), [(SYSTEM, false), ("/d/.config/ipcd/ipcd.toml", false)]);
         assert_eq!(paths(&sources_from(None, None, text("relative"), None)), [(SYSTEM, false)]);
+        assert_eq!(paths(&sources_from(None, None, None, text("relative"))), [(SYSTEM, false)]);
     }
 }

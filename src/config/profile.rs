@@ -7,7 +7,7 @@ use toml::de::DeTable;
 
 use super::file::{Reader, in_order, not_there};
 use super::values::{self, from_to};
-use super::{Found, Label, LabelError, Origin, Problem, methods};
+use super::{Found, Label, LabelError, Origin, methods};
 use crate::transports;
 
 /// A key that a profile may have.
@@ -142,11 +142,9 @@ impl Profile {
         self.0.extend(upper.0);
     }
 
-    /// What one of its keys needs and it does not have.
-    pub(super) fn lacks(&self, name: &str) -> Option<Problem> {
-        let Origin::File(path, line) = &self.0.get("max-time")?.origin else { return None };
-        let what = format!("max-time needs a precision in [profile.{name}]");
-        (!self.0.contains_key("precision")).then(|| Problem { path: path.clone(), line: *line, what })
+    /// What it says of a key.
+    pub(super) fn found(&self, key: &str) -> Option<&Found<Vec<String>>> {
+        self.0.get(key)
     }
 
     /// Whether it has a switch that is on.

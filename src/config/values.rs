@@ -7,7 +7,7 @@ use std::time::Duration;
 use log::LevelFilter;
 
 use super::Placement;
-use crate::protocol::Wait;
+use crate::protocol::{MAX_PATH_LEN, Wait};
 use crate::transports::sys::clock::{ClockChoice, UnknownClock};
 
 /// The most rounds: at 50 ns each, half a day.
@@ -284,6 +284,14 @@ fn no_filter() -> String {
 pub(crate) fn absolute(text: &str) -> Result<PathBuf, String> {
     let path = PathBuf::from(text);
     if path.is_absolute() { Ok(path) } else { Err("an absolute path is needed".to_owned()) }
+}
+
+/// The path of a socket in a file.
+pub(crate) fn socket(text: &str) -> Result<PathBuf, String> {
+    match text.len() {
+        0..=MAX_PATH_LEN => absolute(text),
+        len => Err(format!("it has {len} bytes, and a socket's path {MAX_PATH_LEN} at most")),
+    }
 }
 
 #[cfg(test)]

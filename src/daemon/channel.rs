@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use crate::protocol::frame::{Assembler, frame};
 use crate::protocol::link::{receive_part, send_part};
@@ -25,6 +26,15 @@ const DESCRIPTORS: usize = 12;
 
 /// How long a responder may take to be connectable.
 pub(super) const READY_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long a responder that has closed its socket may take to end, until it is killed.
+const LEAVE_PATIENCE: Duration = Duration::from_secs(1);
+
+/// How often such a one is looked at where the system has no descriptor left that would tell of its end.
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
+
+/// How long it may take to end once it is killed and its channel is dropped.
+const DROP_PATIENCE: Duration = Duration::from_millis(500);
 
 /// What the service manager says to the daemon alone.
 const NOT_FOR_RESPONDERS: [&str; 6] =
@@ -67,12 +77,27 @@ pub(super) struct Channel {
     descriptors: Vec<OwnedFd>,
     failure: Option<String>,
     started: Instant,
+    leaving: Option<Leaving>,
 }
 
-impl AsFd for Channel {
-    /// Readable when the responder has told something or has ended.
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.link.as_fd()
+/// A responder that has closed its socket and has not ended yet. Mostly that is a matter of microseconds; but it may have
+/// been stopped in between.
+#[derive(Debug)]
+struct Leaving {
+    since: Instant,
+    /// Readable when it has ended. Without one, it is looked at now and then.
+    process: Option<OwnedFd>,
+    /// When to look at it again.
+    again: Instant,
+}
+
+impl Leaving {
+    fn of(child: &Child, now: Instant) -> Self {
+        // The process is there until it is waited for: its number is nobody else's.
+        let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+        let process = pid.and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
+        let again = now + if process.is_some() { LEAVE_PATIENCE } else { LOOK_AGAIN };
+        Self { since: now, process, again }
     }
 }
 
@@ -114,6 +139,8 @@ impl Channel {
             .arg(role::RESPONDER)
             .stdin(theirs)
             .stdout(Stdio::null())
+            // What its libraries say is not for the log, which peers could fill by it; what it fails for it tells itself.
+            .stderr(Stdio::null())
             .process_group(0)
             .spawn()
             .map_err(spawn_failed)?;
@@ -132,12 +159,30 @@ impl Channel {
             descriptors: Vec::new(),
             failure: None,
             started: Instant::now(),
+            leaving: None,
         })
     }
 
-    /// By when it has to be connectable.
+    /// What is readable when the responder has told something or has ended; `None` where only its deadline brings it up.
+    pub(super) fn waits_on(&self) -> Option<BorrowedFd<'_>> {
+        match &self.leaving {
+            None => Some(self.link.as_fd()),
+            Some(leaving) => leaving.process.as_ref().map(AsFd::as_fd),
+        }
+    }
+
+    /// By when something has to have happened: by when it has to be connectable, or when to look again whether its
+    /// responder has ended.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        (self.state == State::Starting).then(|| self.started + READY_PATIENCE)
+        match &self.leaving {
+            Some(leaving) => Some(leaving.again),
+            None => (self.state == State::Starting).then(|| self.started + READY_PATIENCE),
+        }
+    }
+
+    /// Whether its responder has closed its socket and has not ended yet.
+    pub(super) fn is_leaving(&self) -> bool {
+        self.leaving.is_some()
     }
 
     /// The responder's process.
@@ -174,8 +219,11 @@ impl Channel {
         let _ = self.child.kill();
     }
 
-    /// Reads what the responder tells; `None` if that is not whole yet. Never blocks for long.
+    /// Reads what the responder tells; `None` if that is not whole yet, or if the responder has not ended yet. Never blocks.
     pub(super) fn receive(&mut self) -> Option<News> {
+        if self.is_leaving() {
+            return self.ended();
+        }
         let mut buffer = [0; 4096];
         loop {
             let wanted = self.assembler.wanted().min(buffer.len());
@@ -200,7 +248,7 @@ impl Channel {
                 },
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => return None,
-                Ok(_) | Err(_) => return Some(News::Ended(self.reap())),
+                Ok(_) | Err(_) => return self.ended(),
             }
         }
     }
@@ -215,16 +263,37 @@ impl Channel {
         self.mechanism.remove_leftovers(&self.name);
     }
 
-    /// Waits for the responder, which has closed its socket and so is all but gone.
-    fn reap(&mut self) -> End {
-        let status = self.child.wait();
-        match (self.failure.take(), status) {
-            (Some(reason), _) => End::Failed(reason),
-            (None, Ok(status)) => match (status.code(), status.signal()) {
-                (Some(code), _) => End::Exited(code),
-                (None, signal) => End::Signalled(signal.unwrap_or(0)),
-            },
-            (None, Err(error)) => End::Failed(error.to_string()),
+    /// What the responder, which has closed its socket, has come to.
+    fn ended(&mut self) -> Option<News> {
+        let status = match self.child.try_wait() {
+            Ok(Some(status)) => status,
+            Ok(None) => {
+                self.wait_on();
+                return None;
+            }
+            Err(error) => return Some(News::Ended(End::Failed(error.to_string()))),
+        };
+        Some(News::Ended(match (self.failure.take(), status.code(), status.signal()) {
+            (Some(reason), ..) => End::Failed(reason),
+            (None, Some(code), _) => End::Exited(code),
+            (None, None, signal) => End::Signalled(signal.unwrap_or(0)),
+        }))
+    }
+
+    /// Waits for its end without waiting here, and for so long only.
+    fn wait_on(&mut self) {
+        let now = Instant::now();
+        let leaving = self.leaving.get_or_insert_with(|| Leaving::of(&self.child, now));
+        if now < leaving.again {
+            return;
+        }
+        leaving.again = now + if leaving.process.is_some() { LEAVE_PATIENCE } else { LOOK_AGAIN };
+        if now >= leaving.since + LEAVE_PATIENCE {
+            let _ = self.child.kill();
+            if self.state != State::Ending {
+                self.failure
+                    .get_or_insert_with(|| "its responder closed its socket and did not end".to_owned());
+            }
         }
     }
 }
@@ -236,11 +305,20 @@ impl Drop for Channel {
         }
         let _ = self.child.kill();
         // A process that the kernel does not let go must not keep the daemon: it is then init's to wait for.
-        let mut fds = [PollFd::new(&self.link, PollFlags::IN)];
-        if poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 500_000_000 })).is_ok_and(|ready| ready > 0) {
-            self.reap();
-            self.remove_leftovers();
+        let deadline = Instant::now() + DROP_PATIENCE;
+        let leaving = Leaving::of(&self.child, Instant::now());
+        while matches!(self.child.try_wait(), Ok(None)) {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return;
+            }
+            let (mut fds, most) = match &leaving.process {
+                Some(process) => (vec![PollFd::new(process, PollFlags::IN)], left),
+                None => (Vec::new(), left.min(LOOK_AGAIN)),
+            };
+            let _ = poll(&mut fds, Timespec::try_from(most).ok().as_ref());
         }
+        self.remove_leftovers();
     }
 }
 
@@ -258,4 +336,91 @@ fn fill_random(mut bytes: &mut [u8]) -> Result<(), Errno> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::process::{Signal, kill_process};
+
+    /// A channel whose responder is this shell's, with the link as its standard input.
+    fn channel(script: &str) -> Channel {
+        let spec = ChannelSpec::new("pipe");
+        let (mechanism, settings) =
+            Settings::of_own(&spec, Token::new([0; 32])).expect("there is such a mechanism");
+        let (link, theirs) =
+            socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None).unwrap();
+        let child = Command::new("sh").arg("-c").arg(script).stdin(theirs).spawn().unwrap();
+        Channel {
+            id: 1,
+            state: State::Open,
+            token: settings.token,
+            mechanism,
+            method: settings.method,
+            size_bytes: spec.size_bytes,
+            kind: kind(&spec, &settings),
+            name: "ipcd-test-no-such-name".to_owned(),
+            child,
+            link,
+            assembler: Assembler::default(),
+            descriptors: Vec::new(),
+            failure: None,
+            started: Instant::now(),
+            leaving: None,
+        }
+    }
+
+    /// Waits for what the loop waits for.
+    fn wait(channel: &Channel) {
+        let mut fds: Vec<_> =
+            channel.waits_on().iter().map(|fd| PollFd::from_borrowed_fd(*fd, PollFlags::IN)).collect();
+        let left = channel.deadline().map(|at| at.saturating_duration_since(Instant::now()));
+        let left = left.and_then(|left| Timespec::try_from(left).ok());
+        poll(&mut fds, left.as_ref()).unwrap();
+    }
+
+    fn end(mut channel: Channel) -> End {
+        loop {
+            wait(&channel);
+            if let Some(News::Ended(end)) = channel.receive() {
+                return end;
+            }
+        }
+    }
+
+    #[test]
+    fn a_responder_that_is_stopped_before_its_end_is_not_waited_for() {
+        let mut channel = channel("exec 0<&-; kill -STOP $$; exit 7");
+        wait(&channel);
+        // It blocks for as long as it is stopped, if it blocks.
+        while !channel.is_leaving() {
+            assert!(channel.receive().is_none());
+        }
+        assert!(channel.deadline().is_some());
+        let pid = Pid::from_raw(i32::try_from(channel.responder_pid()).unwrap()).unwrap();
+        let stat = || std::fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).unwrap();
+        while !stat().contains(") T ") {
+            std::thread::yield_now();
+        }
+        assert!(channel.receive().is_none());
+        kill_process(pid, Signal::CONT).unwrap();
+        assert_eq!(end(channel), End::Exited(7));
+    }
+
+    #[test]
+    fn one_that_does_not_end_by_itself_is_killed() {
+        for has_descriptor in [true, false] {
+            let mut channel = channel("exec 0<&-; kill -STOP $$");
+            while !channel.is_leaving() {
+                wait(&channel);
+                assert!(channel.receive().is_none());
+            }
+            if let Some(leaving) = channel.leaving.as_mut().filter(|_| !has_descriptor) {
+                leaving.process = None;
+                leaving.again = leaving.since;
+            }
+            let told = end(channel);
+            assert_eq!(told, End::Failed("its responder closed its socket and did not end".to_owned()));
+        }
+    }
 }

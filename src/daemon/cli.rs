@@ -19,13 +19,17 @@ use super::{
 };
 use crate::config::{self, Flags, MetricsSettings};
 use crate::protocol::shortage::is_shortage;
-use crate::protocol::{Exit, Reply, Request, chain, dial, say};
+use crate::protocol::{Exit, Reply, Request, complain, dial, say, tell_of_usage};
 
 /// How long a daemon may take to answer a request about itself.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Data channels of a private daemon: as many as a client ever opens.
 const PRIVATE_CHANNELS: u64 = 1000;
+
+/// What SIGHUP does.
+const RELOAD: &str = "SIGHUP has it read its configuration again. The addresses of the control socket and of metrics stay \
+what they are until it is started again.";
 
 /// Serves measurements of what a round trip between two processes costs on this host.
 #[derive(Debug, Parser)]
@@ -38,6 +42,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Serve in the foreground until SIGINT, SIGTERM or "ipcd stop".
+    #[command(after_help = RELOAD)]
     Start(Box<Flags>),
     /// Tell what the running daemon does.
     Status(SocketArgs),
@@ -85,11 +90,7 @@ pub fn command() -> clap::Command {
 pub fn main() -> Exit {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) => {
-            // Help and version, for which clap exits with 0, or a usage error.
-            let _ = error.print();
-            return if error.use_stderr() { Exit::Usage } else { Exit::Success };
-        }
+        Err(error) => return tell_of_usage("ipcd", &error),
     };
     match cli.command {
         Command::Start(args) => start(&args),
@@ -233,9 +234,6 @@ fn ask(args: &SocketArgs, request: &Request) -> Exit {
 
 /// Tells of an error.
 fn fail(error: &(dyn Error + 'static), advice: Option<&str>, exit: Exit) -> Exit {
-    logging::announce(Level::Error, &chain(error));
-    if let Some(advice) = advice {
-        logging::announce(Level::Error, advice);
-    }
+    complain("ipcd", error, advice);
     exit
 }

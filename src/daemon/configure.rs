@@ -9,9 +9,9 @@ use nix::unistd::Group;
 use super::signals::Signals;
 use super::{Access, Again, Config, Reload, logging};
 use crate::config::{
-    self, ConfigError, Flags, Found, MetricsSettings, Settings, Source, VariableError, sources,
+    self, ConfigError, Flags, Found, MetricsSettings, Problem, Settings, Source, VariableError, sources,
 };
-use crate::protocol::Exit;
+use crate::protocol::{Exit, chain, complain, say, tell};
 
 /// Why there is nothing to run by.
 #[derive(Debug, thiserror::Error)]
@@ -20,10 +20,6 @@ pub(super) enum Wrong {
     Files(#[from] ConfigError),
     #[error(transparent)]
     Variable(#[from] VariableError),
-    #[error("this host has no group \"{group}\", which the control socket is to be given to ({origin})")]
-    NoGroup { group: String, origin: String },
-    #[error("the group \"{group}\" cannot be looked up")]
-    Group { group: String, source: io::Error },
 }
 
 /// What holds: the settings, and what they come to.
@@ -38,8 +34,12 @@ impl Configured {
     pub(super) fn by(flags: &Flags) -> Result<Self, Wrong> {
         let files = config::Config::read(&sources(flags.config.as_deref()))?;
         let settings = Settings::of(flags, &files)?;
-        let access =
-            Access { group: settings.group.as_ref().map(group_id).transpose()?, mode: settings.mode.value };
+        let mut problems = settings.contradictions();
+        let group = settings.group.as_ref().and_then(|group| group_id(group, &mut problems));
+        if !problems.is_empty() {
+            return Err(Wrong::Files(problems.into()));
+        }
+        let access = Access { group, mode: settings.mode.value };
         let run = Config {
             limits: settings.limits.limits(),
             measurements: settings.measurements.value,
@@ -50,16 +50,19 @@ impl Configured {
     }
 }
 
-fn group_id(group: &Found<String>) -> Result<u32, Wrong> {
+/// The number of a group; what is wrong with it is added to `problems`.
+fn group_id(group: &Found<String>, problems: &mut Vec<Problem>) -> Option<u32> {
     let name = &group.value;
     if let Ok(number) = name.parse() {
-        return Ok(number);
+        return Some(number);
     }
-    match Group::from_name(name) {
-        Ok(Some(found)) => Ok(found.gid.as_raw()),
-        Ok(None) => Err(Wrong::NoGroup { group: name.clone(), origin: group.origin.to_string() }),
-        Err(error) => Err(Wrong::Group { group: name.clone(), source: error.into() }),
-    }
+    let what = match Group::from_name(name) {
+        Ok(Some(found)) => return Some(found.gid.as_raw()),
+        Ok(None) => format!("this host has no group \"{name}\", which the control socket is to be given to"),
+        Err(error) => format!("the group \"{name}\" cannot be looked up: {error}"),
+    };
+    problems.push(Problem::new(group.origin.clone(), what));
+    None
 }
 
 /// Reads the configuration again whenever `signals` says so. `first` is what the daemon began with.
@@ -74,7 +77,7 @@ pub(super) fn reload<'a>(flags: &'a Flags, signals: &'a Signals, first: &Setting
         }
         let now = match Configured::by(flags) {
             Ok(now) => now,
-            Err(error) => return Again::Keep(crate::protocol::chain(&error).replace('\n', "; ")),
+            Err(error) => return Again::Keep(chain(&error).replace('\n', "; ")),
         };
         let path = |settings: &Settings| settings.socket.as_ref().map(|socket| socket.value.clone());
         if path(&now.settings) != path(&before) {
@@ -100,26 +103,33 @@ pub(super) fn check(files: &[PathBuf], named: Option<&Path>) -> Exit {
         [] => sources(named),
         files => files.iter().map(|path| Source { path: path.clone(), named: true }).collect(),
     };
-    let checked = config::Config::read(&sources).map_err(Wrong::from).and_then(|config| {
-        // As a daemon that is started with these alone, and on this host.
-        if let Some(group) = &Settings::of(&Flags::default(), &config)?.group {
-            group_id(group)?;
+    let (files, mut problems) = config::Config::look_at(&sources);
+    // As a daemon that is started with these alone, and on this host.
+    let settings = Settings::of(&Flags::default(), &files);
+    match &settings {
+        Ok(settings) => {
+            if let Some(group) = &settings.group {
+                group_id(group, &mut problems);
+                files.in_order(&mut problems);
+            }
         }
-        Ok(config)
-    });
-    match checked {
-        Ok(config) => {
-            let lines = config.files().map(|(path, there)| {
-                format!("{}: {}\n", path.display(), if there { "ok" } else { "not there" })
-            });
-            print(&lines.collect::<String>())
-        }
-        Err(error) => {
-            // Where an editor finds it: the file's name begins the line.
-            crate::protocol::say(format_args!("{}", crate::protocol::chain(&error)));
-            Exit::Usage
-        }
+        Err(error) => say(format_args!("{error}")),
     }
+    let is_wrong = settings.is_err() || !problems.is_empty();
+    // Where an editor finds it: the file's name begins the line.
+    if !problems.is_empty() {
+        say(format_args!("{}", ConfigError::from(problems)));
+    }
+    if is_wrong {
+        return Exit::Usage;
+    }
+    for doubt in files.doubts() {
+        say(format_args!("{doubt}"));
+    }
+    let lines = files
+        .files()
+        .map(|(path, there)| format!("{}: {}\n", path.display(), if there { "ok" } else { "not there" }));
+    print(&lines.collect::<String>())
 }
 
 /// `ipcd config show`: what a daemon that is started with these flags would run by.
@@ -127,7 +137,7 @@ pub(super) fn show(flags: &Flags) -> Exit {
     match Configured::by(flags) {
         Ok(Configured { files, settings, .. }) => print(&files.show(&settings)),
         Err(error) => {
-            logging::announce(Level::Error, &crate::protocol::chain(&error));
+            complain("ipcd", &error, None);
             Exit::Usage
         }
     }
@@ -139,7 +149,7 @@ fn print(text: &str) -> Exit {
         // Whoever reads has seen enough.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Success,
         Err(error) => {
-            logging::announce(Level::Error, &format!("cannot write standard output: {error}"));
+            tell("ipcd", Level::Error, &format!("cannot write standard output: {error}"));
             Exit::Failure
         }
     }

@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 
 use rustix::event::PollFlags;
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, recv, sockopt};
+use rustix::net::{RecvFlags, recv};
 
 use crate::protocol::frame::{Assembler, MAX_BODY, frame};
 use crate::protocol::link::send_part;
 use crate::protocol::{GREETING_LEN, Greeting, Refusal, Reply, Request, decode, encode};
-use crate::transports::Owner;
+use crate::transports::{Owner, sys};
 
 /// How long a greeting or a frame may take from its first byte to its last.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -46,7 +46,7 @@ struct Outgoing {
 #[derive(Debug)]
 pub(super) struct Connection {
     socket: OwnedFd,
-    /// Who is at the other end, by the kernel's word.
+    /// Who is at the other end, by the kernel's word. Its process is 0 where that is not to be seen from here.
     pub(super) peer: Owner,
     /// The start of the peer's greeting; `None` once it is whole.
     greeting: Option<Vec<u8>>,
@@ -65,13 +65,7 @@ impl AsFd for Connection {
 impl Connection {
     /// A connection over an accepted socket.
     pub(super) fn new(socket: OwnedFd) -> Result<Self, Gone> {
-        let credentials =
-            sockopt::socket_peercred(&socket).map_err(|error| Gone::Misbehaved(error.to_string()))?;
-        let peer = Owner {
-            pid: credentials.pid.as_raw_nonzero().get().cast_unsigned(),
-            uid: credentials.uid.as_raw(),
-            gid: credentials.gid.as_raw(),
-        };
+        let peer = sys::peer(&socket).map_err(|error| Gone::Misbehaved(error.to_string()))?;
         Ok(Self {
             socket,
             peer,

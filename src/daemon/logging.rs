@@ -1,29 +1,24 @@
 //! The log: on stderr, for a person with time and level, for the journal with the priority that it understands. A
 //! message is one line, whatever a peer has put into it.
 
-use std::borrow::Cow;
-use std::env;
-use std::fmt::Write as _;
 use std::io::Write as _;
 use std::sync::{OnceLock, PoisonError, RwLock};
 
 use env_logger::{Builder, Logger};
 use log::{Level, Log, Metadata, Record};
 
-use crate::protocol::say;
+use crate::protocol::{is_journal, one_line, priority, tell};
 
 static LOG: OnceLock<Filtered> = OnceLock::new();
 
 /// A log whose filter can be changed.
 struct Filtered {
-    journal: bool,
     logger: RwLock<Logger>,
 }
 
 /// Begins the log, with a filter that is well-formed.
 pub(super) fn init(filter: &str) {
-    let journal = is_journal();
-    let log = LOG.get_or_init(|| Filtered { journal, logger: RwLock::new(logger(filter, journal)) });
+    let log = LOG.get_or_init(|| Filtered { logger: RwLock::new(logger(filter)) });
     // A program that uses this crate may have a log of its own.
     if log::set_logger(log).is_ok() {
         set_filter(filter);
@@ -33,18 +28,17 @@ pub(super) fn init(filter: &str) {
 /// From now on, what passes this filter.
 pub(super) fn set_filter(filter: &str) {
     let Some(log) = LOG.get() else { return };
-    let logger = logger(filter, log.journal);
+    let logger = logger(filter);
     log::set_max_level(logger.filter());
     *log.logger.write().unwrap_or_else(PoisonError::into_inner) = logger;
 }
 
-/// Tells what no filter holds back, as the log tells it under the journal, and as a program tells it else.
+/// Tells what whoever has started the program by hand is to see in any case. In the journal it is a line like others, which
+/// the filter may hold back.
 pub(super) fn announce(level: Level, text: &str) {
-    for line in text.lines() {
-        match LOG.get().map_or_else(is_journal, |log| log.journal) {
-            true => say(format_args!("<{}>{}", priority(level), one_line(line))),
-            false => say(format_args!("ipcd: {line}")),
-        }
+    let metadata = Metadata::builder().level(level).target(module_path!()).build();
+    if !is_journal() || LOG.get().is_none_or(|log| log.enabled(&metadata)) {
+        tell("ipcd", level, text);
     }
 }
 
@@ -62,13 +56,13 @@ impl Log for Filtered {
     }
 }
 
-fn logger(filter: &str, journal: bool) -> Logger {
+fn logger(filter: &str) -> Logger {
     let mut builder = Builder::new();
     builder.parse_filters(filter);
     builder.format(move |out, record| {
         let text = record.args().to_string();
         let text = one_line(&text);
-        if journal {
+        if is_journal() {
             return writeln!(out, "<{}>{text}", priority(record.level()));
         }
         let style = out.default_level_style(record.level());
@@ -76,58 +70,4 @@ fn logger(filter: &str, journal: bool) -> Logger {
         writeln!(out, "[{time} {style}{level:<5}{style:#} {target}] {text}")
     });
     builder.build()
-}
-
-/// Whether stderr is the journal's: `JOURNAL_STREAM` names the device and the inode that it is connected to.
-fn is_journal() -> bool {
-    let stream = env::var("JOURNAL_STREAM").ok();
-    let named = stream.as_deref().and_then(|stream| {
-        let (device, inode) = stream.split_once(':')?;
-        Some((device.parse::<u64>().ok()?, inode.parse::<u64>().ok()?))
-    });
-    let own = rustix::fs::fstat(rustix::stdio::stderr()).map(|stat| (stat.st_dev, stat.st_ino));
-    named.is_some() && named == own.ok()
-}
-
-/// The priority of syslog(3) that a level is.
-fn priority(level: Level) -> u8 {
-    match level {
-        Level::Error => 3,
-        Level::Warn => 4,
-        Level::Info => 6,
-        Level::Debug | Level::Trace => 7,
-    }
-}
-
-/// A text without line ends and other control characters, which are shown instead.
-fn one_line(text: &str) -> Cow<'_, str> {
-    if !text.contains(char::is_control) {
-        return Cow::Borrowed(text);
-    }
-    let mut line = String::with_capacity(text.len() + 8);
-    for c in text.chars() {
-        match c.is_control() {
-            // Writing to a string does not fail.
-            true => drop(write!(line, "{}", c.escape_default())),
-            false => line.push(c),
-        }
-    }
-    Cow::Owned(line)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_message_is_one_line_without_control_characters() {
-        assert_eq!(one_line("größer als 1 µs"), "größer als 1 µs");
-        assert_eq!(one_line("a\nb\x1b[31mc\u{9b}d\0"), "a\\nb\\u{1b}[31mc\\u{9b}d\\u{0}");
-    }
-
-    #[test]
-    fn levels_are_priorities_that_the_journal_sorts_by() {
-        let levels: Vec<_> = Level::iter().map(priority).collect();
-        assert_eq!(levels, [3, 4, 6, 7, 7]);
-    }
 }

@@ -1,10 +1,14 @@
 //! A responder: the process that serves one data channel.
 
+use std::any::Any;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::panic::{self, AssertUnwindSafe};
+use std::sync::{Mutex, PoisonError};
 
 use rustix::fs::{Mode, OFlags, open};
 use rustix::io::fcntl_dupfd_cloexec;
+use rustix::process::{Resource, Rlimit, setrlimit};
 use rustix::stdio::{dup2_stdin, stdin};
 use rustix::thread::{CpuSet, sched_setaffinity};
 
@@ -24,6 +28,12 @@ pub(super) fn main() -> Exit {
     // Where the host has no memory left, a channel ends, and not the service or something else that is worth more. It may
     // always be set higher; else the kernel chooses.
     let _ = std::fs::write("/proc/self/oom_score_adj", OOM_SCORE_ADJ);
+    // A peer that makes it crash, as often as it likes, is not to fill a disk by that.
+    let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
+    panic::set_hook(Box::new(|info| {
+        let told = info.to_string().replace('\n', " ");
+        PANIC.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(told);
+    }));
     let socket = match take_stdin() {
         Ok(socket) => socket,
         Err(error) => {
@@ -39,13 +49,30 @@ pub(super) fn main() -> Exit {
         // The supervisor has ended, or a person has typed the hidden word.
         return Exit::Usage;
     };
-    match serve(&assignment, &mut supervisor) {
+    match caught(|| serve(&assignment, &mut supervisor)) {
         Ok(Served::ClientGone) => Exit::Success,
         Err(reason) => {
             supervisor.failed(reason);
             Exit::Broken
         }
     }
+}
+
+/// The first panic of this process, with its place in the source.
+static PANIC: Mutex<Option<String>> = Mutex::new(None);
+
+/// What it comes to; a panic is an error, which the daemon is told as any other.
+fn caught<T>(serve: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
+    panic::catch_unwind(AssertUnwindSafe(serve)).unwrap_or_else(|payload| {
+        let noted = PANIC.lock().unwrap_or_else(PoisonError::into_inner).take();
+        Err(noted.unwrap_or_else(|| format!("panicked: {}", message(&*payload))))
+    })
+}
+
+/// What a panic was called with.
+fn message(payload: &(dyn Any + Send)) -> &str {
+    let owned = || payload.downcast_ref::<String>().map(String::as_str);
+    payload.downcast_ref::<&str>().copied().or_else(owned).unwrap_or("for no reason that it gives")
 }
 
 fn serve(assignment: &Assignment, supervisor: &mut Supervisor) -> Result<Served, String> {
@@ -75,4 +102,18 @@ fn take_stdin() -> io::Result<OwnedFd> {
     let null = open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
     dup2_stdin(&null)?;
     Ok(socket)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_is_the_channels_failure() {
+        let told = |serve: fn() -> Result<(), String>| caught(serve).unwrap_err();
+        assert_eq!(told(|| panic!("seven")), "panicked: seven");
+        assert_eq!(told(|| panic!("{}", 7)), "panicked: 7");
+        assert_eq!(told(|| Err("an error".to_owned())), "an error");
+        assert_eq!(caught(|| Ok(7)), Ok(7));
+    }
 }

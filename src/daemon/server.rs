@@ -14,22 +14,22 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use log::{Level, debug, info, warn};
+use log::{Level, debug, info};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 
 use self::shortage::{Spare, poll_all};
 pub use self::surroundings::{Again, Reload, Surroundings};
-use super::channel::{Channel, READY_PATIENCE};
+use super::channel::Channel;
 use super::connection::{Connection, Gone};
 use super::lease::Lease;
 use super::metrics::Metrics;
 use super::notify::Notify;
-use super::ration::Ration;
+use super::ration::Rations;
 use super::socket::{Access, Bound};
 
 use crate::config::{self, Limits};
-use crate::protocol::{ChannelId, Refusal, Reply, Resource, Totals};
+use crate::protocol::{ChannelId, Refusal, Reply, Resource, Totals, chain};
 use crate::transports;
 use crate::transports::sys::allow_descriptors;
 
@@ -135,7 +135,9 @@ pub(super) struct Server {
     counters: counters::Counters,
     metrics: Option<Metrics>,
     /// Of lines about peers that ask for too much or misbehave.
-    ration: Ration,
+    rations: Rations,
+    /// Of lines about who has measured what.
+    rations_of_runs: Rations,
     next_connection: ConnectionId,
     next_channel: ChannelId,
     accept_again: Option<Instant>,
@@ -164,7 +166,8 @@ impl Server {
             instance: transports::instance_name()?,
             started: Instant::now(),
             spare: Spare::new(),
-            ration: Ration::new(Instant::now()),
+            rations: Rations::default(),
+            rations_of_runs: Rations::default(),
             next_connection: 1,
             connections: BTreeMap::new(),
             channels: BTreeMap::new(),
@@ -223,10 +226,8 @@ impl Server {
         fds.extend(stop.into_iter().chain(reload).map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
         fds.extend(listener.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
         fds.extend(self.connections.values().map(|c| PollFd::from_borrowed_fd(c.as_fd(), c.interest())));
-        fds.extend(
-            self.channels.values().map(|c| PollFd::from_borrowed_fd(c.channel.as_fd(), PollFlags::IN)),
-        );
-
+        let channels = self.channels.values().filter_map(|held| held.channel.waits_on());
+        fds.extend(channels.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
         fds.extend(self.metrics.iter().flat_map(Metrics::interests));
 
         let now = Instant::now();
@@ -239,7 +240,13 @@ impl Server {
             reload: reload.is_some() && next(),
             accept: listener.is_some() && next(),
             connections: self.connections.keys().copied().filter(|_| next()).collect(),
-            channels: self.channels.keys().copied().filter(|_| next()).collect(),
+            channels: self
+                .channels
+                .iter()
+                .filter(|(_, held)| held.channel.waits_on().is_some())
+                .map(|(id, _)| *id)
+                .filter(|_| next())
+                .collect(),
             scrapes: happened.any(|ready| ready),
         })
     }
@@ -275,16 +282,9 @@ impl Server {
             .channels
             .values()
             .filter(|held| over(held.channel.deadline()))
-            .map(|held| (held.channel.id, held.owner))
+            .map(|held| held.channel.id)
             .collect();
-        for (id, owner) in slow {
-            warn!("channel {id}: its responder is not ready in time and is killed");
-            if let Some(held) = self.channels.get_mut(&id) {
-                held.channel.kill();
-            }
-            let deadline_ms = u32::try_from(READY_PATIENCE.as_millis()).unwrap_or(u32::MAX);
-            self.refuse(owner, Refusal::NotReady { deadline_ms });
-        }
+        slow.into_iter().for_each(|id| self.wait_no_longer(id));
     }
 
     // Connections.
@@ -302,7 +302,12 @@ impl Server {
                 Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) => {
                     return Ok(self.turn_away_for(&error, bound));
                 }
-                _ => return Err(error),
+                // It is no listener any more.
+                Some(Errno::BADF | Errno::INVAL | Errno::NOTSOCK | Errno::OPNOTSUPP) | None => {
+                    return Err(error);
+                }
+                // One connection's trouble: a filter's refusal, a fault of the network's.
+                Some(_) => self.accept_later(&chain(&error)),
             },
         }
         Ok(false)
@@ -318,6 +323,7 @@ impl Server {
             self.totals.refusals += 1;
             self.counters.refused_over(&over);
             self.tell_rationed(
+                Some(uid),
                 Level::Warn,
                 format_args!("process {pid} of user {uid} is turned away: {over}"),
             );
@@ -352,6 +358,7 @@ impl Server {
             _ => {
                 let (pid, uid) = (connection.peer.pid, connection.peer.uid);
                 self.tell_rationed(
+                    Some(uid),
                     Level::Info,
                     format_args!("client {id} (process {pid}, user {uid}): {gone}"),
                 );
@@ -383,7 +390,8 @@ impl Server {
         match &refusal {
             // Whoever administers the host has to know.
             Refusal::Spawn { .. } | Refusal::Shortage { .. } => {
-                self.tell_rationed(Level::Warn, format_args!("client {id}: refused: {refusal}"));
+                let uid = self.uid_of(id);
+                self.tell_rationed(Some(uid), Level::Warn, format_args!("client {id}: refused: {refusal}"));
             }
             _ => debug!("client {id}: refused: {refusal}"),
         }

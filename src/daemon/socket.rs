@@ -291,8 +291,9 @@ impl Lock {
         loop {
             let flags = OFlags::CREATE | OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW;
             let file =
-                rustix::fs::open(&path, flags, Mode::from_raw_mode(0o644)).map_err(|e| system(e.into()))?;
+                rustix::fs::open(&path, flags, Mode::from_raw_mode(0o600)).map_err(|e| system(e.into()))?;
             let mut file = File::from(file);
+            keep_to_owner(&file).map_err(system)?;
             match flock(&file, FlockOperation::NonBlockingLockExclusive) {
                 Ok(()) => {}
                 Err(Errno::INTR) => continue,
@@ -319,6 +320,16 @@ impl Lock {
             }
         }
     }
+}
+
+/// Whoever may read a file may lock it, and hold a daemon off for as long as that pleases: one that is left from before,
+/// when anybody might, is closed to others.
+fn keep_to_owner(file: &File) -> io::Result<()> {
+    let meta = file.metadata()?;
+    if meta.uid() == rustix::process::geteuid().as_raw() && meta.mode() & 0o077 != 0 {
+        file.set_permissions(fs::Permissions::from_mode(0o600))?;
+    }
+    Ok(())
 }
 
 impl Drop for Lock {
@@ -369,10 +380,16 @@ mod tests {
     }
 
     #[test]
-    fn the_socket_is_its_owners_alone() {
+    fn the_socket_and_its_lock_are_their_owners_alone() {
         let temp = tempfile::tempdir().unwrap();
-        let path = temp.path().join("s");
-        let _bound = bind(&at(&path)).unwrap();
-        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
+        let (path, lock) = (temp.path().join("s"), temp.path().join("s.lock"));
+        // As a daemon of an earlier release has left it.
+        fs::write(&lock, "1\n").unwrap();
+        fs::set_permissions(&lock, fs::Permissions::from_mode(0o644)).unwrap();
+        for _ in 0..2 {
+            let _bound = bind(&at(&path)).unwrap();
+            assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
+            assert_eq!(fs::metadata(&lock).unwrap().mode() & 0o777, 0o600);
+        }
     }
 }

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 const SOCKET_NAME: &str = "ipcd.sock";
 
 /// The longest path that a socket can have (`sun_path` holds 108 bytes, the last one 0).
-const MAX_PATH_LEN: usize = 107;
+pub const MAX_PATH_LEN: usize = 107;
 
 /// The socket's address: one that was named, or candidates in order.
 #[derive(Debug, Clone, PartialEq, Eq)]

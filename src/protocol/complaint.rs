@@ -1,10 +1,16 @@
-//! How an error is told to a person: once, with its causes, and with what can be done.
+//! How an error is told to a person: once, with its causes, and with what can be done; and to the journal, which is told
+//! how bad it is.
 
+use std::borrow::Cow;
+use std::env;
 use std::error::Error;
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::io::Write;
+use std::sync::OnceLock;
 
-use super::shortage;
+use log::Level;
+
+use super::{Exit, shortage};
 
 /// An error and its causes, in one line; at its end the limit of this process or host that it stands for, if it does.
 #[must_use]
@@ -27,9 +33,30 @@ pub fn chain(error: &(dyn Error + 'static)) -> String {
 
 /// Tells on stderr, in one paragraph, why `program` failed and what the user can do.
 pub fn complain(program: &str, error: &(dyn Error + 'static), advice: Option<&str>) {
-    say(format_args!("{program}: {}", chain(error)));
+    tell(program, Level::Error, &chain(error));
     if let Some(advice) = advice {
-        say(format_args!("{program}: {advice}"));
+        tell(program, Level::Error, advice);
+    }
+}
+
+/// Tells what the command line's reader says: help and the version, for which all is well, or why it cannot be.
+#[must_use]
+pub fn tell_of_usage(program: &str, said: &clap::Error) -> Exit {
+    match said.use_stderr() {
+        true if is_journal() => tell(program, Level::Error, &said.render().to_string()),
+        // Where nobody can be told, the exit code has to tell.
+        _ => drop(said.print()),
+    }
+    if said.use_stderr() { Exit::Usage } else { Exit::Success }
+}
+
+/// Tells a text on stderr: to the journal with its priority, line by line, to a person as `program`'s word.
+pub fn tell(program: &str, level: Level, text: &str) {
+    for line in text.lines().filter(|line| !line.trim().is_empty()) {
+        match is_journal() {
+            true => say(format_args!("<{}>{}", priority(level), one_line(line))),
+            false => say(format_args!("{program}: {line}")),
+        }
     }
 }
 
@@ -37,4 +64,65 @@ pub fn complain(program: &str, error: &(dyn Error + 'static), advice: Option<&st
 /// reader that is gone), the exit code has to tell.
 pub fn say(line: fmt::Arguments<'_>) {
     let _ = std::io::stderr().write_all(format!("{line}\n").as_bytes());
+}
+
+/// Whether stderr is the journal's: `JOURNAL_STREAM` names the device and the inode that it is connected to. What it was at
+/// the first look holds.
+#[must_use]
+pub fn is_journal() -> bool {
+    static IS_JOURNAL: OnceLock<bool> = OnceLock::new();
+    *IS_JOURNAL.get_or_init(|| {
+        let stream = env::var("JOURNAL_STREAM").ok();
+        let named = stream.as_deref().and_then(|stream| {
+            let (device, inode) = stream.split_once(':')?;
+            Some((device.parse::<u64>().ok()?, inode.parse::<u64>().ok()?))
+        });
+        let own = rustix::fs::fstat(rustix::stdio::stderr()).map(|stat| (stat.st_dev, stat.st_ino));
+        named.is_some() && named == own.ok()
+    })
+}
+
+/// The priority of syslog(3) that a level is.
+#[must_use]
+pub fn priority(level: Level) -> u8 {
+    match level {
+        Level::Error => 3,
+        Level::Warn => 4,
+        Level::Info => 6,
+        Level::Debug | Level::Trace => 7,
+    }
+}
+
+/// A text without line ends and other control characters, which are shown instead.
+#[must_use]
+pub fn one_line(text: &str) -> Cow<'_, str> {
+    if !text.contains(char::is_control) {
+        return Cow::Borrowed(text);
+    }
+    let mut line = String::with_capacity(text.len() + 8);
+    for c in text.chars() {
+        match c.is_control() {
+            // Writing to a string does not fail.
+            true => drop(write!(line, "{}", c.escape_default())),
+            false => line.push(c),
+        }
+    }
+    Cow::Owned(line)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_is_one_line_without_control_characters() {
+        assert_eq!(one_line("größer als 1 µs"), "größer als 1 µs");
+        assert_eq!(one_line("a\nb\x1b[31mc\u{9b}d\0"), "a\\nb\\u{1b}[31mc\\u{9b}d\\u{0}");
+    }
+
+    #[test]
+    fn levels_are_priorities_that_the_journal_sorts_by() {
+        let levels: Vec<_> = Level::iter().map(priority).collect();
+        assert_eq!(levels, [3, 4, 6, 7, 7]);
+    }
 }

@@ -18,9 +18,9 @@ pub mod role;
 pub mod shortage;
 mod status;
 
-pub use address::{AddressError, Candidate, SocketAddress};
+pub use address::{AddressError, Candidate, MAX_PATH_LEN, SocketAddress};
 pub use codec::{DecodeError, MAX_DECODED, decode, encode};
-pub use complaint::{chain, complain, say};
+pub use complaint::{chain, complain, is_journal, one_line, priority, say, tell, tell_of_usage};
 pub use dial::{DialError, dial};
 pub use exit::Exit;
 pub use greeting::{GREETING_LEN, Greeting, GreetingError, PROTOCOL_VERSION};

@@ -20,6 +20,12 @@ pub trait Mechanism: Sync {
     /// What it can do on this host.
     fn capabilities(&self) -> Capabilities;
 
+    /// What it can do on a host that sets it no limits: more than [`capabilities`](Self::capabilities) where those depend
+    /// on the host.
+    fn capabilities_anywhere(&self) -> Capabilities {
+        self.capabilities()
+    }
+
     /// The most bytes that a responder holds for payloads of `size` bytes: its buffers and segments, those that it
     /// shares with its client too. What the kernel holds for it is the kernel's to limit (`SO_SNDBUF` and the like).
     fn holds(&self, size: usize) -> u64 {
@@ -215,6 +221,21 @@ impl Capabilities {
 
     /// Any payload that holds a round's number.
     pub const ANY_SIZE: Self = Self { min_size: 8, max_size: Self::MAX_SIZE };
+
+    /// The size of a payload of so many bytes.
+    ///
+    /// # Errors
+    /// It does not fit; what would.
+    pub fn size(&self, size_bytes: u32) -> Result<usize, String> {
+        let size = usize::try_from(size_bytes).ok();
+        size.filter(|size| (self.min_size..=self.max_size).contains(size)).ok_or_else(|| {
+            let carries = match (self.min_size, self.max_size) {
+                (min, max) if min == max => format!("{min} and no other"),
+                (min, max) => format!("{min} to {max}"),
+            };
+            format!("a size of {size_bytes} bytes; it carries {carries}")
+        })
+    }
 }
 
 /// Where an announced channel is.

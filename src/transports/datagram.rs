@@ -17,6 +17,9 @@ use super::{
 };
 use crate::protocol::{Token, Wait};
 
+/// More datagrams than a socket has queued at a time: its buffer counts some hundreds of bytes for each.
+const MOST_QUEUED: usize = 1 << 16;
+
 /// The client's side.
 #[derive(Debug)]
 pub(super) struct DatagramClient {
@@ -40,7 +43,7 @@ impl DatagramClient {
         let mut answer = [0; Token::HALF_LEN + 1];
         // Connected, the socket hears its peer alone, which says nothing before it is shown the token: what is queued now
         // is from strangers who found the socket between its binding and its connecting.
-        while recv(&socket, &mut answer, RecvFlags::DONTWAIT).is_ok() {}
+        drop_queued(&socket, &mut answer);
         let mut shown = false;
         loop {
             // Where either datagram may be lost, this one is sent again with every look around.
@@ -147,6 +150,13 @@ fn send_whole(
     }
 }
 
+/// Drops what a socket had queued before it was connected. More than any queue holds is from a peer that floods, and is not
+/// waited out: the proof fails by it, or not.
+fn drop_queued(socket: impl AsFd, buffer: &mut [u8]) {
+    let queued = |_: &usize| recv(&socket, &mut *buffer, RecvFlags::DONTWAIT).is_ok();
+    let _ = (0..MOST_QUEUED).take_while(queued).count();
+}
+
 /// The responder's proof over a socket that anybody may send to: waits for the datagram that carries the token, and
 /// answers nobody but its sender from then on.
 pub(super) fn meet(
@@ -172,7 +182,7 @@ pub(super) fn meet(
     connect(&socket.0, &client).while_doing("connecting to the client")?;
     // From here on the kernel drops strangers' datagrams. The client sends nothing but its proof before it is
     // answered: what is queued now is theirs.
-    while recv(&socket.0, &mut buffer, RecvFlags::DONTWAIT).is_ok() {}
+    drop_queued(&socket.0, &mut buffer);
     send_whole(socket, token.responder_half(), Wait::Block, supervisor, 0).map_err(proof_broke_off)
 }
 

@@ -17,6 +17,7 @@ use rustix::io::Errno;
 
 use super::contract::{While, holds_copies};
 use super::payload::{Payload, take};
+use super::place::is_own;
 use super::proof::proof_broke_off;
 use super::{
     Alive, CallError, Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism,
@@ -130,6 +131,9 @@ impl Drop for Names {
         let prefix = prefix(&self.0);
         let entries = fs::read_dir(SHARED_MEMORY).into_iter().flatten().filter_map(Result::ok);
         for entry in entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(&prefix)) {
+            if !is_own(&entry.path()) {
+                continue;
+            }
             let is_folder = entry.file_type().is_ok_and(|file_type| file_type.is_dir());
             // Nothing is to be done if it is gone already.
             let _ = match is_folder {

@@ -58,6 +58,10 @@ impl Mechanism for PosixQueue {
         Capabilities { max_size: limit.min(Capabilities::MAX_SIZE), ..Capabilities::ANY_SIZE }
     }
 
+    fn capabilities_anywhere(&self) -> Capabilities {
+        Capabilities::ANY_SIZE
+    }
+
     fn probe(&self) -> Result<(), Unavailable> {
         match MessageQueue::open(c"/ipcd-no-such-queue", End::Receive) {
             Err(error) if error.raw_os_error() == Some(libc::ENOSYS) => Err(Unavailable(

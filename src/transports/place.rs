@@ -88,7 +88,16 @@ fn in_place(error: io::Error, folder: &Path) -> io::Error {
 
 /// Removes the folder that a killed responder may have left.
 pub(super) fn remove_folder(name: &str) {
-    let _ = fs::remove_dir_all(path_of(name));
+    let path = path_of(name);
+    if is_own(&path) {
+        let _ = fs::remove_dir_all(path);
+    }
+}
+
+/// Whether this user has made what is there. In a folder that is everybody's a stranger may have: that is the stranger's
+/// affair, and may take without end to remove.
+pub(super) fn is_own(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|meta| meta.uid() == Owner::this().uid)
 }
 
 /// Names of resources that dead daemons of this user have left: `ipcd-PID-START-CHANNEL`, where no process PID that was

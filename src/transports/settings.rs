@@ -87,18 +87,7 @@ impl Settings {
         let info = mechanism.info();
         let unfit = |reason| Refusal::Unfit { method: info.name.to_owned(), reason };
 
-        let can = mechanism.capabilities();
-        let size = usize::try_from(spec.size_bytes)
-            .ok()
-            .filter(|size| (can.min_size..=can.max_size).contains(size))
-            .ok_or_else(|| {
-                let carries = match (can.min_size, can.max_size) {
-                    (min, max) if min == max => format!("{min} and no other"),
-                    (min, max) => format!("{min} to {max}"),
-                };
-                unfit(format!("a size of {} bytes; it carries {carries}", spec.size_bytes))
-            })?;
-
+        let size = mechanism.capabilities().size(spec.size_bytes).map_err(unfit)?;
         let wait = spec.wait.unwrap_or(info.waits[0]);
         if !info.waits.contains(&wait) {
             let waits: Vec<_> = info.waits.iter().map(|wait| wait.name()).collect();

@@ -64,6 +64,10 @@ impl Mechanism for SystemVQueue {
         Capabilities { max_size, ..Capabilities::ANY_SIZE }
     }
 
+    fn capabilities_anywhere(&self) -> Capabilities {
+        Capabilities::ANY_SIZE
+    }
+
     fn probe(&self) -> Result<(), Unavailable> {
         match Queue::open(key("ipcd-no-such-queue")) {
             Err(error) if error.raw_os_error() == Some(libc::ENOSYS) => {

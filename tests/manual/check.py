@@ -95,6 +95,61 @@ def check_pages(folder):
     print(f"{len(pages)} manual pages")
 
 
+# Sections that a page has to have, and words that each has to have in it.
+SECTIONS = {
+    "ipcd.1": {
+        "SIGNALS": ["SIGTERM", "SIGINT", "SIGHUP"],
+        "EXIT STATUS": [],
+        "ENVIRONMENT": ["NOTIFY_SOCKET", "WATCHDOG_USEC", "LISTEN_FDS", "LISTEN_FDNAMES", "STATE_DIRECTORY", "JOURNAL_STREAM"],
+        "FILES": ["results.prom", "ipcd.service", "ipcd.socket", "ipcd-metrics.socket"],
+        "EXAMPLES": ["ipcd start", "ipcd config check"],
+    },
+    "ipcd-start.1": {
+        "SIGNALS": ["SIGHUP"],
+        "EXIT STATUS": [],
+        "ENVIRONMENT": ["RUNTIME_DIRECTORY", "XDG_CONFIG_HOME", "HOME"],
+        "FILES": ["/etc/ipcd/ipcd.toml"],
+    },
+    "ipc-client.1": {
+        "EXIT STATUS": [],
+        "ENVIRONMENT": ["IPCD_HISTORY", "STATE_DIRECTORY", "XDG_STATE_HOME", "XDG_CONFIG_HOME", "JOURNAL_STREAM"],
+        "FILES": ["history.sqlite", "ipc-bench@.timer"],
+        "EXAMPLES": ["ipc-client doctor"],
+    },
+    "ipc-client-bench.1": {
+        "EXIT STATUS": [],
+        "ENVIRONMENT": ["IPCD_SOCKET", "XDG_STATE_HOME"],
+        "FILES": ["history.sqlite"],
+        "EXAMPLES": ["ipc-client bench -m"],
+    },
+}
+
+
+def check_sections(folder):
+    """The pages tell of what no command line does: every variable that the programs read among it."""
+    for name, sections in SECTIONS.items():
+        page = (folder / "man/man1" / name).read_text().replace("\\-", "-")
+        parts = {part.split("\n", 1)[0].strip('"'): part for part in page.split("\n.SH ")[1:]}
+        for title, words in sections.items():
+            if title not in parts:
+                sys.exit(f"{name} has no section {title}")
+            if missing := [word for word in words if word not in parts[title]]:
+                sys.exit(f"{name}: {title} does not tell of {missing}")
+        for command in re.findall(r"^\\fB(ipcd|ipc-client) ([a-z]+)", parts.get("EXAMPLES", ""), re.MULTILINE):
+            if not (folder / "man/man1" / f"{'-'.join(command)}.1").exists():
+                sys.exit(f"{name}: there is no command {' '.join(command)}")
+    read = set()
+    for source in (Path(__file__).parents[2] / "src").rglob("*.rs"):
+        text = source.read_text().split("#[cfg(test)]")[0]
+        read |= set(re.findall(r'"((?:IPCD|XDG)_[A-Z_]+|[A-Z]+_(?:DIRECTORY|STREAM|SOCKET|FDS|USEC))"', text))
+    # What only tests read.
+    read.discard("IPCD_BLESS")
+    told = "".join((folder / "man/man1" / name).read_text() for name in SECTIONS).replace("\\-", "-")
+    if missing := sorted(name for name in read if name not in told):
+        sys.exit(f"no page tells of {missing}")
+    print(f"{len(SECTIONS)} pages with their sections, {len(read)} variables")
+
+
 def check_keys(folder, ipcd):
     """The page of the configuration tells of the keys that there are, and of no others."""
     page = (folder / "man/man5/ipcd.toml.5").read_text().replace("\\-", "-")
@@ -115,6 +170,7 @@ def check_keys(folder, ipcd):
 def main():
     folder = Path(sys.argv[1]).resolve(strict=True)
     check_pages(folder)
+    check_sections(folder)
     check_keys(folder, sys.argv[2])
     for command, lines in shells(folder):
         with tempfile.TemporaryDirectory() as home:

@@ -1,6 +1,7 @@
 //! Names that a stranger has taken before a channel could: the channel is refused with a reason, the next one opens.
 
 use std::fs;
+use std::os::unix::fs::chown;
 
 use ipcd::protocol::{ChannelSpec, Refusal, Reply};
 use ipcd::transports::Mechanism;
@@ -9,7 +10,7 @@ use ipcd::transports::sys::sysv::Queue;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, socket_with};
 
 use super::{MANY, attacked, carrying, spec};
-use crate::harness::{Announced, Daemon, Sandbox, run};
+use crate::harness::{Announced, Daemon, NOBODY, Sandbox, is_root, run};
 
 /// What a mechanism calls by a channel's name.
 enum Named {
@@ -129,6 +130,28 @@ fn a_name_that_a_stranger_has_taken_refuses_the_channel_with_a_reason() {
                 exercise(sandbox, &daemon, mechanism);
             }
         });
+    });
+}
+
+#[test]
+fn what_a_stranger_has_put_there_is_not_the_services_to_remove() {
+    run(|sandbox| {
+        if !is_root() {
+            return eprintln!("not tested: this needs root, which may make a stranger's folder");
+        }
+        let daemon = sandbox.daemon_with(&MANY);
+        let has_folder = |mechanism: &&dyn Mechanism| matches!(named(mechanism.info().name), Named::Folder);
+        for mechanism in carrying().filter(has_folder) {
+            let path = sandbox.folder().join(name_of(&daemon, next_channel(&daemon)));
+            let kept = path.join("kept");
+            fs::create_dir(&path).unwrap();
+            fs::write(&kept, "").unwrap();
+            chown(&path, Some(NOBODY), Some(NOBODY)).unwrap();
+            is_refused(&daemon, &spec(mechanism));
+            assert!(kept.exists(), "{}", mechanism.info().name);
+            fs::remove_dir_all(&path).unwrap();
+            daemon.serves(mechanism.info().name);
+        }
     });
 }
 

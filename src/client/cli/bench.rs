@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant, SystemTime};
 
+use log::Level;
+
 use super::Failure;
 use super::args::BenchArgs;
 use super::choice;
@@ -16,7 +18,7 @@ use crate::client::measure::{Stop, Timing};
 use crate::client::report::{CellReport, Clock, Report, SCHEMA, Settings, Times, doubts};
 use crate::client::warnings::{Grade, judge};
 use crate::client::{ClientError, LeaseWait};
-use crate::protocol::{Exit, chain, complain, say};
+use crate::protocol::{Exit, chain, complain, say, tell};
 
 pub(super) fn run(args: &BenchArgs, options: &BTreeMap<String, String>) -> Result<Exit, Failure> {
     let started = Instant::now();
@@ -105,8 +107,9 @@ pub(super) fn exit(outcomes: &[Outcome], otherwise: Exit) -> Exit {
 /// Whether the results are good enough; if not, that is told with its reasons.
 pub(super) fn doubtful(report: &Report, required: Option<Grade>) -> Exit {
     let Some(required) = required.filter(|required| report.grade > *required) else { return Exit::Success };
-    say(format_args!("ipc-client: the grade is {}, and {required} was required:", report.grade));
-    doubts::reasons(report, required).iter().for_each(|reason| say(format_args!("ipc-client: {reason}")));
+    let head = format!("the grade is {}, and {required} was required:", report.grade);
+    tell("ipc-client", Level::Error, &head);
+    doubts::reasons(report, required).iter().for_each(|reason| tell("ipc-client", Level::Error, reason));
     Exit::Doubtful
 }
 

@@ -1,8 +1,8 @@
 //! Which mechanisms the names on the command line mean: a method, a group of methods, or all.
 
-use super::Failure;
+use super::{Failure, warn};
 pub(super) use crate::config::methods::{ALL, Meaning, UnknownName, meaning};
-use crate::protocol::{MethodState, Refusal, say};
+use crate::protocol::{MethodState, Refusal};
 use crate::transports::Mechanism;
 
 /// What the names mean, in their order. All that nobody has are told at once.
@@ -41,13 +41,11 @@ pub(super) fn methods(
             }
             Meaning::Several(members) => {
                 if members.is_empty() {
-                    say(format_args!("ipc-client: skipping {name}: this build has none of them"));
+                    warn(format_args!("skipping {name}: this build has none of them"));
                 }
                 for mechanism in members {
                     match unavailable(mechanism, states) {
-                        Some(state) => {
-                            say(format_args!("ipc-client: skipping {}: {state}", mechanism.info().name))
-                        }
+                        Some(state) => warn(format_args!("skipping {}: {state}", mechanism.info().name)),
                         None => choose(mechanism, true),
                     }
                 }

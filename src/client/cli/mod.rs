@@ -25,15 +25,18 @@ mod terminal;
 mod trend;
 
 use std::error::Error;
+use std::fmt;
+use std::io::Write as _;
 
 use clap::FromArgMatches;
+use log::{Level, LevelFilter};
 
 use self::args::{Cli, Command};
 pub use self::documented::command;
 use super::ClientError;
 use super::report::file::FileError;
 use crate::config::ConfigError;
-use crate::protocol::{Exit, complain};
+use crate::protocol::{Exit, complain, is_journal, one_line, priority, tell, tell_of_usage};
 
 /// Why a command failed: what is told, and the exit code that tells of it.
 #[derive(Debug)]
@@ -104,13 +107,9 @@ pub fn main() -> Exit {
     });
     let (cli, options) = match parsed {
         Ok(parsed) => parsed,
-        Err(error) => {
-            // Help and version, for which the exit code is 0, or a usage error.
-            let _ = error.print();
-            return if error.use_stderr() { Exit::Usage } else { Exit::Success };
-        }
+        Err(error) => return tell_of_usage("ipc-client", &error),
     };
-    env_logger::Builder::new().filter_level(log::LevelFilter::Warn).parse_default_env().init();
+    begin_log();
     let result = match &cli.command {
         Command::Bench(args) => bench::run(args, &options),
         Command::Doctor(args) => doctor::run(args),
@@ -131,6 +130,23 @@ pub fn main() -> Exit {
         Err(failure) if is_broken_pipe(failure.error.as_ref()) => Exit::Success,
         Err(failure) => failure.tell(),
     }
+}
+
+/// What libraries log. To the journal it goes with the priority that it understands.
+fn begin_log() {
+    let mut builder = env_logger::Builder::new();
+    builder.filter_level(LevelFilter::Warn).parse_default_env();
+    if is_journal() {
+        builder.format(|out, record| {
+            writeln!(out, "<{}>{}", priority(record.level()), one_line(&record.args().to_string()))
+        });
+    }
+    builder.init();
+}
+
+/// Tells what is not as it was asked for, though the command goes on.
+fn warn(what: fmt::Arguments<'_>) {
+    tell("ipc-client", Level::Warn, &what.to_string());
 }
 
 /// Whether results could not be written because nobody reads on; a channel's broken pipe is another thing.

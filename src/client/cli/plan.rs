@@ -3,14 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::Failure;
 use super::args::BenchArgs;
 use super::choice::methods;
 use super::parse::{PlacementArg, WarmupArg};
+use super::{Failure, warn};
 use crate::client::bench::{Bench, Cell, Precision};
 use crate::client::measure::{Plan, Stop, Timing, Warmup};
 use crate::client::placement::{CpuPair, Placement, Topology};
-use crate::protocol::{ChannelSpec, MethodState, Wait, say};
+use crate::protocol::{ChannelSpec, MethodState, Wait};
 use crate::transports::{Mechanism, Pace, Settings};
 
 /// A trial that nobody has set a length for.
@@ -145,7 +145,7 @@ fn has_option(mechanism: &dyn Mechanism, name: &str) -> bool {
 }
 
 fn skip(reason: &dyn std::fmt::Display) {
-    say(format_args!("ipc-client: skipping: {reason}"));
+    warn(format_args!("skipping: {reason}"));
 }
 
 fn places(args: &BenchArgs) -> Result<Vec<Place>, Failure> {

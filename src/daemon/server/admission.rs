@@ -27,12 +27,21 @@ impl Server {
         self.used(resource).admit(resource, self.config.limits.of(resource), uid, asked)
     }
 
-    /// Writes a line that peers can cause as often as they like.
-    pub(super) fn tell_rationed(&mut self, level: Level, line: fmt::Arguments<'_>) {
-        match self.ration.take(Instant::now()) {
-            Some(0) => log!(level, "{line}"),
-            Some(withheld) => log!(level, "{line} ({withheld} lines like this were withheld)"),
-            None => {}
-        }
+    /// Writes a line about a user, who can cause as many as it likes, or about what is no user's doing.
+    pub(super) fn tell_rationed(&mut self, user: Option<u32>, level: Level, line: fmt::Arguments<'_>) {
+        tell(self.rations.take(user, Instant::now()), level, line);
+    }
+
+    /// Writes what a user has measured. What else is written about it takes nothing of that.
+    pub(super) fn tell_measured(&mut self, user: u32, line: fmt::Arguments<'_>) {
+        tell(self.rations_of_runs.take(Some(user), Instant::now()), Level::Info, line);
+    }
+}
+
+fn tell(allowed: Option<u64>, level: Level, line: fmt::Arguments<'_>) {
+    match allowed {
+        Some(0) => log!(level, "{line}"),
+        Some(withheld) => log!(level, "{line} ({withheld} lines like this were withheld)"),
+        None => {}
     }
 }

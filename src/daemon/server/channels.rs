@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use log::{Level, debug, warn};
 
 use super::{Held, Server, count, runs};
-use crate::daemon::channel::{News, State};
+use crate::daemon::channel::{News, READY_PATIENCE, State};
 use crate::protocol::{ChannelId, End, Event, Refusal, Reply};
 
 /// How long responders may take to end when the daemon stops. They are killed: only the kernel can delay them.
@@ -49,6 +49,20 @@ impl Server {
         }
     }
 
+    /// Deals with a channel that has not come so far in time.
+    pub(super) fn wait_no_longer(&mut self, id: ChannelId) {
+        let Some(held) = self.channels.get_mut(&id) else { return };
+        if held.channel.state != State::Starting || held.channel.is_leaving() {
+            return self.hear_channel(id);
+        }
+        held.channel.kill();
+        let (owner, uid) = (held.owner, held.uid);
+        let line = format_args!("channel {id}: its responder is not ready in time and is killed");
+        self.tell_rationed(Some(uid), Level::Warn, line);
+        let deadline_ms = u32::try_from(READY_PATIENCE.as_millis()).unwrap_or(u32::MAX);
+        self.refuse(owner, Refusal::NotReady { deadline_ms });
+    }
+
     /// Tells whom it concerns that a channel is no more.
     fn bury(&mut self, held: &Held, end: End) {
         let id = held.channel.id;
@@ -70,7 +84,7 @@ impl Server {
                 } else {
                     let line =
                         format_args!("client {owner}: channel {id} ({}) ended: {end}", held.channel.kind());
-                    self.tell_rationed(Level::Warn, line);
+                    self.tell_rationed(Some(held.uid), Level::Warn, line);
                     self.totals.channels_broken += 1;
                     self.counters.broke(held.channel.method());
                     self.runs.entry(owner).and_modify(runs::Run::broke);

@@ -12,21 +12,36 @@ use crate::exposition::{self, Family};
 use crate::protocol::{OverLimit, PROTOCOL_VERSION, Refusal, Resource, Scope};
 use crate::transports;
 
-/// Why requests are refused, but for the limits.
-const REASONS: [&str; 12] = [
-    "busy",
-    "no-lease",
-    "unknown-method",
-    "unavailable",
-    "unfit",
-    "channels-open",
-    "no-channel",
-    "spawn",
-    "not-opened",
-    "not-ready",
-    "not-permitted",
-    "stopping",
-];
+/// Names the reasons for which requests are refused, but for the limits: each once, for what is counted and what is told.
+macro_rules! reasons {
+    ($($refusal:pat => $name:literal,)*) => {
+        const REASONS: &[&str] = &[$($name),*];
+
+        /// Why this one is refused.
+        fn reason(refusal: &Refusal) -> &'static str {
+            match refusal {
+                Refusal::OverLimit(over) => limit_name(over.resource, over.scope),
+                $($refusal => $name,)*
+            }
+        }
+    };
+}
+
+reasons! {
+    Refusal::Busy { .. } => "busy",
+    Refusal::NoLease => "no-lease",
+    Refusal::UnknownMethod { .. } => "unknown-method",
+    Refusal::Unavailable { .. } => "unavailable",
+    Refusal::Unfit { .. } => "unfit",
+    Refusal::ChannelsOpen { .. } => "channels-open",
+    Refusal::NoChannel { .. } => "no-channel",
+    Refusal::Spawn { .. } => "spawn",
+    Refusal::Shortage { .. } => "shortage",
+    Refusal::NotOpened { .. } => "not-opened",
+    Refusal::NotReady { .. } => "not-ready",
+    Refusal::NotPermitted { .. } => "not-permitted",
+    Refusal::Stopping => "stopping",
+}
 
 /// What has happened since the start, by kinds.
 #[derive(Debug)]
@@ -63,23 +78,7 @@ impl Counters {
 
     /// A request was refused.
     pub(super) fn refused(&mut self, refusal: &Refusal) {
-        let reason = match refusal {
-            Refusal::OverLimit(over) => return self.refused_over(over),
-            Refusal::Busy { .. } => "busy",
-            Refusal::NoLease => "no-lease",
-            Refusal::UnknownMethod { .. } => "unknown-method",
-            Refusal::Unavailable { .. } => "unavailable",
-            Refusal::Unfit { .. } => "unfit",
-            Refusal::ChannelsOpen { .. } => "channels-open",
-            Refusal::NoChannel { .. } => "no-channel",
-            Refusal::Spawn { .. } => "spawn",
-            Refusal::NotOpened { .. } => "not-opened",
-            Refusal::NotReady { .. } => "not-ready",
-            Refusal::NotPermitted { .. } => "not-permitted",
-            Refusal::Stopping => "stopping",
-            Refusal::Shortage { .. } => "shortage",
-        };
-        *self.refusals.entry(reason).or_default() += 1;
+        *self.refusals.entry(reason(refusal)).or_default() += 1;
     }
 
     /// It, or a connection, would have passed a limit.
@@ -148,7 +147,7 @@ impl Server {
         });
         let mut refusals =
             Family::counter("ipcd_service_refusals_total", "Requests refused, by reason or limit.");
-        for reason in by_limit.chain(REASONS) {
+        for reason in by_limit.chain(REASONS.iter().copied()) {
             let count = self.counters.refusals.get(reason).copied().unwrap_or(0);
             refusals.add(&[("reason", reason)], count as f64);
         }
@@ -292,12 +291,13 @@ mod tests {
             Refusal::NotReady { deadline_ms: 1 },
             Refusal::NotPermitted { uid: 1 },
             Refusal::Stopping,
+            Refusal::Shortage { reason: method() },
         ];
         let mut counters = Counters::new();
         for refusal in &refusals {
             counters.refused(refusal);
         }
-        let mut reasons = REASONS;
+        let mut reasons = REASONS.to_vec();
         reasons.sort_unstable();
         assert!(counters.refusals.keys().eq(&reasons), "{:?}", counters.refusals);
         counters.refused(&over.into());

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use log::{Level, debug};
+use log::debug;
 
 use super::{ConnectionId, Server};
 use crate::transports::Owner;
@@ -89,7 +89,7 @@ impl Server {
             // Nobody wants to read of who only asked.
             Some(run) if run.kinds.is_empty() => debug!("client {id}: {run}; {why}"),
             // A client may come again and again.
-            Some(run) => self.tell_rationed(Level::Info, format_args!("{run}; {why}")),
+            Some(run) => self.tell_measured(run.client.uid, format_args!("{run}; {why}")),
         }
     }
 }

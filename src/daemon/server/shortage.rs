@@ -59,20 +59,29 @@ impl Server {
         let turned_away = self.spare.lend(|| {
             let connection = Connection::new(bound.accept().ok()?).ok()?;
             let (pid, uid) = (connection.peer.pid, connection.peer.uid);
-            connection.turn_away(Refusal::Shortage { reason: reason.clone() });
-            Some((pid, uid))
+            let refusal = Refusal::Shortage { reason: reason.clone() };
+            connection.turn_away(refusal.clone());
+            Some((pid, uid, refusal))
         });
-        if let Some((pid, uid)) = turned_away {
+        let is_gone = turned_away.is_some();
+        if let Some((pid, uid, refusal)) = turned_away {
             self.totals.refusals += 1;
+            self.counters.refused(&refusal);
             self.tell_rationed(
+                Some(uid),
                 Level::Warn,
                 format_args!("process {pid} of user {uid} is turned away: {reason}"),
             );
         } else {
-            self.tell_rationed(Level::Warn, format_args!("cannot accept a connection for now: {reason}"));
-            self.accept_again = Some(Instant::now() + ACCEPT_PAUSE);
+            self.accept_later(&reason);
         }
-        turned_away.is_some()
+        is_gone
+    }
+
+    /// Leaves the listener alone for a while, and says why.
+    pub(super) fn accept_later(&mut self, reason: &str) {
+        self.tell_rationed(None, Level::Warn, format_args!("cannot accept a connection for now: {reason}"));
+        self.accept_again = Some(Instant::now() + ACCEPT_PAUSE);
     }
 }
 

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use anstream::{AutoStream, StripStream};
 use clap::{Args, ValueEnum};
+use log::Level;
 
 use self::progress::Progress;
 use super::args::SocketArgs;
@@ -21,7 +22,7 @@ use crate::client::placement::Topology;
 use crate::client::report::file;
 use crate::client::report::matrix::{Matrix, csv, svg, text};
 use crate::client::{ClientError, LeaseWait};
-use crate::protocol::{Exit, Wait, complain, say};
+use crate::protocol::{Exit, Wait, complain, say, tell};
 use crate::transports::sys::clock::{Calibration, ClockChoice};
 
 /// From which time on a run is announced with it.
@@ -169,7 +170,8 @@ fn exit(errors: &[ClientError]) -> Exit {
     let Some(first) = errors.first() else { return Exit::Success };
     complain("ipc-client", first, first.advice());
     if errors.len() > 1 {
-        say(format_args!("ipc-client: {} pairs of CPUs failed; that was the first", errors.len()));
+        let rest = format!("{} pairs of CPUs failed; that was the first", errors.len());
+        tell("ipc-client", Level::Error, &rest);
     }
     first.exit()
 }

@@ -1,0 +1,94 @@
+//! What the journal is told, by both programs: a priority on each line, also where the command line is wrong.
+
+use std::fs::{self, File};
+use std::os::unix::fs::MetadataExt;
+use std::process::{Command, Stdio};
+
+use ipcd::protocol::Exit;
+
+use crate::config;
+use crate::harness::{PATIENCE, Process, SOON, Sandbox, eventually, run};
+
+/// Starts a program whose stderr is a file that `JOURNAL_STREAM` names.
+fn start(sandbox: &Sandbox, command: &Command, log: &str) -> Process {
+    let file = File::create(sandbox.folder().join(log)).unwrap();
+    let meta = file.metadata().unwrap();
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "exec 2>&0 </dev/null; exec \"$@\"", "sh"]).arg(command.get_program());
+    shell.args(command.get_args()).env_clear().current_dir(sandbox.folder());
+    shell.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    shell.env("JOURNAL_STREAM", format!("{}:{}", meta.dev(), meta.ino()));
+    sandbox.start_with_stdin(&mut shell, Stdio::from(file))
+}
+
+fn take(sandbox: &Sandbox, log: &str) -> String {
+    let path = sandbox.folder().join(log);
+    let text = fs::read_to_string(&path).unwrap();
+    fs::remove_file(path).unwrap();
+    text
+}
+
+/// What a program that is run to its end writes.
+fn told(sandbox: &Sandbox, command: &Command, exit: Exit) -> Vec<String> {
+    start(sandbox, command, "log").wait(PATIENCE).expect(exit);
+    take(sandbox, "log").lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn an_error_has_its_priority_in_both_programs() {
+    run(|sandbox| {
+        for (command, exit, what) in [
+            (sandbox.client(&["bench", "--no-such-flag"]), Exit::Usage, "--no-such-flag"),
+            (sandbox.ipcd(&["start", "--no-such-flag"]), Exit::Usage, "--no-such-flag"),
+            (sandbox.ipcd(&["start", "--socket", "/nowhere/s"]), Exit::Failure, "/nowhere"),
+            (sandbox.client(&["bench", "--profile", "none"]), Exit::Usage, "no profile \"none\""),
+            (sandbox.client(&["status"]), Exit::NoDaemon, "ipcd.sock"),
+            (
+                sandbox.client(&["bench", "--private", "-m", "tcp", "-n", "10", "--size", "900M"]),
+                Exit::Unavailable,
+                "size",
+            ),
+        ] {
+            let lines = told(sandbox, &command, exit);
+            assert!(lines.iter().any(|line| line.contains(what)), "{command:?}: {lines:?}");
+            assert!(lines.iter().all(|line| line.starts_with("<3>")), "{command:?}: {lines:?}");
+            assert!(!lines.iter().any(|line| line.contains('\x1b')), "{command:?}: {lines:?}");
+        }
+    });
+}
+
+#[test]
+fn what_is_skipped_is_a_warning() {
+    run(|sandbox| {
+        let words = ["bench", "--private", "-m", "memory", "-n", "10", "--wait", "adaptive"];
+        let lines = told(sandbox, &sandbox.client(&words), Exit::Success);
+        // It can block, and no more.
+        assert!(
+            lines.iter().any(|line| line.starts_with("<4>skipping") && line.contains("futex")),
+            "{lines:?}"
+        );
+        assert!(!lines.iter().any(|line| line.starts_with("<3>")), "{lines:?}");
+    });
+}
+
+#[test]
+fn the_filter_holds_for_all_that_the_journal_gets_but_for_errors() {
+    run(|sandbox| {
+        let log_of = |filter: &str| {
+            let file = config::File::new(sandbox, "ipcd.toml", &format!("[daemon]\nlog = \"{filter}\"\n"));
+            let daemon = start(sandbox, &config::with(sandbox.ipcd(&["start"]), &[&file]), "log");
+            let status = || sandbox.finish(&mut sandbox.ipcd(&["status"]));
+            eventually("it listens", PATIENCE, || {
+                sandbox.socket().exists().then(status).filter(|output| output.status.success())
+            });
+            sandbox.finish(&mut sandbox.ipcd(&["stop"])).expect(Exit::Success);
+            daemon.wait(SOON).expect(Exit::Success);
+            take(sandbox, "log")
+        };
+        let all = log_of("info");
+        assert!(all.starts_with("<6>listening on ") && all.ends_with("<6>stopped\n"), "{all}");
+        for quiet in ["warn", "off"] {
+            assert_eq!(log_of(quiet), "", "{quiet}");
+        }
+    });
+}
