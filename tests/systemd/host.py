@@ -42,14 +42,14 @@ def start(*command, user=None, env=None):
     return process
 
 
-def finish(process, expect=0):
+def finish(process, expect=0, patience=PATIENCE):
     """Waits for a command's end. `expect` is its exit code, or None for any."""
     try:
-        process.out, process.err = process.communicate(timeout=PATIENCE)
+        process.out, process.err = process.communicate(timeout=patience)
     except subprocess.TimeoutExpired:
         process.kill()
         out, err = process.communicate()
-        raise Failed(f"{process.what}: not done after {PATIENCE} s\n{out}{err}") from None
+        raise Failed(f"{process.what}: not done after {patience} s\n{out}{err}") from None
     if expect is not None and process.returncode != expect:
         raise Failed(f"{process.what}: exit code {process.returncode} instead of {expect}\n{process.out}{process.err}")
     return process
@@ -87,13 +87,13 @@ def drop_in(unit, text):
     """Changes a unit for a step, until `no_drop_ins`."""
     folder = Path(f"/run/systemd/system/{unit}.d")
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "check.conf").write_text(text)
+    (folder / "step.conf").write_text(text)
     run("systemctl", "daemon-reload")
 
 
 def no_drop_ins():
     """Units as they were installed."""
-    for file in Path("/run/systemd/system").glob("ip*.d/check.conf"):
+    for file in Path("/run/systemd/system").glob("ip*.d/step.conf"):
         file.unlink()
         file.parent.rmdir()
     run("systemctl", "daemon-reload")
@@ -103,7 +103,7 @@ def no_drop_ins():
 def journal(unit, since=0):
     """Entries of a unit's journal, those that the service itself has written and those about it."""
     run("journalctl", "--sync")
-    out = run("journalctl", "--output=json", "--all", f"--since=@{since}", "--unit", unit).out
+    out = run("journalctl", "--output=json", "--all", f"--since=@{since:.6f}", "--unit", unit).out
     return [json.loads(line) for line in out.splitlines()]
 
 
