@@ -18,7 +18,7 @@ import timer
 from host import Failed
 
 # How long a step may take.
-STEP_PATIENCE = 180
+STEP_PATIENCE = 300
 
 STEPS = [
     install.the_package_installs_and_its_socket_listens,

@@ -30,7 +30,7 @@ usermod --append --groups ipcd alice
 echo "its socket is enabled and starts the service"
 [[ $(systemctl is-enabled ipcd.socket) == enabled ]] || fail "the socket is not enabled"
 deadline systemctl start ipcd.socket
-member=(deadline setpriv --reuid=alice --regid=alice --init-groups --)
+member=(deadline setpriv --reuid=alice --regid=alice --init-groups --reset-env --)
 "${member[@]}" ipc-client bench --socket /run/ipcd/ipcd.sock -m tcp,shmem,fifo,mmap -n 200 >/dev/null
 systemctl is-active --quiet ipcd.service || fail "the service is not active"
 pid=$(systemctl show --property=MainPID --value ipcd.service)
@@ -51,8 +51,8 @@ echo "# changed" >>/etc/ipcd/ipcd.toml
 "${rpm[@]}" --erase ipcd
 [[ -z $(pidof ipcd) ]] || fail "it still runs"
 [[ $(dangling) == "$dangling" ]] || fail "links that lead nowhere: $(dangling)"
-left=$(find /etc /usr/lib/systemd /usr/lib/sysusers.d /usr/bin /usr/share /run -name '*ipcd*' ! -type d ! -name ipcd.toml.rpmsave -o -name 'ipc-client*' -o -name 'ipc-bench*')
-[[ -z $left ]] || fail "left behind: $left"
+left=$(find /etc /usr/lib/systemd /usr/lib/sysusers.d /usr/bin /usr/share /run -name '*ipcd*' -o -name 'ipc-client*' -o -name 'ipc-bench*' | sort)
+[[ $left == $'/etc/ipcd\n/etc/ipcd/ipcd.toml.rpmsave' ]] || fail "left behind: $left"
 # As the README says.
 for kept in /var/lib/ipcd/history.sqlite /etc/ipcd/ipcd.toml.rpmsave; do
   [[ -e $kept ]] || fail "$kept is gone"
