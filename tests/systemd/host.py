@@ -42,14 +42,14 @@ def start(*command, user=None, env=None):
     return process
 
 
-def finish(process, expect=0):
+def finish(process, expect=0, patience=PATIENCE):
     """Waits for a command's end. `expect` is its exit code, or None for any."""
     try:
-        process.out, process.err = process.communicate(timeout=PATIENCE)
+        process.out, process.err = process.communicate(timeout=patience)
     except subprocess.TimeoutExpired:
         process.kill()
         out, err = process.communicate()
-        raise Failed(f"{process.what}: not done after {PATIENCE} s\n{out}{err}") from None
+        raise Failed(f"{process.what}: not done after {patience} s\n{out}{err}") from None
     if expect is not None and process.returncode != expect:
         raise Failed(f"{process.what}: exit code {process.returncode} instead of {expect}\n{process.out}{process.err}")
     return process
@@ -87,13 +87,13 @@ def drop_in(unit, text):
     """Changes a unit for a step, until `no_drop_ins`."""
     folder = Path(f"/run/systemd/system/{unit}.d")
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "check.conf").write_text(text)
+    (folder / "step.conf").write_text(text)
     run("systemctl", "daemon-reload")
 
 
 def no_drop_ins():
     """Units as they were installed."""
-    for file in Path("/run/systemd/system").glob("ip*.d/check.conf"):
+    for file in Path("/run/systemd/system").glob("ip*.d/step.conf"):
         file.unlink()
         file.parent.rmdir()
     run("systemctl", "daemon-reload")
@@ -103,7 +103,7 @@ def no_drop_ins():
 def journal(unit, since=0):
     """Entries of a unit's journal, those that the service itself has written and those about it."""
     run("journalctl", "--sync")
-    out = run("journalctl", "--output=json", "--all", f"--since=@{since}", "--unit", unit).out
+    out = run("journalctl", "--output=json", "--all", f"--since=@{since:.6f}", "--unit", unit).out
     return [json.loads(line) for line in out.splitlines()]
 
 
@@ -142,11 +142,12 @@ def files():
     """All that an installation may leave something in: names of files and folders."""
     changing = ("/var/log", "/var/cache", "/run/systemd", "/run/log", "/run/udev", "/run/lock", "/var/lib/systemd/timers",
                 "/var/lib/systemd/catalog", "/run/user")
-    found = set()
-    for top in ("/etc", "/usr", "/var", "/run", "/opt", "/srv", "/dev/shm", "/dev/mqueue", "/home"):
-        for folder, folders, names in os.walk(top):
-            folders[:] = [name for name in folders if f"{folder}/{name}" not in changing and name != "__pycache__"]
-            found.update(f"{folder}/{name}" for name in folders + names)
+    tops = ("/etc", "/usr", "/var", "/run", "/opt", "/srv", "/dev/shm", "/dev/mqueue", "/home")
+    pruned = ["(", "-name", "__pycache__", *(word for folder in changing for word in ("-o", "-path", folder)), ")", "-prune"]
+    # What comes and goes meanwhile is an error to it.
+    find = finish(start("find", *tops, *pruned, "-o", "-print"), expect=None, patience=150)
+    found = set(find.out.splitlines())
+    need(len(found) > len(tops), find.err)
     found.update(str(path) for path in Path("/var/lib/systemd/timers").glob("*ipc*"))
     # dpkg keeps its last state beside the present one.
     return {name for name in found if not name.endswith("-old")}
