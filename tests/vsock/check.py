@@ -26,6 +26,8 @@ MODULES = ["vsock", "vmw_vsock_virtio_transport_common", "vsock_loopback"]
 # How long the guest may take, booting included, in seconds; and each command before that.
 DEADLINE = 900
 PATIENCE = 1800
+# Lines of the console that are shown where something has failed.
+LINES_SHOWN = 300
 
 
 class Failed(Exception):
@@ -234,7 +236,7 @@ def main():
             if guest:
                 guest.end()
             if guest and not passed:
-                print("\n".join(guest.log))
+                print("the last of the console:", *guest.log[-LINES_SHOWN:], sep="\n")
     told(f"vsock works ({time.monotonic() - begun:.0f} s)")
 
 
