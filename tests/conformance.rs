@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use ipcd::client::{Client, ClientError};
 use ipcd::protocol::{ChannelSpec, Exit, Refusal, Wait};
-use ipcd::transports::{ALL, Group, Mechanism};
+use ipcd::transports::{ALL, Group, Mechanism, find};
 use serde_json::Value;
 
 use crate::harness::{Daemon, SOON, Sandbox, eventually, rounds, run};
@@ -24,8 +24,23 @@ fn for_each(test: impl Fn(&Daemon, &dyn Mechanism) + Send + 'static) {
     });
 }
 
-/// The mechanisms that this host has.
+/// The mechanisms to test: those that this host has, and of them those that `IPCD_TEST_METHODS` names if it is set
+/// (`vsock`, or `tokio,http`).
 pub(crate) fn here() -> impl Iterator<Item = &'static dyn Mechanism> {
+    let wanted = std::env::var("IPCD_TEST_METHODS").ok();
+    let wanted: Option<Vec<&str>> = wanted.as_deref().map(|names| names.split(',').collect());
+    for name in wanted.iter().flatten() {
+        assert!(find(name).is_ok(), "IPCD_TEST_METHODS: \"{name}\" is no method");
+    }
+    let chosen: Vec<_> = on_this_host()
+        .filter(|one| wanted.as_ref().is_none_or(|names| names.contains(&one.info().name)))
+        .collect();
+    assert!(!chosen.is_empty(), "IPCD_TEST_METHODS names no method that this host has: {wanted:?}");
+    chosen.into_iter()
+}
+
+/// The mechanisms that this host has.
+fn on_this_host() -> impl Iterator<Item = &'static dyn Mechanism> {
     ALL.iter().copied().filter(|mechanism| match mechanism.probe() {
         Ok(()) => true,
         Err(reason) => {
@@ -234,7 +249,7 @@ fn all_means_every_method_in_the_order_of_the_list() {
             .expect(Exit::Success);
         let titles: Vec<_> =
             output.stdout.lines().filter_map(|line| line.strip_prefix("IPC method - ")).collect();
-        let host: Vec<_> = here()
+        let host: Vec<_> = on_this_host()
             .map(Mechanism::info)
             .filter(|info| info.group != Group::Tool)
             .map(|info| info.name)

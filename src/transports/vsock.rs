@@ -33,8 +33,8 @@ static INFO: Info = Info {
     options: &[],
 };
 
-/// Connections that may wait to be accepted.
-const BACKLOG: i32 = 16;
+/// Connections that may wait to be accepted. One more is refused, where a unix socket would make it wait.
+const BACKLOG: i32 = 128;
 
 /// An AF_VSOCK connection over its loopback.
 pub(super) struct Vsock;
@@ -77,18 +77,32 @@ impl Mechanism for Vsock {
         watch: &mut Watch,
     ) -> Result<Box<dyn Rounds>, ConnectError> {
         let port = endpoint.address.parse().map_err(|_| ConnectError::Endpoint(endpoint.address))?;
-        let socket = new_socket().while_doing("making an AF_VSOCK socket")?;
-        watch.restart();
-        loop {
-            match connect(&socket, &VsockAddress { cid: VsockAddress::LOCAL, port }) {
-                Ok(()) => break,
-                Err(Errno::INTR) => watch.check(0)?,
-                Err(error) => Err(error).while_doing("connecting")?,
-            }
-        }
-        let socket = Socket(socket);
+        let socket = Socket(dial(port, watch)?);
         proof::prove(&socket, &settings.token, watch)?;
         Ok(Box::new(StreamClient::new(socket, settings).while_doing("setting the wait strategy")?))
+    }
+}
+
+/// A connection to this port of the loopback.
+fn dial(port: u32, watch: &mut Watch) -> Result<OwnedFd, ConnectError> {
+    watch.restart();
+    loop {
+        // A new one each time: an attempt that was interrupted may have come through at the other side, and another one from
+        // the same port would be taken for a part of it.
+        let socket = new_socket().while_doing("making an AF_VSOCK socket")?;
+        match connect(&socket, &VsockAddress { cid: VsockAddress::LOCAL, port }) {
+            Ok(()) => return Ok(socket),
+            Err(Errno::INTR) => watch.check(0)?,
+            // Strangers fill the queue, or have kept the kernel from answering within its 2 s. Or the responder has ended,
+            // of which the daemon tells.
+            Err(Errno::CONNRESET | Errno::TIMEDOUT) => {
+                if watch.due() {
+                    watch.check(0)?;
+                }
+                std::thread::yield_now();
+            }
+            Err(error) => Err(error).while_doing("connecting")?,
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use std::sync::atomic::AtomicBool;
 
 use ipcd::transports::sys::mq::{End as QueueEnd, MessageQueue};
 use ipcd::transports::sys::sysv::Queue;
-use ipcd::transports::sys::{Region, Semaphore, process_vm};
+use ipcd::transports::sys::{Region, Semaphore, VsockAddress, process_vm};
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::fs::{CWD, MemfdFlags, Mode, SealFlags, fcntl_add_seals, ftruncate, memfd_create, mkfifoat};
 use rustix::net::{
@@ -41,15 +41,14 @@ pub(super) enum Kind {
 /// Where an impostor can stand.
 pub(super) fn kind(method: &str) -> Result<Kind, &'static str> {
     Ok(match method {
-        "tcp" | "tcp6" | "unix" | "epoll" | "io-uring" | "local-socket" | "socketpair" | "pipe" | "fifo"
-        | "tokio" => Kind::Stream,
+        "tcp" | "tcp6" | "vsock" | "unix" | "epoll" | "io-uring" | "local-socket" | "socketpair" | "pipe"
+        | "fifo" | "tokio" => Kind::Stream,
         "unix-seqpacket" | "unix-dgram" | "mq" | "sysv-mq" | "semaphore" | "process-vm" => Kind::Message,
         "udp" | "udp6" => Kind::Datagram,
         "shmem" | "memfd" | "mmap" | "futex" => Kind::Memory,
         "eventfd" => Kind::Word,
         "http" => Kind::Http,
         "grpc" | "dbus" | "zeromq" => Kind::Library,
-        "vsock" => return Err("its client is that of tcp, line by line"),
         "signal" => return Err("who can forge the sender of a signal can as well kill the client"),
         "iceoryx2" => return Err("its peer is the library, in memory that it trusts: SECURITY.md"),
         "null" => return Err("it carries nothing"),
@@ -71,6 +70,7 @@ enum Post {
     Ready(Box<dyn FnOnce() -> Ends + Send>),
     Tcp(TcpListener),
     Unix(UnixListener),
+    Vsock(OwnedFd),
     Seqpacket(OwnedFd),
     Datagrams(OwnedFd),
     Fifos(PathBuf),
@@ -110,6 +110,14 @@ impl Impostor {
                 let any = if method == "tcp6" { "[::1]:0" } else { "127.0.0.1:0" };
                 let listener = TcpListener::bind(any).unwrap();
                 (listener.local_addr().unwrap().to_string(), Vec::new(), Post::Tcp(listener))
+            }
+            "vsock" => {
+                let flags = SocketFlags::CLOEXEC;
+                let socket = socket_with(AddressFamily::VSOCK, SocketType::STREAM, flags, None).unwrap();
+                let any = VsockAddress { cid: VsockAddress::LOCAL, port: VsockAddress::ANY_PORT };
+                bind(&socket, &any).unwrap();
+                listen(&socket, 1).unwrap();
+                (VsockAddress::of(&socket).unwrap().port.to_string(), Vec::new(), Post::Vsock(socket))
             }
             "unix" | "epoll" | "io-uring" | "local-socket" | "zeromq" => {
                 let post = Post::Unix(UnixListener::bind(&path).unwrap());
@@ -244,6 +252,7 @@ impl Impostor {
                 })
             }
             // The client comes, or closes its control connection, after which the test ends.
+            Post::Vsock(listener) => accept_with(&listener, SocketFlags::CLOEXEC).ok().map(stream_of),
             Post::Seqpacket(listener) => {
                 accept_with(&listener, SocketFlags::CLOEXEC).ok().map(Ends::Datagrams)
             }
