@@ -1,16 +1,14 @@
 //! The log: on stderr, for a person with time and level, for the journal with the priority that it understands. A
 //! message is one line, whatever a peer has put into it.
 
-use std::borrow::Cow;
 use std::env;
-use std::fmt::Write as _;
 use std::io::Write as _;
 use std::sync::{OnceLock, PoisonError, RwLock};
 
 use env_logger::{Builder, Logger};
 use log::{Level, Log, Metadata, Record};
 
-use crate::protocol::say;
+use crate::protocol::{printable, say};
 
 static LOG: OnceLock<Filtered> = OnceLock::new();
 
@@ -42,7 +40,7 @@ pub(super) fn set_filter(filter: &str) {
 pub(super) fn announce(level: Level, text: &str) {
     for line in text.lines() {
         match LOG.get().map_or_else(is_journal, |log| log.journal) {
-            true => say(format_args!("<{}>{}", priority(level), one_line(line))),
+            true => say(format_args!("<{}>{}", priority(level), printable(line, &[]))),
             false => say(format_args!("ipcd: {line}")),
         }
     }
@@ -67,7 +65,7 @@ fn logger(filter: &str, journal: bool) -> Logger {
     builder.parse_filters(filter);
     builder.format(move |out, record| {
         let text = record.args().to_string();
-        let text = one_line(&text);
+        let text = printable(&text, &[]);
         if journal {
             return writeln!(out, "<{}>{text}", priority(record.level()));
         }
@@ -99,31 +97,9 @@ fn priority(level: Level) -> u8 {
     }
 }
 
-/// A text without line ends and other control characters, which are shown instead.
-fn one_line(text: &str) -> Cow<'_, str> {
-    if !text.contains(char::is_control) {
-        return Cow::Borrowed(text);
-    }
-    let mut line = String::with_capacity(text.len() + 8);
-    for c in text.chars() {
-        match c.is_control() {
-            // Writing to a string does not fail.
-            true => drop(write!(line, "{}", c.escape_default())),
-            false => line.push(c),
-        }
-    }
-    Cow::Owned(line)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_message_is_one_line_without_control_characters() {
-        assert_eq!(one_line("größer als 1 µs"), "größer als 1 µs");
-        assert_eq!(one_line("a\nb\x1b[31mc\u{9b}d\0"), "a\\nb\\u{1b}[31mc\\u{9b}d\\u{0}");
-    }
 
     #[test]
     fn levels_are_priorities_that_the_journal_sorts_by() {

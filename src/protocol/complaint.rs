@@ -4,7 +4,7 @@ use std::error::Error;
 use std::fmt;
 use std::io::Write;
 
-use super::shortage;
+use super::{printable, shortage};
 
 /// An error and its causes, in one line; at its end the limit of this process or host that it stands for, if it does.
 #[must_use]
@@ -33,8 +33,9 @@ pub fn complain(program: &str, error: &(dyn Error + 'static), advice: Option<&st
     }
 }
 
-/// Tells a line on stderr, in one piece: other processes write there too. Where nobody can be told (a full file system, a
+/// Tells a line on stderr, in one piece: other processes write there too. Nothing in it drives a terminal. Where nobody can be told (a full file system, a
 /// reader that is gone), the exit code has to tell.
 pub fn say(line: fmt::Arguments<'_>) {
-    let _ = std::io::stderr().write_all(format!("{line}\n").as_bytes());
+    let _ =
+        std::io::stderr().write_all(format!("{}\n", printable(&line.to_string(), &['\n', '\t'])).as_bytes());
 }

@@ -13,6 +13,7 @@ mod greeting;
 mod limit;
 pub mod link;
 mod message;
+mod printable;
 mod refusal;
 pub mod role;
 pub mod shortage;
@@ -28,5 +29,6 @@ pub use limit::{LimitUse, OverLimit, Resource, Scope, UserUse};
 pub use message::{
     ChannelId, ChannelSpec, End, Event, MethodState, Reply, Request, Token, Unavailable, Usage, Wait,
 };
+pub use printable::{Printable, is_unprintable, printable};
 pub use refusal::Refusal;
 pub use status::{ChannelStatus, Status, Totals};

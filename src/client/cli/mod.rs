@@ -1,5 +1,6 @@
 //! The client's command line.
 
+mod again;
 mod args;
 mod bench;
 mod check;
@@ -90,10 +91,15 @@ impl From<ConfigError> for Failure {
 #[must_use]
 pub fn main() -> Exit {
     let mut matches = args::command().try_get_matches();
+    let mut profile_flags = None;
     if let Ok(typed) = &matches {
-        match profile::with_profile(typed, std::env::args_os()) {
+        match profile::flags_of(typed) {
             Ok(None) => {}
-            Ok(Some(words)) => matches = args::command().try_get_matches_from(words),
+            Ok(Some(flags)) => {
+                let words = profile::with_flags(std::env::args_os(), &flags);
+                matches = args::command().try_get_matches_from(words);
+                profile_flags = Some(flags);
+            }
             Err(failure) => return failure.tell(),
         }
     }
@@ -112,7 +118,7 @@ pub fn main() -> Exit {
     };
     env_logger::Builder::new().filter_level(log::LevelFilter::Warn).parse_default_env().init();
     let result = match &cli.command {
-        Command::Bench(args) => bench::run(args, &options),
+        Command::Bench(args) => bench::run(args, &options, profile_flags),
         Command::Doctor(args) => doctor::run(args),
         Command::Methods(args) => methods::run(args),
         Command::Explain(args) => explain::run(args),
