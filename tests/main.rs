@@ -5,6 +5,8 @@ mod bad_input;
 mod commands;
 mod config;
 mod conformance;
+mod damage;
+mod exchange;
 mod exhaustion;
 mod faults;
 mod flood;

@@ -3,9 +3,11 @@
 
 use std::fs;
 
+use ipcd::client::history::History;
+use ipcd::client::report::Report;
 use ipcd::protocol::Exit;
 
-use crate::harness::run;
+use crate::harness::{Sandbox, run};
 use crate::history::Place;
 
 #[test]
@@ -49,6 +51,54 @@ fn runs_of_the_history_and_of_files_are_one_report() {
         let mut narrow = place.client(sandbox, &["report", "mine", file, "--size", "64"]);
         let narrow = sandbox.finish(&mut narrow).expect(Exit::Success).stdout;
         assert!(!narrow.contains("run 1 (mine)"), "the other run has no such cell");
+    });
+}
+
+#[test]
+fn the_commands_of_a_report_measure_the_same_elsewhere() {
+    run(|sandbox| {
+        let place = Place::new(sandbox);
+        let config = place.file("ipcd.toml");
+        fs::write(
+            &config,
+            "[profile.nightly]\nmethod = [\"null\", \"pipe\"]\nsize = [8, 64]\nrounds = 300\ntrials = 2\n",
+        )
+        .unwrap();
+        let bench = ["bench", "--profile", "nightly", "--config", config.to_str().unwrap(), "--trials", "3"];
+        let told = ["--private", "--record", "--label", "nightly", "--hdr-log", "run.hlog"];
+        let mut bench = place.client(sandbox, &[&bench[..], &told].concat());
+        sandbox.finish(bench.env_remove("IPCD_SOCKET")).expect(Exit::Success);
+        let page = |sandbox: &Sandbox| {
+            let mut report = place.client(sandbox, &["report", "nightly", "-o", "-"]);
+            sandbox.finish(&mut report).expect(Exit::Success).stdout
+        };
+        let told = page(sandbox);
+        let command = told.split("<pre><code>").nth(1).unwrap().split("</code>").next().unwrap();
+        assert_eq!(
+            command,
+            "ipc-client bench --method null,pipe --size 8,64 --rounds 300 --trials 3 --private"
+        );
+        // It is one: the same cells, without that configuration.
+        let words: Vec<&str> = command.split(' ').skip(1).chain(["--json"]).collect();
+        let mut again = sandbox.client(&words);
+        let again = sandbox.finish(again.env_remove("IPCD_SOCKET")).expect(Exit::Success);
+        let again: Report = serde_json::from_str(&again.stdout).unwrap();
+        let cells = |report: &Report| -> Vec<String> {
+            report.results.iter().map(|cell| format!("{}, {} trials", cell.cell, cell.trials.len())).collect()
+        };
+        let recorded = History::open(&place.history()).unwrap().run(1).unwrap().report;
+        assert_eq!(cells(&again), cells(&recorded));
+
+        // A run of before lacks what its profile was.
+        let mut old = recorded;
+        old.settings.profile_flags = None;
+        History::open(&place.history()).unwrap().record(&old, Some(&"nightly".parse().unwrap())).unwrap();
+        let told = page(sandbox);
+        assert!(
+            told.contains("<code>ipc-client bench --profile nightly --trials 3 --private</code>"),
+            "{told}"
+        );
+        assert!(told.contains("What that profile is, stands in the configuration of its host"), "{told}");
     });
 }
 

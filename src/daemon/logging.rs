@@ -7,7 +7,7 @@ use std::sync::{OnceLock, PoisonError, RwLock};
 use env_logger::{Builder, Logger};
 use log::{Level, Log, Metadata, Record};
 
-use crate::protocol::{is_journal, one_line, priority, tell};
+use crate::protocol::{is_journal, printable, priority, tell};
 
 static LOG: OnceLock<Filtered> = OnceLock::new();
 
@@ -61,7 +61,7 @@ fn logger(filter: &str) -> Logger {
     builder.parse_filters(filter);
     builder.format(move |out, record| {
         let text = record.args().to_string();
-        let text = one_line(&text);
+        let text = printable(&text, &[]);
         if is_journal() {
             return writeln!(out, "<{}>{text}", priority(record.level()));
         }

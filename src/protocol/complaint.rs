@@ -1,16 +1,15 @@
 //! How an error is told to a person: once, with its causes, and with what can be done; and to the journal, which is told
 //! how bad it is.
 
-use std::borrow::Cow;
 use std::env;
 use std::error::Error;
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::io::Write;
 use std::sync::OnceLock;
 
 use log::Level;
 
-use super::{Exit, shortage};
+use super::{Exit, printable, shortage};
 
 /// An error and its causes, in one line; at its end the limit of this process or host that it stands for, if it does.
 #[must_use]
@@ -54,16 +53,17 @@ pub fn tell_of_usage(program: &str, said: &clap::Error) -> Exit {
 pub fn tell(program: &str, level: Level, text: &str) {
     for line in text.lines().filter(|line| !line.trim().is_empty()) {
         match is_journal() {
-            true => say(format_args!("<{}>{}", priority(level), one_line(line))),
+            true => say(format_args!("<{}>{}", priority(level), printable(line, &[]))),
             false => say(format_args!("{program}: {line}")),
         }
     }
 }
 
-/// Tells a line on stderr, in one piece: other processes write there too. Where nobody can be told (a full file system, a
+/// Tells a line on stderr, in one piece: other processes write there too. Nothing in it drives a terminal. Where nobody can be told (a full file system, a
 /// reader that is gone), the exit code has to tell.
 pub fn say(line: fmt::Arguments<'_>) {
-    let _ = std::io::stderr().write_all(format!("{line}\n").as_bytes());
+    let _ =
+        std::io::stderr().write_all(format!("{}\n", printable(&line.to_string(), &['\n', '\t'])).as_bytes());
 }
 
 /// Whether stderr is the journal's: `JOURNAL_STREAM` names the device and the inode that it is connected to. What it was at
@@ -93,32 +93,9 @@ pub fn priority(level: Level) -> u8 {
     }
 }
 
-/// A text without line ends and other control characters, which are shown instead.
-#[must_use]
-pub fn one_line(text: &str) -> Cow<'_, str> {
-    if !text.contains(char::is_control) {
-        return Cow::Borrowed(text);
-    }
-    let mut line = String::with_capacity(text.len() + 8);
-    for c in text.chars() {
-        match c.is_control() {
-            // Writing to a string does not fail.
-            true => drop(write!(line, "{}", c.escape_default())),
-            false => line.push(c),
-        }
-    }
-    Cow::Owned(line)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_message_is_one_line_without_control_characters() {
-        assert_eq!(one_line("größer als 1 µs"), "größer als 1 µs");
-        assert_eq!(one_line("a\nb\x1b[31mc\u{9b}d\0"), "a\\nb\\u{1b}[31mc\\u{9b}d\\u{0}");
-    }
 
     #[test]
     fn levels_are_priorities_that_the_journal_sorts_by() {

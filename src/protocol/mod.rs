@@ -13,6 +13,7 @@ mod greeting;
 mod limit;
 pub mod link;
 mod message;
+mod printable;
 mod refusal;
 pub mod role;
 pub mod shortage;
@@ -20,7 +21,7 @@ mod status;
 
 pub use address::{AddressError, Candidate, MAX_PATH_LEN, SocketAddress};
 pub use codec::{DecodeError, MAX_DECODED, decode, encode};
-pub use complaint::{chain, complain, is_journal, one_line, priority, say, tell, tell_of_usage};
+pub use complaint::{chain, complain, is_journal, priority, say, tell, tell_of_usage};
 pub use dial::{DialError, dial};
 pub use exit::Exit;
 pub use greeting::{GREETING_LEN, Greeting, GreetingError, PROTOCOL_VERSION};
@@ -28,5 +29,6 @@ pub use limit::{LimitUse, OverLimit, Resource, Scope, UserUse};
 pub use message::{
     ChannelId, ChannelSpec, End, Event, MethodState, Reply, Request, Token, Unavailable, Usage, Wait,
 };
+pub use printable::{Printable, is_unprintable, printable};
 pub use refusal::Refusal;
 pub use status::{ChannelStatus, Status, Totals};

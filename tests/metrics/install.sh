@@ -12,10 +12,12 @@ if [ ! -e "$policy" ]; then
   made=$policy
 fi
 trap '[ -z "$made" ] || rm -f "$made"' EXIT
-before=$(pgrep -x 'prometheus|prometheus-node' || true)
+# Of their services: a test may run some of these programs meanwhile, but not as their user.
+services() { pgrep -u prometheus -f '^/usr/bin/prometheus' || true; }
+before=$(id -u prometheus >/dev/null 2>&1 && services || true)
 apt-get update -qq
 apt-get install -y -qq --no-install-recommends prometheus prometheus-node-exporter
-after=$(pgrep -x 'prometheus|prometheus-node' || true)
+after=$(services)
 if [ "$before" != "$after" ]; then
   echo "the packages have started a service: $after" >&2
   exit 1

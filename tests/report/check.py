@@ -34,6 +34,8 @@ class Page:
             color_scheme=scheme, viewport=viewport or DESKTOP, java_script_enabled=script, reduced_motion="reduce"
         )
         self.page = self.context.new_page()
+        # A machine that builds other things takes its time.
+        self.page.set_default_timeout(120_000)
         self.said, self.asked = [], []
         self.page.on("console", lambda message: self.said.append(message.text))
         self.page.on("pageerror", lambda error: self.said.append(str(error)))

@@ -20,7 +20,11 @@ use crate::client::warnings::{Grade, judge};
 use crate::client::{ClientError, LeaseWait};
 use crate::protocol::{Exit, chain, complain, say, tell};
 
-pub(super) fn run(args: &BenchArgs, options: &BTreeMap<String, String>) -> Result<Exit, Failure> {
+pub(super) fn run(
+    args: &BenchArgs,
+    options: &BTreeMap<String, String>,
+    profile_flags: Option<Vec<String>>,
+) -> Result<Exit, Failure> {
     let started = Instant::now();
     let started_at = SystemTime::now();
     let started_unix_s = started_at.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |time| time.as_secs());
@@ -70,7 +74,7 @@ pub(super) fn run(args: &BenchArgs, options: &BTreeMap<String, String>) -> Resul
         schema: SCHEMA,
         started_unix_s,
         times,
-        settings: settings(&bench, private_daemon),
+        settings: Settings { profile_flags, ..settings(&bench, private_daemon) },
         clock: Clock::from(&calibration),
         environment,
         at_start,
@@ -116,7 +120,8 @@ pub(super) fn doubtful(report: &Report, required: Option<Grade>) -> Exit {
 pub(super) fn settings(bench: &Bench, private_daemon: bool) -> Settings {
     let plan = &bench.plan;
     Settings {
-        arguments: std::env::args().skip(1).collect(),
+        arguments: std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect(),
+        profile_flags: None,
         trials: bench.trials,
         rounds: match plan.stop {
             Stop::Rounds(rounds) => Some(rounds),

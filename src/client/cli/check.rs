@@ -13,7 +13,7 @@ use crate::client::check::{Check, against, below};
 use crate::client::compare::Comparison;
 use crate::client::history::Pick;
 use crate::client::measure::stats::Statistic;
-use crate::protocol::Exit;
+use crate::protocol::{Exit, Printable};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -114,7 +114,7 @@ pub(super) fn run(args: &CheckArgs) -> Result<Exit, Failure> {
         serde_json::to_writer_pretty(&mut out, &check).map_err(io::Error::from)?;
         writeln!(out)?;
     } else {
-        check.write_text(&mut out)?;
+        check.write_text(&mut Printable::new(&mut out))?;
     }
     out.flush()?;
     Ok(check.state.exit())

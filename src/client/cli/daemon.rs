@@ -6,7 +6,7 @@ use super::Failure;
 use super::args::{QueryArgs, SocketArgs};
 use crate::client::{Client, ClientError, Private};
 use crate::config::{Config, sources};
-use crate::protocol::{DialError, Exit, SocketAddress, say};
+use crate::protocol::{DialError, Exit, Printable, SocketAddress, say};
 
 /// The daemon that runs, or a private one if none does and none was named.
 pub(super) fn find_or_start(args: &SocketArgs, private: bool) -> Result<Client, Failure> {
@@ -44,7 +44,7 @@ pub(super) fn status(args: &QueryArgs) -> Result<Exit, Failure> {
         serde_json::to_writer_pretty(&mut out, &status).map_err(std::io::Error::from)?;
         writeln!(out)?;
     } else {
-        writeln!(out, "{status}")?;
+        writeln!(Printable::new(out), "{status}")?;
     }
     Ok(Exit::Success)
 }

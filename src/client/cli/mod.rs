@@ -1,5 +1,6 @@
 //! The client's command line.
 
+mod again;
 mod args;
 mod bench;
 mod check;
@@ -36,7 +37,7 @@ pub use self::documented::command;
 use super::ClientError;
 use super::report::file::FileError;
 use crate::config::ConfigError;
-use crate::protocol::{Exit, complain, is_journal, one_line, priority, tell, tell_of_usage};
+use crate::protocol::{Exit, complain, is_journal, printable, priority, tell, tell_of_usage};
 
 /// Why a command failed: what is told, and the exit code that tells of it.
 #[derive(Debug)]
@@ -93,10 +94,15 @@ impl From<ConfigError> for Failure {
 #[must_use]
 pub fn main() -> Exit {
     let mut matches = args::command().try_get_matches();
+    let mut profile_flags = None;
     if let Ok(typed) = &matches {
-        match profile::with_profile(typed, std::env::args_os()) {
+        match profile::flags_of(typed) {
             Ok(None) => {}
-            Ok(Some(words)) => matches = args::command().try_get_matches_from(words),
+            Ok(Some(flags)) => {
+                let words = profile::with_flags(std::env::args_os(), &flags);
+                matches = args::command().try_get_matches_from(words);
+                profile_flags = Some(flags);
+            }
             Err(failure) => return failure.tell(),
         }
     }
@@ -111,7 +117,7 @@ pub fn main() -> Exit {
     };
     begin_log();
     let result = match &cli.command {
-        Command::Bench(args) => bench::run(args, &options),
+        Command::Bench(args) => bench::run(args, &options, profile_flags),
         Command::Doctor(args) => doctor::run(args),
         Command::Methods(args) => methods::run(args),
         Command::Explain(args) => explain::run(args),
@@ -138,7 +144,7 @@ fn begin_log() {
     builder.filter_level(LevelFilter::Warn).parse_default_env();
     if is_journal() {
         builder.format(|out, record| {
-            writeln!(out, "<{}>{}", priority(record.level()), one_line(&record.args().to_string()))
+            writeln!(out, "<{}>{}", priority(record.level()), printable(&record.args().to_string(), &[]))
         });
     }
     builder.init();

@@ -8,6 +8,7 @@ use super::Failure;
 use super::args::{BenchArgs, Format};
 use crate::client::report::file::{self, FileError};
 use crate::client::report::{Report, csv, json, markdown, stream, text};
+use crate::protocol::Printable;
 
 /// The results' formats and files, as the command line has them.
 pub(super) struct Output {
@@ -92,11 +93,12 @@ pub(super) fn show(report: &Report, format: Option<Format>, file: Option<&Path>)
 }
 
 fn write(report: &Report, format: Format, width: Option<u16>, out: &mut dyn Write) -> io::Result<()> {
+    let mut printable = Printable::new(&mut *out);
     match format {
-        Format::Text => text::write(report, width, out),
+        Format::Text => text::write(report, width, &mut printable),
         Format::Json => json::write(report, out),
-        Format::Csv => csv::write(report, out),
-        Format::Markdown => markdown::write(report, out),
+        Format::Csv => csv::write(report, &mut printable),
+        Format::Markdown => markdown::write(report, &mut printable),
     }
 }
 

@@ -18,20 +18,21 @@ const BENCH: &str = "bench";
 const RECORD: &str = "record";
 const OF_THE_RECORD: [&str; 2] = ["label", "history"];
 
-/// The command line as it is with its profile, if it names one; `words` is what was typed, the program first.
-pub(super) fn with_profile(
-    matches: &ArgMatches,
-    words: impl IntoIterator<Item = OsString>,
-) -> Result<Option<Vec<OsString>>, Failure> {
+/// The flags that the command line's profile adds to it, if it names one.
+pub(super) fn flags_of(matches: &ArgMatches) -> Result<Option<Vec<String>>, Failure> {
     let Some((BENCH, bench)) = matches.subcommand() else { return Ok(None) };
     let Some(name) = bench.get_one::<String>("profile") else { return Ok(None) };
     let config = Config::read(&sources(bench.get_one::<PathBuf>("config").map(PathBuf::as_path)))?;
-    let flags = flags(config.profile(name).map_err(Failure::usage)?, bench);
+    Ok(Some(flags(config.profile(name).map_err(Failure::usage)?, bench)))
+}
+
+/// The command line with them; `words` is what was typed, the program first.
+pub(super) fn with_flags(words: impl IntoIterator<Item = OsString>, flags: &[String]) -> Vec<OsString> {
     // Behind the command's name, which is the first word behind the program's.
     let mut words: Vec<OsString> = words.into_iter().collect();
     let behind = words.iter().position(|word| word == BENCH).map_or(words.len(), |at| at + 1);
-    words.splice(behind..behind, flags.into_iter().map(OsString::from));
-    Ok(Some(words))
+    words.splice(behind..behind, flags.iter().map(OsString::from));
+    words
 }
 
 /// What the profile adds to what was typed: nothing that was, nor what that excludes.

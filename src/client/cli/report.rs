@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use super::again::again;
 use super::compare::{sides, statistic};
 use super::history::PlaceArgs;
 use super::history::select::CellArgs;
@@ -76,7 +77,8 @@ pub(super) fn run(args: &ReportArgs) -> Result<Exit, Failure> {
         Some(history) if args.limit > 0 => of_cells(history, &runs, args)?,
         _ => Vec::new(),
     };
-    let document = Document { title: args.title.clone(), runs, trends, matrices };
+    let commands = runs.iter().map(|run| again(&run.report.settings)).collect();
+    let document = Document { title: args.title.clone(), runs, commands, trends, matrices };
     match file {
         Some(path) => file::write_whole(path, |out| write(&document, out))?,
         None => {

@@ -11,7 +11,7 @@ use super::{Failure, parse, terminal};
 use crate::client::history::Filter;
 use crate::client::measure::stats::Statistic;
 use crate::client::trend::{TrendPlan, trends, write_text};
-use crate::protocol::{Exit, say};
+use crate::protocol::{Exit, Printable, say};
 
 #[derive(Debug, Args)]
 pub(super) struct TrendArgs {
@@ -51,7 +51,8 @@ pub(super) fn run(args: &TrendArgs) -> Result<Exit, Failure> {
         writeln!(out)?;
     } else {
         // Beside the line stands its range.
-        write_text(&trends, terminal::prose_width().saturating_sub(24), &mut out)?;
+        let width = terminal::prose_width().saturating_sub(24);
+        write_text(&trends, width, &mut Printable::new(&mut out))?;
     }
     out.flush()?;
     if trends.is_empty() {

@@ -1,13 +1,23 @@
 //! The metrics of results: a family for each figure, a metric for each cell.
 
 use super::Judged;
-use crate::client::compare::Verdict;
+use crate::client::compare::{Noise, Verdict};
 use crate::client::history::Newest;
+use crate::client::measure::stats::Statistic;
 use crate::client::report::{CellReport, Latency, Span};
 use crate::client::warnings::Grade;
 use crate::exposition::Family;
 
 const NS_PER_S: f64 = 1e9;
+
+/// The quantiles that are told.
+const QUANTILES: [(f64, Statistic); 5] = [
+    (0.5, Statistic::P50),
+    (0.9, Statistic::P90),
+    (0.99, Statistic::P99),
+    (0.999, Statistic::P99_9),
+    (0.9999, Statistic::P99_99),
+];
 
 /// A figure of a result: the name of its family, what it is, and how it is found.
 type Figure = (&'static str, &'static str, fn(&Newest) -> Option<f64>);
@@ -78,7 +88,7 @@ impl Default for Results {
             figures: FIGURES.map(|(name, help, _)| Family::gauge(name, help)),
             noise: Family::gauge(
                 "ipcd_round_trip_noise_ratio",
-                "By how much medians of this cell on this host differ between runs where nothing has changed.",
+                "By how much a quantile of this cell on this host differs between runs where nothing has changed.",
             ),
             failed: Family::gauge("ipcd_result_failed", "1 if it broke off."),
             info: Family::gauge(
@@ -128,8 +138,8 @@ impl CellLabels {
 }
 
 impl Results {
-    /// Adds a result, with the noise of its median as a fraction.
-    pub(super) fn add(&mut self, newest: &Newest, noise: Option<f64>) {
+    /// Adds a result, with its noise.
+    pub(super) fn add(&mut self, newest: &Newest, noise: Option<&Noise>) {
         let result = &newest.result;
         let cell = CellLabels::of(newest);
         let labels = cell.and(&[]);
@@ -142,8 +152,12 @@ impl Results {
                 family.add(&labels, value);
             }
         }
-        if let Some(noise) = noise.filter(|noise| noise.is_finite()) {
-            self.noise.add(&labels, noise);
+        for (quantile, statistic) in QUANTILES {
+            let told = result.latency_ns.get(statistic).and(noise);
+            if let Some(fraction) = told.map(|noise| noise.fraction(statistic)).filter(|one| one.is_finite())
+            {
+                self.noise.add(&cell.and(&[("quantile", &quantile.to_string())]), fraction);
+            }
         }
         self.failed.add(&labels, if result.error.is_some() { 1.0 } else { 0.0 });
         let run = newest.run.to_string();
@@ -177,13 +191,8 @@ impl Results {
 /// Quantiles that the samples cannot tell are left out, and so is a result without samples.
 fn summary(family: &mut Family, labels: &[(&str, &str)], latency: &Latency) {
     let Some(mean) = latency.mean else { return };
-    let quantiles = [
-        (0.5, latency.p50),
-        (0.9, latency.p90),
-        (0.99, latency.p99),
-        (0.999, latency.p99_9),
-        (0.9999, latency.p99_99),
-    ];
-    let told = quantiles.into_iter().filter_map(|(quantile, ns)| Some((quantile, seconds(ns)?)));
+    let told = QUANTILES
+        .into_iter()
+        .filter_map(|(quantile, statistic)| Some((quantile, seconds(latency.get(statistic))?)));
     family.add_summary(labels, (latency.samples, mean * latency.samples as f64 / NS_PER_S), told);
 }

@@ -54,7 +54,7 @@ pub fn prometheus(history: &History, filter: &Filter) -> Result<Exported, Histor
     for (index, one) in newest.iter().enumerate() {
         let environment = &environments[&one.environment];
         let noise = Noise::of_runs(&one.series, environment, one.run, history)?;
-        results.add(one, noise.map(|noise| noise.fraction(Statistic::P50)));
+        results.add(one, noise.as_ref());
         for judged in verdicts.iter().filter(|(of, _)| *of == index).map(|(_, judged)| judged) {
             results.add_verdict(one, judged);
         }

@@ -123,15 +123,24 @@ fn a_baseline_judges_its_own_host() {
 #[test]
 fn the_noise_is_told_once_there_are_runs_enough() {
     let (_folder, mut history) = fresh();
-    let noise = |history: &History| {
-        value(&exported(history, &Filter::default()), "ipcd_round_trip_noise_ratio", &["method=\"shmem\""])
+    let noise = |history: &History, quantile: &str| {
+        let labels = ["method=\"shmem\"", &format!("quantile=\"{quantile}\"")];
+        value(&exported(history, &Filter::default()), "ipcd_round_trip_noise_ratio", &labels)
     };
     for day in 0..8 {
-        assert_eq!(noise(&history), None, "after {day} runs");
-        history.record(&run(1000 + day, if day % 2 == 0 { 1.0 } else { 1.02 }), None).unwrap();
+        assert_eq!(noise(&history, "0.5"), None, "after {day} runs");
+        let odd = day % 2 == 1;
+        let mut report = run(1000 + day, if odd { 1.02 } else { 1.0 });
+        for cell in report.results.iter_mut().filter(|_| odd) {
+            cell.latency_ns.p99 = cell.latency_ns.p99.map(|ns| ns * 1.3);
+        }
+        history.record(&report, None).unwrap();
     }
-    let told = noise(&history).unwrap();
-    assert!((told - 2.906 * 1.02_f64.ln()).abs() < 1e-6, "{told}");
+    // Each quantile has its own: a tail is noisier.
+    for (quantile, step) in [("0.5", 1.02_f64), ("0.99", 1.3), ("0.9", 1.0)] {
+        let told = noise(&history, quantile).unwrap();
+        assert!((told - 2.906 * step.ln()).abs() < 1e-6, "{quantile}: {told}");
+    }
 }
 
 #[test]

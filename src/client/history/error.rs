@@ -4,6 +4,10 @@ use std::path::PathBuf;
 
 use crate::protocol::Exit;
 
+/// What to do with a file that is damaged. Its log has what is not in it yet.
+const DAMAGED: &str = "move it away, with its -wal and -shm beside it: then the next run makes a new one; \"sqlite3 FILE .recover\" saves \
+                       what can be saved";
+
 /// Why the history cannot be used. Wherever it happens, what was recorded before is still there.
 #[derive(Debug, thiserror::Error)]
 pub enum HistoryError {
@@ -79,6 +83,14 @@ pub enum HistoryError {
         /// Why.
         source: serde_json::Error,
     },
+    /// What was asked for is not there, and the file is damaged where it would be.
+    #[error("the history {} is damaged: {found}", .path.display())]
+    Corrupt {
+        /// The history.
+        path: PathBuf,
+        /// The first thing that is wrong.
+        found: String,
+    },
     /// A report that cannot be stored.
     #[error("the run cannot be put into the history")]
     Encode(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -134,15 +146,14 @@ impl HistoryError {
             Self::File(_) => Some(
                 "compare, check and report read files; \"ipc-client history import\" takes in what \"history export\" wrote",
             ),
+            Self::Corrupt { .. } => Some(DAMAGED),
             Self::Database { source, .. } => match source.sqlite_error_code()? {
                 ErrorCode::DiskFull => {
                     Some("nothing of this run was stored; make room, or see \"ipc-client history prune\"")
                 }
                 ErrorCode::SystemIoFailure => Some("look at the disk, its quota, and \"ulimit -f\""),
                 ErrorCode::DatabaseBusy => Some("another process writes to it and does not end; try again"),
-                ErrorCode::DatabaseCorrupt => {
-                    Some("\"sqlite3 FILE .recover\" saves what can be saved; the next run makes a new one")
-                }
+                ErrorCode::DatabaseCorrupt => Some(DAMAGED),
                 ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied => {
                     Some("be the user that it belongs to")
                 }

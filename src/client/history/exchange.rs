@@ -12,6 +12,7 @@ use super::blob::{self, Cause};
 use super::store::insert;
 use super::{History, HistoryError, Label, Run};
 use crate::client::report::{Report, SCHEMA};
+use crate::protocol::{is_unprintable, printable};
 
 /// The version of a line's layout. Keys are added without a new one.
 pub const EXCHANGE_FORMAT: u32 = 1;
@@ -86,6 +87,8 @@ pub struct Imported {
     pub new: u64,
     /// Runs that were here already, by their UUIDs.
     pub known: u64,
+    /// Lines that were no runs, and passed over.
+    pub damaged: u64,
 }
 
 /// Writes a run as a line.
@@ -153,6 +156,9 @@ fn parse(line: &[u8]) -> Result<Run, Cause> {
     let Line { uuid, label, mut report, histograms, .. } = serde_json::from_str(line)?;
     let uuid: Uuid = uuid.parse().map_err(|error| format!("`{uuid}` is no UUID: {error}"))?;
     label.as_deref().map(str::parse::<Label>).transpose()?;
+    if let Some(name) = names(&report).find(|name| name.contains(is_unprintable)) {
+        return Err(format!("a name in it has a control character: {}", printable(name, &[])).into());
+    }
     if histograms.len() != report.results.len() {
         let (is, should) = (histograms.len(), report.results.len());
         return Err(format!("it has {is} histograms for {should} results").into());
@@ -169,6 +175,12 @@ fn parse(line: &[u8]) -> Result<Run, Cause> {
     Ok(Run { id: 0, uuid, label, report })
 }
 
+/// The names by which a run and its cells are found. Nothing that is written on purpose has controls in them.
+fn names(report: &Report) -> impl Iterator<Item = &str> {
+    let cells = report.results.iter().flat_map(|cell| [&cell.method, &cell.cell]);
+    report.environment.hostname.iter().chain(cells).map(String::as_str)
+}
+
 impl History {
     /// Takes in the runs of these lines that are not here yet. `imported` is how far that came, whatever ends it: what
     /// was imported stays, and the same import again goes on from there.
@@ -176,7 +188,39 @@ impl History {
     /// # Errors
     /// See [`ImportError`].
     pub fn import(&mut self, lines: impl BufRead, imported: &mut Imported) -> Result<(), ImportError> {
-        let mut runs = read_lines(lines);
+        self.import_runs(read_lines(lines), imported)
+    }
+
+    /// The same, but lines that are no runs are passed over. `damaged` hears of each.
+    ///
+    /// # Errors
+    /// See [`ImportError`], of which [`Line`](ImportError::Line) is none here.
+    pub fn import_undamaged(
+        &mut self,
+        lines: impl BufRead,
+        imported: &mut Imported,
+        damaged: &mut dyn FnMut(&LineError),
+    ) -> Result<(), ImportError> {
+        let mut passed_over = 0;
+        let whole = read_lines(lines).filter(|run| match run {
+            Err(ImportError::Line(error)) => {
+                passed_over += 1;
+                damaged(error);
+                false
+            }
+            _ => true,
+        });
+        let result = self.import_runs(whole, imported);
+        imported.damaged += passed_over;
+        result
+    }
+
+    fn import_runs(
+        &mut self,
+        runs: impl Iterator<Item = Result<Run, ImportError>>,
+        imported: &mut Imported,
+    ) -> Result<(), ImportError> {
+        let mut runs = runs;
         loop {
             let mut some = Vec::new();
             let mut end = None;

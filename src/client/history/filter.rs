@@ -24,6 +24,8 @@ pub struct Filter {
     pub label: Option<Label>,
     /// Runs that began at this time or later, in seconds since 1970.
     pub since_unix_s: Option<u64>,
+    /// Runs that began before this time.
+    pub until_unix_s: Option<u64>,
 }
 
 /// A condition, and the values of its question marks.
@@ -54,6 +56,12 @@ impl Filter {
             && meant(&self.placements, |placement| *placement == cell.placement)
     }
 
+    /// From when on, and before when, runs are meant, as the database has times.
+    pub(super) fn span(&self) -> [Value; 2] {
+        let time = |unix_s: u64| i64::try_from(unix_s).unwrap_or(i64::MAX).into();
+        [time(self.since_unix_s.unwrap_or(0)), time(self.until_unix_s.unwrap_or(u64::MAX))]
+    }
+
     /// What holds for rows of `series`.
     pub(super) fn series(&self) -> Condition {
         let mut all = self.cells();
@@ -68,6 +76,9 @@ impl Filter {
         all.one_of("run.label", self.label.iter().map(|label| label.as_str().to_owned().into()));
         if let Some(since) = self.since_unix_s {
             all.and("run.started_unix_s >= ?", since.cast_signed().into());
+        }
+        if let Some(until) = self.until_unix_s {
+            all.and("run.started_unix_s < ?", until.cast_signed().into());
         }
         if self.is_of_cells() {
             let cells = self.cells();

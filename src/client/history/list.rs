@@ -98,18 +98,18 @@ impl History {
             return self.results_in_one(filter, limit, each);
         };
         // The newest of each series by its index, and the newest of those: never a look at all results.
-        let since = filter.since_unix_s.unwrap_or(0);
+        let [since, until] = filter.span();
         let sql = format!(
             "SELECT {RESULT_COLUMNS}
              FROM result JOIN series ON series.id = result.series JOIN run ON run.id = result.run
-             WHERE result.series = ? AND result.started_unix_s >= ?
+             WHERE result.series = ? AND result.started_unix_s >= ? AND result.started_unix_s < ?
              ORDER BY result.started_unix_s DESC, result.id DESC {}",
             limit_sql(limit)
         );
         let most = usize::try_from(most).unwrap_or(usize::MAX);
         let mut newest: Vec<(ResultRow, i64)> = Vec::new();
         for series in self.series_ids(filter)? {
-            let values = [Value::from(series), Value::from(since.cast_signed())];
+            let values = [Value::from(series), since.clone(), until.clone()];
             self.each_row(&sql, &values, &mut |row| {
                 newest.push((result_row(row)?, row.get(15)?));
                 Ok(ControlFlow::Continue(()))
@@ -130,9 +130,8 @@ impl History {
         each: Listener<'_, ResultRow>,
     ) -> Result<(), HistoryError> {
         let mut all = filter.series();
-        let runs =
-            Filter { label: filter.label.clone(), since_unix_s: filter.since_unix_s, ..Filter::default() }
-                .runs();
+        let Filter { label, since_unix_s, until_unix_s, .. } = filter.clone();
+        let runs = Filter { label, since_unix_s, until_unix_s, ..Filter::default() }.runs();
         all.values.extend(runs.values);
         let sql = format!(
             "SELECT {RESULT_COLUMNS}

@@ -31,7 +31,7 @@ impl History {
         self.check_still()?;
         match loaded {
             Ok(Some(run)) => Ok(run),
-            Ok(None) => Err(HistoryError::NoRun(id)),
+            Ok(None) => Err(self.absent(HistoryError::NoRun(id))),
             Err(LoadError::Database(source)) => Err(self.failed("read")(source)),
             Err(LoadError::Damaged(what, source)) => {
                 Err(HistoryError::Damaged { path: self.path.clone(), run: id, what, source })

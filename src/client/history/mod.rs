@@ -5,6 +5,7 @@
 //! else, histograms and the figures of each trial among it, is read only where a run is shown or compared.
 
 mod blob;
+mod damage;
 mod error;
 mod exchange;
 mod filter;

@@ -47,12 +47,12 @@ impl History {
         let sql = format!(
             "SELECT run.id, run.uuid, run.label, run.started_unix_s, run.environment, run.report, detail.report
              FROM result JOIN run ON run.id = result.run JOIN detail ON detail.result = result.id
-             WHERE result.series = ? AND result.started_unix_s >= ? {label}
+             WHERE result.series = ? AND result.started_unix_s >= ? AND result.started_unix_s < ? {label}
              ORDER BY result.started_unix_s DESC, result.id DESC LIMIT 1"
         );
-        let since = filter.since_unix_s.unwrap_or(0).cast_signed();
+        let [since, until] = filter.span();
         for series in self.series(filter)? {
-            let mut values = vec![Value::from(series.id), Value::from(since)];
+            let mut values = vec![Value::from(series.id), since.clone(), until.clone()];
             values.extend(filter.label.iter().map(|label| Value::from(label.as_str().to_owned())));
             let mut go_on = ControlFlow::Continue(());
             self.each_row(&sql, &values, &mut |row| {

@@ -82,9 +82,9 @@ impl History {
         let found = self.try_find(pick).map_err(self.failed("read"))?;
         self.check_still()?;
         found.ok_or_else(|| match pick {
-            Pick::Id(id) => HistoryError::NoRun(*id),
+            Pick::Id(id) => self.absent(HistoryError::NoRun(*id)),
             Pick::File(path) => HistoryError::File(path.clone()),
-            other => HistoryError::NoSuchRun { pick: other.to_string() },
+            other => self.absent(HistoryError::NoSuchRun { pick: other.to_string() }),
         })
     }
 

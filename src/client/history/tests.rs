@@ -139,6 +139,9 @@ fn lists_are_filtered_and_newest_first() {
     assert_eq!(ids(&Filter { hosts: vec!["odd".to_owned()], ..all.clone() }, None), [10, 8, 6, 4, 2]);
     assert_eq!(ids(&Filter { label: Some(label("third")), ..all.clone() }, None), [10, 7, 4, 1]);
     assert_eq!(ids(&Filter { since_unix_s: Some(7 * 86_400), ..all.clone() }, None), [10, 9, 8]);
+    let week = Filter { since_unix_s: Some(3 * 86_400), until_unix_s: Some(6 * 86_400), ..all.clone() };
+    assert_eq!(ids(&week, None), [6, 5, 4], "the last day begins where it ends");
+    assert_eq!(results(&history, &week, Some(2)), results(&history, &week, None)[..2]);
     let udp = Filter { methods: vec!["udp".to_owned()], ..all.clone() };
     assert_eq!(ids(&udp, None), [10, 9, 7, 6, 5, 4, 3, 2, 1], "the eighth had none");
     let both = Filter { label: Some(label("third")), since_unix_s: Some(86_400), ..udp };
@@ -249,10 +252,10 @@ fn exported_runs_are_imported_once_and_are_the_same() {
     other.record(&sample::single(), None).unwrap();
     let mut imported = Imported::default();
     other.import(&lines[..], &mut imported).unwrap();
-    assert_eq!(imported, Imported { new: 10, known: 0 });
+    assert_eq!(imported, Imported { new: 10, ..Imported::default() });
     let mut again = Imported::default();
     other.import(&lines[..], &mut again).unwrap();
-    assert_eq!(again, Imported { new: 0, known: 10 });
+    assert_eq!(again, Imported { known: 10, ..Imported::default() });
     for row in runs(&history, &Filter::default(), None) {
         let run = history.run(row.id).unwrap();
         let copy = other.find(&Pick::Uuid(run.uuid)).unwrap();
@@ -269,6 +272,8 @@ fn lines_that_are_no_runs_are_named_and_those_before_them_stay() {
     let other_report = good[1].replacen("\"schema\":1", "\"schema\":7", 1);
     let no_uuid = good[1].replacen("\"uuid\":\"", "\"uuid\":\"x", 1);
     let lied = good[1].replacen("\"samples\":", "\"samples\":9", 1);
+    let host = good[1].replacen("\"hostname\":\"", "\"hostname\":\"\\u001b[2J", 1);
+    let cell = good[1].replacen("\"cell\":\"", "\"cell\":\"\\u009b2J", 1);
     for (bad, why) in [
         ("{}", "no key `ipcd_history`"),
         ("not JSON", "expected"),
@@ -277,23 +282,49 @@ fn lines_that_are_no_runs_are_named_and_those_before_them_stay() {
         (&other_report, "schema 7"),
         (&no_uuid, "is no UUID"),
         (&lied, "samples of 9"),
+        (&host, "control character: \\u{1b}[2J"),
+        (&cell, "control character: \\u{9b}2J"),
     ] {
         let (_folder, mut other) = fresh();
         let mut imported = Imported::default();
         let error = other.import(format!("{}\n\n{bad}\n", good[0]).as_bytes(), &mut imported).unwrap_err();
         let said = crate::protocol::chain(&error);
         assert!(said.contains("line 3") && said.contains(why), "{said}");
-        assert_eq!(imported, Imported { new: 1, known: 0 });
+        assert_eq!(imported, Imported { new: 1, ..Imported::default() });
         assert_eq!(runs(&other, &Filter::default(), None).len(), 1);
     }
 }
 
+/// The numbers of the files in a folder that are called so.
+fn numbers(folder: &str, before: &str, behind: &str) -> Vec<i64> {
+    let files = std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(folder)).unwrap();
+    let names = files.map(|file| file.unwrap().file_name().into_string().unwrap());
+    let number = |name: String| name.strip_prefix(before)?.strip_suffix(behind)?.parse().ok();
+    let mut numbers: Vec<i64> = names.filter_map(number).collect();
+    numbers.sort_unstable();
+    numbers
+}
+
 #[test]
-fn a_history_of_schema_1_is_read_and_written_on() {
+fn every_schema_has_a_frozen_history() {
+    let schemas: Vec<i64> = (1..=HISTORY_SCHEMA).collect();
+    assert_eq!(numbers("src/client/history/schema", "", ".sql"), schemas, "each is a step of schema.rs");
+    let frozen = numbers("tests/history", "schema-", ".sqlite");
+    assert_eq!(frozen, schemas, "CONTRIBUTING.md tells how one is made");
+    for schema in frozen {
+        a_frozen_history_is_read_and_written_on(schema);
+    }
+}
+
+/// Runs that were recorded when this was the newest schema.
+fn a_frozen_history_is_read_and_written_on(schema: i64) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("old.sqlite");
-    let frozen = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/history/schema-1.sqlite");
+    let frozen = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/history/schema-{schema}.sqlite"));
     std::fs::copy(frozen, &path).unwrap();
+    let was = Connection::open(&path).unwrap();
+    assert_eq!(was.pragma_query_value(None, "user_version", |row| row.get(0)), Ok(schema));
+    drop(was);
     let mut history = History::open(&path).unwrap();
     let version: i64 = history.db.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
     assert_eq!(version, HISTORY_SCHEMA);

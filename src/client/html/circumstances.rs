@@ -91,14 +91,19 @@ pub(super) fn write_environment(sides: &[Side], out: &mut String) -> fmt::Result
     out.write_str("</details>\n")
 }
 
-/// Writes the commands that measured, as a shell takes them.
-pub(super) fn write_commands(sides: &[Side], out: &mut String) -> fmt::Result {
-    for side in sides {
+/// Writes the commands that measure each run again, as a shell takes them.
+pub(super) fn write_commands(sides: &[Side], commands: &[Vec<String>], out: &mut String) -> fmt::Result {
+    for (side, command) in sides.iter().zip(commands) {
         if sides.len() > 1 {
             writeln!(out, "<h3>{}</h3>", Text(run_name(side)))?;
         }
-        let words: Vec<String> = side.report.settings.arguments.iter().map(|word| quoted(word)).collect();
+        let words: Vec<String> = command.iter().map(|word| quoted(word)).collect();
         writeln!(out, "<pre><code>ipc-client {}</code></pre>", Text(words.join(" ")))?;
+        if words.iter().any(|word| word == "--profile" || word.starts_with("--profile=")) {
+            out.write_str(
+                "<p class=\"note\">What that profile is, stands in the configuration of its host.</p>\n",
+            )?;
+        }
     }
     Ok(())
 }

@@ -2,6 +2,8 @@
 
 use std::fmt::{self, Display, Write};
 
+use crate::protocol::is_unprintable;
+
 /// Something shown as text, whatever it has in it.
 pub(super) struct Text<T>(pub(super) T);
 
@@ -23,9 +25,7 @@ impl Write for Escaping<'_, '_> {
                 '"' => self.0.write_str("&quot;")?,
                 '\'' => self.0.write_str("&#39;")?,
                 '\n' | '\t' => self.0.write_char(' ')?,
-                // Also what turns the direction of what follows, by which a name can look like another.
-                '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => self.0.write_char('\u{fffd}')?,
-                character if character.is_control() => self.0.write_char('\u{fffd}')?,
+                character if is_unprintable(character) => self.0.write_char('\u{fffd}')?,
                 character => self.0.write_char(character)?,
             }
         }
@@ -73,7 +73,8 @@ impl Table {
         let class = if self.prose { " class=\"prose\"" } else { "" };
         write!(
             out,
-            "<div class=\"scroll\" role=\"region\" tabindex=\"0\" aria-label=\"{}\"><table{id}{class}><thead><tr>",
+            "<div class=\"scroll\" role=\"region\" tabindex=\"0\" aria-label=\"{0}\"><table{id}{class}>\
+             <caption>{0}</caption><thead><tr>",
             Text(&self.name)
         )?;
         for (column, head) in self.heads.iter().enumerate() {
@@ -121,7 +122,12 @@ mod tests {
         };
         let mut out = String::new();
         table.write(Some("it"), &mut out).unwrap();
-        assert!(out.contains("aria-label=\"a &quot;table&quot;\"><table id=\"it\">"), "{out}");
+        assert!(
+            out.contains(
+                "aria-label=\"a &quot;table&quot;\"><table id=\"it\"><caption>a &quot;table&quot;</caption>"
+            ),
+            "{out}"
+        );
         assert!(
             out.contains("<th scope=\"col\">&lt;name&gt;</th><th scope=\"col\" class=\"n\">p50</th>"),
             "{out}"

@@ -30,6 +30,8 @@ pub struct Document {
     pub title: Option<String>,
     /// The runs.
     pub runs: Vec<Side>,
+    /// By which words behind `ipc-client` each of them is measured again.
+    pub commands: Vec<Vec<String>>,
     /// Their cells over time.
     pub trends: Vec<Trend>,
     /// Pairs of CPUs.
@@ -121,7 +123,9 @@ fn sections(document: &Document) -> io::Result<Vec<Section>> {
     })?;
     add("trust", "Warnings and grade", &|out| told(circumstances::write_doubts(runs, out)))?;
     add("environment", "Environment", &|out| told(circumstances::write_environment(runs, out)))?;
-    add("commands", "Measure it again", &|out| told(circumstances::write_commands(runs, out)))?;
+    add("commands", "Measure it again", &|out| {
+        told(circumstances::write_commands(runs, &document.commands, out))
+    })?;
     Ok(sections)
 }
 
@@ -164,7 +168,8 @@ mod tests {
         let larger = CellReport { size_bytes: 64, ..sweep.results[0].clone() };
         sweep.results.extend([elsewhere, larger]);
         let runs = vec![run("a.json", sweep), run("b.json", sample::paced())];
-        Document { title: None, runs, trends: Vec::new(), matrices: Vec::new() }
+        let commands = runs.iter().map(|run| run.report.settings.arguments.clone()).collect();
+        Document { title: None, runs, commands, trends: Vec::new(), matrices: Vec::new() }
     }
 
     fn page(document: &Document) -> String {

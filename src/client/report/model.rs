@@ -76,6 +76,9 @@ pub struct Times {
 pub struct Settings {
     /// The command line, without the program's name.
     pub arguments: Vec<String>,
+    /// The flags that its profile added to it, if it named one; they stood behind the command's name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profile_flags: Option<Vec<String>>,
     /// Trials of each cell.
     pub trials: u32,
     /// Rounds of a trial, if that ends it.

@@ -87,6 +87,7 @@ fn report(outcomes: &[Outcome], timing: &str, arguments: &[&str], trials: u32) -
         },
         settings: Settings {
             arguments: arguments.iter().map(|&argument| argument.to_owned()).collect(),
+            profile_flags: None,
             trials,
             rounds: None,
             duration_ns: Some(600_000_000),

@@ -10,6 +10,9 @@ use crate::client::report::{latency, utc};
 /// From the lowest value to the highest.
 const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 
+/// With fewer values there is no sparkline.
+const FEWEST_BARS: usize = 4;
+
 /// Writes each trend. A sparkline has `width` columns at most; one stands for several runs where there are more.
 ///
 /// # Errors
@@ -37,7 +40,13 @@ pub fn write_text(trends: &[Trend], width: usize, out: &mut dyn Write) -> io::Re
         let (low, high) = values
             .iter()
             .fold((f64::INFINITY, 0.0_f64), |(low, high), value| (low.min(*value), high.max(*value)));
-        writeln!(out, "{}  {} to {}", sparkline(&values, columns, low, high), latency(low), latency(high))?;
+        let range =
+            if values.len() > 1 { format!("{} to {}", latency(low), latency(high)) } else { latency(low) };
+        // A few bars have no shape: each is the lowest or the highest.
+        match values.len() < FEWEST_BARS {
+            true => writeln!(out, "{range}")?,
+            false => writeln!(out, "{}  {range}", sparkline(&values, columns, low, high))?,
+        }
         if !trend.changes.is_empty() {
             writeln!(out, "{}", marks(trend, columns).trim_end())?;
         }

@@ -22,6 +22,7 @@ pub(crate) fn report() -> Report {
         times: Times::default(),
         settings: Settings {
             arguments: vec!["bench".to_owned()],
+            profile_flags: None,
             trials: 5,
             rounds: Some(20_000),
             duration_ns: None,

@@ -12,7 +12,7 @@ use super::history::select::CellArgs;
 use crate::client::compare::{COMPARED, Comparison, write_markdown, write_text};
 use crate::client::history::Pick;
 use crate::client::measure::stats::Statistic;
-use crate::protocol::{Exit, say};
+use crate::protocol::{Exit, Printable, say};
 
 #[derive(Debug, Args)]
 pub(super) struct CompareArgs {
@@ -66,8 +66,8 @@ pub(super) fn run(args: &CompareArgs) -> Result<Exit, Failure> {
     let comparison = Comparison::new(&a, &b, args.quantile, history.as_ref())?;
     let mut out = BufWriter::new(io::stdout().lock());
     match if args.json { Format::Json } else { args.format } {
-        Format::Text => write_text(&comparison, &mut out)?,
-        Format::Markdown => write_markdown(&comparison, &mut out)?,
+        Format::Text => write_text(&comparison, &mut Printable::new(&mut out))?,
+        Format::Markdown => write_markdown(&comparison, &mut Printable::new(&mut out))?,
         Format::Json => {
             serde_json::to_writer_pretty(&mut out, &comparison).map_err(io::Error::from)?;
             writeln!(out)?;

@@ -10,9 +10,9 @@ use clap::Args;
 use super::PlaceArgs;
 use super::select::{CellArgs, RunsArgs};
 use crate::client::cli::Failure;
-use crate::client::history::{Filter, History, ImportError, Imported, Pick, write_line};
+use crate::client::history::{Filter, History, ImportError, Imported, LineError, Pick, write_line};
 use crate::client::report::file;
-use crate::protocol::{Exit, say};
+use crate::protocol::{Exit, chain, say};
 
 #[derive(Debug, Args)]
 pub(super) struct ExportArgs {
@@ -33,7 +33,13 @@ pub(super) struct ImportArgs {
     /// The files; - is stdin.
     #[arg(value_name = "FILE", required = true)]
     files: Vec<PathBuf>,
+    /// Pass over lines that are no runs, and tell of them.
+    #[arg(long)]
+    skip_damaged: bool,
 }
+
+/// So many lines that are passed over are told one by one; more are counted.
+const TOLD: u64 = 20;
 
 pub(super) fn export(place: &PlaceArgs, args: &ExportArgs) -> Result<Exit, Failure> {
     let filter = args.runs.narrow(args.cells.filter()?);
@@ -82,24 +88,61 @@ pub(super) fn import(place: &PlaceArgs, args: &ImportArgs) -> Result<Exit, Failu
     for path in &args.files {
         let mut imported = Imported::default();
         let result = if path == Path::new("-") {
-            history.import(io::stdin().lock(), &mut imported)
+            import_one(&mut history, args, path, io::stdin().lock(), &mut imported)
         } else {
-            open(path).map_err(ImportError::Read).and_then(|file| history.import(file, &mut imported))
+            open(path)
+                .map_err(ImportError::Read)
+                .and_then(|file| import_one(&mut history, args, path, file, &mut imported))
         };
         if result.is_ok() || imported != Imported::default() {
             tell(path, &history, imported);
         }
-        result.map_err(|error| match error {
-            ImportError::History(error) => error.into(),
-            error => Failure {
-                error: Box::new(FileFailure { path: path.clone(), source: error }),
-                advice: (imported != Imported::default())
-                    .then(|| "what was imported stays; the same import again goes on from there".to_owned()),
-                exit: Exit::Failure,
-            },
-        })?;
+        result.map_err(|error| failure(path, error, imported))?;
+        if imported.damaged > 0 && imported.new + imported.known == 0 {
+            let error = format!("{} has no run", path.display());
+            return Err(Failure { error: error.into(), advice: None, exit: Exit::Failure });
+        }
     }
     Ok(Exit::Success)
+}
+
+fn import_one(
+    history: &mut History,
+    args: &ImportArgs,
+    path: &Path,
+    lines: impl BufRead,
+    imported: &mut Imported,
+) -> Result<(), ImportError> {
+    if !args.skip_damaged {
+        return history.import(lines, imported);
+    }
+    let mut passed_over = 0;
+    history.import_undamaged(lines, imported, &mut |error| {
+        passed_over += 1;
+        if passed_over <= TOLD {
+            say(format_args!("ipc-client: {}: passed over: {}", path.display(), chain(error)));
+        }
+    })
+}
+
+fn failure(path: &Path, error: ImportError, imported: Imported) -> Failure {
+    let stays = (imported != Imported::default())
+        .then(|| "what was imported stays; the same import again goes on from there".to_owned());
+    let advice = match &error {
+        ImportError::Line(LineError { number, .. }) => {
+            let way = format!("cut line {number} out, or pass over all such with --skip-damaged");
+            Some(stays.map_or(way.clone(), |stays| format!("{way}; {stays}")))
+        }
+        _ => stays,
+    };
+    match error {
+        ImportError::History(error) => error.into(),
+        error => Failure {
+            error: Box::new(FileFailure { path: path.to_owned(), source: error }),
+            advice,
+            exit: Exit::Failure,
+        },
+    }
 }
 
 fn open(path: &Path) -> io::Result<impl BufRead> {
@@ -107,9 +150,16 @@ fn open(path: &Path) -> io::Result<impl BufRead> {
 }
 
 fn tell(path: &Path, history: &History, imported: Imported) {
-    let Imported { new, known } = imported;
+    let Imported { new, known, damaged } = imported;
     let (from, into) = (path.display(), history.path().display());
-    say(format_args!("ipc-client: {from}: {new} runs imported into {into}, {known} were there already"));
+    let damaged = match damaged {
+        0 => String::new(),
+        1 => ", 1 line passed over that is no run".to_owned(),
+        damaged => format!(", {damaged} lines passed over that are no runs"),
+    };
+    say(format_args!(
+        "ipc-client: {from}: {new} runs imported into {into}, {known} were there already{damaged}"
+    ));
 }
 
 /// What is wrong with a file that is imported.

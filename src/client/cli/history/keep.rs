@@ -10,7 +10,7 @@ use super::select::ago;
 use crate::client::cli::{Failure, parse};
 use crate::client::history::{Label, Pick};
 use crate::client::report::utc;
-use crate::protocol::{Exit, say};
+use crate::protocol::{Exit, Printable, say};
 
 #[derive(Debug, Args)]
 pub(super) struct PruneArgs {
@@ -60,6 +60,7 @@ pub(super) fn baseline(place: &PlaceArgs, args: &BaselineArgs) -> Result<Exit, F
             serde_json::to_writer_pretty(&mut out, &baselines).map_err(std::io::Error::from)?;
             writeln!(out)?;
         }
+        let mut out = Printable::new(out);
         for baseline in baselines.iter().filter(|_| !args.json) {
             writeln!(out, "{}: run {}, {}", baseline.name, baseline.run, utc(baseline.started_unix_s))?;
         }

@@ -11,7 +11,7 @@ use super::select::{CellArgs, RunsArgs};
 use crate::client::cli::Failure;
 use crate::client::history::{HistoryError, Listener, ResultRow, RunRow};
 use crate::client::report::{latency, utc};
-use crate::protocol::{Exit, say};
+use crate::protocol::{Exit, Printable, say};
 
 #[derive(Debug, Args)]
 pub(super) struct ListArgs {
@@ -79,7 +79,7 @@ fn text<T>(
     line: fn(&T) -> String,
     rows: impl FnOnce(Listener<'_, T>) -> Result<(), HistoryError>,
 ) -> Result<Exit, Failure> {
-    let mut out = BufWriter::new(io::stdout().lock());
+    let mut out = Printable::new(BufWriter::new(io::stdout().lock()));
     let mut none = true;
     let mut written = Ok(());
     rows(&mut |row| {

@@ -33,6 +33,9 @@ pub(in crate::client::cli) struct RunsArgs {
     /// Runs since then: an age such as 7d, or a time such as 2026-03-01 or 2026-03-01T12:30:00Z (UTC).
     #[arg(long, value_name = "WHEN", value_parser = since)]
     since: Option<u64>,
+    /// Runs that began before then: an age or a time.
+    #[arg(long, value_name = "WHEN", value_parser = since)]
+    until: Option<u64>,
     /// Runs of these hosts, with commas between.
     #[arg(long = "host", value_name = "NAME,...", value_delimiter = ',')]
     hosts: Vec<String>,
@@ -69,7 +72,13 @@ impl CellArgs {
 impl RunsArgs {
     /// The filter with these arguments too.
     pub(in crate::client::cli) fn narrow(&self, filter: Filter) -> Filter {
-        Filter { hosts: self.hosts.clone(), label: self.label.clone(), since_unix_s: self.since, ..filter }
+        Filter {
+            hosts: self.hosts.clone(),
+            label: self.label.clone(),
+            since_unix_s: self.since,
+            until_unix_s: self.until,
+            ..filter
+        }
     }
 }
 

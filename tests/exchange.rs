@@ -1,0 +1,96 @@
+//! Runs between histories: a large one is the same elsewhere, and lines that are damaged can be passed over.
+
+use std::fs;
+use std::io::Write as _;
+
+use ipcd::client::history::{Run, write_line};
+use ipcd::protocol::Exit;
+
+use crate::harness::{PATIENCE, run};
+use crate::history::{Place, recorded};
+
+#[test]
+fn a_large_history_is_the_same_after_its_export_and_import() {
+    const RUNS: u64 = 1_200;
+    run(|sandbox| {
+        let place = Place::new(sandbox);
+        let report = recorded(sandbox, &place, &["--size", "8,64"]);
+        let (lines, again) = (place.file("lines.ndjson"), place.file("again.ndjson"));
+        let mut out = std::io::BufWriter::new(fs::File::create(&lines).unwrap());
+        for number in 0..RUNS {
+            let mut report = report.clone();
+            report.started_unix_s += number / 3;
+            report.environment.hostname = Some(format!("host{}", number % 7));
+            for cell in &mut report.results {
+                // Fractions of every kind have to come back to the bit.
+                let factor = 1.0 + number as f64 / 977.0;
+                cell.latency_ns.p50 = cell.latency_ns.p50.map(|ns| ns * factor);
+                cell.latency_ns.mean = cell.latency_ns.mean.map(|ns| ns / factor);
+                cell.elapsed_ns *= factor;
+            }
+            let uuid = format!("00000000-0000-4000-8000-{number:012}").parse().unwrap();
+            let label = (number % 5 == 0).then(|| format!("fifth-{}", number % 2));
+            write_line(&Run { id: 0, uuid, label, report }, &mut out).unwrap();
+        }
+        out.flush().unwrap();
+        let (lines, again) = (lines.to_str().unwrap(), again.to_str().unwrap());
+        for arguments in [["history", "import", lines].as_slice(), &["history", "export", "-o", again]] {
+            let mut client = place.client(sandbox, arguments);
+            let said = sandbox.start(&mut client).wait(PATIENCE * 2).expect(Exit::Success);
+            said.says(&[&format!("{RUNS} runs")]);
+        }
+        // Both are in the order of time, and of arrival where that is the same.
+        let (told, back) = (fs::read_to_string(lines).unwrap(), fs::read_to_string(again).unwrap());
+        assert_eq!(told.lines().count(), back.lines().count());
+        for (number, (told, back)) in told.lines().zip(back.lines()).enumerate() {
+            assert!(told == back, "line {}:\n{told}\n{back}", number + 1);
+        }
+    });
+}
+
+#[test]
+fn damaged_lines_are_named_and_can_be_passed_over() {
+    run(|sandbox| {
+        let place = Place::new(sandbox);
+        let report = recorded(sandbox, &place, &[]);
+        let mut lines: Vec<Vec<u8>> = (0..60)
+            .map(|number| {
+                let uuid = format!("00000000-0000-4000-8000-{number:012}").parse().unwrap();
+                let mut line = Vec::new();
+                write_line(&Run { id: 0, uuid, label: None, report: report.clone() }, &mut line).unwrap();
+                line
+            })
+            .collect();
+        let half = lines[3].len() / 2;
+        lines[3].truncate(half);
+        lines[3].push(b'\n');
+        lines[56] = b"\xff\xfe\n".to_vec();
+        let file = place.file("lines.ndjson");
+        fs::write(&file, lines.concat()).unwrap();
+        let file = file.to_str().unwrap();
+        let import = |more: &[&str], exit| {
+            let arguments = [&["history", "import", file][..], more].concat();
+            sandbox.finish(&mut place.client(sandbox, &arguments)).expect(exit)
+        };
+        import(&[], Exit::Failure).says(&[
+            "3 runs imported",
+            "lines.ndjson cannot be imported: line 4 is no run",
+            "cut line 4 out",
+            "--skip-damaged",
+            "goes on from there",
+        ]);
+        let rest = import(&["--skip-damaged"], Exit::Success);
+        rest.says(&[
+            "lines.ndjson: passed over: line 4 is no run",
+            "passed over: line 57 is no run",
+            "55 runs imported",
+            "3 were there already",
+            "2 lines passed over that are no runs",
+        ]);
+        let nothing = place.file("notes.txt");
+        fs::write(&nothing, "a\nb\n").unwrap();
+        let arguments = ["history", "import", "--skip-damaged", nothing.to_str().unwrap()];
+        let none = sandbox.finish(&mut place.client(sandbox, &arguments)).expect(Exit::Failure);
+        none.says(&["0 runs imported", "notes.txt has no run"]);
+    });
+}
