@@ -183,7 +183,7 @@ def merged(hosts, folder):
     for times, new in [("first", 1), ("again", 0)]:
         said = client("history", "import", *map(str, lines)).stderr
         need(said.count(f": {new} runs imported") == len(hosts), f"{times}: {said}")
-    rows = json.loads(client("history", "-m", "tcp", "--json").stdout)
+    rows = json.loads(client("history", "-m", "tcp", "--json").stdout)["results"]
     need(sorted(row["host"] for row in rows) == sorted(NAMES), rows)
     print("\n$ ipc-client history -m tcp\n" + client("history", "-m", "tcp").stdout, end="")
     runs = {row["host"]: str(row["run"]) for row in rows}

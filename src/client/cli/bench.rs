@@ -76,6 +76,7 @@ pub(super) fn run(args: &BenchArgs, options: &BTreeMap<String, String>) -> Resul
         results: outcomes.iter().map(CellReport::of).collect(),
         warnings: Vec::new(),
         grade: Grade::F,
+        summed_runs: Vec::new(),
     };
     judge(&mut report);
     report.times.total_ns = nanos(started.elapsed());
