@@ -96,6 +96,7 @@ fn a_recorded_run_is_shown_as_it_was() {
         );
         let list = place.client(sandbox, &["history", "-m", "tcp", "--json"]).output().unwrap();
         let rows: serde_json::Value = serde_json::from_slice(&list.stdout).unwrap();
+        let rows = &rows["results"];
         assert_eq!(rows.as_array().unwrap().len(), 4);
         assert!(
             rows[0]["cell"].as_str().unwrap().starts_with("tcp:8B:") && rows[0]["latency_ns"]["p50"].is_f64()
@@ -135,7 +136,7 @@ fn what_cannot_be_recorded_is_said_before_anything_is_measured() {
         for (path, parts) in [
             (place.file("notes"), "is no history of ipcd"),
             (place.file("file/history"), "cannot be made"),
-            (place.file(""), "cannot be opened"),
+            (place.file(""), "is a folder"),
         ] {
             let path = path.display().to_string();
             let mut bench = sandbox.client(&["bench", "-m", "pipe", "--record", "--history", &path]);
@@ -283,7 +284,7 @@ fn a_full_file_system_loses_the_run_in_flight_at_most_and_says_so() {
         assert!(first.starts_with("ended with 1 after "), "{output:#?}");
         let runs: usize = first.rsplit(' ').next().unwrap().parse().unwrap();
         let rows: serde_json::Value = serde_json::from_str(list).unwrap();
-        let rows = rows.as_array().unwrap();
+        let rows = rows["runs"].as_array().unwrap();
         assert_eq!(rows.len(), runs - 1, "all but the last are there");
         assert!(runs > 1 && rows.iter().all(|row| row["cells"].as_array().unwrap().len() == 10), "{rows:#?}");
         output.says(&["cannot be written", "full", "make room"]);

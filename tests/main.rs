@@ -25,5 +25,6 @@ mod report;
 mod service;
 mod strangers;
 mod tidy;
+mod told;
 mod users;
 mod verdicts;

@@ -13,7 +13,7 @@ use crate::history::Place;
 
 /// A run of one real cell, each of whose figures is `scale` times what this makes it: about 1 µs, with trials up to 1 %
 /// apart, in an order that `number` decides.
-fn made(of: &Report, number: u64, scale: f64) -> Report {
+pub(crate) fn made(of: &Report, number: u64, scale: f64) -> Report {
     let mut report = of.clone();
     report.started_unix_s = 1_700_000_000 + number * 86_400;
     // A clock whose smallest step hides nothing.
@@ -43,23 +43,23 @@ fn made(of: &Report, number: u64, scale: f64) -> Report {
 }
 
 /// A history of such runs, with ids from 1.
-fn record(place: &Place, runs: &[Report]) {
+pub(crate) fn record(place: &Place, runs: &[Report]) {
     let mut history = History::create(&place.history()).unwrap();
     for report in runs {
         history.record(report, None).unwrap();
     }
 }
 
-fn json(output: &Output) -> Value {
+pub(crate) fn json(output: &Output) -> Value {
     serde_json::from_str(&output.stdout).unwrap()
 }
 
-fn compare(sandbox: &Sandbox, place: &Place, arguments: &[&str], exit: Exit) -> Value {
+pub(crate) fn compare(sandbox: &Sandbox, place: &Place, arguments: &[&str], exit: Exit) -> Value {
     let arguments = [&["compare", "--json"], arguments].concat();
     json(&sandbox.finish(&mut place.client(sandbox, &arguments)).expect(exit))
 }
 
-fn check(sandbox: &Sandbox, place: &Place, arguments: &[&str], exit: Exit) -> Output {
+pub(crate) fn check(sandbox: &Sandbox, place: &Place, arguments: &[&str], exit: Exit) -> Output {
     let arguments = [&["check"], arguments].concat();
     sandbox.finish(&mut place.client(sandbox, &arguments)).expect(exit)
 }
@@ -272,8 +272,8 @@ fn a_trend_finds_the_day_and_what_changed_on_it() {
         let json_output =
             sandbox.finish(&mut place.client(sandbox, &["trend", "--json"])).expect(Exit::Success);
         let told = json(&json_output);
-        assert_eq!(told[0]["points"].as_array().unwrap().len(), 40);
-        let changes = told[0]["changes"].as_array().unwrap();
+        assert_eq!(told["trends"][0]["points"].as_array().unwrap().len(), 40);
+        let changes = told["trends"][0]["changes"].as_array().unwrap();
         assert_eq!(changes.len(), 1, "{changes:#?}");
         let change = &changes[0];
         assert_eq!((&change["run"], &change["index"]), (&21.into(), &20.into()));

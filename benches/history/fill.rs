@@ -16,16 +16,22 @@ pub(crate) struct Filled {
     pub(crate) took: Duration,
 }
 
-/// Copies of run 1, of four hosts in turn, an hour apart; in the newer half all is a tenth slower. A run in a hundred has
-/// a label. By SQL, since a million runs by themselves would be a million waits for the disk.
+/// Copies of run 1, of four hosts in turn, an hour apart; in the newer half all is a tenth slower. Each host has had ten
+/// kernels, and every seventh run went through the service. A run in a hundred has a label, and one is a baseline. By SQL, since a million runs by themselves would be a million waits for the disk.
 const COPIES: &str = "
     INSERT INTO series (host, cell, method, size_bytes, wait, placement)
         SELECT 'host' || value, cell, method, size_bytes, wait, placement
         FROM series, (SELECT 1 AS value UNION SELECT 2 UNION SELECT 3 UNION SELECT 4) WHERE host = (SELECT host FROM run WHERE id = 1);
+    WITH RECURSIVE host (h) AS (SELECT 0 UNION ALL SELECT h + 1 FROM host WHERE h < 3),
+            kernel (k) AS (SELECT 0 UNION ALL SELECT k + 1 FROM kernel WHERE k < 9)
+    INSERT INTO environment (id, json)
+        SELECT 2 + h * 10 + k, json_set(json, '$.hostname', 'host' || (h + 1), '$.kernel.release', '6.' || k)
+        FROM host, kernel, environment WHERE environment.id = (SELECT environment FROM run WHERE id = 1);
     WITH RECURSIVE number (n) AS (SELECT 2 UNION ALL SELECT n + 1 FROM number WHERE n < :runs)
     INSERT INTO run (id, uuid, started_unix_s, host, label, grade, environment, report)
         SELECT n, lower(hex(randomblob(16))), started_unix_s + n * 3600, 'host' || (n % 4 + 1),
-            CASE WHEN n % 100 = 0 THEN 'hundredth' END, grade, environment, report
+            CASE WHEN n % 100 = 0 THEN 'hundredth' END, grade, 2 + (n % 4) * 10 + min(9, n * 10 / :runs),
+            json_set(report, '$.settings.private_daemon', json(iif(n % 7 = 0, 'false', 'true')))
         FROM number, run WHERE run.id = 1;
     INSERT INTO result (run, series, started_unix_s, grade, samples, min_ns, p50_ns, p90_ns, p99_ns, p99_9_ns, p99_99_ns,
             max_ns, mean_ns)
@@ -40,7 +46,8 @@ const COPIES: &str = "
         SELECT result.id, detail.report, detail.histogram
         FROM result JOIN result AS one ON one.run = 1
         JOIN series ON series.id = one.series JOIN series AS other ON other.id = result.series AND other.cell = series.cell
-        JOIN detail ON detail.result = one.id WHERE result.run > 1;";
+        JOIN detail ON detail.result = one.id WHERE result.run > 1;
+    INSERT INTO baseline (name, run) VALUES ('good', 6);";
 
 pub(crate) fn fill(path: &Path, runs: u32) -> Result<Filled, Box<dyn Error>> {
     let start = Instant::now();

@@ -5,39 +5,53 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::Instant;
 
+use ipcd::client::compare::{Comparison, Side};
+use ipcd::client::export::prometheus;
 use ipcd::client::history::{Filter, History, HistoryError, Pick};
 use ipcd::client::measure::stats::Statistic;
+use ipcd::client::sum::Sum;
 use ipcd::client::trend::{TrendPlan, trends};
 
 /// A question, and how many rows its answer has at least.
 pub(crate) struct Query {
     pub(crate) name: &'static str,
     pub(crate) what: &'static str,
+    /// Whether it has to be there at once; all of a history takes as long as it is large, in no more memory.
+    pub(crate) at_once: bool,
     ask: fn(&History) -> Result<usize, HistoryError>,
 }
 
-pub(crate) const QUERIES: [Query; 9] = [
-    Query { name: "list", what: "history", ask: |history| runs(history, Filter::default()) },
-    Query { name: "host", what: "history --host", ask: |history| runs(history, host()) },
+pub(crate) const QUERIES: [Query; 14] = [
+    Query { name: "list", what: "history", at_once: true, ask: |history| runs(history, Filter::default()) },
+    Query { name: "host", what: "history --host", at_once: true, ask: |history| runs(history, host()) },
     Query {
         name: "label",
         what: "history --label",
+        at_once: true,
         ask: |history| runs(history, Filter { label: "hundredth".parse().ok(), ..Filter::default() }),
     },
-    Query { name: "cell", what: "history --method --size", ask: |history| results(history, cell()) },
+    Query {
+        name: "cell",
+        what: "history --method --size",
+        at_once: true,
+        ask: |history| results(history, cell()),
+    },
     Query {
         name: "cell-host",
         what: "history --method --size --host --since",
+        at_once: true,
         ask: |history| results(history, Filter { hosts: host().hosts, since_unix_s: Some(1), ..cell() }),
     },
     Query {
         name: "cell-label",
         what: "history --method --size --label",
+        at_once: true,
         ask: |history| results(history, Filter { label: "hundredth".parse().ok(), ..cell() }),
     },
     Query {
         name: "show",
         what: "history show last~1000 (or the first)",
+        at_once: true,
         ask: |history| {
             let id = history.find(&Pick::Last(1000)).or_else(|_| history.find(&Pick::Id(1)))?;
             Ok(history.run(id)?.report.results.len())
@@ -46,13 +60,30 @@ pub(crate) const QUERIES: [Query; 9] = [
     Query {
         name: "trend",
         what: "trend --method --size --host",
+        at_once: true,
         ask: |history| trend(history, Filter { hosts: host().hosts, ..cell() }),
     },
     Query {
         name: "trends",
         what: "trend, of all cells of all hosts",
+        at_once: true,
         ask: |history| trend(history, Filter::default()),
     },
+    Query {
+        name: "trends-label",
+        what: "trend --label, of all cells of all hosts",
+        at_once: true,
+        ask: |history| trend(history, Filter { label: "hundredth".parse().ok(), ..Filter::default() }),
+    },
+    Query { name: "compare", what: "compare last~4 last, of 20 cells", at_once: true, ask: compare },
+    Query {
+        name: "export",
+        what: "export --prometheus, of 80 cells and a baseline",
+        at_once: true,
+        ask: |history| Ok(prometheus(history, &Filter::default())?.results),
+    },
+    Query { name: "list-all", what: "history -n 0 --json", at_once: false, ask: list_all },
+    Query { name: "sum", what: "history show --label, the sum of all such", at_once: false, ask: sum },
 ];
 
 /// Asks, and prints how long the answer took in microseconds, and this process's peak memory in KiB.
@@ -99,4 +130,53 @@ fn results(history: &History, filter: Filter) -> Result<usize, HistoryError> {
 fn trend(history: &History, filter: Filter) -> Result<usize, HistoryError> {
     let plan = TrendPlan { filter, statistic: Statistic::P50, runs: 500, least_change: 0.02 };
     Ok(trends(history, &plan)?.iter().map(|trend| trend.points.len()).sum())
+}
+
+/// Two runs of one host, with the noise that its history tells.
+fn compare(history: &History) -> Result<usize, HistoryError> {
+    let side = |back| -> Result<Side, HistoryError> {
+        let pick = Pick::Last(back);
+        let run = history.run(history.find(&pick)?)?;
+        Ok(Side {
+            name: pick.to_string(),
+            run: Some(run.id),
+            uuid: Some(run.uuid),
+            label: run.label,
+            report: run.report,
+        })
+    };
+    let comparison = Comparison::new(&side(4)?, &side(0)?, Statistic::P50, Some(history))?;
+    Ok(comparison.cells.iter().filter(|cell| cell.noise.is_some()).count())
+}
+
+/// Every run as JSON, to nobody.
+fn list_all(history: &History) -> Result<usize, HistoryError> {
+    let mut rows = 0;
+    history.runs(&Filter::default(), None, &mut |row| {
+        rows += 1;
+        match serde_json::to_writer(std::io::sink(), &row) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(_) => ControlFlow::Break(()),
+        }
+    })?;
+    Ok(rows)
+}
+
+fn sum(history: &History) -> Result<usize, HistoryError> {
+    let mut ids = Vec::new();
+    let filter = Filter { label: "hundredth".parse().ok(), ..Filter::default() };
+    history.runs(&filter, None, &mut |row| {
+        ids.push(row.id);
+        ControlFlow::Continue(())
+    })?;
+    let mut sum: Option<Sum> = None;
+    for id in ids {
+        let run = history.run(id)?;
+        match &mut sum {
+            None => sum = Some(Sum::new(run)),
+            // All are copies of one.
+            Some(sum) => drop(sum.add(run)),
+        }
+    }
+    Ok(sum.map_or(0, |sum| sum.report(Vec::new()).results.len()))
 }

@@ -20,6 +20,7 @@ pub mod measure;
 pub mod placement;
 mod private;
 pub mod report;
+pub mod sum;
 pub mod trend;
 pub mod warnings;
 

@@ -24,7 +24,7 @@ impl fmt::Display for Label {
     }
 }
 
-/// A text that is no name.
+/// A text that is no name; of a long one its beginning.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "`{0}` is no name: up to {MAX_LEN} letters, digits and . _ - + are, with a letter among them, but not `last`, and \
@@ -44,7 +44,15 @@ impl FromStr for Label {
         let allowed = |c: char| c.is_alphanumeric() || "._-+".contains(c);
         let fits = (1..=MAX_LEN).contains(&text.len()) && text.chars().all(allowed);
         let named = text.chars().any(char::is_alphabetic) && text != "last" && !is_file(text);
-        if fits && named { Ok(Self(text.to_owned())) } else { Err(LabelError(text.to_owned())) }
+        if fits && named { Ok(Self(text.to_owned())) } else { Err(LabelError(beginning(text))) }
+    }
+}
+
+/// As much of a text as a name may have.
+pub(crate) fn beginning(text: &str) -> String {
+    match text.char_indices().nth(MAX_LEN) {
+        Some((at, _)) => format!("{}…", &text[..at]),
+        None => text.to_owned(),
     }
 }
 
@@ -57,10 +65,12 @@ mod tests {
         for text in ["before", "kernel-6.8", "v1.2.3", "6.8-rc1", "größer", "a"] {
             assert_eq!(text.parse::<Label>().unwrap().as_str(), text);
         }
-        let long = "x".repeat(MAX_LEN + 1);
-        for text in
-            ["", "12", "6.8", "last", "last~1", "a b", "a/b", "run.json", "-", "a\n", "a,b", long.as_str()]
-        {
+        let long = "x".repeat(100_000).parse::<Label>().unwrap_err().to_string();
+        assert!(
+            long.starts_with(&format!("`{}…` is no name", "x".repeat(MAX_LEN))) && long.len() < 400,
+            "{long}"
+        );
+        for text in ["", "12", "6.8", "last", "last~1", "a b", "a/b", "run.json", "-", "a\n", "a,b"] {
             let error = text.parse::<Label>().unwrap_err().to_string();
             assert!(error.contains(&format!("`{text}`")), "{error}");
         }

@@ -245,7 +245,7 @@ def merged(hosts, folder):
         said = client("history", "import", *map(str, lines)).stderr
         need(said.count(f": {new} runs imported") == len(hosts), f"{times}: {said}")
     cell = ("-m", "tcp", "--size", SHOWN["size_bytes"], "--placement", SHOWN["placement"])
-    rows = json.loads(client("history", *cell, "--json").stdout)
+    rows = json.loads(client("history", *cell, "--json").stdout)["results"]
     need(sorted(row["host"] for row in rows) == sorted(NAMES), rows)
     print("\n$ ipc-client history " + " ".join(cell) + "\n" + client("history", *cell).stdout, end="")
     runs = {row["host"]: str(row["run"]) for row in rows}

@@ -125,7 +125,7 @@ def check_charts(client, page):
     cells = client.run("history", "show", "nightly", "--json")
     check('"method": "tcp"' in cells, "the last made-up run has tcp")
     page_of = {figure["title"]: figure for figure in figures(page, "history")}
-    trends = [trend for trend in client.json("trend", "--json", "-n", "200") if len(trend["points"]) > 1]
+    trends = [trend for trend in client.json("trend", "--json", "-n", "200")["trends"] if len(trend["points"]) > 1]
     check(len(page_of) == len(trends) >= 2, f"{len(page_of)} charts of {len(trends)} trends")
     changes = 0
     for trend in trends:

@@ -7,11 +7,14 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
-use super::compare::{Change, Circumstance, Comparison, Verdict, over_trials, signed};
+use super::compare::{Change, Circumstance, Comparison, Reason, SideSummary, Verdict, over_trials, signed};
 use super::environment::Difference;
-use super::measure::stats::{Interval, Statistic, median_interval};
+use super::measure::stats::{Interval, Statistic, median, median_interval};
 use super::report::{CellReport, latency};
 use crate::protocol::Exit;
+
+/// The version of the JSON's layout, which `docs/json.md` tells.
+pub const CHECK_SCHEMA: u32 = 1;
 
 /// What a check came to, from the best to what counts most.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -49,24 +52,77 @@ impl State {
     }
 }
 
+/// What a cell is held against.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Against {
+    /// The same cell of the baseline.
+    Baseline,
+    /// A latency that was named.
+    Bound,
+}
+
+/// Why something is not plainly fine or regressed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Why {
+    /// Which; `docs/json.md` has the list.
+    pub kind: &'static str,
+    /// In words.
+    pub text: String,
+}
+
 /// One thing that was looked at.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Finding {
     /// The cell's name.
     pub cell: String,
-    /// What was looked at: `p50 against the baseline`, `p99 below 20 µs`.
-    pub limit: String,
+    /// What it was held against.
+    pub against: Against,
+    /// Which of its statistics.
+    pub statistic: Statistic,
+    /// How much slower than the baseline it may be; `None` for whatever is no real difference.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit_fraction: Option<f64>,
+    /// What it has to stay below.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit_ns: Option<f64>,
     /// What it came to.
     pub state: State,
-    /// The figures, in words.
-    pub text: String,
+    /// Why it is neither fine nor regressed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Why>,
+    /// The baseline's figure: the median over its trials.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub a_ns: Option<f64>,
+    /// The run's figure: the median over its trials.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub b_ns: Option<f64>,
+    /// The 95 % confidence interval of the run's figure.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub confidence_95_ns: Option<Interval>,
+    /// From the baseline to the run: above 0 is slower.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub change_fraction: Option<f64>,
+    /// The 95 % confidence interval of the change.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub confidence_95: Option<Interval>,
+    /// How far equal things lie apart on this host.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub noise_fraction: Option<f64>,
 }
 
 /// All that a check has to tell.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Check {
+    /// [`CHECK_SCHEMA`].
+    pub schema: u32,
     /// What counts most of its findings; `nothing` if there are none.
     pub state: State,
+    /// The run that was checked.
+    pub run: SideSummary,
+    /// What it was held against, if that was a run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub baseline: Option<SideSummary>,
     /// The findings.
     pub findings: Vec<Finding>,
     /// What else differs from the baseline.
@@ -74,20 +130,34 @@ pub struct Check {
 }
 
 impl Check {
-    /// From what was found.
+    /// From what was found; the comparison, if there was one, has the baseline as its A.
     #[must_use]
-    pub fn of(findings: Vec<Finding>, differences: Vec<Difference>) -> Self {
+    pub fn of(run: SideSummary, comparison: Option<Comparison>, findings: Vec<Finding>) -> Self {
         let state = findings.iter().map(|finding| finding.state).max().unwrap_or(State::Nothing);
-        Self { state, findings, differences }
+        let (baseline, differences) =
+            comparison.map(|comparison| (comparison.a, comparison.differences)).unzip();
+        Self {
+            schema: CHECK_SCHEMA,
+            state,
+            run,
+            baseline,
+            findings,
+            differences: differences.unwrap_or_default(),
+        }
     }
 
-    /// Writes text: a line for each finding, and the answer last.
+    /// Writes text: what is checked, a line for each finding, and the answer last.
     ///
     /// # Errors
     /// The writer's.
     pub fn write_text(&self, out: &mut dyn Write) -> io::Result<()> {
-        for Finding { cell, limit, state, text } in &self.findings {
-            writeln!(out, "{}: {cell}: {limit}: {text}", state.words())?;
+        match &self.baseline {
+            Some(baseline) => writeln!(out, "{} against {}", self.run.in_words(), baseline.in_words())?,
+            None => writeln!(out, "{}", self.run.in_words())?,
+        }
+        for finding in &self.findings {
+            let (state, cell) = (finding.state.words(), &finding.cell);
+            writeln!(out, "{state}: {cell}: {}: {}", finding.limit(), finding.figures())?;
         }
         if !self.differences.is_empty() {
             let all: Vec<String> =
@@ -98,101 +168,211 @@ impl Check {
     }
 }
 
+impl Finding {
+    /// What it had to be: `p50 at most 10 % slower than the baseline`, `p99 below 20 µs`.
+    fn limit(&self) -> String {
+        let statistic = self.statistic.label();
+        match (self.limit_ns, self.limit_fraction) {
+            (Some(most_ns), _) => format!("{statistic} below {}", latency(most_ns)),
+            (None, Some(most)) => format!("{statistic} at most {} slower than the baseline", share(most)),
+            (None, None) => format!("{statistic} not slower than the baseline"),
+        }
+    }
+
+    /// Its figures, and why they do not do.
+    fn figures(&self) -> String {
+        let mut parts = Vec::new();
+        match (self.a_ns, self.b_ns) {
+            (Some(a), Some(b)) => parts.push(format!("{} → {}", latency(a), latency(b))),
+            (_, b) => parts.extend(b.map(latency)),
+        }
+        if let Some(Interval { low, high }) = self.confidence_95_ns {
+            parts = vec![format!("{} [{}, {}]", parts.concat(), latency(low), latency(high))];
+        }
+        if let (Some(change), Some(Interval { low, high })) = (self.change_fraction, self.confidence_95) {
+            parts.push(format!("{} [{}, {}]", signed(change), signed(low), signed(high)));
+        }
+        parts.extend(self.noise_fraction.map(|noise| format!("noise {}", share(noise))));
+        let figures = parts.join(", ");
+        match (figures.as_str(), &self.reason) {
+            (_, None) => figures,
+            ("", Some(why)) => why.text.clone(),
+            (figures, Some(why)) => format!("{figures}: {}", why.text),
+        }
+    }
+}
+
+/// A fraction without a sign.
+fn share(fraction: f64) -> String {
+    signed(fraction).replace('+', "")
+}
+
 /// Holds each cell against the baseline: `comparison` has the baseline as its A. Slower by more than `most`, a fraction,
 /// is a regression; without a `most`, whatever is really slower.
 #[must_use]
 pub fn against(comparison: &Comparison, most: Option<f64>) -> Vec<Finding> {
-    let statistic = comparison.decided_by.label();
-    let limit = match most {
-        Some(most) => {
-            format!("{statistic} at most {} slower than the baseline", signed(most).replace('+', ""))
-        }
-        None => format!("{statistic} not slower than the baseline"),
+    let finding = |cell: &str| Finding {
+        cell: cell.to_owned(),
+        against: Against::Baseline,
+        statistic: comparison.decided_by,
+        limit_fraction: most,
+        limit_ns: None,
+        state: State::Nothing,
+        reason: None,
+        a_ns: None,
+        b_ns: None,
+        confidence_95_ns: None,
+        change_fraction: None,
+        confidence_95: None,
+        noise_fraction: None,
     };
-    let finding =
-        |cell: &str, state, text| Finding { cell: cell.to_owned(), limit: limit.clone(), state, text };
-    comparison
-        .cells
-        .iter()
-        .map(|cell| match (cell.change(comparison.decided_by), &cell.reason) {
+    let judged = |cell: &super::compare::CellComparison| {
+        let finding = finding(&cell.cell);
+        if comparison.same_run {
+            let text = "the run is the baseline itself".to_owned();
+            return Finding { reason: Some(Why { kind: "same_run", text }), ..finding };
+        }
+        match (cell.change(comparison.decided_by), &cell.reason) {
             (Some(change), None) => {
-                let state = match most {
+                let (state, reason) = match most {
                     Some(most) => regression(change, most),
-                    None if cell.verdict == Verdict::Slower => State::Regressed,
-                    None => State::Fine,
+                    None if cell.verdict == Verdict::Slower => (State::Regressed, None),
+                    None => (State::Fine, None),
                 };
-                finding(&cell.cell, state, described(change))
+                Finding {
+                    state,
+                    reason,
+                    a_ns: Some(change.a_ns),
+                    b_ns: Some(change.b_ns),
+                    change_fraction: Some(change.change_fraction),
+                    confidence_95: Some(change.confidence_95),
+                    noise_fraction: Some(change.noise_fraction),
+                    ..finding
+                }
             }
-            (_, reason) => {
-                let text = reason.as_ref().map_or_else(
-                    || "no figure".to_owned(),
-                    |reason| {
-                        // In a check, A is the baseline and B the run.
-                        let text = reason.to_string();
-                        text.replace("only A", "only the baseline").replace("only B", "only the run")
-                    },
-                );
-                finding(&cell.cell, State::Nothing, text)
+            (_, Some(reason)) => {
+                // Both were measured, and more trials would tell.
+                let too_few = matches!(reason, Reason::TooFewTrials { .. });
+                let text = reason.text(["the baseline", "the run"]);
+                Finding {
+                    state: if too_few { State::Noisy } else { State::Nothing },
+                    reason: Some(Why { kind: reason.kind(), text }),
+                    ..finding
+                }
             }
-        })
-        .collect()
+            (None, None) => Finding { state: State::Noisy, reason: Some(too_few_rounds()), ..finding },
+        }
+    };
+    comparison.cells.iter().map(judged).collect()
 }
 
-/// Regressed if the whole interval lies above the limit and the change exceeds the noise, fine if the whole interval lies
-/// below.
-fn regression(change: &Change, most: f64) -> State {
+/// Regressed if the whole interval lies above the limit and the change exceeds the noise; fine if the whole interval lies
+/// below, and a regression of the limit's size would not be lost in the noise.
+fn regression(change: &Change, most: f64) -> (State, Option<Why>) {
     let Interval { low, high } = change.confidence_95;
-    if high <= most {
-        State::Fine
-    } else if low > most && change.change_fraction > change.noise_fraction {
-        State::Regressed
+    let noise = change.noise_fraction;
+    let noisy = |kind, text: String| (State::Noisy, Some(Why { kind, text }));
+    if low > most && change.change_fraction > noise {
+        (State::Regressed, None)
+    } else if low > most {
+        noisy("within_noise", "slower than allowed, and by no more than the noise".to_owned())
+    } else if noise > most && high + noise > most {
+        let text = format!("the noise exceeds the {} that are allowed, which could hide in it", share(most));
+        noisy("noise_hides_limit", text)
+    } else if high > most {
+        noisy("limit_in_interval", "what is allowed lies within the interval".to_owned())
     } else {
-        State::Noisy
+        (State::Fine, None)
     }
 }
 
-fn described(change: &Change) -> String {
-    let Change { a_ns, b_ns, change_fraction, confidence_95, noise_fraction, .. } = change;
-    format!(
-        "{} → {}, {} [{}, {}], noise {}",
-        latency(*a_ns),
-        latency(*b_ns),
-        signed(*change_fraction),
-        signed(confidence_95.low),
-        signed(confidence_95.high),
-        signed(*noise_fraction).replace('+', "")
-    )
+fn too_few_rounds() -> Why {
+    Why { kind: "too_few_rounds", text: "too few rounds to tell it (-n, --duration)".to_owned() }
 }
 
 /// Holds each cell against a bound that a statistic has to stay below.
 #[must_use]
 pub fn below(cells: &[CellReport], statistic: Statistic, most_ns: f64) -> Vec<Finding> {
     let finding = |cell: &CellReport| {
-        let (state, text) = bound(cell, statistic, most_ns);
-        let limit = format!("{} below {}", statistic.label(), latency(most_ns));
-        Finding { cell: cell.cell.clone(), limit, state, text }
+        let values = over_trials(cell, statistic);
+        let interval = median_interval(&values);
+        let (state, reason) = bound(cell, &values, interval, most_ns);
+        Finding {
+            cell: cell.cell.clone(),
+            against: Against::Bound,
+            statistic,
+            limit_fraction: None,
+            limit_ns: Some(most_ns),
+            state,
+            reason,
+            a_ns: None,
+            b_ns: median(&values).filter(|_| cell.error.is_none()),
+            confidence_95_ns: interval.filter(|_| cell.error.is_none()),
+            change_fraction: None,
+            confidence_95: None,
+            noise_fraction: None,
+        }
     };
     cells.iter().map(finding).collect()
 }
 
-fn bound(cell: &CellReport, statistic: Statistic, most_ns: f64) -> (State, String) {
-    if let Some(error) = &cell.error {
-        return (State::Nothing, format!("it broke off: {error}"));
-    }
-    let values = over_trials(cell, statistic);
-    match (cell.latency_ns.get(statistic), median_interval(&values)) {
-        (Some(ns), Some(Interval { low, high })) => {
-            let state = match () {
-                () if high < most_ns => State::Fine,
-                () if low >= most_ns => State::Regressed,
-                () => State::Noisy,
-            };
-            (state, format!("{} [{}, {}]", latency(ns), latency(low), latency(high)))
+fn bound(
+    cell: &CellReport,
+    values: &[f64],
+    interval: Option<Interval>,
+    most_ns: f64,
+) -> (State, Option<Why>) {
+    let why = |kind, text: String| Some(Why { kind, text });
+    match interval {
+        _ if cell.error.is_some() => {
+            let error = cell.error.as_deref().unwrap_or_default();
+            (State::Nothing, why("broke_off", format!("it broke off: {error}")))
         }
-        (Some(ns), None) => {
+        Some(Interval { high, .. }) if high < most_ns => (State::Fine, None),
+        Some(Interval { low, .. }) if low >= most_ns => (State::Regressed, None),
+        Some(_) => {
+            (State::Noisy, why("limit_in_interval", "what is allowed lies within the interval".to_owned()))
+        }
+        None if values.is_empty() => (State::Noisy, Some(too_few_rounds())),
+        None => {
             let text = "without two trials that have it there is no confidence interval (--trials 5)";
-            (State::Noisy, format!("{}, but {text}", latency(ns)))
+            (State::Noisy, why("too_few_trials", text.to_owned()))
         }
-        (None, _) => (State::Noisy, "too few rounds to tell it (-n, --duration)".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn change(by: f64, half: f64, noise: f64) -> Change {
+        Change {
+            statistic: Statistic::P50,
+            a_ns: 1000.0,
+            b_ns: 1000.0 * (1.0 + by),
+            change_fraction: by,
+            confidence_95: Interval { low: by - half, high: by + half },
+            noise_fraction: noise,
+            real: by.abs() > half && by.abs() > noise,
+        }
+    }
+
+    #[test]
+    fn a_host_that_could_not_show_the_regression_does_not_say_fine() {
+        for (by, half, noise, state, kind) in [
+            (0.008, 0.02, 0.05, State::Fine, None),
+            // The same figures, and a noise in which ten percent are lost.
+            (0.008, 0.02, 0.23, State::Noisy, Some("noise_hides_limit")),
+            // Faster by far more than that.
+            (-0.50, 0.02, 0.23, State::Fine, None),
+            (-0.10, 0.02, 0.23, State::Noisy, Some("noise_hides_limit")),
+            (0.09, 0.02, 0.05, State::Noisy, Some("limit_in_interval")),
+            (0.15, 0.02, 0.05, State::Regressed, None),
+            (0.15, 0.02, 0.23, State::Noisy, Some("within_noise")),
+            (0.40, 0.02, 0.23, State::Regressed, None),
+        ] {
+            let (told, reason) = regression(&change(by, half, noise), 0.1);
+            assert_eq!((told, reason.map(|why| why.kind)), (state, kind), "{by} with noise {noise}");
+        }
     }
 }

@@ -82,6 +82,7 @@ pub(super) fn run(
         results: outcomes.iter().map(CellReport::of).collect(),
         warnings: Vec::new(),
         grade: Grade::F,
+        summed_runs: Vec::new(),
     };
     judge(&mut report);
     report.times.total_ns = nanos(started.elapsed());

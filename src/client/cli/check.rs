@@ -10,7 +10,7 @@ use super::history::PlaceArgs;
 use super::history::select::CellArgs;
 use super::{Failure, parse};
 use crate::client::check::{Check, against, below};
-use crate::client::compare::Comparison;
+use crate::client::compare::{Comparison, SideSummary};
 use crate::client::history::Pick;
 use crate::client::measure::stats::Statistic;
 use crate::protocol::{Exit, Printable};
@@ -18,8 +18,10 @@ use crate::protocol::{Exit, Printable};
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Exit codes: 0 all is fine, 12 something is slower than it may be, 13 the figures are too uncertain to tell, 14 there is \
-nothing to compare (also for a single cell that only one of the two has, or that broke off). What counts most decides: 12, \
-then 13, then 14.")]
+nothing to compare (also for a single cell that only one of the two has, or that broke off, and for a run that is the \
+baseline itself). What counts most decides: 12, then 13, then 14.\n\n\
+Without --max-regression, 0 says that nothing is slower that this host can show, which is what exceeds the noise in the answer. \
+With it, 0 says that a regression of that size would have shown. Fewer than two trials are 13.")]
 pub(super) struct CheckArgs {
     /// The run: an id, last, last~1, a label, a UUID, or a file.
     #[arg(value_name = "RUN", default_value = "last")]
@@ -98,17 +100,16 @@ pub(super) fn run(args: &CheckArgs) -> Result<Exit, Failure> {
         Ok(side)
     };
     let run = side(&args.run)?;
-    let mut findings = Vec::new();
-    let mut differences = Vec::new();
-    if let Some(baseline) = &args.baseline {
-        let comparison = Comparison::new(&side(baseline)?, &run, args.quantile, history.as_ref())?;
-        findings.extend(against(&comparison, args.max_regression));
-        differences = comparison.differences;
-    }
+    let baseline = args.baseline.as_ref().map(side).transpose()?;
+    let comparison = baseline
+        .map(|baseline| Comparison::new(&baseline, &run, args.quantile, history.as_ref()))
+        .transpose()?;
+    let mut findings =
+        comparison.as_ref().map_or_else(Vec::new, |comparison| against(comparison, args.max_regression));
     for (statistic, most_ns) in bounds {
         findings.extend(below(&run.report.results, statistic, most_ns));
     }
-    let check = Check::of(findings, differences);
+    let check = Check::of(SideSummary::of(&run), comparison, findings);
     let mut out = BufWriter::new(io::stdout().lock());
     if args.json {
         serde_json::to_writer_pretty(&mut out, &check).map_err(io::Error::from)?;

@@ -75,6 +75,7 @@ pub(super) fn run(args: &DoctorArgs) -> Result<Exit, Failure> {
         results: outcomes.iter().map(CellReport::of).collect(),
         warnings: Vec::new(),
         grade: Grade::F,
+        summed_runs: Vec::new(),
     };
     let diagnosis = Diagnosis::new(checks, self_tests, report);
     let mut out = io::stdout().lock();

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::Failure;
-use super::history::PlaceArgs;
 use super::history::select::{CellArgs, RunsArgs};
+use super::history::{PlaceArgs, say_nothing};
 use crate::client::export::prometheus;
 use crate::client::report::file;
 use crate::protocol::{Exit, say};
@@ -34,7 +34,7 @@ pub(super) fn run(args: &ExportArgs) -> Result<Exit, Failure> {
     let filter = args.runs.narrow(args.cells.filter()?);
     let exported = prometheus(&args.place.open()?, &filter)?;
     if exported.results == 0 {
-        say(format_args!("ipc-client: nothing in the history is like that"));
+        say_nothing();
         return Ok(Exit::Nothing);
     }
     if args.prometheus == Path::new("-") {

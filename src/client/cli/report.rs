@@ -11,7 +11,7 @@ use super::history::PlaceArgs;
 use super::history::select::CellArgs;
 use super::{Failure, parse};
 use crate::client::compare::Side;
-use crate::client::history::{Filter, History, Pick};
+use crate::client::history::{Filter, History, Label, Pick};
 use crate::client::html::{Document, write};
 use crate::client::measure::stats::Statistic;
 use crate::client::report::file;
@@ -47,6 +47,9 @@ pub(super) struct ReportArgs {
     /// Runs of a cell's history at most, the newest ones; 0 leaves the history out.
     #[arg(short = 'n', long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u32).range(0..=10_000))]
     limit: u32,
+    /// What the history follows: runs with this label only.
+    #[arg(long, value_name = "NAME")]
+    label: Option<Label>,
     /// Changes of the level that are smaller are not told.
     #[arg(long, value_name = "PERCENT", default_value = "2%", value_parser = parse::percent)]
     min_change: f64,
@@ -114,7 +117,7 @@ fn runs(args: &ReportArgs, history: Option<&History>) -> Result<Vec<Side>, Failu
 /// The history of the runs' cells, each on its host.
 fn of_cells(history: &History, runs: &[Side], args: &ReportArgs) -> Result<Vec<Trend>, Failure> {
     let host = |run: &Side| run.report.environment.hostname.clone().unwrap_or_default();
-    let mut filter = Filter::default();
+    let mut filter = Filter { label: args.label.clone(), ..Filter::default() };
     for cell in runs.iter().flat_map(|run| &run.report.results) {
         if !filter.methods.contains(&cell.method) {
             filter.methods.push(cell.method.clone());

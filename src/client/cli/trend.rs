@@ -5,13 +5,12 @@ use std::io::{self, BufWriter, Write};
 use clap::Args;
 
 use super::compare::statistic;
-use super::history::PlaceArgs;
-use super::history::select::{CellArgs, since};
+use super::history::select::{CellArgs, RunsArgs};
+use super::history::{PlaceArgs, say_nothing};
 use super::{Failure, parse, terminal};
-use crate::client::history::Filter;
 use crate::client::measure::stats::Statistic;
-use crate::client::trend::{TrendPlan, trends, write_text};
-use crate::protocol::{Exit, Printable, say};
+use crate::client::trend::{TREND_SCHEMA, TrendDocument, TrendPlan, trends, write_text};
+use crate::protocol::{Exit, Printable};
 
 #[derive(Debug, Args)]
 pub(super) struct TrendArgs {
@@ -19,12 +18,8 @@ pub(super) struct TrendArgs {
     place: PlaceArgs,
     #[command(flatten)]
     cells: CellArgs,
-    /// Runs since then: an age such as 90d, or a time such as 2026-03-01 (UTC).
-    #[arg(long, value_name = "WHEN", value_parser = since)]
-    since: Option<u64>,
-    /// Hosts, with commas between.
-    #[arg(long = "host", value_name = "NAME,...", value_delimiter = ',')]
-    hosts: Vec<String>,
+    #[command(flatten)]
+    runs: RunsArgs,
     /// What is followed: p50, p90, p99, p99.9, p99.99, mean.
     #[arg(long, value_name = "STATISTIC", default_value = "p50", value_parser = statistic)]
     quantile: Statistic,
@@ -40,14 +35,15 @@ pub(super) struct TrendArgs {
 }
 
 pub(super) fn run(args: &TrendArgs) -> Result<Exit, Failure> {
-    let filter = Filter { hosts: args.hosts.clone(), since_unix_s: args.since, ..args.cells.filter()? };
+    let filter = args.runs.narrow(args.cells.filter()?);
     let history = args.place.open()?;
     let plan =
         TrendPlan { filter, statistic: args.quantile, runs: args.limit, least_change: args.min_change };
     let trends = trends(&history, &plan)?;
     let mut out = BufWriter::new(io::stdout().lock());
     if args.json {
-        serde_json::to_writer_pretty(&mut out, &trends).map_err(io::Error::from)?;
+        let document = TrendDocument { schema: TREND_SCHEMA, trends: &trends };
+        serde_json::to_writer_pretty(&mut out, &document).map_err(io::Error::from)?;
         writeln!(out)?;
     } else {
         // Beside the line stands its range.
@@ -56,7 +52,7 @@ pub(super) fn run(args: &TrendArgs) -> Result<Exit, Failure> {
     }
     out.flush()?;
     if trends.is_empty() {
-        say(format_args!("ipc-client: nothing in the history is like that"));
+        say_nothing();
         return Ok(Exit::Nothing);
     }
     Ok(Exit::Success)

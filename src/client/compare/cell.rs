@@ -1,12 +1,14 @@
 //! One cell of two runs: the change of each statistic, and the verdict.
 
+use std::fmt;
+
 use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 
-use super::{COMPARED, Noise, Side};
-use crate::client::history::{History, HistoryError};
-use crate::client::measure::stats::{Interval, Statistic, compare_groups};
-use crate::client::report::CellReport;
+use super::{COMPARED, Known, Noise, Side};
+use crate::client::history::HistoryError;
+use crate::client::measure::stats::{Interval, Statistic, compare_groups, median};
+use crate::client::report::{CellReport, Report};
 
 /// What the comparison of a cell comes to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -35,17 +37,23 @@ impl Verdict {
     }
 }
 
+/// Which of the two runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Which {
+    /// The one that is compared with.
+    A,
+    /// The other.
+    B,
+}
+
 /// Why two results cannot be compared.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reason {
     /// Only one of them is there.
-    #[error("only {0} has it")]
-    OnlyIn(&'static str),
+    OnlyIn(Which),
     /// It broke off.
-    #[error("it broke off in {0}")]
-    BrokeOff(&'static str),
+    BrokeOff(Which),
     /// Another processor.
-    #[error("other {what}: {a} and {b}")]
     Other {
         /// What is another one: `CPU`, `build`, `timing`.
         what: &'static str,
@@ -55,12 +63,9 @@ pub enum Reason {
         b: String,
     },
     /// Without two trials there is no confidence interval.
-    #[error(
-        "{side} has {trials} of the two trials with a {statistic} that a confidence interval takes (--trials 5)"
-    )]
     TooFewTrials {
         /// Which run.
-        side: &'static str,
+        side: Which,
         /// How many it has.
         trials: usize,
         /// Of what.
@@ -68,16 +73,47 @@ pub enum Reason {
     },
 }
 
-impl Serialize for Reason {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let kind = match self {
+impl Reason {
+    /// Its name in the JSON.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
             Self::OnlyIn(_) => "only_in_one",
             Self::BrokeOff(_) => "broke_off",
             Self::Other { .. } => "other",
             Self::TooFewTrials { .. } => "too_few_trials",
+        }
+    }
+
+    /// In words, with names for A and B.
+    #[must_use]
+    pub fn text(&self, [a, b]: [&str; 2]) -> String {
+        let name = |which: &Which| match which {
+            Which::A => a,
+            Which::B => b,
         };
+        match self {
+            Self::OnlyIn(which) => format!("only {} has it", name(which)),
+            Self::BrokeOff(which) => format!("it broke off in {}", name(which)),
+            Self::Other { what, a, b } => format!("other {what}: {a} and {b}"),
+            Self::TooFewTrials { side, trials, statistic } => format!(
+                "{} has {trials} of the two trials with a {statistic} that a confidence interval takes (--trials 5)",
+                name(side)
+            ),
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text(["A", "B"]))
+    }
+}
+
+impl Serialize for Reason {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(Some(2))?;
-        map.serialize_entry("kind", kind)?;
+        map.serialize_entry("kind", self.kind())?;
         map.serialize_entry("text", &self.to_string())?;
         map.end()
     }
@@ -88,11 +124,12 @@ impl Serialize for Reason {
 pub struct Change {
     /// Of what.
     pub statistic: Statistic,
-    /// A's figure, over all rounds.
+    /// A's figure: the median over its trials.
     pub a_ns: f64,
-    /// B's figure, over all rounds.
+    /// B's figure: the median over its trials.
     pub b_ns: f64,
-    /// From A to B, as a fraction of A, over trials: above 0 is slower.
+    /// From A to B, as a fraction of A, over trials: above 0 is slower. It is estimated from all pairs of trials, and so
+    /// not quite the ratio of the two medians.
     pub change_fraction: f64,
     /// Its 95 % confidence interval.
     pub confidence_95: Interval,
@@ -120,6 +157,9 @@ pub struct CellComparison {
     pub noise: Option<Noise>,
     /// The change of each statistic that enough trials have.
     pub changes: Vec<Change>,
+    /// The statistics that too few trials have: those had too few rounds.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<Statistic>,
 }
 
 impl CellComparison {
@@ -130,7 +170,7 @@ impl CellComparison {
         one: Option<&CellReport>,
         other: Option<&CellReport>,
         decided_by: Statistic,
-        history: Option<&History>,
+        known: Option<&mut Known<'_>>,
     ) -> Result<Self, HistoryError> {
         let cell = other.or(one).map_or_else(String::new, |cell| cell.cell.clone());
         let none = |reason| Self {
@@ -140,17 +180,22 @@ impl CellComparison {
             other_cpus: None,
             noise: None,
             changes: Vec::new(),
+            left_out: Vec::new(),
         };
         let (one, other) = match (one, other) {
             (Some(one), Some(other)) => (one, other),
-            (one, _) => return Ok(none(Reason::OnlyIn(if one.is_some() { "A" } else { "B" }))),
+            (one, _) => return Ok(none(Reason::OnlyIn(if one.is_some() { Which::A } else { Which::B }))),
         };
         if let Some(reason) = obstacle(a, b, one, other, decided_by) {
             return Ok(none(reason));
         }
-        let noise = Noise::of((a, one), (b, other), history)?;
+        let noise = Noise::of((a, one), (b, other), known)?;
         let changes: Vec<Change> =
             COMPARED.into_iter().filter_map(|statistic| change(statistic, one, other, &noise)).collect();
+        let left_out = COMPARED
+            .into_iter()
+            .filter(|statistic| !changes.iter().any(|change| change.statistic == *statistic))
+            .collect();
         let decisive = changes.iter().find(|change| change.statistic == decided_by);
         let verdict = match decisive {
             Some(change) if change.real && change.change_fraction > 0.0 => Verdict::Slower,
@@ -167,6 +212,7 @@ impl CellComparison {
             other_cpus: (cpus(one) != cpus(other)).then(|| format!("CPUs {} and {}", pair(one), pair(other))),
             noise: Some(noise),
             changes,
+            left_out,
         })
     }
 
@@ -189,36 +235,40 @@ fn obstacle(
     other: &CellReport,
     decided_by: Statistic,
 ) -> Option<Reason> {
-    let sides = [("A", one), ("B", other)];
+    let sides = [(Which::A, one), (Which::B, other)];
     if let Some((side, _)) = sides.iter().find(|(_, cell)| cell.error.is_some()) {
-        return Some(Reason::BrokeOff(side));
+        return Some(Reason::BrokeOff(*side));
     }
-    let (a, b) = (&a.report, &b.report);
+    let of_runs = obstacle_of_runs(&a.report, &b.report);
+    of_runs.or_else(|| {
+        sides.into_iter().find_map(|(side, cell)| {
+            let trials = over_trials(cell, decided_by).len();
+            (trials < 2).then(|| Reason::TooFewTrials { side, trials, statistic: decided_by.label() })
+        })
+    })
+}
+
+/// Why nothing of two runs has to do with each other.
+pub(in crate::client) fn obstacle_of_runs(a: &Report, b: &Report) -> Option<Reason> {
     let batch = |timing: &str| timing.strip_prefix("batch:").unwrap_or("each round").to_owned();
     let told = |value: &Option<String>| value.clone().unwrap_or_else(|| "not told".to_owned());
-    for (what, a, b) in [
+    let all = [
         ("architecture", told(&a.environment.architecture), told(&b.environment.architecture)),
         ("CPU", told(&a.environment.cpu.model), told(&b.environment.cpu.model)),
         ("build", a.environment.build.profile.clone(), b.environment.build.profile.clone()),
         ("timing, rounds a sample", batch(&a.settings.timing), batch(&b.settings.timing)),
-    ] {
-        if a != b {
-            return Some(Reason::Other { what, a, b });
-        }
-    }
-    sides.into_iter().find_map(|(side, cell)| {
-        let trials = over_trials(cell, decided_by).len();
-        (trials < 2).then(|| Reason::TooFewTrials { side, trials, statistic: decided_by.label() })
-    })
+    ];
+    all.into_iter().find(|(_, a, b)| a != b).map(|(what, a, b)| Reason::Other { what, a, b })
 }
 
 fn change(statistic: Statistic, one: &CellReport, other: &CellReport, noise: &Noise) -> Option<Change> {
-    let compared = compare_groups(&over_trials(one, statistic), &over_trials(other, statistic))?;
+    let (a, b) = (over_trials(one, statistic), over_trials(other, statistic));
+    let compared = compare_groups(&a, &b)?;
     let noise_fraction = noise.fraction(statistic);
     Some(Change {
         statistic,
-        a_ns: one.latency_ns.get(statistic)?,
-        b_ns: other.latency_ns.get(statistic)?,
+        a_ns: median(&a)?,
+        b_ns: median(&b)?,
         change_fraction: compared.change,
         confidence_95: compared.interval,
         noise_fraction,

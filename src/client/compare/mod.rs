@@ -6,14 +6,17 @@
 
 mod cell;
 mod circumstances;
+mod known;
 mod noise;
 mod text;
 
 use serde::Serialize;
+use uuid::Uuid;
 
-pub(in crate::client) use cell::over_trials;
-pub use cell::{CellComparison, Change, Reason, Verdict};
-pub use circumstances::{Circumstance, circumstances};
+pub use cell::{CellComparison, Change, Reason, Verdict, Which};
+pub(in crate::client) use cell::{obstacle_of_runs, over_trials};
+pub use circumstances::{Circumstance, Conditions};
+pub use known::Known;
 pub use noise::{Noise, NoiseSource};
 pub(in crate::client) use text::signed;
 pub use text::{write_markdown, write_text};
@@ -35,6 +38,8 @@ pub struct Side {
     pub name: String,
     /// Its id, if it comes from the history.
     pub run: Option<i64>,
+    /// Its name in all histories, if it has been in one.
+    pub uuid: Option<Uuid>,
     /// Its label.
     pub label: Option<String>,
     /// What it told.
@@ -49,6 +54,9 @@ pub struct SideSummary {
     /// Its id, if it comes from the history.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub run: Option<i64>,
+    /// Its name in all histories, if it has been in one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub uuid: Option<String>,
     /// Its label.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub label: Option<String>,
@@ -70,6 +78,9 @@ pub struct Comparison {
     pub a: SideSummary,
     /// The other one.
     pub b: SideSummary,
+    /// Whether both are one and the same run, of which nothing can be told.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub same_run: bool,
     /// The statistic that decides the verdicts.
     pub decided_by: Statistic,
     /// What else differs from A to B.
@@ -89,20 +100,22 @@ impl Comparison {
         decided_by: Statistic,
         history: Option<&History>,
     ) -> Result<Self, HistoryError> {
+        let mut known = history.map(Known::new);
         let mut cells = Vec::new();
         for one in &a.report.results {
             let other = b.report.results.iter().find(|other| same_cell(one, other));
-            cells.push(CellComparison::new(a, b, Some(one), other, decided_by, history)?);
+            cells.push(CellComparison::new(a, b, Some(one), other, decided_by, known.as_mut())?);
         }
         for other in &b.report.results {
             if !a.report.results.iter().any(|one| same_cell(one, other)) {
-                cells.push(CellComparison::new(a, b, None, Some(other), decided_by, history)?);
+                cells.push(CellComparison::new(a, b, None, Some(other), decided_by, known.as_mut())?);
             }
         }
         Ok(Self {
             schema: 1,
             a: SideSummary::of(a),
             b: SideSummary::of(b),
+            same_run: a.is(b),
             decided_by,
             differences: circumstances::between(&a.report, &b.report),
             cells,
@@ -116,11 +129,26 @@ impl Comparison {
     }
 }
 
+impl Side {
+    /// Whether this is that run, whatever each was named by.
+    #[must_use]
+    pub fn is(&self, other: &Self) -> bool {
+        match (self.uuid, other.uuid) {
+            (Some(one), Some(other)) => one == other,
+            // Files of reports, which have none.
+            _ => self.report == other.report,
+        }
+    }
+}
+
 impl SideSummary {
-    fn of(side: &Side) -> Self {
+    /// Of this side.
+    #[must_use]
+    pub fn of(side: &Side) -> Self {
         Self {
             name: side.name.clone(),
             run: side.run,
+            uuid: side.uuid.map(|uuid| uuid.to_string()),
             label: side.label.clone(),
             started_unix_s: side.report.started_unix_s,
             host: side.report.environment.hostname.clone(),
@@ -130,7 +158,7 @@ impl SideSummary {
 }
 
 /// Whether two results are of one thing. Which CPUs a placement came to is the host's affair.
-fn same_cell(a: &CellReport, b: &CellReport) -> bool {
+pub(in crate::client) fn same_cell(a: &CellReport, b: &CellReport) -> bool {
     let key = |cell: &CellReport| {
         (
             cell.method.clone(),

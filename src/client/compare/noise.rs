@@ -1,10 +1,12 @@
 //! How far equal things lie apart on a host: what a difference has to exceed.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
-use super::{COMPARED, Side, circumstances};
-use crate::client::environment::Environment;
-use crate::client::history::{Filter, History, HistoryError, Point, Series};
+use super::{COMPARED, Conditions, Known, Side};
+use crate::client::environment::Difference;
+use crate::client::history::{Filter, HistoryError, Point, Series};
 use crate::client::measure::stats::{Statistic, compare_pairs, median};
 use crate::client::report::CellReport;
 
@@ -53,10 +55,10 @@ impl Noise {
     pub(super) fn of(
         (a, one): (&Side, &CellReport),
         (b, other): (&Side, &CellReport),
-        history: Option<&History>,
+        known: Option<&mut Known<'_>>,
     ) -> Result<Self, HistoryError> {
-        let told = match history {
-            Some(history) => from_history(a, (b, other), history)?,
+        let told = match known {
+            Some(known) => from_history(a, (b, other), known)?,
             None => None,
         };
         let mut noise = told.unwrap_or_else(|| from_trials(one, other));
@@ -69,17 +71,19 @@ impl Noise {
         Ok(noise)
     }
 
-    /// What the runs of a series before `judged` tell, of those that ran as that did; `None` if there are too few.
+    /// What the other runs of a series tell about this one in this environment, of those that ran as it did; `None` if
+    /// there are too few.
     ///
     /// # Errors
     /// The history's.
     pub fn of_runs(
         series: &Series,
-        environment: &Environment,
-        judged: i64,
-        history: &History,
+        (run, environment): (i64, i64),
+        known: &mut Known<'_>,
     ) -> Result<Option<Self>, HistoryError> {
-        of_series(series, &[environment], Some(judged), history)
+        known.read(run, environment)?;
+        let points = points(series, Some(run), known)?;
+        Ok(of_points(&points, &[known.conditions(run, environment)], known))
     }
 
     /// For one of [`COMPARED`].
@@ -90,45 +94,50 @@ impl Noise {
     }
 }
 
-/// From runs of B's host in which nothing differs from A's or from B's.
+/// From runs of B's host that ran as A did, or as B did.
 fn from_history(
     a: &Side,
     (b, cell): (&Side, &CellReport),
-    history: &History,
+    known: &mut Known<'_>,
 ) -> Result<Option<Noise>, HistoryError> {
     let host = b.report.environment.hostname.clone().unwrap_or_default();
     let filter = Filter { methods: vec![cell.method.clone()], hosts: vec![host], ..Filter::default() };
-    let series = history.series(&filter)?.into_iter().find(|series| series.cell == cell.cell);
+    let series = known.history.series(&filter)?.into_iter().find(|series| series.cell == cell.cell);
     let Some(series) = series else { return Ok(None) };
-    of_series(&series, &[&a.report.environment, &b.report.environment], b.run, history)
+    let points = points(&series, b.run, known)?;
+    let (a, b) = (Conditions::of(&a.report), Conditions::of(&b.report));
+    // Where both ran alike, a step between two runs is one step.
+    let both = [b, a];
+    let different = if unchanged(&a.differences(&b)) { &both[..1] } else { &both[..] };
+    Ok(of_points(&points, different, known))
 }
 
-/// From runs in which nothing differs from one of these environments. The run that is to be judged tells nothing about
-/// how to judge it.
-fn of_series(
-    series: &Series,
-    environments: &[&Environment],
-    judged: Option<i64>,
-    history: &History,
-) -> Result<Option<Noise>, HistoryError> {
-    let mut points = history.points(series, None, RUNS)?;
+/// The newest runs of a series, read. The run that is to be judged tells nothing about how to judge it.
+fn points(series: &Series, judged: Option<i64>, known: &mut Known<'_>) -> Result<Vec<Point>, HistoryError> {
+    let mut points = known.history.points(series, None, None, RUNS)?;
     points.retain(|point| Some(point.run) != judged);
-    let mut alike = Vec::new();
-    let mut known: Vec<(i64, bool)> = Vec::new();
-    for point in points {
-        let like = match known.iter().find(|(id, _)| *id == point.environment) {
-            Some((_, like)) => *like,
-            None => {
-                let environment = history.environment(point.environment)?;
-                let like = environments.iter().any(|one| unchanged(&circumstances(one, &environment)));
-                known.push((point.environment, like));
-                like
-            }
-        };
-        alike.push((point, like));
+    for point in &points {
+        known.read(point.run, point.environment)?;
     }
-    let steps: Vec<(Point, Point)> =
-        alike.windows(2).filter(|pair| pair[0].1 && pair[1].1).map(|pair| (pair[0].0, pair[1].0)).collect();
+    Ok(points)
+}
+
+/// From the steps between successive runs under the same conditions, for each of these.
+fn of_points(points: &[Point], conditions: &[Conditions<'_>], known: &Known<'_>) -> Option<Noise> {
+    let mut steps: Vec<(&Point, &Point)> = Vec::new();
+    for wanted in conditions {
+        // To compare environments takes long, and most runs share one.
+        let mut environments: BTreeMap<i64, bool> = BTreeMap::new();
+        let mut alike = |point: &&Point| {
+            let ran = known.conditions(point.run, point.environment);
+            unchanged(&wanted.asked_differences(&ran))
+                && *environments
+                    .entry(point.environment)
+                    .or_insert_with(|| unchanged(&wanted.differences(&ran)))
+        };
+        let alike: Vec<&Point> = points.iter().filter(|point| alike(point)).collect();
+        steps.extend(alike.windows(2).map(|pair| (pair[0], pair[1])));
+    }
     let fraction = |statistic: Statistic| {
         let sizes: Vec<f64> = steps
             .iter()
@@ -140,16 +149,17 @@ fn of_series(
         (sizes.len() >= STEPS).then(|| MEDIAN_TO_95 * median(&sizes).unwrap_or(0.0))
     };
     // Where a quantile has too few steps, nothing is known of it but the median's noise, and a tail is noisier.
-    let Some(least) = fraction(Statistic::P50) else { return Ok(None) };
-    Ok(Some(Noise {
+    let least = fraction(Statistic::P50)?;
+    Some(Noise {
         source: NoiseSource::History { steps: steps.len() },
         fractions: COMPARED.map(|statistic| fraction(statistic).unwrap_or(least)),
-    }))
+    })
 }
 
-/// A reboot alone is no change: what it does to a latency is part of the noise.
-fn unchanged(differences: &[crate::client::environment::Difference]) -> bool {
-    differences.iter().all(|difference| difference.key == "boot_id")
+/// A reboot alone is no change: what it does to a latency is part of the noise. Nor is the number of trials, which moves
+/// no median.
+fn unchanged(differences: &[Difference]) -> bool {
+    differences.iter().all(|difference| ["boot_id", "settings.trials"].contains(&difference.key.as_str()))
 }
 
 /// From the trials: pairs of successive ones of either run, each compared with its neighbour.

@@ -6,6 +6,9 @@ use super::{CellComparison, Change, Circumstance, Comparison, NoiseSource, SideS
 use crate::client::measure::stats::Statistic;
 use crate::client::report::{latency, utc};
 
+/// What is said of a run beside itself.
+const SAME_RUN: &str = "A and B are one and the same run: nothing can be told from that.";
+
 /// Writes text: what is compared, what else differs, and a block for each cell.
 ///
 /// # Errors
@@ -13,7 +16,10 @@ use crate::client::report::{latency, utc};
 pub fn write_text(comparison: &Comparison, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "A: {}", side(&comparison.a))?;
     writeln!(out, "B: {}", side(&comparison.b))?;
-    writeln!(out, "between them: {}", differences(comparison, "; "))?;
+    writeln!(out, "between them: {}", differences(comparison))?;
+    if comparison.same_run {
+        writeln!(out, "{SAME_RUN}")?;
+    }
     for cell in &comparison.cells {
         writeln!(out, "\n{}: {}", cell.cell, verdict(cell))?;
         for change in &cell.changes {
@@ -28,6 +34,10 @@ pub fn write_text(comparison: &Comparison, out: &mut dyn Write) -> io::Result<()
                 interval(change),
                 if change.real { "  real" } else { "" }
             )?;
+        }
+        if !cell.left_out.is_empty() {
+            let all: Vec<&str> = cell.left_out.iter().map(|statistic| statistic.label()).collect();
+            writeln!(out, "\t{}: too few rounds a trial", all.join(", "))?;
         }
         if let (Some(noise), Some(change)) = (&cell.noise, cell.change(comparison.decided_by)) {
             let shown = signed(change.noise_fraction).replace('+', "");
@@ -48,7 +58,10 @@ pub fn write_text(comparison: &Comparison, out: &mut dyn Write) -> io::Result<()
 /// The writer's.
 pub fn write_markdown(comparison: &Comparison, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "- A: {}\n- B: {}", escape(&side(&comparison.a)), escape(&side(&comparison.b)))?;
-    writeln!(out, "- Between them: {}\n", escape(&differences(comparison, "; ")))?;
+    writeln!(out, "- Between them: {}\n", escape(&differences(comparison)))?;
+    if comparison.same_run {
+        writeln!(out, "{SAME_RUN}\n")?;
+    }
     let shown: Vec<Statistic> = super::COMPARED
         .into_iter()
         .filter(|statistic| comparison.cells.iter().any(|cell| cell.change(*statistic).is_some()))
@@ -78,24 +91,44 @@ fn escape(text: &str) -> String {
 }
 
 fn side(side: &SideSummary) -> String {
-    let mut parts = vec![match side.run {
-        Some(run) if side.name != run.to_string() => format!("{} (run {run})", side.name),
-        Some(run) => format!("run {run}"),
-        None => side.name.clone(),
-    }];
-    parts.extend(
-        side.label.as_ref().filter(|label| **label != side.name).map(|label| format!("label {label}")),
-    );
-    parts.push(utc(side.started_unix_s));
-    parts.extend(side.host.clone());
-    parts.push(format!("grade {}", side.grade));
-    parts.join(", ")
+    format!("{}, {}", side.named(), side.told())
 }
 
-fn differences(comparison: &Comparison, between: &str) -> String {
+impl SideSummary {
+    /// How it was named, and its id.
+    fn named(&self) -> String {
+        match self.run {
+            Some(run) if self.name != run.to_string() => format!("{} (run {run})", self.name),
+            Some(run) => format!("run {run}"),
+            None => self.name.clone(),
+        }
+    }
+
+    /// All of it in a sentence: `run 12 (2026-…, host, grade A)`, `good (run 3, 2026-…)`.
+    pub(in crate::client) fn in_words(&self) -> String {
+        match self.run {
+            Some(run) if self.name != run.to_string() => {
+                format!("{} (run {run}, {})", self.name, self.told())
+            }
+            _ => format!("{} ({})", self.named(), self.told()),
+        }
+    }
+
+    /// What else is told of it.
+    fn told(&self) -> String {
+        let label = self.label.as_ref().filter(|label| **label != self.name);
+        let mut parts: Vec<String> = label.map(|label| format!("label {label}")).into_iter().collect();
+        parts.push(utc(self.started_unix_s));
+        parts.extend(self.host.clone());
+        parts.push(format!("grade {}", self.grade));
+        parts.join(", ")
+    }
+}
+
+fn differences(comparison: &Comparison) -> String {
     let all: Vec<String> =
         comparison.differences.iter().map(|difference| Circumstance(difference).to_string()).collect();
-    if all.is_empty() { "nothing has changed that the hosts tell".to_owned() } else { all.join(between) }
+    if all.is_empty() { "nothing has changed that the runs tell".to_owned() } else { all.join("; ") }
 }
 
 fn verdict(cell: &CellComparison) -> String {

@@ -10,7 +10,7 @@ use std::collections::btree_map::Entry;
 use std::ops::ControlFlow;
 
 use self::families::Results;
-use super::compare::{Comparison, Noise, Side, Verdict};
+use super::compare::{Comparison, Known, Noise, Side, Verdict};
 use super::environment::Environment;
 use super::history::{Baseline, Filter, History, HistoryError, Newest, Pick};
 use super::measure::stats::Statistic;
@@ -50,10 +50,10 @@ pub fn prometheus(history: &History, filter: &Filter) -> Result<Exported, Histor
         }
     }
     let verdicts = verdicts(history, &newest)?;
+    let mut known = Known::new(history);
     let mut results = Results::default();
     for (index, one) in newest.iter().enumerate() {
-        let environment = &environments[&one.environment];
-        let noise = Noise::of_runs(&one.series, environment, one.run, history)?;
+        let noise = Noise::of_runs(&one.series, (one.run, one.environment), &mut known)?;
         results.add(one, noise.as_ref());
         for judged in verdicts.iter().filter(|(of, _)| *of == index).map(|(_, judged)| judged) {
             results.add_verdict(one, judged);
@@ -95,5 +95,11 @@ fn verdicts(history: &History, newest: &[Newest]) -> Result<Vec<(usize, Judged)>
 
 fn side(history: &History, run: i64) -> Result<Side, HistoryError> {
     let run = history.run(run)?;
-    Ok(Side { name: Pick::Id(run.id).to_string(), run: Some(run.id), label: run.label, report: run.report })
+    Ok(Side {
+        name: Pick::Id(run.id).to_string(),
+        run: Some(run.id),
+        uuid: Some(run.uuid),
+        label: run.label,
+        report: run.report,
+    })
 }

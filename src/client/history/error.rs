@@ -25,6 +25,9 @@ pub enum HistoryError {
         /// The system's error.
         source: std::io::Error,
     },
+    /// It is a folder.
+    #[error("{} is a folder, and the history is a file", .0.display())]
+    IsFolder(PathBuf),
     /// The file is something else.
     #[error("{} is no history of ipcd", .0.display())]
     Foreign(PathBuf),
@@ -137,6 +140,7 @@ impl HistoryError {
                 Some("\"ipc-client bench --record\" makes one; --history names another place")
             }
             Self::Foreign(_) => Some("--history names another place"),
+            Self::IsFolder(_) => Some("name the file in it, such as history.sqlite"),
             Self::Moves(_) => Some("try again in a moment"),
             Self::Older { .. } => Some("be the user that it belongs to, once"),
             Self::Newer { .. } => Some("use the ipc-client that wrote it, or a newer one"),

@@ -39,7 +39,7 @@ pub use newest::Newest;
 pub use pick::{Pick, PickError};
 pub use place::place;
 pub use schema::HISTORY_SCHEMA;
-pub use series::{Point, Series};
+pub use series::{Asked, Point, Series};
 pub use store::Recorded;
 
 /// An open history.

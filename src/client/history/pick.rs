@@ -8,7 +8,7 @@ use rusqlite::{OptionalExtension, params};
 use uuid::Uuid;
 
 use super::{History, HistoryError, Label};
-use crate::config::label::is_file;
+use crate::config::label::{beginning, is_file};
 
 /// Which run is meant.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,7 +52,7 @@ impl FromStr for Pick {
     type Err = PickError;
 
     fn from_str(text: &str) -> Result<Self, PickError> {
-        let wrong = || PickError(text.to_owned());
+        let wrong = || PickError(beginning(text));
         if is_file(text) {
             return Ok(Self::File(text.into()));
         }

@@ -22,6 +22,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Opens the file, or makes it where `create` says so, and brings it to [`HISTORY_SCHEMA`].
 pub(super) fn open(path: &Path, create: bool) -> Result<Connection, HistoryError> {
     let failed = |source| HistoryError::Database { path: path.to_owned(), doing: "opened", source };
+    if path.is_dir() {
+        return Err(HistoryError::IsFolder(path.to_owned()));
+    }
     // An absolute path: SQLite reads some relative ones, such as ":memory:", as more than a name.
     let file =
         std::path::absolute(path).map_err(|source| HistoryError::Folder { path: path.to_owned(), source })?;

@@ -3,11 +3,12 @@
 use std::ops::ControlFlow;
 
 use rusqlite::types::Value;
+use serde::Deserialize;
 
 use super::list::latency;
-use super::{Filter, History, HistoryError};
+use super::{Filter, History, HistoryError, Label};
 use crate::client::environment::Environment;
-use crate::client::report::Latency;
+use crate::client::report::{Latency, Settings};
 
 /// A cell on a host.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +33,27 @@ pub struct Point {
     pub latency_ns: Latency,
 }
 
+/// Of a run's report, what moves its figures beside the environment.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Asked {
+    /// What was asked for.
+    pub settings: Settings,
+    /// The clock's source.
+    pub clock: String,
+}
+
+/// The part of a stored report that tells it.
+#[derive(Deserialize)]
+struct AskedPart {
+    settings: Settings,
+    clock: ClockPart,
+}
+
+#[derive(Deserialize)]
+struct ClockPart {
+    source: String,
+}
+
 impl History {
     /// The series that the filter lets through, by host and cell. Its label and time are those of runs: see
     /// [`points`](Self::points).
@@ -49,24 +71,39 @@ impl History {
         Ok(series)
     }
 
-    /// The newest results of a series, `limit` at most and none that began before `since_unix_s`, oldest first.
+    /// The newest results of a series, `limit` at most, of runs with this label if one is named, and none that began
+    /// before `since_unix_s`; oldest first.
     ///
     /// # Errors
     /// The database's.
     pub fn points(
         &self,
         series: &Series,
+        label: Option<&Label>,
         since_unix_s: Option<u64>,
         limit: u32,
     ) -> Result<Vec<Point>, HistoryError> {
-        let sql = "SELECT result.run, result.started_unix_s, run.environment, samples, min_ns, p50_ns, p90_ns, p99_ns,
-                p99_9_ns, p99_99_ns, max_ns, mean_ns
-             FROM result JOIN run ON run.id = result.run
-             WHERE series = ?1 AND result.started_unix_s >= ?2
-             ORDER BY result.started_unix_s DESC, result.id DESC LIMIT ?3";
+        const COLUMNS: &str =
+            "result.run, result.started_unix_s, run.environment, samples, min_ns, p50_ns, p90_ns,
+            p99_ns, p99_9_ns, p99_99_ns, max_ns, mean_ns";
+        // By the series' index; or by the label's, since others' results may be many. A cross join keeps its order.
+        let sql = match label {
+            None => format!(
+                "SELECT {COLUMNS} FROM result JOIN run ON run.id = result.run
+                 WHERE series = ?1 AND result.started_unix_s >= ?2
+                 ORDER BY result.started_unix_s DESC, result.id DESC LIMIT ?3"
+            ),
+            Some(_) => format!(
+                "SELECT {COLUMNS} FROM run CROSS JOIN result ON result.run = run.id
+                 WHERE run.label = ?4 AND series = ?1 AND run.started_unix_s >= ?2
+                 ORDER BY run.started_unix_s DESC, run.id DESC LIMIT ?3"
+            ),
+        };
         let since = since_unix_s.unwrap_or(0).cast_signed();
         let mut points = Vec::new();
-        self.each_row(sql, &[series.id, since, limit.into()].map(Value::from), &mut |row| {
+        let mut values: Vec<Value> = [series.id, since, limit.into()].map(Value::from).into();
+        values.extend(label.map(|label| Value::from(label.as_str().to_owned())));
+        self.each_row(&sql, &values, &mut |row| {
             points.push(Point {
                 run: row.get(0)?,
                 started_unix_s: row.get::<_, i64>(1)?.cast_unsigned(),
@@ -93,5 +130,24 @@ impl History {
             id,
             source,
         })
+    }
+
+    /// What was asked of a run, and by which clock it measured.
+    ///
+    /// # Errors
+    /// The database's, or it is damaged.
+    pub fn asked(&self, run: i64) -> Result<Asked, HistoryError> {
+        let read = || {
+            let mut report = self.db.prepare_cached("SELECT report FROM run WHERE id = ?1")?;
+            report.query_row([run], |row| row.get::<_, String>(0))
+        };
+        let json = read().map_err(self.failed("read"))?;
+        let part: AskedPart = serde_json::from_str(&json).map_err(|source| HistoryError::Damaged {
+            path: self.path.clone(),
+            run,
+            what: "report",
+            source: source.into(),
+        })?;
+        Ok(Asked { settings: part.settings, clock: part.clock.source })
     }
 }

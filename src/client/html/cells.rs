@@ -176,7 +176,7 @@ mod tests {
     use crate::client::report::sample;
 
     fn side(name: &str, run: Option<i64>) -> Side {
-        Side { name: name.to_owned(), run, label: None, report: sample::sweep() }
+        Side { name: name.to_owned(), run, uuid: None, label: None, report: sample::sweep() }
     }
 
     #[test]

@@ -162,7 +162,8 @@ mod tests {
     use crate::client::report::{CellReport, sample};
 
     fn document() -> Document {
-        let run = |name: &str, report| Side { name: name.to_owned(), run: None, label: None, report };
+        let run =
+            |name: &str, report| Side { name: name.to_owned(), run: None, uuid: None, label: None, report };
         let mut sweep = sample::sweep();
         let elsewhere = CellReport { placement: Placement::SameCore, ..sweep.results[0].clone() };
         let larger = CellReport { size_bytes: 64, ..sweep.results[0].clone() };

@@ -35,6 +35,7 @@ use crate::client::environment::Environment;
 pub use cost::{Cost, Costs};
 pub(in crate::client) use latency::PS_PER_NS;
 pub use latency::{Latency, Quantiles, Span};
+pub(in crate::client) use model::confidence;
 pub use model::{
     CellReport, Clock, LongestGap, ProbeReport, Report, SCHEMA, Settings, Times, TrialReport, cell_name,
 };

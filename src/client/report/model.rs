@@ -48,6 +48,9 @@ pub struct Report {
     pub warnings: Vec<Warning>,
     /// How far the results can be trusted: the grade of the worst cell.
     pub grade: Grade,
+    /// The UUIDs of the runs that this is the sum of; none if it is one run.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub summed_runs: Vec<String>,
 }
 
 /// Where the time of a run went.
@@ -307,6 +310,7 @@ impl CellReport {
             )
         };
         let as_ns = |duration: std::time::Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+        let latencies: Vec<_> = trials.iter().map(|trial| Latency::of(&trial.recorder.histogram)).collect();
         let series: Vec<f64> = trials.iter().flat_map(|trial| trial.recorder.series()).collect();
         Self {
             cell: cell_name(cell),
@@ -333,7 +337,7 @@ impl CellReport {
                 .map(|trial| trial.elapsed_ps as f64 / PS_PER_NS)
                 .fold(0.0, |sum, one| sum + one),
             latency_ns: latency,
-            confidence_95_ns: confidence(trials),
+            confidence_95_ns: confidence(&latencies),
             probe: probe(trials, &latency),
             longest_gap: trials.iter().filter_map(|trial| trial.longest_gap).max().map(|block| LongestGap {
                 elapsed_ns: block.elapsed_ps as f64 / PS_PER_NS,
@@ -374,15 +378,14 @@ impl TrialReport {
 }
 
 /// Intervals over trials, not over rounds, which depend on each other.
-fn confidence(trials: &[Trial]) -> Option<Quantiles<Span>> {
+pub(in crate::client) fn confidence(latencies: &[Latency]) -> Option<Quantiles<Span>> {
     const { assert!(CONFIDENCE == 0.95, "the key says so") };
-    let latencies: Vec<_> = trials.iter().map(|trial| Latency::of(&trial.recorder.histogram)).collect();
     let interval = |statistic: fn(&Latency) -> Option<f64>| {
         let values: Option<Vec<f64>> = latencies.iter().map(statistic).collect();
         let interval = median_interval(&values?)?;
         Some(Span { low: interval.low, high: interval.high })
     };
-    (trials.len() > 1).then(|| Quantiles {
+    (latencies.len() > 1).then(|| Quantiles {
         p50: interval(|latency| latency.p50),
         p90: interval(|latency| latency.p90),
         p99: interval(|latency| latency.p99),

@@ -2,22 +2,32 @@
 
 mod text;
 
-use std::collections::BTreeMap;
-
 use serde::Serialize;
 
 pub(in crate::client) use text::line as change_line;
 pub use text::write_text;
 
-use super::compare::circumstances;
-use super::environment::{Difference, Environment};
+use super::compare::Known;
+use super::environment::Difference;
 use super::history::{Filter, History, HistoryError, Point, Series};
 use super::measure::stats::{
     FEWEST_FOR_A_CHANGE, Interval, Statistic, change_points, compare_groups, median,
 };
 
-/// Environments around a change are looked at so many runs before and after it, where nothing has changed at it.
+/// What runs around a change ran under is looked at so many runs before and after it, where nothing has changed at it.
 const NEAR: usize = 3;
+
+/// The version of the JSON's layout, which `docs/json.md` tells.
+pub const TREND_SCHEMA: u32 = 1;
+
+/// The JSON.
+#[derive(Debug, Serialize)]
+pub struct TrendDocument<'a> {
+    /// [`TREND_SCHEMA`].
+    pub schema: u32,
+    /// The series, by host and cell.
+    pub trends: &'a [Trend],
+}
 
 /// What is looked at.
 #[derive(Debug, Clone, PartialEq)]
@@ -77,7 +87,7 @@ pub struct LevelChange {
     pub change_fraction: f64,
     /// Its 95 % confidence interval, over runs.
     pub confidence_95: Interval,
-    /// What changed from the run before to this one; or, if nothing did, at the nearest of the three steps before and
+    /// What changed from the run before to this one, in environment, settings and clock; or, if nothing did, at the nearest of the three steps before and
     /// after.
     pub differences: Vec<Difference>,
     /// How many runs later than the change (before it, if below 0) those differences began.
@@ -89,17 +99,18 @@ pub struct LevelChange {
 /// # Errors
 /// The history's.
 pub fn trends(history: &History, plan: &TrendPlan) -> Result<Vec<Trend>, HistoryError> {
-    let mut environments = Environments { history, known: BTreeMap::new() };
+    let mut known = Known::new(history);
     let mut trends = Vec::new();
     for series in history.series(&plan.filter)? {
-        let points = history.points(&series, plan.filter.since_unix_s, plan.runs)?;
-        trends.extend(trend(&mut environments, series, &points, plan)?);
+        let Filter { label, since_unix_s, .. } = &plan.filter;
+        let points = history.points(&series, label.as_ref(), *since_unix_s, plan.runs)?;
+        trends.extend(trend(&mut known, series, &points, plan)?);
     }
     Ok(trends)
 }
 
 fn trend(
-    environments: &mut Environments<'_>,
+    known: &mut Known<'_>,
     series: Series,
     points: &[Point],
     plan: &TrendPlan,
@@ -121,7 +132,7 @@ fn trend(
         else {
             continue;
         };
-        let (differences_at, differences) = environments.changed_near(&points, at)?;
+        let (differences_at, differences) = changed_near(known, &points, at)?;
         changes.push(LevelChange {
             index: at,
             run: points[at].0.run,
@@ -164,44 +175,23 @@ fn worth_telling(values: &[f64], mut cuts: Vec<usize>, least_change: f64) -> Vec
     }
 }
 
-/// Environments by their ids, each read once.
-struct Environments<'a> {
-    history: &'a History,
-    known: BTreeMap<i64, Environment>,
-}
-
-impl Environments<'_> {
-    /// What changed at this run, or at the nearest one where anything did, and how many runs later that was.
-    fn changed_near(
-        &mut self,
-        points: &[(Point, f64)],
-        at: usize,
-    ) -> Result<(i64, Vec<Difference>), HistoryError> {
-        for away in 0..=NEAR {
-            // What comes before is the likelier cause.
-            for (index, sign) in [(at.checked_sub(away), -1), (at.checked_add(away), 1)] {
-                let Some(index) = index.filter(|index| (1..points.len()).contains(index)) else { continue };
-                let differences =
-                    self.changed(points[index - 1].0.environment, points[index].0.environment)?;
-                if !differences.is_empty() {
-                    return Ok((sign * away as i64, differences));
-                }
+/// What changed at this run, or at the nearest one where anything did, and how many runs later that was.
+fn changed_near(
+    known: &mut Known<'_>,
+    points: &[(Point, f64)],
+    at: usize,
+) -> Result<(i64, Vec<Difference>), HistoryError> {
+    for away in 0..=NEAR {
+        // What comes before is the likelier cause.
+        for (index, sign) in [(at.checked_sub(away), -1), (at.checked_add(away), 1)] {
+            let Some(index) = index.filter(|index| (1..points.len()).contains(index)) else { continue };
+            let differences = known.changed(&points[index - 1].0, &points[index].0)?;
+            if !differences.is_empty() {
+                return Ok((sign * away as i64, differences));
             }
         }
-        Ok((0, Vec::new()))
     }
-
-    fn changed(&mut self, from: i64, to: i64) -> Result<Vec<Difference>, HistoryError> {
-        if from == to {
-            return Ok(Vec::new());
-        }
-        for id in [from, to] {
-            if !self.known.contains_key(&id) {
-                self.known.insert(id, self.history.environment(id)?);
-            }
-        }
-        Ok(circumstances(&self.known[&from], &self.known[&to]))
-    }
+    Ok((0, Vec::new()))
 }
 
 #[cfg(test)]

@@ -79,7 +79,7 @@ pub(in crate::client) fn line(change: &LevelChange) -> String {
         change.differences.iter().map(|difference| Circumstance(difference).to_string()).collect();
     line.push_str(": ");
     line.push_str(&match (all.is_empty(), change.differences_at) {
-        (true, _) => "nothing has changed that the host tells".to_owned(),
+        (true, _) => "nothing has changed that the runs tell".to_owned(),
         (false, 0) => all.join("; "),
         (false, at) => {
             let when = if at < 0 { "before" } else { "after" };

@@ -32,12 +32,16 @@ use super::report::Report;
 
 /// Finds what makes the report doubtful, and grades it. What was found before is found anew.
 pub fn judge(report: &mut Report) {
-    let of_run = run::warnings(report);
+    report.warnings = run::warnings(report);
+    judge_cells(report);
+}
+
+/// Finds what makes a report's cells doubtful by their figures, and grades it; the run's warnings stay as they are.
+pub(crate) fn judge_cells(report: &mut Report) {
     let of_cells: Vec<_> = report.results.iter().map(|cell| cell::warnings(cell, report)).collect();
     for (cell, warnings) in report.results.iter_mut().zip(of_cells) {
         cell.warnings = warnings;
     }
-    report.warnings = of_run;
     grade(report);
 }
 

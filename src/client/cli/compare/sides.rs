@@ -37,7 +37,13 @@ pub(in crate::client::cli) fn side(
         return Err(Failure::usage("there is no history"));
     };
     let run = history.run(history.find(pick)?)?;
-    Ok(Side { name: pick.to_string(), run: Some(run.id), label: run.label, report: run.report })
+    Ok(Side {
+        name: pick.to_string(),
+        run: Some(run.id),
+        uuid: Some(run.uuid),
+        label: run.label,
+        report: run.report,
+    })
 }
 
 /// A report as `bench --format json` writes it, or one exported run.
@@ -51,13 +57,14 @@ fn from_file(path: &Path) -> Result<Side, Failure> {
     std::fs::File::open(path)
         .and_then(|file| file.take(LONGEST).read_to_string(&mut text))
         .map_err(|error| failure(error.to_string()))?;
-    let side = |label, report| Side { name: path.display().to_string(), run: None, label, report };
+    let side =
+        |uuid, label, report| Side { name: path.display().to_string(), run: None, uuid, label, report };
     if text.trim_start().starts_with("{\"ipcd_history\"") {
         let mut runs = read_lines(text.as_bytes());
         let first = runs.next().unwrap_or_else(|| unreachable!("it begins with one"));
         let run = first.map_err(|error| failure(crate::protocol::chain(&error)))?;
         return match runs.next() {
-            None => Ok(side(run.label, run.report)),
+            None => Ok(side(Some(run.uuid), run.label, run.report)),
             Some(_) => {
                 Err(failure("it has several runs; import them, and name the one that is meant".to_owned()))
             }
@@ -69,5 +76,5 @@ fn from_file(path: &Path) -> Result<Side, Failure> {
     if report.schema != SCHEMA {
         return Err(failure(format!("it has schema {}; this ipc-client knows {SCHEMA}", report.schema)));
     }
-    Ok(side(None, report))
+    Ok(side(None, None, report))
 }

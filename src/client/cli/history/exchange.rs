@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::PlaceArgs;
 use super::select::{CellArgs, RunsArgs};
+use super::{PlaceArgs, say_nothing};
 use crate::client::cli::Failure;
 use crate::client::history::{Filter, History, ImportError, Imported, LineError, Pick, write_line};
 use crate::client::report::file;
@@ -59,6 +59,10 @@ pub(super) fn export(place: &PlaceArgs, args: &ExportArgs) -> Result<Exit, Failu
         // As they happened.
         ids.reverse();
     }
+    if ids.is_empty() {
+        say_nothing();
+        return Ok(Exit::Nothing);
+    }
     let mut failure = None;
     let mut write = |out: &mut dyn Write| {
         ids.iter().try_for_each(|id| match history.run(*id) {
@@ -84,6 +88,14 @@ pub(super) fn export(place: &PlaceArgs, args: &ExportArgs) -> Result<Exit, Failu
 }
 
 pub(super) fn import(place: &PlaceArgs, args: &ImportArgs) -> Result<Exit, Failure> {
+    // Before a history is made for it.
+    for path in args.files.iter().filter(|path| path.as_path() != Path::new("-")) {
+        open(path).map_err(|error| Failure {
+            error: Box::new(FileFailure { path: path.clone(), source: ImportError::Read(error) }),
+            advice: None,
+            exit: Exit::Failure,
+        })?;
+    }
     let mut history = place.create()?;
     for path in &args.files {
         let mut imported = Imported::default();

@@ -1,14 +1,16 @@
 //! `history prune` and `history baseline`.
 
 use std::io::Write;
+use std::ops::ControlFlow;
 use std::time::Duration;
 
 use clap::Args;
+use serde::Serialize;
 
-use super::PlaceArgs;
 use super::select::ago;
+use super::{LIST_SCHEMA, PlaceArgs};
 use crate::client::cli::{Failure, parse};
-use crate::client::history::{Label, Pick};
+use crate::client::history::{Baseline, Filter, Label, Pick};
 use crate::client::report::utc;
 use crate::protocol::{Exit, Printable, say};
 
@@ -38,6 +40,13 @@ pub(super) struct BaselineArgs {
     json: bool,
 }
 
+/// Baselines as JSON.
+#[derive(Debug, Serialize)]
+struct BaselineDocument<'a> {
+    schema: u32,
+    baselines: &'a [Baseline],
+}
+
 pub(super) fn prune(place: &PlaceArgs, args: &PruneArgs) -> Result<Exit, Failure> {
     let mut history = place.open()?;
     let pruned = history.prune(ago(args.keep), !args.dry_run)?;
@@ -57,7 +66,8 @@ pub(super) fn baseline(place: &PlaceArgs, args: &BaselineArgs) -> Result<Exit, F
         let baselines = history.baselines()?;
         let mut out = std::io::stdout().lock();
         if args.json {
-            serde_json::to_writer_pretty(&mut out, &baselines).map_err(std::io::Error::from)?;
+            let document = BaselineDocument { schema: LIST_SCHEMA, baselines: &baselines };
+            serde_json::to_writer_pretty(&mut out, &document).map_err(std::io::Error::from)?;
             writeln!(out)?;
         }
         let mut out = Printable::new(out);
@@ -73,6 +83,18 @@ pub(super) fn baseline(place: &PlaceArgs, args: &BaselineArgs) -> Result<Exit, F
             let before = before.filter(|before| *before != id);
             let before = before.map_or_else(String::new, |before| format!("; it was run {before}"));
             say(format_args!("ipc-client: baseline {name} is run {id}{before}"));
+            let mut hidden = None;
+            let labelled = Filter { label: Some(name.clone()), ..Filter::default() };
+            history.runs(&labelled, Some(1), &mut |row| {
+                hidden = Some(row.id);
+                ControlFlow::Break(())
+            })?;
+            if let Some(labelled) = hidden {
+                say(format_args!(
+                    "ipc-client: runs have the label {name} too, the newest of them run {labelled}: {name} means the \
+                     baseline from now on, and their list is \"history --label {name}\""
+                ));
+            }
         }
         None if history.remove_baseline(name)? => {
             say(format_args!("ipc-client: there is no baseline {name} any more"))

@@ -6,25 +6,34 @@ use std::ops::ControlFlow;
 use clap::Args;
 use serde::Serialize;
 
-use super::PlaceArgs;
 use super::select::{CellArgs, RunsArgs};
+use super::{LIST_SCHEMA, PlaceArgs, say_nothing};
 use crate::client::cli::Failure;
 use crate::client::history::{HistoryError, Listener, ResultRow, RunRow};
 use crate::client::report::{latency, utc};
-use crate::protocol::{Exit, Printable, say};
+use crate::protocol::{Exit, Printable};
 
-#[derive(Debug, Args)]
+/// Rows of a list that is not limited otherwise.
+const ROWS: u32 = 20;
+
+#[derive(Debug, Args, PartialEq)]
 pub(super) struct ListArgs {
     #[command(flatten)]
     cells: CellArgs,
     #[command(flatten)]
     runs: RunsArgs,
     /// Rows at most, the newest ones; 0 is all.
-    #[arg(short = 'n', long, value_name = "N", default_value_t = 20)]
+    #[arg(short = 'n', long, value_name = "N", default_value_t = ROWS)]
     limit: u32,
     /// Print one JSON document.
     #[arg(long)]
     json: bool,
+}
+
+impl Default for ListArgs {
+    fn default() -> Self {
+        Self { cells: CellArgs::default(), runs: RunsArgs::default(), limit: ROWS, json: false }
+    }
 }
 
 pub(super) fn run(place: &PlaceArgs, args: &ListArgs) -> Result<Exit, Failure> {
@@ -33,8 +42,8 @@ pub(super) fn run(place: &PlaceArgs, args: &ListArgs) -> Result<Exit, Failure> {
     let limit = (args.limit > 0).then_some(args.limit);
     // A run with one cell is that cell; a filter of cells asks for their figures.
     match (filter.is_of_cells(), args.json) {
-        (false, true) => json(|each| history.runs(&filter, limit, each)),
-        (true, true) => json(|each| history.results(&filter, limit, each)),
+        (false, true) => json("runs", |each| history.runs(&filter, limit, each)),
+        (true, true) => json("results", |each| history.results(&filter, limit, each)),
         (false, false) => text(RUN_HEAD, run_line, |each| history.runs(&filter, limit, each)),
         (true, false) => text(RESULT_HEAD, result_line, |each| history.results(&filter, limit, each)),
     }
@@ -51,7 +60,7 @@ fn run_line(row: &RunRow) -> String {
     let baselines = row.baselines.iter().map(|name| format!(" [baseline {name}]")).collect::<String>();
     let mut results = row.cells.iter().take(NAMED).map(String::as_str).collect::<Vec<_>>().join(", ");
     if row.cells.len() > NAMED {
-        results = format!("{}, {results}, …", row.cells.len());
+        results = format!("{} cells: {results}, …", row.cells.len());
     }
     format!("{}  {results}{baselines}", start(row.id, row.started_unix_s, &row.grade, &row.host, &row.label))
 }
@@ -93,27 +102,35 @@ fn text<T>(
     })?;
     written?;
     out.flush()?;
-    if none {
-        say(format_args!("ipc-client: nothing in the history is like that"));
-    }
-    Ok(Exit::Success)
+    Ok(told(none))
 }
 
-/// An array, an element a line.
+/// Whether there was anything to show.
+fn told(none: bool) -> Exit {
+    if none {
+        say_nothing();
+        return Exit::Nothing;
+    }
+    Exit::Success
+}
+
+/// An array in a document, an element a line.
 fn json<T: Serialize>(
+    name: &str,
     rows: impl FnOnce(Listener<'_, T>) -> Result<(), HistoryError>,
 ) -> Result<Exit, Failure> {
     let mut out = BufWriter::new(io::stdout().lock());
-    let mut between = "[\n";
-    let mut written = Ok(());
+    let mut none = true;
+    let mut written = write!(out, "{{\"schema\": {LIST_SCHEMA}, \"{name}\": [");
     rows(&mut |row| {
-        written = out
-            .write_all(std::mem::replace(&mut between, ",\n").as_bytes())
-            .and_then(|()| Ok(serde_json::to_writer(&mut out, &row)?));
+        let between: &[u8] = if std::mem::take(&mut none) { b"\n" } else { b",\n" };
+        if written.is_ok() {
+            written = out.write_all(between).and_then(|()| Ok(serde_json::to_writer(&mut out, &row)?));
+        }
         if written.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     })?;
     written?;
-    writeln!(out, "{}", if between == "[\n" { "[]" } else { "\n]" })?;
+    writeln!(out, "{}]}}", if none { "" } else { "\n" })?;
     out.flush()?;
-    Ok(Exit::Success)
+    Ok(told(none))
 }

@@ -12,7 +12,15 @@ use clap::{Args, Subcommand};
 
 use super::Failure;
 use crate::client::history::{History, HistoryError, place};
-use crate::protocol::Exit;
+use crate::protocol::{Exit, say};
+
+/// The version of the layout of lists in JSON, which `docs/json.md` tells.
+const LIST_SCHEMA: u32 = 1;
+
+/// Says that a filter has left nothing.
+pub(super) fn say_nothing() {
+    say(format_args!("ipc-client: nothing in the history is like that"));
+}
 
 /// Which history.
 #[derive(Debug, Args)]
@@ -40,7 +48,7 @@ impl PlaceArgs {
 }
 
 #[derive(Debug, Args)]
-#[command(args_conflicts_with_subcommands = true, after_help = "Times are UTC.")]
+#[command(after_help = "Times are UTC.")]
 pub(super) struct HistoryArgs {
     #[command(flatten)]
     place: PlaceArgs,
@@ -52,6 +60,8 @@ pub(super) struct HistoryArgs {
 
 #[derive(Debug, Subcommand)]
 enum HistoryCommand {
+    /// List runs: the same as "history" alone.
+    List(list::ListArgs),
     /// Show a run as "bench" has shown it.
     Show(show::ShowArgs),
     /// Remove runs of a certain age, but baselines.
@@ -65,8 +75,15 @@ enum HistoryCommand {
 }
 
 pub(super) fn run(args: &HistoryArgs) -> Result<Exit, Failure> {
+    // --history goes before either; the others are a list's.
+    if args.command.is_some() && args.list != list::ListArgs::default() {
+        return Err(Failure::usage(
+            "what narrows a list stands after the command that it is for, not before it",
+        ));
+    }
     match &args.command {
         None => list::run(&args.place, &args.list),
+        Some(HistoryCommand::List(list)) => list::run(&args.place, list),
         Some(HistoryCommand::Show(show)) => show::run(&args.place, show),
         Some(HistoryCommand::Prune(prune)) => keep::prune(&args.place, prune),
         Some(HistoryCommand::Baseline(baseline)) => keep::baseline(&args.place, baseline),

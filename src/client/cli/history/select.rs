@@ -11,7 +11,7 @@ use crate::client::placement::Placement;
 use crate::protocol::Wait;
 
 /// A filter of cells.
-#[derive(Debug, Default, Args)]
+#[derive(Debug, Default, PartialEq, Args)]
 pub(in crate::client::cli) struct CellArgs {
     /// Methods or groups of them, with commas between.
     #[arg(short, long = "method", value_name = "METHOD,...", value_delimiter = ',')]
@@ -28,7 +28,7 @@ pub(in crate::client::cli) struct CellArgs {
 }
 
 /// A filter of runs.
-#[derive(Debug, Default, Args)]
+#[derive(Debug, Default, PartialEq, Args)]
 pub(in crate::client::cli) struct RunsArgs {
     /// Runs since then: an age such as 7d, or a time such as 2026-03-01 or 2026-03-01T12:30:00Z (UTC).
     #[arg(long, value_name = "WHEN", value_parser = since)]

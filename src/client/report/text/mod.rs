@@ -22,6 +22,10 @@ pub fn write(report: &Report, width: Option<u16>, out: &mut dyn Write) -> io::Re
     writeln!(lines)?;
     writeln!(lines, "clock: {}", words::clock(report))?;
     writeln!(lines, "host: {}", words::host(&report.environment))?;
+    if !report.summed_runs.is_empty() {
+        let (runs, first) = (report.summed_runs.len(), units::utc(report.started_unix_s));
+        writeln!(lines, "runs: the sum of {runs}, of which the first began {first}")?;
+    }
     wrap::write(&lines, width, out)?;
     if report.results.len() > 1 || report.settings.trials > 1 {
         writeln!(out)?;

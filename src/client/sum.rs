@@ -1,0 +1,249 @@
+//! Several runs as one report: histograms are added and trials put beside each other, so that quantiles are those of all
+//! rounds. Quantiles themselves are never averaged.
+
+use std::collections::BTreeSet;
+
+use super::compare::{Circumstance, Conditions, Reason, obstacle_of_runs};
+use super::history::Run;
+use super::measure::stats::Outliers;
+use super::report::{CellReport, Cost, Latency, ProbeReport, Report, Times, confidence};
+use super::warnings::{Warning, judge_cells};
+
+/// Runs that have nothing to do with each other.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("run {run} cannot be added to run {first}: {reason}")]
+pub struct SumError {
+    /// The run that does not fit.
+    pub run: i64,
+    /// The first of the others.
+    pub first: i64,
+    /// Why.
+    pub reason: Reason,
+}
+
+/// A sum of runs, added one by one: only their sum is held.
+#[derive(Debug)]
+pub struct Sum {
+    first: i64,
+    report: Report,
+    told: BTreeSet<String>,
+    left_out: Vec<String>,
+}
+
+impl Sum {
+    /// Of one run.
+    #[must_use]
+    pub fn new(mut run: Run) -> Self {
+        let cells = std::mem::take(&mut run.report.results);
+        run.report.summed_runs = vec![run.uuid.to_string()];
+        // Of each trial it was asked whether the next one is needed; that of the sum was asked by nobody.
+        run.report.settings.precision_fraction = None;
+        let mut sum = Self { first: run.id, report: run.report, told: BTreeSet::new(), left_out: Vec::new() };
+        cells.into_iter().for_each(|cell| sum.add_cell(run.id, cell));
+        sum
+    }
+
+    /// Adds a later run.
+    ///
+    /// # Errors
+    /// It is of another CPU, architecture or build, or its samples are of other things: then the sum is what it was.
+    pub fn add(&mut self, run: Run) -> Result<(), SumError> {
+        let Run { id, uuid, mut report, .. } = run;
+        if let Some(reason) = obstacle_of_runs(&self.report, &report) {
+            return Err(SumError { run: id, first: self.first, reason });
+        }
+        report.settings.precision_fraction = None;
+        let mut differences = Conditions::of(&self.report).differences(&Conditions::of(&report));
+        differences.retain(|difference| !["boot_id", "settings.trials"].contains(&difference.key.as_str()));
+        self.told.extend(differences.iter().map(|difference| Circumstance(difference).to_string()));
+        for cell in std::mem::take(&mut report.results) {
+            self.add_cell(id, cell);
+        }
+        let sum = &mut self.report;
+        sum.summed_runs.push(uuid.to_string());
+        sum.at_end = report.at_end;
+        sum.times = times(&sum.times, &report.times);
+        let (kept, other) = (&mut sum.settings, report.settings);
+        // What not all of them have in common is none of the sum's.
+        kept.rounds = kept.rounds.filter(|_| kept.rounds == other.rounds);
+        kept.duration_ns = kept.duration_ns.filter(|_| kept.duration_ns == other.duration_ns);
+        kept.warmup_rounds = kept.warmup_rounds.filter(|_| kept.warmup_rounds == other.warmup_rounds);
+        kept.warmup_ns = kept.warmup_ns.filter(|_| kept.warmup_ns == other.warmup_ns);
+        report.warnings.into_iter().for_each(|warning| worst(&mut sum.warnings, warning));
+        Ok(())
+    }
+
+    fn add_cell(&mut self, run: i64, cell: CellReport) {
+        if cell.error.is_some() {
+            self.left_out.push(format!("{} of run {run}, which broke off", cell.cell));
+            return;
+        }
+        match self.report.results.iter_mut().find(|known| known.cell == cell.cell) {
+            Some(known) => add(known, cell),
+            None => self.report.results.push(CellReport {
+                // It is of one run from start to end, and none goes through them all.
+                drift: None,
+                precision_reached_fraction: None,
+                ..cell
+            }),
+        }
+    }
+
+    /// The sum, as if one run had had all the trials: `arguments` are the command line that asked for it.
+    #[must_use]
+    pub fn report(mut self, arguments: Vec<String>) -> Report {
+        let trials = self.report.results.iter().map(|cell| cell.trials.len()).max().unwrap_or(0);
+        self.report.settings.trials = u32::try_from(trials).unwrap_or(u32::MAX);
+        self.report.settings.arguments = arguments;
+        for cell in &mut self.report.results {
+            cell.latency_ns = Latency::of(&cell.histogram);
+            cell.response_ns = cell.response_histogram.as_ref().map(Latency::of);
+            cell.outliers = Outliers::of(&cell.histogram);
+            let latencies: Vec<Latency> = cell.trials.iter().map(|trial| trial.latency_ns).collect();
+            cell.confidence_95_ns = confidence(&latencies);
+            if let (Some(probe), Some(mean)) = (&mut cell.probe, cell.latency_ns.mean) {
+                probe.effect_ns = mean - probe.untimed_mean_ns;
+            }
+        }
+        judge_cells(&mut self.report);
+        self.report
+    }
+
+    /// What a reader has to know of it, in sentences.
+    #[must_use]
+    pub fn notes(&self) -> Vec<String> {
+        let mut notes = Vec::new();
+        if !self.told.is_empty() {
+            let all: Vec<&str> = self.told.iter().map(String::as_str).collect();
+            notes.push(format!("from run {} to others of them: {}", self.first, all.join("; ")));
+        }
+        notes.extend(self.left_out.iter().map(|what| format!("left out: {what}")));
+        notes
+    }
+}
+
+/// Adds a result of the same cell.
+fn add(sum: &mut CellReport, one: CellReport) {
+    let cost = |a: &Cost, b: &Cost| Cost {
+        cpu_ns: each(a.cpu_ns, b.cpu_ns, sum.rounds, one.rounds),
+        voluntary_switches: each(a.voluntary_switches, b.voluntary_switches, sum.rounds, one.rounds),
+        involuntary_switches: each(a.involuntary_switches, b.involuntary_switches, sum.rounds, one.rounds),
+        minor_faults: each(a.minor_faults, b.minor_faults, sum.rounds, one.rounds),
+        major_faults: each(a.major_faults, b.major_faults, sum.rounds, one.rounds),
+        migrations: a.migrations.zip(b.migrations).map(|(a, b)| each(a, b, sum.rounds, one.rounds)),
+    };
+    sum.cost_per_round.client = cost(&sum.cost_per_round.client, &one.cost_per_round.client);
+    sum.cost_per_round.server = cost(&sum.cost_per_round.server, &one.cost_per_round.server);
+    sum.rounds += one.rounds;
+    sum.lost += one.lost;
+    sum.elapsed_ns += one.elapsed_ns;
+    // The bounds are the same in all of them, so that it cannot fail.
+    let _ = sum.histogram.add(&one.histogram);
+    sum.response_histogram =
+        sum.response_histogram.take().zip(one.response_histogram).map(|(mut all, one)| {
+            let _ = all.add(&one);
+            all
+        });
+    sum.probe = match (sum.probe, one.probe) {
+        (Some(a), Some(b)) => Some(ProbeReport {
+            untimed_mean_ns: each(a.untimed_mean_ns, b.untimed_mean_ns, a.untimed_rounds, b.untimed_rounds),
+            untimed_rounds: a.untimed_rounds + b.untimed_rounds,
+            // Known once all are together.
+            effect_ns: 0.0,
+        }),
+        _ => None,
+    };
+    let longer = |gap: &crate::client::report::LongestGap| {
+        sum.longest_gap.is_none_or(|known| gap.elapsed_ns > known.elapsed_ns)
+    };
+    sum.longest_gap = one.longest_gap.filter(longer).or(sum.longest_gap);
+    sum.trials.extend(one.trials);
+}
+
+/// The mean of two means, by how many each is of.
+fn each(a: f64, b: f64, of_a: u64, of_b: u64) -> f64 {
+    let (of_a, of_b) = (of_a as f64, of_b as f64);
+    if of_a + of_b > 0.0 { (a * of_a + b * of_b) / (of_a + of_b) } else { 0.0 }
+}
+
+fn times(a: &Times, b: &Times) -> Times {
+    Times {
+        total_ns: a.total_ns + b.total_ns,
+        daemon_ns: a.daemon_ns + b.daemon_ns,
+        queue_ns: a.queue_ns + b.queue_ns,
+        clock_ns: a.clock_ns + b.clock_ns,
+        environment_ns: a.environment_ns + b.environment_ns,
+        channels_ns: a.channels_ns + b.channels_ns,
+        warmup_ns: a.warmup_ns + b.warmup_ns,
+        rounds_ns: a.rounds_ns + b.rounds_ns,
+    }
+}
+
+/// Keeps the worst warning of each kind.
+fn worst(warnings: &mut Vec<Warning>, one: Warning) {
+    let kind = std::mem::discriminant(&one);
+    match warnings.iter_mut().find(|known| std::mem::discriminant(*known) == kind) {
+        Some(known) if one.severity() > known.severity() => *known = one,
+        Some(_) => {}
+        None => warnings.push(one),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::report::sample;
+
+    fn run(id: i64, report: Report) -> Run {
+        Run { id, uuid: uuid::Uuid::from_u128(id.unsigned_abs().into()), label: None, report }
+    }
+
+    #[test]
+    fn the_sum_of_runs_has_all_their_rounds_and_trials() {
+        let mut slow = sample::sweep();
+        slow.started_unix_s += 60;
+        for cell in &mut slow.results {
+            let mut twice = crate::client::measure::histogram();
+            for bucket in cell.histogram.iter_recorded() {
+                twice.record_n(bucket.value_iterated_to() * 2, bucket.count_at_value()).unwrap();
+            }
+            cell.histogram = twice;
+            cell.cost_per_round.client.cpu_ns *= 3.0;
+        }
+        let one = sample::sweep();
+        let mut sum = Sum::new(run(1, one.clone()));
+        sum.add(run(2, slow.clone())).unwrap();
+        assert_eq!(sum.notes().len(), 2, "pipe broke off in both: {:?}", sum.notes());
+        let all = sum.report(vec!["history".to_owned()]);
+        assert_eq!((all.results.len(), all.summed_runs.len()), (one.results.len() - 1, 2));
+        for (sum, one) in all.results.iter().zip(&one.results) {
+            let slow = slow.results.iter().find(|slow| slow.cell == one.cell).unwrap();
+            assert_eq!(sum.rounds, 2 * one.rounds);
+            assert_eq!(sum.trials.len(), 10);
+            assert_eq!(sum.latency_ns.samples, one.latency_ns.samples + slow.histogram.len());
+            // Half of the rounds took twice as long: the quantiles are neither run's, nor their means.
+            assert_eq!(sum.latency_ns.min, one.latency_ns.min);
+            assert_eq!(sum.latency_ns.p50, Latency::of(&sum.histogram).p50);
+            let (p50, of_one) = (sum.latency_ns.p50.unwrap(), one.latency_ns.p50.unwrap());
+            assert!(p50 > of_one * 1.01 && p50 < of_one * 1.99, "{p50} of {of_one}");
+            let (cost, of_one) = (sum.cost_per_round.client.cpu_ns, one.cost_per_round.client.cpu_ns);
+            assert!((cost / of_one - 2.0).abs() < 1e-9, "{cost} of {of_one}");
+        }
+    }
+
+    #[test]
+    fn what_has_nothing_to_do_with_each_other_is_refused_and_what_differs_is_told() {
+        let mut sum = Sum::new(run(1, sample::single()));
+        let mut other = sample::single();
+        other.environment.cpu.model = Some("Another CPU".to_owned());
+        let error = sum.add(run(2, other)).unwrap_err().to_string();
+        assert!(error.starts_with("run 2 cannot be added to run 1: other CPU: "), "{error}");
+        let mut kernel = sample::single();
+        kernel.environment.kernel.release = Some("6.8".to_owned());
+        kernel.settings.private_daemon = false;
+        sum.add(run(3, kernel)).unwrap();
+        let notes = sum.notes().concat();
+        assert!(notes.contains("kernel 6.1.0-sample → 6.8") && notes.contains("daemon private"), "{notes}");
+        assert_eq!(sum.report(Vec::new()).summed_runs.len(), 2, "what was refused is not in it");
+    }
+}
