@@ -11,7 +11,7 @@ use ipcd::protocol::Exit;
 use ipcd::transports::{Mechanism, Reach};
 
 use crate::conformance::here;
-use crate::harness::{Daemon, Sandbox, nobody_can_run, run};
+use crate::harness::{Daemon, Sandbox, nobody_can_run, not_tested, run};
 
 /// Ids that neither distributions nor systemd give to anybody.
 const UNUSED: RangeInclusive<u32> = 60_600..=61_183;
@@ -136,7 +136,7 @@ fn measure(
             // Asked by root: what is said of root itself is none of the host's.
             let lacking = state.unavailable.as_ref().filter(|reason| !reason.0.starts_with(ONE_USER));
             if let Some(reason) = lacking {
-                eprintln!("{method} is not tested: user {} has it not: {reason}", owner.uid);
+                not_tested(method, format!("user {} has it not: {reason}", owner.uid));
                 continue;
             }
             let output = bench(sandbox, client, method);
