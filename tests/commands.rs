@@ -86,6 +86,8 @@ fn what_no_matrix_can_be_of_is_refused_before_anything_is_started() {
             (&["--method", "null"][..], &["null carries nothing from one CPU to another"][..]),
             (&["--method", "sockets"], &["a matrix is of one method", "sockets"]),
             (&["--method", "pigeon"], &["no method", "pigeon", "tcp, "]),
+            #[cfg(not(feature = "tokio"))]
+            (&["--method", "tokio"], &["this build has no tokio", "--features tokio"]),
             (&["-n", "19"], &["a median takes 20 rounds"]),
             (&["--output", unknown.to_str().unwrap()], &[".png", ".txt, .csv and .svg", "--format"]),
             (&["--output", "/nowhere/a.svg"], &["cannot write /nowhere/a.svg", "No such file or directory"]),

@@ -7,7 +7,7 @@ use ipcd::protocol::{ChannelSpec, Exit, Refusal, Wait};
 use ipcd::transports::{ALL, Group, Mechanism, find};
 use serde_json::Value;
 
-use crate::harness::{Daemon, SOON, Sandbox, eventually, rounds, run};
+use crate::harness::{Daemon, SOON, Sandbox, eventually, not_tested, rounds, run};
 
 /// Sizes that sit on an edge of some mechanism: a round's number, a cache line, a page, a datagram, a pipe's buffer.
 const SIZES: [usize; 11] = [8, 9, 15, 16, 48, 49, 64, 4096, 65_507, 65_537, 1 << 20];
@@ -44,7 +44,7 @@ fn on_this_host() -> impl Iterator<Item = &'static dyn Mechanism> {
     ALL.iter().copied().filter(|mechanism| match mechanism.probe() {
         Ok(()) => true,
         Err(reason) => {
-            eprintln!("{} is not tested: {reason}", mechanism.info().name);
+            not_tested(mechanism.info().name, reason);
             false
         }
     })

@@ -15,7 +15,7 @@ use ipcd::client::{Channel, Client, ClientError, LeaseWait};
 use ipcd::protocol::{ChannelSpec, Exit, SocketAddress, chain};
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 
-use crate::harness::{Daemon, Sandbox, rounds};
+use crate::harness::{Daemon, Output, Sandbox, not_tested, rounds};
 use crate::users::User;
 
 /// Of the daemon's that the tests starve: one client beside the one that is starved.
@@ -68,6 +68,18 @@ fn says(error: &ClientError, parts: &[&str]) {
         assert!(told.contains(part), "no \"{part}\" in: {told}");
     }
     assert_eq!(error.exit(), Exit::Unavailable, "{told}");
+}
+
+/// Checks that a run of a group has left a method out with these words, once, and has measured another.
+#[track_caller]
+fn skips(output: &Output, method: &str, parts: &[&str], other: &str) {
+    assert!(output.status.success(), "{output:#?}");
+    let skipped = format!("ipc-client: skipping {method}: ");
+    let lines: Vec<_> = output.stderr.lines().filter(|line| line.starts_with(&skipped)).collect();
+    let [line] = lines[..] else { panic!("{lines:?} in {output:#?}") };
+    assert!(parts.iter().all(|part| line.contains(part)), "no {parts:?} in {line}");
+    let measured = |method: &str| output.stdout.lines().any(|line| line == format!("IPC method - {method}"));
+    assert!(measured(other) && !measured(method), "{output:#?}");
 }
 
 /// A process's limit, which is as it was once the value ends.
@@ -163,7 +175,8 @@ fn may_unshare(namespaces: &[&str]) -> bool {
     let can =
         Command::new("unshare").args(namespaces).arg("true").status().is_ok_and(|status| status.success());
     if !can {
-        eprintln!("not tested: no namespace of its own can be had (unshare {})", namespaces.join(" "));
+        let why = format!("no namespace of its own can be had (unshare {})", namespaces.join(" "));
+        not_tested("namespaces", why);
     }
     can
 }

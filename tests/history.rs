@@ -12,7 +12,9 @@ use ipcd::client::report::Report;
 use ipcd::protocol::Exit;
 use rustix::process::Signal;
 
-use crate::harness::{NOBODY, PATIENCE, Process, Sandbox, eventually, is_root, nobody_can_run, run};
+use crate::harness::{
+    NOBODY, PATIENCE, Process, Sandbox, eventually, is_root, nobody_can_run, not_tested, run,
+};
 
 /// A history of a test's own, gone at its end.
 pub(crate) struct Place {
@@ -257,8 +259,7 @@ fn a_full_file_system_loses_the_run_in_flight_at_most_and_says_so() {
         let can_mount = is_root()
             && Command::new("unshare").args(["-m", "true"]).status().is_ok_and(|status| status.success());
         if !can_mount {
-            eprintln!("not tested: this needs root, and a mount namespace of its own");
-            return;
+            return not_tested("namespaces", "this needs root, and a mount namespace of its own");
         }
         let place = Place::new(sandbox);
         let client = place.client(sandbox, &[]);

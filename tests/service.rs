@@ -10,7 +10,8 @@ use rustix::process::Signal;
 
 use crate::conformance::here;
 use crate::harness::{
-    Daemon, NOBODY, PATIENCE, Peer, Process, SOON, Sandbox, eventually, is_root, nobody_can_run, rounds, run,
+    Daemon, NOBODY, PATIENCE, Peer, Process, SOON, Sandbox, eventually, is_root, nobody_can_run, not_tested,
+    rounds, run,
 };
 
 #[test]
@@ -176,7 +177,7 @@ fn a_user_without_runtime_folders_has_one_in_the_temporary_folder() {
         let daemon = Daemon::start(sandbox, as_user(sandbox.ipcd(&["start"])));
         let folder = temporary.join(format!("ipcd-{uid}"));
         if daemon.socket.starts_with("/run") {
-            return eprintln!("not tested: this user may write to /run/ipcd");
+            return not_tested("run-folder", "this user may write to /run/ipcd");
         }
         assert_eq!(daemon.socket, folder.join("ipcd.sock"));
         let meta = fs::metadata(&folder).unwrap();
@@ -197,7 +198,7 @@ fn a_user_without_runtime_folders_has_one_in_the_temporary_folder() {
 fn who_finds_no_daemon_is_told_every_path_that_was_tried() {
     run(|sandbox| {
         if Path::new("/run/ipcd/ipcd.sock").exists() {
-            return eprintln!("not tested: this host has a daemon");
+            return not_tested("no-daemon", "this host has a daemon");
         }
         let mut status = sandbox.client(&["status"]);
         status.env_remove("IPCD_SOCKET").env("XDG_RUNTIME_DIR", "/x").env("RUNTIME_DIRECTORY", "/r");
@@ -218,7 +219,7 @@ fn who_finds_no_daemon_is_told_every_path_that_was_tried() {
 fn without_a_daemon_bench_starts_one_and_methods_tells_of_this_host() {
     run(|sandbox| {
         if Path::new("/run/ipcd/ipcd.sock").exists() {
-            return eprintln!("not tested: this host has a daemon");
+            return not_tested("no-daemon", "this host has a daemon");
         }
         let mut bench = sandbox.client(&["bench", "--method", "tcp", "-n", "1000"]);
         let output = sandbox.finish(bench.env_remove("IPCD_SOCKET")).expect(Exit::Success);

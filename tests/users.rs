@@ -13,7 +13,7 @@ use rustix::process::{Gid, Uid};
 use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 
 use crate::conformance::here;
-use crate::harness::{Daemon, Sandbox, nobody_can_run, run};
+use crate::harness::{Daemon, Sandbox, nobody_can_run, not_tested, run};
 
 /// Ids that neither distributions nor systemd give to anybody.
 const UNUSED: RangeInclusive<u32> = 60_600..=61_183;
@@ -152,7 +152,7 @@ fn measure(
             // Asked by root: what is said of root itself is none of the host's.
             let lacking = state.unavailable.as_ref().filter(|reason| !reason.0.starts_with(ONE_USER));
             if let Some(reason) = lacking {
-                eprintln!("{method} is not tested: user {} has it not: {reason}", owner.uid);
+                not_tested(method, format!("user {} has it not: {reason}", owner.uid));
                 continue;
             }
             let output = bench(sandbox, client, method);

@@ -117,7 +117,7 @@ impl Channel {
         let token = Token::new(bytes);
         let grant = Grant { token, name: name.clone(), client };
         let (mechanism, settings) = Settings::of(spec, grant.clone())?;
-        if let Err(reason) = available_to(mechanism, client) {
+        if let Err(reason) = available_to(mechanism, &spec.options, client) {
             return Err(Refusal::Unavailable { method: settings.method.to_owned(), reason });
         }
 

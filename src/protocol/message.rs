@@ -249,6 +249,8 @@ pub struct MethodState {
     pub unavailable: Option<Unavailable>,
     /// The largest payload in bytes.
     pub max_size_bytes: u32,
+    /// The setting that decides it, with its value, if one does.
+    pub max_size_because: Option<String>,
 }
 
 /// Why this host cannot do a mechanism: what it lacks (module, sysctl, kernel, sandbox).

@@ -1,12 +1,13 @@
 //! What a mechanism promises: its description, its two sides, and their errors.
 
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use super::{Owner, Rounds, Settings, Supervisor, Watch};
-use crate::protocol::{Unavailable, Wait};
+use crate::protocol::{Unavailable, Wait, chain};
 
 /// One mechanism. Its file holds both sides.
 ///
@@ -17,7 +18,7 @@ pub trait Mechanism: Sync {
     /// What it is, whatever the host.
     fn info(&self) -> &'static Info;
 
-    /// What it can do on this host.
+    /// What it can do on this host, as this process may.
     fn capabilities(&self) -> Capabilities;
 
     /// What it can do on a host that sets it no limits: more than [`capabilities`](Self::capabilities) where those depend
@@ -26,18 +27,30 @@ pub trait Mechanism: Sync {
         self.capabilities()
     }
 
+    /// Which setting of the host's or of this process's decides the largest size, if one does, with its value.
+    fn size_limit(&self) -> Option<String> {
+        None
+    }
+
     /// The most bytes that a responder holds for payloads of `size` bytes: its buffers and segments, those that it
     /// shares with its client too. What the kernel holds for it is the kernel's to limit (`SO_SNDBUF` and the like).
     fn holds(&self, size: usize) -> u64 {
         holds_copies(3, size)
     }
 
-    /// Whether this host has it.
+    /// Whether this process can have it on this host, with the options at their defaults, by making and removing the real
+    /// thing where that is cheap. A daemon asks it for each channel and each list of methods, so that it takes microseconds
+    /// and leaves nothing, or nothing that the next one does not remove, if the process is killed in the middle.
     ///
     /// # Errors
-    /// What the host lacks: module, sysctl, kernel, sandbox.
+    /// What the host lacks: module, sysctl, kernel, sandbox, room; which limit stands against it.
     fn probe(&self) -> Result<(), Unavailable> {
         Ok(())
+    }
+
+    /// Whether what [`probe`](Self::probe) says holds with these options too.
+    fn is_probed(&self, _options: &BTreeMap<String, String>) -> bool {
+        true
     }
 
     /// The responder's whole life: makes the resource, announces it, checks its peer, echoes until the peer goes.
@@ -262,6 +275,12 @@ pub struct CallError {
     pub what: &'static str,
     /// The system's error.
     pub source: io::Error,
+}
+
+impl From<CallError> for Unavailable {
+    fn from(error: CallError) -> Self {
+        Self(chain(&error))
+    }
 }
 
 /// Why a responder ended without having done its work.

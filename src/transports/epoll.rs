@@ -9,14 +9,14 @@ use rustix::io::{Errno, ioctl_fionbio};
 use rustix::net::SocketType;
 
 use super::contract::While;
-use super::place::remove_folder;
+use super::place::{probe_folder, remove_folder};
 use super::stream::{Pipe, Socket, StreamClient, echo};
 use super::unix_socket::{accept, dial};
 use super::{
     Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism, Reach, Rounds,
     ServeError, Served, Settings, Supervisor, Watch,
 };
-use crate::protocol::Wait;
+use crate::protocol::{Unavailable, Wait};
 
 static INFO: Info = Info {
     name: "epoll",
@@ -46,6 +46,10 @@ impl Mechanism for Epoll {
 
     fn capabilities(&self) -> Capabilities {
         Capabilities::ANY_SIZE
+    }
+
+    fn probe(&self) -> Result<(), Unavailable> {
+        Ok(probe_folder()?)
     }
 
     fn respond(&self, settings: &Settings, supervisor: &mut Supervisor) -> Result<Served, ServeError> {

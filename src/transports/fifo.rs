@@ -12,14 +12,14 @@ use rustix::fs::{CWD, Mode, OFlags, fcntl_setfl, mkfifoat, open};
 use rustix::io::Errno;
 
 use super::contract::While;
-use super::place::{Access, Folder, give_to_client, remove_folder};
+use super::place::{Access, Folder, give_to_client, probe_folder, remove_folder};
 use super::proof::proof_broke_off;
 use super::stream::{Files, StreamClient, echo};
 use super::{
     Alive, CallError, Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism,
     Reach, RoundError, Rounds, ServeError, Served, Settings, Supervisor, Watch, proof,
 };
-use crate::protocol::Wait;
+use crate::protocol::{Unavailable, Wait};
 
 static INFO: Info = Info {
     name: "fifo",
@@ -53,6 +53,10 @@ impl Mechanism for Fifo {
 
     fn capabilities(&self) -> Capabilities {
         Capabilities::ANY_SIZE
+    }
+
+    fn probe(&self) -> Result<(), Unavailable> {
+        Ok(probe_folder()?)
     }
 
     fn respond(&self, settings: &Settings, supervisor: &mut Supervisor) -> Result<Served, ServeError> {

@@ -17,14 +17,14 @@ use rustix::io::Errno;
 
 use super::contract::{While, holds_copies};
 use super::payload::{Payload, take};
-use super::place::is_own;
+use super::place::{SHARED_MEMORY, is_own};
 use super::proof::proof_broke_off;
 use super::{
     Alive, CallError, Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism,
     Reach, Round, RoundError, Rounds, ServeError, Served, Settings, Supervisor, Unwatched, Watch, place,
 };
 use crate::protocol::shortage::because;
-use crate::protocol::{Token, Wait};
+use crate::protocol::{Token, Unavailable, Wait};
 
 static INFO: Info = Info {
     name: "iceoryx2",
@@ -48,8 +48,6 @@ static INFO: Info = Info {
     options: &[],
 };
 
-const SHARED_MEMORY: &str = "/dev/shm";
-
 /// Samples that a topic keeps room for: queued, read and written, and one that iceoryx2 adds.
 const SAMPLES: u64 = 4;
 
@@ -68,6 +66,10 @@ impl Mechanism for Iceoryx2 {
     /// The library keeps copies of its own.
     fn holds(&self, size: usize) -> u64 {
         holds_copies(4, size)
+    }
+
+    fn probe(&self) -> Result<(), Unavailable> {
+        Ok(place::probe_shared_memory()?)
     }
 
     fn respond(&self, settings: &Settings, supervisor: &mut Supervisor) -> Result<Served, ServeError> {

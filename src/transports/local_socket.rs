@@ -1,5 +1,6 @@
 //! `local-socket`: the `interprocess` crate's local socket, through its own reading and writing.
 
+use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -10,14 +11,14 @@ use interprocess::local_socket::{
 use rustix::io::Errno;
 
 use super::contract::While;
-use super::place::remove_folder;
+use super::place::{probe_folder, remove_folder};
 use super::stream::{Pipe, StreamClient, echo};
-use super::unix_socket::{NAMESPACE, Name};
+use super::unix_socket::{NAMESPACE, Name, by_path};
 use super::{
     Alive, Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism, Reach,
     RoundError, Rounds, ServeError, Served, Settings, Supervisor, Watch, proof,
 };
-use crate::protocol::Wait;
+use crate::protocol::{Unavailable, Wait};
 
 static INFO: Info = Info {
     name: "local-socket",
@@ -48,6 +49,14 @@ impl Mechanism for LocalSocket {
 
     fn capabilities(&self) -> Capabilities {
         Capabilities::ANY_SIZE
+    }
+
+    fn probe(&self) -> Result<(), Unavailable> {
+        Ok(probe_folder()?)
+    }
+
+    fn is_probed(&self, options: &BTreeMap<String, String>) -> bool {
+        by_path(options)
     }
 
     fn respond(&self, settings: &Settings, supervisor: &mut Supervisor) -> Result<Served, ServeError> {

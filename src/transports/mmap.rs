@@ -5,13 +5,13 @@ use std::os::fd::{AsFd, OwnedFd};
 use rustix::fs::{CWD, Mode, OFlags, openat};
 
 use super::contract::While;
-use super::place::{Access, Folder, give_to_client, remove_folder, reserve};
+use super::place::{Access, Folder, give_to_client, probe_folder, remove_folder, reserve};
 use super::sys::Region;
 use super::{
     Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism, Reach, Rounds,
     ServeError, Served, Settings, Supervisor, Watch, memory,
 };
-use crate::protocol::Wait;
+use crate::protocol::{Unavailable, Wait};
 
 static INFO: Info = Info {
     name: "mmap",
@@ -21,9 +21,11 @@ static INFO: Info = Info {
     explanation: Explanation {
         choose: "Choose it where what is shared should also stay, or is larger than memory; else shared memory proper \
                  (shmem, memfd) does the same without a file.",
-        limits: "Whoever may write to the file can truncate it, which ends the other side with SIGBUS. On a disk, pages \
-                 that were written to are written back now and then, and the next write to such a page faults: \
-                 outliers of a kind that memory without a file does not have.",
+        limits: "Whoever may write to the file can truncate it, which ends the other side with SIGBUS. The file lies \
+                 in the channel's folder: under the service's RUNTIME_DIRECTORY, else under TMPDIR or /tmp. On a disk, \
+                 pages that were written to are written back now and then, and the next write to such a page faults: \
+                 outliers of a kind that memory without a file does not have. Where that folder is in a tmpfs, nothing is \
+                 ever written back, and they do not occur.",
         round: "As with shmem: a copy and a store on one side, loads until the word changes and a copy on the other; \
                 the pages are the page cache's.",
     },
@@ -43,6 +45,10 @@ impl Mechanism for MappedFile {
 
     fn capabilities(&self) -> Capabilities {
         Capabilities::ANY_SIZE
+    }
+
+    fn probe(&self) -> Result<(), Unavailable> {
+        Ok(probe_folder()?)
     }
 
     fn respond(&self, settings: &Settings, supervisor: &mut Supervisor) -> Result<Served, ServeError> {

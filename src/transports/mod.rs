@@ -75,6 +75,8 @@ pub use settings::{Grant, Owner, Settings, only_cpu};
 pub use supervisor::{Announcement, Assignment, Supervisor};
 pub use watch::{Alive, Unwatched, Watch};
 
+use std::collections::BTreeMap;
+
 use crate::protocol::{ChannelSpec, MethodState, Refusal, Unavailable};
 
 /// Every mechanism, in the order in which they are shown.
@@ -121,6 +123,11 @@ pub static ALL: &[&dyn Mechanism] = &[
 /// Mechanisms that only a build with the cargo feature of their name has.
 pub const FEATURES: [&str; 6] = ["tokio", "http", "grpc", "dbus", "zeromq", "iceoryx2"];
 
+/// Those of them that this build lacks.
+pub fn not_built() -> impl Iterator<Item = &'static str> {
+    FEATURES.into_iter().filter(|name| find(name).is_err())
+}
+
 /// The mechanism with this name or alias.
 ///
 /// # Errors
@@ -156,8 +163,10 @@ pub fn instance_name() -> std::io::Result<String> {
     Ok(format!("ipcd-{pid}-{start}"))
 }
 
-/// Removes what daemons of this user have left that were killed together with their responders.
+/// Removes what daemons of this user have left that were killed together with their responders, or while they looked at what
+/// the host has.
 pub fn remove_leftovers_of_the_dead() {
+    ALL.iter().for_each(|mechanism| mechanism.remove_leftovers(&place::probe_name()));
     for name in place::dead_names() {
         log::info!("removing {name}, which a killed daemon has left");
         for mechanism in ALL {
@@ -172,12 +181,18 @@ pub fn states() -> Vec<MethodState> {
     states_for(Owner::this())
 }
 
-/// Whether this process can offer a mechanism to this client.
+/// Whether this process can offer a mechanism with these options to this client.
 ///
 /// # Errors
 /// What the host lacks, or what stands between the two.
-pub fn available_to(mechanism: &dyn Mechanism, client: Owner) -> Result<(), Unavailable> {
-    mechanism.probe()?;
+pub fn available_to(
+    mechanism: &dyn Mechanism,
+    options: &BTreeMap<String, String>,
+    client: Owner,
+) -> Result<(), Unavailable> {
+    if mechanism.is_probed(options) {
+        mechanism.probe()?;
+    }
     if mechanism.info().reach.includes(client) {
         return Ok(());
     }
@@ -194,8 +209,9 @@ pub fn states_for(client: Owner) -> Vec<MethodState> {
     ALL.iter()
         .map(|mechanism| MethodState {
             name: mechanism.info().name.to_owned(),
-            unavailable: available_to(*mechanism, client).err(),
+            unavailable: available_to(*mechanism, &BTreeMap::new(), client).err(),
             max_size_bytes: u32::try_from(mechanism.capabilities().max_size).unwrap_or(u32::MAX),
+            max_size_because: mechanism.size_limit(),
         })
         .collect()
 }

@@ -1,17 +1,17 @@
 //! `mq`: two POSIX message queues, one for each direction.
 
 use std::ffi::CString;
-use std::fs;
+use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
-use rustix::process::Resource;
+use rustix::process::{Resource, getrlimit};
 
 use super::contract::While;
 use super::messages::{self, Else, MessageClient, Messages};
-use super::place::{Access, give_to_client};
+use super::place::{Access, give_to_client, probe_name};
 use super::sys::find_descriptors;
 use super::sys::mq::{End, MessageQueue};
 use super::{
@@ -29,11 +29,14 @@ static INFO: Info = Info {
     explanation: Explanation {
         choose: "Choose it where messages have priorities, or where one process leaves messages for another that need \
                  not run yet. It can be polled like a file.",
-        limits: "A message is no longer than /proc/sys/fs/mqueue/msgsize_max says, 8192 bytes by default, and a user's \
-                 queues together no larger than RLIMIT_MSGQUEUE. A queue lives until its name is removed, also \
-                 without any process; it does not tell that the peer has died.",
-        round: "One mq_send and one mq_receive on each side; the kernel copies each message into memory of its own, \
-                or straight to a receiver that sleeps.",
+        limits: "A message is no longer than fs.mqueue.msgsize_max says, 8192 bytes by default, and a user's queues \
+                 together no larger than RLIMIT_MSGQUEUE, 819200 by default, of which a channel takes its two queues' \
+                 messages and some bytes for each. CAP_SYS_RESOURCE lifts msgsize_max (which is kept to here all the \
+                 same, as other programs have it) and the number of queues, not RLIMIT_MSGQUEUE. A queue lives until its \
+                 name is removed, also without any process; it does not tell that the peer has died.",
+        round: "One mq_send and one mq_receive on each side; the kernel copies each message into memory of its own, and \
+                from there to the receiver. To one that waits the message is handed without being queued, which saves \
+                no copy.",
     },
     delivery: Delivery::Message,
     reach: Reach::Anyone,
@@ -44,6 +47,13 @@ static INFO: Info = Info {
 /// The longest message by default, and without a `/proc` that tells.
 const DEFAULT_MAX_SIZE: usize = 8192;
 
+/// What a queue of one message counts for beside its bytes: a `msg_msg` and a `posix_msg_tree_node`, six words each
+/// (`mqueue_get_inode` in the kernel's `ipc/mqueue.c`; mq_overview(7) has the sum).
+const OVERHEAD: usize = 12 * size_of::<usize>();
+
+/// The shortest message that a channel has.
+const MIN_SIZE: usize = Capabilities::ANY_SIZE.min_size;
+
 /// POSIX message queues.
 pub(super) struct PosixQueue;
 
@@ -53,9 +63,12 @@ impl Mechanism for PosixQueue {
     }
 
     fn capabilities(&self) -> Capabilities {
-        let limit = fs::read_to_string("/proc/sys/fs/mqueue/msgsize_max");
-        let limit = limit.ok().and_then(|text| text.trim().parse().ok()).unwrap_or(DEFAULT_MAX_SIZE);
-        Capabilities { max_size: limit.min(Capabilities::MAX_SIZE), ..Capabilities::ANY_SIZE }
+        let Largest { size, .. } = Largest::here();
+        Capabilities { max_size: size, ..Capabilities::ANY_SIZE }
+    }
+
+    fn size_limit(&self) -> Option<String> {
+        Some(Largest::here().limit)
     }
 
     fn capabilities_anywhere(&self) -> Capabilities {
@@ -63,22 +76,34 @@ impl Mechanism for PosixQueue {
     }
 
     fn probe(&self) -> Result<(), Unavailable> {
-        match MessageQueue::open(c"/ipcd-no-such-queue", End::Receive) {
-            Err(error) if error.raw_os_error() == Some(libc::ENOSYS) => Err(Unavailable(
-                "this kernel was built without POSIX message queues (CONFIG_POSIX_MQUEUE)".into(),
-            )),
-            Err(error) if error.raw_os_error() == Some(libc::EPERM) => {
-                Err(Unavailable("a sandbox (seccomp) forbids POSIX message queues".into()))
+        let name = probe_name();
+        for _ in 0..3 {
+            let names = Names::of(&name);
+            let made = make(&names.ping, MIN_SIZE, End::Receive)
+                .and_then(|ping| Ok((ping, make(&names.pong, MIN_SIZE, End::Send)?)));
+            match made.map_err(|error| (error.source.kind(), error.source.raw_os_error(), error)) {
+                Ok(_) => return Ok(()),
+                // One that is left, or that another process looks with just now: it goes with `names`.
+                Err((io::ErrorKind::AlreadyExists, ..)) => {}
+                Err((_, Some(libc::ENOSYS), _)) => {
+                    return Err(Unavailable(
+                        "this kernel was built without POSIX message queues (CONFIG_POSIX_MQUEUE)".into(),
+                    ));
+                }
+                Err((_, Some(libc::EPERM), _)) => {
+                    return Err(Unavailable("a sandbox (seccomp) forbids POSIX message queues".into()));
+                }
+                Err((.., error)) => return Err(error.into()),
             }
-            // There is no such queue, as it should be.
-            _ => Ok(()),
         }
+        // Queues can be made: others do all the time.
+        Ok(())
     }
 
     fn respond(&self, settings: &Settings, supervisor: &mut Supervisor) -> Result<Served, ServeError> {
         let names = Names::of(&settings.name);
-        let (pings, access) = make(&names.ping, settings, End::Receive)?;
-        let (pongs, _) = make(&names.pong, settings, End::Send)?;
+        let (pings, access) = make_for(&names.ping, settings, End::Receive)?;
+        let (pongs, _) = make_for(&names.pong, settings, End::Send)?;
         let mut ends = Ends { receiver: pings, sender: pongs, nonblocking: false };
 
         let address = format!("/{}", settings.name);
@@ -145,6 +170,35 @@ fn queue_name(name: &str, direction: &str) -> CString {
     CString::new(format!("/{name}-{direction}")).expect("a channel's name has no zero byte")
 }
 
+/// The largest message, and the setting that decides it.
+struct Largest {
+    size: usize,
+    limit: String,
+}
+
+impl Largest {
+    /// As this process may have it, if its user has no other queues: how many bytes those take nobody tells.
+    fn here() -> Self {
+        let longest = sysctl("fs/mqueue/msgsize_max").and_then(|text| text.parse().ok());
+        Self::of(longest.unwrap_or(DEFAULT_MAX_SIZE), getrlimit(Resource::Msgqueue).current)
+    }
+
+    fn of(longest: usize, bytes: Option<u64>) -> Self {
+        // Two queues, of one message each.
+        let each =
+            bytes.map(|bytes| usize::try_from(bytes / 2).unwrap_or(usize::MAX).saturating_sub(OVERHEAD));
+        let size = longest.min(each.unwrap_or(usize::MAX)).clamp(MIN_SIZE, Capabilities::MAX_SIZE);
+        let limit = match (bytes, each) {
+            (Some(bytes), Some(each)) if each < longest => format!(
+                "a user's queues may take {bytes} bytes together, and a channel has two; raise RLIMIT_MSGQUEUE (ulimit \
+                 -q, LimitMSGQUEUE= in a unit)"
+            ),
+            _ => format!("fs.mqueue.msgsize_max is {longest}"),
+        };
+        Self { size, limit }
+    }
+}
+
 /// The client's ends of these queues.
 fn open_ends(ping: &CString, pong: &CString) -> Result<Ends, CallError> {
     let sender = MessageQueue::open(ping, End::Send).while_doing("opening the message queue")?;
@@ -152,8 +206,17 @@ fn open_ends(ping: &CString, pong: &CString) -> Result<Ends, CallError> {
     Ok(Ends { receiver, sender, nonblocking: false })
 }
 
-fn make(name: &CString, settings: &Settings, end: End) -> Result<(MessageQueue, Access), CallError> {
-    let queue = MessageQueue::make(name, settings.size, end)
+/// A queue that the client may open, or is to be handed.
+fn make_for(name: &CString, settings: &Settings, end: End) -> Result<(MessageQueue, Access), CallError> {
+    let queue = make(name, settings.size, end)?;
+    // Its name is a file only where somebody has mounted the queues' file system; its descriptor always is.
+    let path = PathBuf::from(format!("/proc/self/fd/{}", queue.as_fd().as_raw_fd()));
+    let access = give_to_client(&path, settings.client).while_doing("opening the queue to the client")?;
+    Ok((queue, access))
+}
+
+fn make(name: &CString, size: usize, end: End) -> Result<MessageQueue, CallError> {
+    MessageQueue::make(name, size, end)
         .map_err(|error| match error.raw_os_error() {
             // The kernel tells a lack of descriptors by the same number.
             Some(libc::EMFILE) if find_descriptors(1).is_ok() => because(
@@ -179,11 +242,7 @@ fn make(name: &CString, settings: &Settings, end: End) -> Result<(MessageQueue, 
             ),
             _ => error,
         })
-        .while_doing("making a message queue")?;
-    // Its name is a file only where somebody has mounted the queues' file system; its descriptor always is.
-    let path = PathBuf::from(format!("/proc/self/fd/{}", queue.as_fd().as_raw_fd()));
-    let access = give_to_client(&path, settings.client).while_doing("opening the queue to the client")?;
-    Ok((queue, access))
+        .while_doing("making a message queue")
 }
 
 /// A limit of the kernel's for all queues.
@@ -250,6 +309,36 @@ mod tests {
             let error = MessageQueue::open(&queue_name(&name, direction), End::Receive).unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::NotFound);
         }
+    }
+
+    #[test]
+    fn a_look_at_the_host_removes_what_one_that_was_killed_has_left() {
+        let names = Names::of(&probe_name());
+        // It is there already if another test looks just now.
+        let _ = MessageQueue::make(&names.pong, MIN_SIZE, End::Send);
+        PosixQueue.probe().unwrap();
+        let gone = |name| {
+            MessageQueue::open(name, End::Receive).is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+        };
+        let start = std::time::Instant::now();
+        while !(gone(&names.ping) && gone(&names.pong)) {
+            assert!(start.elapsed().as_secs() < 5, "it is left");
+            std::thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn the_largest_message_is_what_the_narrowest_limit_leaves() {
+        let of = |longest, bytes| {
+            let Largest { size, limit } = Largest::of(longest, bytes);
+            (size, limit.contains("RLIMIT_MSGQUEUE"))
+        };
+        assert_eq!(of(8192, Some(819_200)), (8192, false));
+        assert_eq!(of(8192, None), (8192, false));
+        assert_eq!(of(1 << 30, None), (16 << 20, false));
+        assert_eq!(of(1 << 20, Some(819_200)), (819_200 / 2 - OVERHEAD, true));
+        assert_eq!(of(8192, Some(1000)), (500 - OVERHEAD, true));
+        assert_eq!(of(8192, Some(0)), (8, true), "none: the probe says so");
     }
 
     #[test]

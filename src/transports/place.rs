@@ -6,12 +6,15 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FallocateFlags, Mode, OFlags, fallocate, fstatvfs, open};
+use rustix::fs::{Access as May, FallocateFlags, Mode, OFlags, access, fallocate, fstatvfs, open, statvfs};
 use rustix::io::{Errno, pwrite};
 
 use super::contract::While;
 use super::{CallError, Owner, Settings};
 use crate::protocol::shortage::because;
+
+/// Where the system keeps shared memory that has a name.
+pub(super) const SHARED_MEMORY: &str = "/dev/shm";
 
 /// The folder of one channel's sockets, FIFOs and files. It goes, with all that is in it, with its value.
 #[derive(Debug)]
@@ -29,7 +32,7 @@ impl Folder {
             .mode(0o711)
             .create(&path)
             .map_err(|error| in_place(error, &place()))
-            .while_doing("making a folder for the channel")?;
+            .while_doing(MAKING_A_FOLDER)?;
         let mut folder = Self { path, spare: None };
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         folder.spare =
@@ -62,6 +65,51 @@ impl Drop for Folder {
             // Nothing is in it yet.
             None => fs::remove_dir(&self.path),
         };
+    }
+}
+
+const MAKING_A_FOLDER: &str = "making a folder for the channel";
+
+/// Whether a channel's folder can be made. Nothing is: what a process makes stays if it is killed then.
+pub(super) fn probe_folder() -> Result<(), CallError> {
+    let place = place();
+    access(&place, May::WRITE_OK | May::EXEC_OK)
+        .and_then(|()| match statvfs(&place)? {
+            // Some file systems do not count.
+            there if there.f_files > 0 && there.f_ffree == 0 => Err(Errno::NOSPC),
+            _ => Ok(()),
+        })
+        .map_err(|error| in_place(error.into(), &place))
+        .while_doing(MAKING_A_FOLDER)
+}
+
+/// Whether shared memory that has a name can be made, by a file there that never has one.
+pub(super) fn probe_shared_memory() -> Result<(), CallError> {
+    /// The least that a segment takes.
+    const PAGE: usize = 4096;
+    let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
+    match open(SHARED_MEMORY, flags, Mode::RUSR | Mode::WUSR) {
+        Ok(file) => match fstatvfs(&file) {
+            Ok(there) if there.f_blocks > 0 && there.f_bavail == 0 => {
+                Err(because(Errno::NOSPC, room(&file, PAGE)))
+            }
+            _ => Ok(()),
+        },
+        // A file system that has no files without a name.
+        Err(Errno::OPNOTSUPP | Errno::ISDIR) => {
+            access(SHARED_MEMORY, May::WRITE_OK | May::EXEC_OK).map_err(no_segment)
+        }
+        Err(error) => Err(no_segment(error)),
+    }
+    .while_doing("making a shared memory segment in /dev/shm")
+}
+
+fn no_segment(error: Errno) -> io::Error {
+    match error {
+        Errno::ROFS => because(error, "/dev/shm can only be read (mount -o remount,rw /dev/shm)"),
+        Errno::NOENT => because(error, "there is no /dev/shm; mount a tmpfs there"),
+        Errno::NOSPC | Errno::DQUOT => because(error, "no room is left in /dev/shm; free some"),
+        _ => error.into(),
     }
 }
 
@@ -104,7 +152,7 @@ pub(super) fn is_own(path: &Path) -> bool {
 /// started at START lives. That takes a daemon and its responder to be killed within the same few milliseconds.
 pub(super) fn dead_names() -> Vec<String> {
     let uid = Owner::this().uid;
-    let places = [place(), "/dev/shm".into(), "/dev/mqueue".into()];
+    let places = [place(), SHARED_MEMORY.into(), "/dev/mqueue".into()];
     let entries = places.iter().filter_map(|place| fs::read_dir(place).ok()).flatten().filter_map(Result::ok);
     entries
         .filter(|entry| entry.metadata().is_ok_and(|meta| meta.uid() == uid))
@@ -117,6 +165,12 @@ pub(super) fn dead_names() -> Vec<String> {
             (numbers && !lives).then(|| format!("ipcd-{pid}-{start}-{channel}"))
         })
         .collect()
+}
+
+/// What a look at the host calls what it makes, if that needs a name. Always the same for a user: what a process leaves that is
+/// killed in the midst of it, the next one removes.
+pub(super) fn probe_name() -> String {
+    format!("ipcd-probe-{}", Owner::this().uid)
 }
 
 /// When the process was started, in clock ticks since boot, as `/proc` tells it.

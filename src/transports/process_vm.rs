@@ -27,9 +27,11 @@ static INFO: Info = Info {
         choose: "Choose it for large messages between processes that trust each other: the kernel copies straight from \
                  one to the other, and nothing has to be shared or set up but a page to wake each other by.",
         limits: "It takes what a debugger takes: the same user, and with kernel.yama.ptrace_scope 1 that each side has \
-                 let the other in (PR_SET_PTRACER); with 2, root. A system call for each message makes it slower \
+                 let the other in (PR_SET_PTRACER); with 2, root; with 3, nobody until the host \
+                 is started anew. A system call for each message makes it slower \
                  than shared memory where messages are small.",
-        round: "A store, and one futex call if the other side sleeps, then one process_vm_readv, on each side; one copy \
+        round: "On each side a store, and one futex call that wakes the other side if it sleeps; a futex call to sleep \
+                until its answer is there (to block), or loads until it is (to spin); then one process_vm_readv. One copy \
                 each way.",
     },
     delivery: Delivery::Memory,

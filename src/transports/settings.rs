@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use rustix::thread::{CpuSet, sched_getaffinity};
 use serde::{Deserialize, Serialize};
 
-use super::{Mechanism, find};
-use crate::protocol::{ChannelSpec, Refusal, Token, Wait};
+use super::{Capabilities, Mechanism, find};
+use crate::protocol::{ChannelSpec, MethodState, Refusal, Token, Wait};
 
 /// What the daemon decides about a channel.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,21 +61,49 @@ pub struct Settings {
     pub client: Owner,
 }
 
+/// The largest size, and the setting that decides it, if one does.
+struct Largest {
+    size: usize,
+    limit: Option<String>,
+}
+
+impl Largest {
+    /// For who does not know the daemon's.
+    const ANY: Self = Self { size: Capabilities::MAX_SIZE, limit: None };
+}
+
 impl Settings {
     /// Checks `spec` against its mechanism without opening anything.
     ///
     /// # Errors
     /// As [`Settings::of`].
     pub fn check(spec: &ChannelSpec) -> Result<Self, Refusal> {
-        Self::of_own(spec, Token::new([0; 32])).map(|(_, settings)| settings)
+        Self::of(spec, Self::own(Token::new([0; 32]))).map(|(_, settings)| settings)
     }
 
-    /// The client's own side of a channel that was opened with this token.
+    /// The same for a daemon that has told its `state`: its limits may be others than this process's. Without one, the
+    /// largest size is left to the daemon.
+    ///
+    /// # Errors
+    /// As [`Settings::of`].
+    pub fn check_for(spec: &ChannelSpec, state: Option<&MethodState>) -> Result<Self, Refusal> {
+        let largest = state.map_or(Largest::ANY, |state| Largest {
+            size: usize::try_from(state.max_size_bytes).unwrap_or(usize::MAX),
+            limit: state.max_size_because.clone(),
+        });
+        Self::within(spec, Self::own(Token::new([0; 32])), Some(largest)).map(|(_, settings)| settings)
+    }
+
+    /// The client's own side of a channel that was opened with this token, by a daemon that knew how much it carries.
     ///
     /// # Errors
     /// As [`Settings::of`].
     pub fn of_own(spec: &ChannelSpec, token: Token) -> Result<(&'static dyn Mechanism, Self), Refusal> {
-        Self::of(spec, Grant { token, name: String::new(), client: Owner::this() })
+        Self::within(spec, Self::own(token), Some(Largest::ANY))
+    }
+
+    fn own(token: Token) -> Grant {
+        Grant { token, name: String::new(), client: Owner::this() }
     }
 
     /// Checks `spec` against its mechanism and fills in the defaults.
@@ -83,11 +111,26 @@ impl Settings {
     /// # Errors
     /// [`Refusal::UnknownMethod`], or [`Refusal::Unfit`] with what would be right. Nothing is clamped.
     pub fn of(spec: &ChannelSpec, grant: Grant) -> Result<(&'static dyn Mechanism, Self), Refusal> {
+        Self::within(spec, grant, None)
+    }
+
+    /// With another largest size than this process's own.
+    fn within(
+        spec: &ChannelSpec,
+        grant: Grant,
+        largest: Option<Largest>,
+    ) -> Result<(&'static dyn Mechanism, Self), Refusal> {
         let mechanism = find(&spec.method)?;
         let info = mechanism.info();
         let unfit = |reason| Refusal::Unfit { method: info.name.to_owned(), reason };
 
-        let size = mechanism.capabilities().size(spec.size_bytes).map_err(unfit)?;
+        let own = mechanism.capabilities();
+        let Largest { size, limit } =
+            largest.unwrap_or_else(|| Largest { size: own.max_size, limit: mechanism.size_limit() });
+        let size = Capabilities { max_size: size, ..own }.size(spec.size_bytes).map_err(|reason| {
+            unfit(limit.map_or_else(|| reason.clone(), |limit| format!("{reason} ({limit})")))
+        })?;
+
         let wait = spec.wait.unwrap_or(info.waits[0]);
         if !info.waits.contains(&wait) {
             let waits: Vec<_> = info.waits.iter().map(|wait| wait.name()).collect();

@@ -9,13 +9,13 @@ use rustix::shm;
 use shared_memory::{ShmemConf, ShmemError};
 
 use super::contract::While;
-use super::place::{Access, give_to_client, reserve};
+use super::place::{Access, SHARED_MEMORY, give_to_client, probe_shared_memory, reserve};
 use super::sys::Region;
 use super::{
     Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism, Reach, Rounds,
     ServeError, Served, Settings, Supervisor, Watch, memory,
 };
-use crate::protocol::Wait;
+use crate::protocol::{Unavailable, Wait};
 
 static INFO: Info = Info {
     name: "shmem",
@@ -49,6 +49,10 @@ impl Mechanism for SharedMemory {
         Capabilities::ANY_SIZE
     }
 
+    fn probe(&self) -> Result<(), Unavailable> {
+        Ok(probe_shared_memory()?)
+    }
+
     fn respond(&self, settings: &Settings, supervisor: &mut Supervisor) -> Result<Served, ServeError> {
         let len = memory::len(settings);
         let name = Name(format!("/{}", settings.name));
@@ -61,7 +65,7 @@ impl Mechanism for SharedMemory {
         // Its name goes with `name`, earlier than the segment.
         segment.set_owner(false);
         reserve_segment(&name.0, len).while_doing("reserving memory for the segment in /dev/shm")?;
-        let access = give_to_client(&Path::new("/dev/shm").join(&settings.name), settings.client)
+        let access = give_to_client(&Path::new(SHARED_MEMORY).join(&settings.name), settings.client)
             .while_doing("opening the segment to the client")?;
         let memory = Region::of_shmem(segment);
 

@@ -9,7 +9,7 @@
 //!   `/dev/shm`, which lives as long as queues do, until the host is started again.
 
 use std::ffi::CString;
-use std::fs;
+use std::io;
 
 use rustix::fs::Mode;
 use rustix::io::Errno;
@@ -18,10 +18,11 @@ use rustix::shm;
 
 use super::contract::While;
 use super::messages::{self, Else, MessageClient, Messages};
+use super::place::probe_name;
 use super::sys::sysv::{Message, Queue};
 use super::{
-    Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism, Owner, Reach,
-    Rounds, ServeError, Served, Settings, Supervisor, Watch,
+    CallError, Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism, Owner,
+    Reach, Rounds, ServeError, Served, Settings, Supervisor, Watch,
 };
 use crate::protocol::shortage::{because, sysctl};
 use crate::protocol::{Unavailable, Wait};
@@ -35,7 +36,8 @@ static INFO: Info = Info {
         choose: "Choose it only where it is there already: it is the oldest of them. What it has that others have not \
                  is that a receiver picks messages by their type, and that the queue needs no process to live.",
         limits: "A message is no longer than /proc/sys/kernel/msgmax says, 8192 bytes by default, and a queue holds \
-                 msgmnb bytes. A queue stays until it is removed, whoever dies. It is no file: it cannot be polled.",
+                 msgmnb bytes. A queue stays until it is removed, whoever dies: if client, responder and daemon are all \
+                 killed at once, until this user's next daemon starts. It is no file: it cannot be polled.",
         round: "One msgsnd and one msgrcv on each side; the kernel copies each message into memory of its own.",
     },
     delivery: Delivery::Message,
@@ -56,11 +58,8 @@ impl Mechanism for SystemVQueue {
     }
 
     fn capabilities(&self) -> Capabilities {
-        let limit = |name: &str| {
-            let limit = fs::read_to_string(format!("/proc/sys/kernel/{name}"));
-            limit.ok().and_then(|text| text.trim().parse().ok()).unwrap_or(DEFAULT_MAX_SIZE)
-        };
-        let max_size = limit("msgmax").min(limit("msgmnb")).min(Capabilities::MAX_SIZE);
+        let (_, longest) = longest();
+        let max_size = longest.clamp(Capabilities::ANY_SIZE.min_size, Capabilities::MAX_SIZE);
         Capabilities { max_size, ..Capabilities::ANY_SIZE }
     }
 
@@ -68,17 +67,38 @@ impl Mechanism for SystemVQueue {
         Capabilities::ANY_SIZE
     }
 
+    fn size_limit(&self) -> Option<String> {
+        let (name, longest) = longest();
+        Some(format!("kernel.{name} is {longest}"))
+    }
+
     fn probe(&self) -> Result<(), Unavailable> {
-        match Queue::open(key("ipcd-no-such-queue")) {
-            Err(error) if error.raw_os_error() == Some(libc::ENOSYS) => {
-                Err(Unavailable("this kernel was built without System V IPC (CONFIG_SYSVIPC)".into()))
+        let key = key(&probe_name());
+        for _ in 0..3 {
+            match make(key).map_err(|error| (error.source.kind(), error.source.raw_os_error(), error)) {
+                Ok(queue) => {
+                    queue.remove();
+                    return Ok(());
+                }
+                // One that is left, or that another process looks with just now.
+                Err((io::ErrorKind::AlreadyExists, ..)) => {
+                    if let Some(left) = Queue::find_own(key) {
+                        left.remove();
+                    }
+                }
+                Err((_, Some(libc::ENOSYS), _)) => {
+                    return Err(Unavailable(
+                        "this kernel was built without System V IPC (CONFIG_SYSVIPC)".into(),
+                    ));
+                }
+                Err((_, Some(libc::EPERM), _)) => {
+                    return Err(Unavailable("a sandbox (seccomp) forbids System V message queues".into()));
+                }
+                Err((.., error)) => return Err(error.into()),
             }
-            Err(error) if error.raw_os_error() == Some(libc::EPERM) => {
-                Err(Unavailable("a sandbox (seccomp) forbids System V message queues".into()))
-            }
-            // There is no such queue, as it should be.
-            _ => Ok(()),
         }
+        // Queues can be made: others do all the time.
+        Ok(())
     }
 
     fn respond(&self, settings: &Settings, supervisor: &mut Supervisor) -> Result<Served, ServeError> {
@@ -86,20 +106,7 @@ impl Mechanism for SystemVQueue {
         // Without it the queue is all the same removed by whoever is left, but not by the next daemon.
         let flags = shm::OFlags::CREATE | shm::OFlags::EXCL | shm::OFlags::RDONLY;
         let _ = shm::open(marker(&settings.name), flags, Mode::RUSR | Mode::WUSR);
-        let queue = Queue::make(key(&settings.name))
-            .map_err(|error| match error.raw_os_error() {
-                Some(libc::ENOSPC) => {
-                    let most = sysctl("kernel/msgmni").unwrap_or_else(|| "so many".to_owned());
-                    because(
-                        error,
-                        format_args!(
-                            "there may be {most} queues; raise kernel.msgmni, or remove some (ipcrm)"
-                        ),
-                    )
-                }
-                _ => error,
-            })
-            .while_doing("making a message queue")?;
+        let queue = make(key(&settings.name))?;
         // Its maker may give it away, whoever that is, and keeps what is the maker's.
         let client = settings.client;
         if client.uid != Owner::this().uid {
@@ -133,6 +140,31 @@ impl Mechanism for SystemVQueue {
     fn remove_leftovers(&self, name: &str) {
         drop(Leftover { name: name.to_owned() });
     }
+}
+
+/// The longest message, and the setting that decides it.
+fn longest() -> (&'static str, usize) {
+    let limit = |name: &'static str| {
+        let limit = sysctl(&format!("kernel/{name}")).and_then(|text| text.parse().ok());
+        (name, limit.unwrap_or(DEFAULT_MAX_SIZE))
+    };
+    let (message, queue) = (limit("msgmax"), limit("msgmnb"));
+    if queue.1 < message.1 { queue } else { message }
+}
+
+fn make(key: i32) -> Result<Queue, CallError> {
+    Queue::make(key)
+        .map_err(|error| match error.raw_os_error() {
+            Some(libc::ENOSPC) => {
+                let most = sysctl("kernel/msgmni").unwrap_or_else(|| "so many".to_owned());
+                because(
+                    error,
+                    format_args!("there may be {most} queues; raise kernel.msgmni, or remove some (ipcrm)"),
+                )
+            }
+            _ => error,
+        })
+        .while_doing("making a message queue")
 }
 
 /// Types of messages.
@@ -207,6 +239,15 @@ mod tests {
     #[test]
     fn a_name_has_the_same_key_in_every_release() {
         assert_eq!(key("ipcd-1-2-3").cast_unsigned(), 0x9617_cc22);
+    }
+
+    #[test]
+    fn a_look_at_the_host_removes_what_one_that_was_killed_has_left() {
+        let key = key(&probe_name());
+        // It is there already if another test looks just now.
+        let left = Queue::make(key).ok();
+        SystemVQueue.probe().unwrap();
+        assert!(left.is_none_or(|left| Queue::find_own(key) != Some(left)), "it is left");
     }
 
     #[test]

@@ -3,6 +3,8 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 
+use rustix::io::Errno;
+
 use super::contract::While;
 use super::stream::{Socket, StreamClient, echo};
 use super::{
@@ -113,9 +115,16 @@ pub(super) fn no_port(error: io::Error) -> io::Error {
 /// host's affair of the moment: the channel itself says so.
 pub(super) fn can_bind<T>(address: IpAddr, tried: io::Result<T>) -> Result<(), Unavailable> {
     match tried {
-        Err(error) if error.kind() != io::ErrorKind::AddrInUse => {
-            Err(Unavailable(format!("no socket can be bound to {address}: {error}")))
-        }
-        _ => Ok(()),
+        Ok(_) => Ok(()),
+        Err(error) => match Errno::from_io_error(&error) {
+            Some(Errno::ADDRINUSE) => Ok(()),
+            Some(Errno::ADDRNOTAVAIL) if address.is_ipv6() => Err(Unavailable(
+                "IPv6 is off here (net.ipv6.conf.lo.disable_ipv6), or lo has no ::1".to_owned(),
+            )),
+            Some(Errno::AFNOSUPPORT) if address.is_ipv6() => Err(Unavailable(
+                "the kernel has no IPv6 (ipv6.disable=1, or it was built without)".to_owned(),
+            )),
+            _ => Err(Unavailable(format!("no socket can be bound to {address}: {error}"))),
+        },
     }
 }

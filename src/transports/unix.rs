@@ -1,16 +1,18 @@
 //! `unix`: a unix stream socket.
 
+use std::collections::BTreeMap;
+
 use rustix::net::SocketType;
 
 use super::contract::While;
-use super::place::remove_folder;
+use super::place::{probe_folder, remove_folder};
 use super::stream::{StreamClient, echo};
-use super::unix_socket::{NAMESPACE, accept, dial};
+use super::unix_socket::{NAMESPACE, accept, by_path, dial};
 use super::{
     Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism, Reach, Rounds,
     ServeError, Served, Settings, Supervisor, Watch,
 };
-use crate::protocol::Wait;
+use crate::protocol::{Unavailable, Wait};
 
 static INFO: Info = Info {
     name: "unix",
@@ -42,6 +44,14 @@ impl Mechanism for Unix {
 
     fn capabilities(&self) -> Capabilities {
         Capabilities::ANY_SIZE
+    }
+
+    fn probe(&self) -> Result<(), Unavailable> {
+        Ok(probe_folder()?)
+    }
+
+    fn is_probed(&self, options: &BTreeMap<String, String>) -> bool {
+        by_path(options)
     }
 
     fn respond(&self, settings: &Settings, supervisor: &mut Supervisor) -> Result<Served, ServeError> {

@@ -1,17 +1,19 @@
 //! `unix-dgram`: unix datagram sockets.
 
+use std::collections::BTreeMap;
+
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, socket_with};
 
 use super::contract::While;
 use super::datagram::{self, DatagramClient};
-use super::place::remove_folder;
+use super::place::{probe_folder, remove_folder};
 use super::stream::Socket;
-use super::unix_socket::{NAMESPACE, bound, connect_to, message_capabilities};
+use super::unix_socket::{NAMESPACE, bound, by_path, connect_to, message_capabilities};
 use super::{
     Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism, Reach, Rounds,
     ServeError, Served, Settings, Supervisor, Watch,
 };
-use crate::protocol::Wait;
+use crate::protocol::{Unavailable, Wait};
 
 static INFO: Info = Info {
     name: "unix-dgram",
@@ -41,6 +43,14 @@ impl Mechanism for UnixDgram {
 
     fn capabilities(&self) -> Capabilities {
         message_capabilities()
+    }
+
+    fn probe(&self) -> Result<(), Unavailable> {
+        Ok(probe_folder()?)
+    }
+
+    fn is_probed(&self, options: &BTreeMap<String, String>) -> bool {
+        by_path(options)
     }
 
     fn respond(&self, settings: &Settings, supervisor: &mut Supervisor) -> Result<Served, ServeError> {

@@ -1,16 +1,18 @@
 //! `unix-seqpacket`: a unix socket with connections and messages.
 
+use std::collections::BTreeMap;
+
 use rustix::net::SocketType;
 
 use super::contract::While;
 use super::datagram::{self, DatagramClient};
-use super::place::remove_folder;
-use super::unix_socket::{NAMESPACE, accept, dial, message_capabilities};
+use super::place::{probe_folder, remove_folder};
+use super::unix_socket::{NAMESPACE, accept, by_path, dial, message_capabilities};
 use super::{
     Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism, Reach, Rounds,
     ServeError, Served, Settings, Supervisor, Watch,
 };
-use crate::protocol::Wait;
+use crate::protocol::{Unavailable, Wait};
 
 static INFO: Info = Info {
     name: "unix-seqpacket",
@@ -40,6 +42,14 @@ impl Mechanism for UnixSeqpacket {
 
     fn capabilities(&self) -> Capabilities {
         message_capabilities()
+    }
+
+    fn probe(&self) -> Result<(), Unavailable> {
+        Ok(probe_folder()?)
+    }
+
+    fn is_probed(&self, options: &BTreeMap<String, String>) -> bool {
+        by_path(options)
     }
 
     fn respond(&self, settings: &Settings, supervisor: &mut Supervisor) -> Result<Served, ServeError> {

@@ -1,6 +1,7 @@
 //! Unix sockets that have a name until the client has proved itself: by path, in the channel's folder, or in the
 //! abstract namespace.
 
+use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::OnceLock;
@@ -24,9 +25,16 @@ use super::{
 /// Where the socket's name is.
 pub(super) const NAMESPACE: OptionSpec = OptionSpec {
     name: "namespace",
-    values: &["path", "abstract"],
+    values: &["path", ABSTRACT],
     help: "unix sockets: find the socket by a path in a folder, or by an abstract name, which no permission guards",
 };
+
+const ABSTRACT: &str = "abstract";
+
+/// Whether a channel with these options has a path, and needs a folder for it.
+pub(super) fn by_path(options: &BTreeMap<String, String>) -> bool {
+    options.get(NAMESPACE.name).is_none_or(|value| value != ABSTRACT)
+}
 
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 16;
@@ -43,7 +51,7 @@ impl Name {
     /// The name of this channel's socket, where the mechanism's option says, which is a path if it has none. A path's
     /// folder is there, and nothing in it.
     pub(super) fn make(settings: &Settings) -> Result<Self, CallError> {
-        if settings.options.get(NAMESPACE.name).is_some_and(|value| *value == "abstract") {
+        if settings.options.get(NAMESPACE.name).is_some_and(|value| *value == ABSTRACT) {
             return Ok(Self { text: format!("@{}", settings.name), folder: None });
         }
         let folder = Folder::make(settings)?;

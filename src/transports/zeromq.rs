@@ -21,7 +21,7 @@ use super::{
     Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism, Reach, RoundError,
     Rounds, ServeError, Served, Settings, Supervisor, Watch, place,
 };
-use crate::protocol::Wait;
+use crate::protocol::{Unavailable, Wait};
 
 // Why not libzmq: its bindings (the crate zmq) compile C++ and link libsodium, both of which a machine that builds this
 // would need, and it is under the MPL. This crate speaks the same protocol, is maintained, and stays in one thread.
@@ -61,6 +61,10 @@ impl Mechanism for ZeroMq {
     /// The library keeps copies of its own.
     fn holds(&self, size: usize) -> u64 {
         holds_copies(4, size)
+    }
+
+    fn probe(&self) -> Result<(), Unavailable> {
+        Ok(place::probe_folder()?)
     }
 
     fn respond(&self, settings: &Settings, supervisor: &mut Supervisor) -> Result<Served, ServeError> {

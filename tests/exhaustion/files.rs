@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use ipcd::protocol::Exit;
 use ipcd::transports::Mechanism;
 
-use super::{Bystander, daemon_in, entries, may_unshare, under};
+use super::{Bystander, daemon_in, entries, may_unshare, skips, under};
 use crate::conformance::here;
 use crate::harness::{Daemon, Output, Sandbox, run};
 
@@ -31,6 +31,12 @@ impl<'a> Mounted<'a> {
         let pid = self.daemon.pid.to_string();
         let starter = [&["nsenter", "--mount", "--target", &pid, "--"][..], program].concat();
         self.sandbox.finish(&mut under(&starter, &self.sandbox.client(arguments)))
+    }
+
+    /// Measures a group, shortly.
+    fn group(&self, group: &str, arguments: &[&str]) -> Output {
+        let short = ["bench", "-n", "3", "--trials", "1", "--warmup", "1", "--method", group];
+        self.inside(&[], &[&short[..], arguments].concat())
     }
 
     fn shell(&self, script: &str) {
@@ -90,9 +96,33 @@ fn a_full_dev_shm_is_told_when_the_channel_is_opened() {
             mounted.bench(mechanism, 100_000).expect(Exit::Success);
             mounted.shell("head -c 262144 /dev/zero > /dev/shm/full");
             mounted.bench(mechanism, 8).expect(Exit::Unavailable).says(&["of 262144 there 0 are left"]);
+            skips(&mounted.group("memory", &[]), "shmem", &["of 262144 there 0 are left"], "memfd");
             mounted.shell("rm /dev/shm/full && mount -o remount,size=64m /dev/shm");
         }
         assert_eq!(refused(&mounted, |method| full.contains(&method), 1 << 20, &[]), Vec::<&str>::new());
+        assert_eq!(mounted.entries("/dev/shm"), Vec::<String>::new());
+        bystander.finishes();
+        mounted.daemon.is_at_rest();
+    });
+}
+
+#[test]
+fn a_dev_shm_that_can_only_be_read_is_told_before_a_channel_is_opened() {
+    run(|sandbox| {
+        if !may_unshare(&MOUNTS) {
+            return;
+        }
+        let place = sandbox.folder().display().to_string();
+        let mounted = Mounted::start(sandbox, &place, "mount -t tmpfs -o ro ipcd-test /dev/shm");
+        let mut bystander = Bystander::of(&mounted.daemon);
+        let told =
+            ["making a shared memory segment in /dev/shm failed: /dev/shm can only be read", "remount,rw"];
+        let refused = refused(&mounted, |_| true, 8, &told);
+        assert!(refused.iter().all(|method| ["shmem", "iceoryx2"].contains(method)), "{refused:?}");
+        skips(&mounted.group("memory", &[]), "shmem", &told, "memfd");
+        bystander.goes_on();
+        mounted.shell("mount -o remount,rw /dev/shm");
+        assert_eq!(self::refused(&mounted, |method| refused.contains(&method), 8, &[]), Vec::<&str>::new());
         assert_eq!(mounted.entries("/dev/shm"), Vec::<String>::new());
         bystander.finishes();
         mounted.daemon.is_at_rest();
@@ -132,6 +162,12 @@ fn a_folder_that_can_only_be_read_is_told() {
             assert!(refused.contains(&method), "{method} is not among {refused:?}");
         }
         assert!(!refused.contains(&"tcp") && !refused.contains(&"memfd"), "{refused:?}");
+        skips(&mounted.group("sockets", &[]), "unix", &[&told, "$TMPDIR"], "tcp");
+        skips(&mounted.group("pipes", &[]), "fifo", &[&told, "$TMPDIR"], "pipe");
+        // What has another name needs no folder.
+        let output = mounted.group("sockets", &["--namespace", "abstract"]);
+        skips(&output, "epoll", &[&told, "$TMPDIR"], "unix");
+        mounted.group("local-socket", &["--namespace", "abstract"]).expect(Exit::Success);
         eprintln!("a folder that can only be read: {refused:?} refused");
         mounted.shell(&format!("mount -o remount,rw {place}"));
         assert_eq!(self::refused(mounted, |method| refused.contains(&method), 8, &[]), Vec::<&str>::new());

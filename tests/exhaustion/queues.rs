@@ -6,7 +6,7 @@ use std::os::unix::fs::{PermissionsExt, chown};
 use ipcd::protocol::{ChannelSpec, Exit};
 use rustix::process::Resource;
 
-use super::{Bystander, Limited, LimitedBy, TWO, daemon_in, may_unshare, measure, says, under};
+use super::{Bystander, Limited, LimitedBy, TWO, daemon_in, may_unshare, measure, says, skips, under};
 use crate::conformance::here;
 use crate::harness::{Daemon, nobody_can_run, run};
 use crate::users::Users;
@@ -30,8 +30,27 @@ fn message_queues_of_a_user_are_limited_by_their_bytes() {
             bystander.goes_on();
         }
         assert_eq!(refused, ["mq"]);
+        let bench = |arguments: &[&str]| {
+            let short = ["bench", "-n", "5", "--trials", "1", "--warmup", "1", "--method"];
+            sandbox.finish(&mut sandbox.client(&[&short[..], arguments].concat()))
+        };
+        let limit = "making a message queue failed: the queues of user ";
+        let raised = "may take 0 bytes together; raise RLIMIT_MSGQUEUE (ulimit -q, LimitMSGQUEUE= in a unit)";
+        bench(&["mq"]).expect(Exit::Unavailable).says(&["mq is not to be had on this host: ", limit, raised]);
+        skips(&bench(&["queues"]), "mq", &[limit, raised], "sysv-mq");
+        bystander.goes_on();
+        // A size that would not fit, whatever else there is.
+        limited.set(1000);
+        bench(&["mq", "--size", "4096"]).expect(Exit::Unavailable).says(&[
+            "mq cannot do that: a size of 4096 bytes; it carries 8 to ",
+            "(a user's queues may take 1000 bytes together, and a channel has two; raise RLIMIT_MSGQUEUE",
+        ]);
         drop(limited);
         measure(&daemon, &ChannelSpec::new("mq")).unwrap();
+        // It is the daemon whose responders make the queues.
+        let client =
+            sandbox.client(&["bench", "-n", "5", "--trials", "1", "--method", "mq", "--size", "4096"]);
+        sandbox.finish(&mut under(&["prlimit", "--msgqueue=0", "--"], &client)).expect(Exit::Success);
         bystander.finishes();
         daemon.is_at_rest();
     });
@@ -61,6 +80,7 @@ fn message_queues_of_all_are_limited_by_their_number() {
         for (method, limit) in [("mq", "fs.mqueue.queues_max"), ("sysv-mq", "kernel.msgmni")] {
             let output = bench(method).expect(Exit::Unavailable);
             output.says(&["making a message queue failed: there may be 0 queues; raise ", limit]);
+            skips(&bench("queues"), method, &["there may be 0 queues; raise ", limit], "signal");
             bystander.goes_on();
         }
         let shell = ["nsenter", "--ipc", "--target", &pid, "--", "sh", "-c", &set(64)];
@@ -68,6 +88,22 @@ fn message_queues_of_all_are_limited_by_their_number() {
         for method in ["mq", "sysv-mq"] {
             bench(method).expect(Exit::Success);
         }
+        // This user has no other queues: what is told to fit does.
+        let limited = LimitedBy::to(sandbox, owner, daemon.pid, "msgqueue", 1000);
+        let sized = |size: &str| {
+            let bench =
+                ["bench", "--method", "mq", "--size", size, "-n", "5", "--trials", "1", "--warmup", "1"];
+            sandbox.finish(&mut under(&inside, &owner.runs(&sandbox.client(&bench))))
+        };
+        let told = sized("8,450").expect(Exit::Unavailable);
+        let told = told.says(&["RLIMIT_MSGQUEUE", "of the sizes that are asked for, mq carries 8"]);
+        let most =
+            told.stderr.split("it carries 8 to ").nth(1).unwrap().split(' ').next().unwrap().to_owned();
+        sized(&most).expect(Exit::Success);
+        let more = (most.parse::<u32>().unwrap() + 1).to_string();
+        sized(&more).expect(Exit::Unavailable).says(&["it carries 8 to ", "RLIMIT_MSGQUEUE"]);
+        drop(limited);
+        sized(&more).expect(Exit::Success);
         bystander.finishes();
         daemon.is_at_rest();
     });

@@ -6,6 +6,7 @@ mod leftovers;
 mod process;
 mod sandbox;
 
+use std::fmt::Display;
 use std::panic::resume_unwind;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread;
@@ -64,6 +65,23 @@ pub(crate) fn run_within(patience: Duration, test: impl FnOnce(&Sandbox) + Send 
     }
 }
 
+/// Says that this host or user lacks what a test, or a part of it, needs. Where `IPCD_TEST_NOTHING_SKIPPED` lists what may
+/// be lacking, such as `vsock,root`, all else is a failure.
+#[track_caller]
+pub(crate) fn not_tested(lacking: &str, why: impl Display) {
+    eprintln!("not tested ({lacking}): {why}");
+    if let Ok(listed) = std::env::var("IPCD_TEST_NOTHING_SKIPPED") {
+        assert!(
+            may_lack(&listed, lacking),
+            "not tested ({lacking}), and IPCD_TEST_NOTHING_SKIPPED is {listed}: {why}"
+        );
+    }
+}
+
+fn may_lack(listed: &str, lacking: &str) -> bool {
+    listed.split(',').any(|one| one.trim() == lacking)
+}
+
 /// Looks again and again until `probe` finds something; for what gives no signal when it happens.
 pub(crate) fn eventually<T>(what: &str, patience: Duration, mut probe: impl FnMut() -> Option<T>) -> T {
     let start = Instant::now();
@@ -78,8 +96,13 @@ pub(crate) fn eventually<T>(what: &str, patience: Duration, mut probe: impl FnMu
 
 /// The harness itself: what it promises to find, it finds.
 mod tests {
+    use std::ffi::CString;
     use std::panic::{AssertUnwindSafe, catch_unwind};
     use std::process::Command;
+
+    use ipcd::transports::sys::mq::{End, MessageQueue};
+    use ipcd::transports::sys::sysv::Queue;
+    use ipcd::transports::{ALL, instance_name};
 
     use super::*;
 
@@ -108,6 +131,34 @@ mod tests {
             std::fs::write(sandbox.folder().join("forgotten"), "").unwrap();
         });
         assert!(message.contains("left behind") && message.contains("forgotten"), "{message}");
+    }
+
+    #[test]
+    fn what_may_be_lacking_is_what_is_listed() {
+        assert!(may_lack("vsock", "vsock") && may_lack("root, vsock", "vsock"));
+        assert!(!may_lack("", "vsock") && !may_lack("vsock", "root") && !may_lack("vsock", "sock"));
+    }
+
+    /// A channel's resources as a daemon calls them that is killed with its responder.
+    #[test]
+    fn queues_and_folders_that_are_left_are_found() {
+        let name = format!("{}-901", instance_name().unwrap());
+        let own = name.clone();
+        let message = failure(WATCHDOG, move |sandbox| {
+            // As if this process were one.
+            sandbox.note_daemon(std::process::id());
+            std::fs::create_dir_all(sandbox.folder().join("place").join(&own)).unwrap();
+            MessageQueue::make(&CString::new(format!("/{own}-pong")).unwrap(), 8, End::Send).unwrap();
+            Queue::make(leftovers::key(&own)).unwrap();
+        });
+        ALL.iter().for_each(|mechanism| mechanism.remove_leftovers(&name));
+        for told in [
+            format!("/place/{name}"),
+            format!("the message queue /{name}-pong"),
+            format!("the System V queue of {name}"),
+        ] {
+            assert!(message.contains("left behind") && message.contains(&told), "no {told} in {message}");
+        }
     }
 
     #[test]

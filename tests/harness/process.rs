@@ -278,6 +278,11 @@ impl Processes {
         }
     }
 
+    /// Whether it has been one of them.
+    pub(super) fn has(&self, pid: u32) -> bool {
+        self.0.lock().unwrap().iter().any(|known| known.peer.pid == pid)
+    }
+
     /// Ends those that have not ended.
     pub(super) fn kill(&self) {
         for known in self.0.lock().unwrap().iter() {

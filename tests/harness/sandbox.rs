@@ -1,5 +1,7 @@
 //! A test's own folder, environment and processes.
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -9,8 +11,9 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
+use super::leftovers::Named;
 use super::process::Processes;
-use super::{Daemon, Output, PATIENCE, Process, SOON, leftovers};
+use super::{Daemon, Output, PATIENCE, Process, SOON, leftovers, not_tested};
 
 const DAEMON: &str = env!("CARGO_BIN_EXE_ipcd");
 const CLIENT: &str = env!("CARGO_BIN_EXE_ipc-client");
@@ -25,16 +28,42 @@ pub(crate) fn is_root() -> bool {
 
 /// Whether [`NOBODY`] can run this sandbox's programs; says so if not.
 pub(crate) fn nobody_can_run(sandbox: &Sandbox) -> bool {
-    let can = is_root() && {
-        let mut version = sandbox.client(&["--version"]);
-        version.uid(NOBODY).gid(NOBODY).current_dir("/").stdout(Stdio::null());
-        version.status().is_ok_and(|status| status.success())
-    };
+    if !is_root() {
+        not_tested("root", "this needs root, which becomes other users");
+        return false;
+    }
+    let mut version = sandbox.client(&["--version"]);
+    version.uid(NOBODY).gid(NOBODY).current_dir("/").stdout(Stdio::null());
+    let can = version.status().is_ok_and(|status| status.success());
     if !can {
-        eprintln!("not tested: this needs root, and a build folder that user {NOBODY} may read");
+        let why = format!(
+            "user {NOBODY} cannot reach the programs; IPCD_TEST_PROGRAMS=FOLDER has them copied there"
+        );
+        not_tested("users", why);
     }
     can
 }
+
+/// Where the programs are. In a folder that `IPCD_TEST_PROGRAMS` names, copies of them are used, which whoever has named
+/// it removes: other users may not reach the build folder.
+fn program(built: &str) -> PathBuf {
+    static COPIES: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+    let Some(folder) = std::env::var_os("IPCD_TEST_PROGRAMS") else { return built.into() };
+    let copy = Path::new(&folder).join(Path::new(built).file_name().unwrap());
+    let mut copies = COPIES.lock().unwrap();
+    if !copies.contains(&copy) {
+        // Another process of tests may run the copy that is there, which therefore stays whole.
+        let new = Path::new(&folder).join(format!("new-{}", std::process::id()));
+        fs::copy(built, &new).unwrap();
+        fs::set_permissions(&new, fs::Permissions::from_mode(0o755)).unwrap();
+        fs::rename(&new, &copy).unwrap();
+        copies.push(copy.clone());
+    }
+    copy
+}
+
+/// Message queues of so many daemons are looked for.
+const LOOKED_FOR: usize = 8;
 
 /// A shell starts what it runs in the background with SIGINT ignored, which every program of a test would inherit. What is
 /// handled here is not ignored there.
@@ -48,8 +77,8 @@ fn heed_interrupts() {
 pub(crate) struct Sandbox {
     folder: TempDir,
     processes: Processes,
-    /// Processes that name shared memory after themselves.
-    daemons: Mutex<Vec<u32>>,
+    /// Those that name what they make after themselves.
+    daemons: Mutex<Vec<Named>>,
 }
 
 impl Sandbox {
@@ -86,7 +115,7 @@ impl Sandbox {
     }
 
     fn program(&self, program: &str, arguments: &[&str]) -> Command {
-        let mut command = Command::new(program);
+        let mut command = Command::new(self::program(program));
         command.args(arguments).env_clear().current_dir(self.folder());
         command.env("TMPDIR", self.folder()).env("IPCD_SOCKET", self.socket());
         // No configuration of this host's.
@@ -125,17 +154,24 @@ impl Sandbox {
         Daemon::start(self, self.ipcd(&[&["start"], arguments].concat()))
     }
 
-    /// Remembers a process that names shared memory after itself.
+    /// Remembers a process that names what it makes after itself.
     pub(crate) fn note_daemon(&self, pid: u32) {
-        self.daemons.lock().unwrap().push(pid);
+        self.daemons.lock().unwrap().push(Named::of(pid));
     }
 
-    /// What is there of processes and shared memory.
+    /// What is there of processes, shared memory, message queues and channels' folders.
     pub(crate) fn left(&self) -> Vec<String> {
         let mut left = leftovers::processes(self.folder());
-        for daemon in self.daemons.lock().unwrap().iter() {
-            left.extend(leftovers::shared_memory(*daemon));
+        left.extend(leftovers::channel_folders(self.folder()));
+        let daemons = self.daemons.lock().unwrap();
+        for daemon in daemons.iter() {
+            left.extend(leftovers::shared_memory(daemon.pid));
         }
+        // A soak starts thousands, and each is asked for by a thousand names.
+        for daemon in daemons.iter().rev().take(LOOKED_FOR) {
+            left.extend(leftovers::posix_queues(daemon));
+        }
+        left.extend(leftovers::system_v_queues(&daemons, |pid| self.processes.has(pid)));
         left
     }
 
@@ -144,7 +180,7 @@ impl Sandbox {
         leftovers::files(self.folder())
     }
 
-    /// Waits until no process and no shared memory of this sandbox is left.
+    /// Waits until no process of this sandbox is left, and nothing that has a name.
     pub(crate) fn settle(&self) {
         let start = Instant::now();
         loop {

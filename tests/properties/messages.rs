@@ -143,8 +143,13 @@ fn usage() -> impl Strategy<Value = Usage> {
 }
 
 fn method_state() -> impl Strategy<Value = MethodState> {
-    (text(), option::of(text().prop_map(Unavailable)), any::<u32>())
-        .prop_map(|(name, unavailable, max_size_bytes)| MethodState { name, unavailable, max_size_bytes })
+    let parts = (text(), option::of(text().prop_map(Unavailable)), any::<u32>(), option::of(text()));
+    parts.prop_map(|(name, unavailable, max_size_bytes, max_size_because)| MethodState {
+        name,
+        unavailable,
+        max_size_bytes,
+        max_size_because,
+    })
 }
 
 pub(crate) fn reply() -> impl Strategy<Value = Reply> {

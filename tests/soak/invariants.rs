@@ -79,7 +79,7 @@ pub(crate) fn number(pid: u32, key: &str) -> u64 {
 /// once, the next daemon removes.
 pub(crate) fn no_process_is_left(sandbox: &Sandbox) {
     eventually_none("processes", || {
-        sandbox.left().into_iter().filter(|line| !line.starts_with("/dev/shm/")).collect()
+        sandbox.left().into_iter().filter(|line| line.starts_with("process ")).collect()
     });
 }
 

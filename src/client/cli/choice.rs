@@ -1,9 +1,12 @@
 //! Which mechanisms the names on the command line mean: a method, a group of methods, or all.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::{self, Display};
+
 use super::{Failure, warn};
 pub(super) use crate::config::methods::{ALL, Meaning, UnknownName, meaning};
-use crate::protocol::{MethodState, Refusal};
-use crate::transports::Mechanism;
+use crate::protocol::{MethodState, Refusal, Unavailable};
+use crate::transports::{self, Group, Mechanism};
 
 /// What the names mean, in their order. All that nobody has are told at once.
 pub(super) fn meanings(names: &[String]) -> Result<Vec<Meaning>, UnknownName> {
@@ -19,10 +22,11 @@ pub(super) fn meanings(names: &[String]) -> Result<Vec<Meaning>, UnknownName> {
     if unknown.is_empty() { Ok(known) } else { Err(UnknownName::Unknown { names: unknown }) }
 }
 
-/// The methods, each once, and whether each was named by a group only. A group's members that the host lacks are
-/// skipped with a line on stderr.
+/// The methods, each once, and whether each was named by a group only. A group's members that the host lacks, or this
+/// build, are skipped with a line on stderr. `options` are what is asked of all that have them.
 pub(super) fn methods(
     names: &[String],
+    options: &BTreeMap<String, String>,
     states: &[MethodState],
 ) -> Result<Vec<(&'static dyn Mechanism, bool)>, Failure> {
     let mut chosen: Vec<(&'static dyn Mechanism, bool)> = Vec::new();
@@ -33,31 +37,67 @@ pub(super) fn methods(
         Some((_, was_optional)) => *was_optional &= optional,
         None => chosen.push((mechanism, optional)),
     };
-    for name in names {
-        match meaning(name).map_err(Failure::usage)? {
-            Meaning::One(mechanism) => {
-                available(mechanism, states)?;
-                choose(mechanism, false);
-            }
+    let meanings =
+        names.iter().map(|name| meaning(name)).collect::<Result<Vec<_>, _>>().map_err(Failure::usage)?;
+    // What is refused is not told to be skipped before.
+    for meaning in &meanings {
+        if let Meaning::One(mechanism) = meaning {
+            available(*mechanism, options, states)?;
+        }
+    }
+    let mut skipped = BTreeSet::new();
+    for meaning in meanings {
+        match meaning {
+            Meaning::One(mechanism) => choose(mechanism, false),
             Meaning::Several(members) => {
-                if members.is_empty() {
-                    warn(format_args!("skipping {name}: this build has none of them"));
-                }
                 for mechanism in members {
-                    match unavailable(mechanism, states) {
-                        Some(state) => warn(format_args!("skipping {}: {state}", mechanism.info().name)),
+                    let method = mechanism.info().name;
+                    match unavailable(mechanism, options, states) {
+                        Some(reason) if skipped.insert(method) => skip(method, reason),
+                        Some(_) => {}
                         None => choose(mechanism, true),
                     }
                 }
             }
         }
     }
+    if names.iter().any(|name| name == ALL || name == Group::Frameworks.name()) {
+        skip_not_built();
+    }
     Ok(chosen)
 }
 
+/// Says that something is left out of a group, and why.
+pub(super) fn skip(what: impl Display, why: impl Display) {
+    warn(format_args!("skipping {what}: {why}"));
+}
+
+/// What a group means that this build lacks, in one line.
+fn skip_not_built() {
+    let lacking: Vec<_> = transports::not_built().collect();
+    match lacking[..] {
+        [] => {}
+        [one] => skip(one, NotBuilt(one)),
+        _ => skip(lacking.join(", "), NotBuilt("full")),
+    }
+}
+
+/// The feature that a build lacks.
+pub(super) struct NotBuilt(pub(super) &'static str);
+
+impl Display for NotBuilt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "not in this build: build with --features {}", self.0)
+    }
+}
+
 /// Refuses a mechanism that the host lacks.
-pub(super) fn available(mechanism: &dyn Mechanism, states: &[MethodState]) -> Result<(), Failure> {
-    match unavailable(mechanism, states) {
+pub(super) fn available(
+    mechanism: &dyn Mechanism,
+    options: &BTreeMap<String, String>,
+    states: &[MethodState],
+) -> Result<(), Failure> {
+    match unavailable(mechanism, options, states) {
         None => Ok(()),
         Some(reason) => {
             let method = mechanism.info().name.to_owned();
@@ -68,16 +108,22 @@ pub(super) fn available(mechanism: &dyn Mechanism, states: &[MethodState]) -> Re
 
 fn unavailable<'a>(
     mechanism: &dyn Mechanism,
+    options: &BTreeMap<String, String>,
     states: &'a [MethodState],
-) -> Option<&'a crate::protocol::Unavailable> {
-    states.iter().find(|state| state.name == mechanism.info().name)?.unavailable.as_ref()
+) -> Option<&'a Unavailable> {
+    // Otherwise it shows when the channel is opened.
+    let state = state(mechanism, states).filter(|_| mechanism.is_probed(options))?;
+    state.unavailable.as_ref()
+}
+
+/// What the daemon's side of the host says of a mechanism, if it knows it.
+pub(super) fn state<'a>(mechanism: &dyn Mechanism, states: &'a [MethodState]) -> Option<&'a MethodState> {
+    states.iter().find(|state| state.name == mechanism.info().name)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::Unavailable;
-    use crate::transports::{self, Group};
 
     fn states() -> Vec<MethodState> {
         let mut states = transports::states();
@@ -89,7 +135,7 @@ mod tests {
 
     fn chosen(names: &[&str]) -> Result<Vec<(&'static str, bool)>, Failure> {
         let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
-        let methods = methods(&names, &states())?;
+        let methods = methods(&names, &BTreeMap::new(), &states())?;
         Ok(methods.into_iter().map(|(mechanism, optional)| (mechanism.info().name, optional)).collect())
     }
 
@@ -125,6 +171,22 @@ mod tests {
     fn what_the_host_lacks_cannot_be_named() {
         let failure = chosen(&["sockets", "udp"]).unwrap_err();
         assert_eq!(failure.error.to_string(), "udp is not to be had on this host: no such module");
+    }
+
+    #[test]
+    fn what_depends_on_the_default_of_an_option_can_be_named_with_another() {
+        let mut states = states();
+        for state in &mut states {
+            state.unavailable = Some(Unavailable("no folder".to_owned()));
+        }
+        let names = ["sockets".to_owned()];
+        let chosen = |value: &str| {
+            let options = BTreeMap::from([("namespace".to_owned(), value.to_owned())]);
+            let chosen = methods(&names, &options, &states).unwrap();
+            chosen.into_iter().map(|(mechanism, _)| mechanism.info().name).collect::<Vec<_>>()
+        };
+        assert_eq!(chosen("path"), [""; 0]);
+        assert_eq!(chosen("abstract"), ["unix", "unix-seqpacket", "unix-dgram"]);
     }
 
     #[test]

@@ -63,7 +63,8 @@ fn full(mechanism: &dyn Mechanism, states: &[MethodState], width: usize) -> Stri
     facts.push(("delivery", info.delivery.name().to_owned()));
     facts.push(("reaches", info.reach.name().to_owned()));
     if let Some(state) = state {
-        facts.push(("size", format!("{} each way in a round", sizes(mechanism, state))));
+        let because = state.max_size_because.iter().map(|limit| format!("; {limit}")).collect::<String>();
+        facts.push(("size", format!("{} each way in a round{because}", sizes(mechanism, state))));
     }
     let waits: Vec<_> = info.waits.iter().map(|wait| wait.name()).collect();
     facts.push(("waits", first_is_default(&waits, ", ")));

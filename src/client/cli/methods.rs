@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::Failure;
 use super::args::{QueryArgs, SocketArgs};
+use super::choice::NotBuilt;
 use super::daemon::address;
 use super::terminal::prose_width;
 use crate::client::report::size;
@@ -17,7 +18,8 @@ pub(super) fn run(args: &QueryArgs) -> Result<Exit, Failure> {
     let states = states(&args.socket)?;
     let mut out = std::io::stdout().lock();
     if args.json {
-        let methods: Vec<_> = known(&states).map(|(mechanism, state)| Method::of(mechanism, state)).collect();
+        let methods = known(&states).map(|(mechanism, state)| Listed::Here(Method::of(mechanism, state)));
+        let methods: Vec<_> = methods.chain(transports::not_built().map(Listed::not_built)).collect();
         serde_json::to_writer_pretty(&mut out, &methods).map_err(std::io::Error::from)?;
         writeln!(out)?;
     } else {
@@ -62,7 +64,8 @@ pub(super) fn sizes(mechanism: &dyn Mechanism, state: &MethodState) -> String {
 /// The list for people: under each group its methods, with what fits a line; "explain" has the rest.
 fn list(states: &[MethodState], width: usize) -> String {
     let methods: Vec<_> = known(states).collect();
-    let names = methods.iter().map(|(mechanism, _)| mechanism.info().name.len()).max().unwrap_or(0);
+    let names = methods.iter().map(|(mechanism, _)| mechanism.info().name).chain(transports::not_built());
+    let names = names.map(str::len).max().unwrap_or(0);
     let sized = methods.iter().map(|(mechanism, state)| sizes(*mechanism, state).len()).max().unwrap_or(0);
     let mut text = String::new();
     for group in groups() {
@@ -82,6 +85,15 @@ fn list(states: &[MethodState], width: usize) -> String {
                 text.push('\n');
             }
         }
+        if group == Group::Frameworks {
+            for name in transports::not_built() {
+                let first = format!("  {name:names$}  {:sized$}  ", "");
+                let rest = " ".repeat(first.len());
+                let options = textwrap::Options::new(width).initial_indent(&first).subsequent_indent(&rest);
+                text.push_str(&textwrap::fill(&NotBuilt(name).to_string(), options));
+                text.push('\n');
+            }
+        }
     }
     text
 }
@@ -90,6 +102,31 @@ fn what(info: &Info) -> String {
     match info.aliases {
         [] => info.summary.to_owned(),
         aliases => format!("{}; also {}", info.summary, aliases.join(", ")),
+    }
+}
+
+/// An entry of the list in JSON.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Listed<'a> {
+    Here(Method<'a>),
+    /// What this build lacks, of which it knows no more.
+    NotBuilt {
+        name: &'static str,
+        group: &'static str,
+        available: bool,
+        unavailable_because: String,
+    },
+}
+
+impl Listed<'_> {
+    fn not_built(name: &'static str) -> Self {
+        Self::NotBuilt {
+            name,
+            group: Group::Frameworks.name(),
+            available: false,
+            unavailable_because: NotBuilt(name).to_string(),
+        }
     }
 }
 
@@ -104,6 +141,8 @@ struct Method<'a> {
     reaches: &'static str,
     min_size_bytes: usize,
     max_size_bytes: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_size_because: Option<&'a str>,
     /// The first is the default.
     waits: Vec<&'static str>,
     options: Vec<MethodOption>,
@@ -135,6 +174,7 @@ impl<'a> Method<'a> {
             reaches: info.reach.name(),
             min_size_bytes: mechanism.capabilities().min_size,
             max_size_bytes: state.max_size_bytes,
+            max_size_because: state.max_size_because.as_deref(),
             waits: info.waits.iter().map(|wait| wait.name()).collect(),
             options: info
                 .options
@@ -189,6 +229,27 @@ mod tests {
         let text = list(&states(), 80).split_whitespace().collect::<Vec<_>>().join(" ");
         let at = text.find("not to be had here: there is no loopback interface").unwrap();
         assert!(text.find(" udp ").unwrap() < at, "{text}");
+    }
+
+    #[test]
+    fn what_this_build_lacks_is_listed_with_its_feature() {
+        let text = list(&states(), 80).split_whitespace().collect::<Vec<_>>().join(" ");
+        let frameworks = text.find("frameworks").unwrap();
+        for name in transports::FEATURES {
+            let told = format!("{name} not in this build: build with --features {name}");
+            let lacks = transports::not_built().any(|lacking| lacking == name);
+            assert_eq!(text.find(&told).is_some_and(|at| frameworks < at), lacks, "{name} in {text}");
+        }
+        let json = serde_json::to_value(Listed::not_built("tokio")).unwrap();
+        assert_eq!(
+            json,
+            serde_json::json!({
+                "name": "tokio",
+                "group": "frameworks",
+                "available": false,
+                "unavailable_because": "not in this build: build with --features tokio",
+            })
+        );
     }
 
     #[test]

@@ -3,15 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use super::Failure;
 use super::args::BenchArgs;
-use super::choice::methods;
+use super::choice::{methods, skip, state};
 use super::parse::{PlacementArg, WarmupArg};
-use super::{Failure, warn};
 use crate::client::bench::{Bench, Cell, Precision};
 use crate::client::measure::{Plan, Stop, Timing, Warmup};
 use crate::client::placement::{CpuPair, Placement, Topology};
-use crate::protocol::{ChannelSpec, MethodState, Wait};
-use crate::transports::{Mechanism, Pace, Settings};
+use crate::protocol::{ChannelSpec, MethodState, Refusal, Wait};
+use crate::transports::{Mechanism, Pace, Settings, find};
 
 /// A trial that nobody has set a length for.
 const TRIAL: Duration = Duration::from_millis(600);
@@ -38,7 +38,7 @@ pub(super) fn plan(
     options: &BTreeMap<String, String>,
     states: &[MethodState],
 ) -> Result<Bench, Failure> {
-    let methods = methods(&args.methods, states)?;
+    let methods = methods(&args.methods, options, states)?;
     for name in options.keys() {
         if !methods.iter().any(|(mechanism, _)| has_option(*mechanism, name)) {
             return Err(Failure::usage(format!("none of the methods has the option --{name}")));
@@ -67,7 +67,9 @@ pub(super) fn plan(
     sizes.retain(|size| seen.insert(*size));
 
     let mut cells = Vec::new();
-    for (mechanism, optional) in methods {
+    for (mechanism, optional) in &methods {
+        let (mechanism, optional) = (*mechanism, *optional);
+        let state = state(mechanism, states);
         for size_bytes in &sizes {
             for wait in &waits {
                 let spec = ChannelSpec {
@@ -82,7 +84,7 @@ pub(super) fn plan(
                         .map(|(name, value)| (name.clone(), value.clone()))
                         .collect(),
                 };
-                match Settings::check(&spec) {
+                match Settings::check_for(&spec, state) {
                     Ok(settings) => {
                         for place in &places {
                             cells.extend(paces.iter().map(|pace| Cell {
@@ -95,8 +97,11 @@ pub(super) fn plan(
                             }));
                         }
                     }
-                    Err(refusal) if optional => skip(&refusal),
-                    Err(refusal) => return Err(Failure::unavailable(refusal)),
+                    Err(refusal) if optional => skip_unfit(mechanism.info().name, refusal),
+                    Err(refusal) => {
+                        let advice = what_fits(&spec, &sizes, &methods, states);
+                        return Err(Failure { advice, ..Failure::unavailable(refusal) });
+                    }
                 }
             }
         }
@@ -144,8 +149,42 @@ fn has_option(mechanism: &dyn Mechanism, name: &str) -> bool {
     mechanism.info().options.iter().any(|option| option.name == name)
 }
 
-fn skip(reason: &dyn std::fmt::Display) {
-    warn(format_args!("skipping: {reason}"));
+/// What is told of a cell that cannot be, and does not have to.
+fn skip_unfit(method: &str, refusal: Refusal) {
+    match refusal {
+        Refusal::Unfit { reason, .. } => skip(method, format_args!("it cannot do {reason}")),
+        other => skip(method, other),
+    }
+}
+
+/// Which of the methods and sizes that were named would do, where one of them with one of the sizes does not.
+fn what_fits(
+    spec: &ChannelSpec,
+    sizes: &[u32],
+    methods: &[(&'static dyn Mechanism, bool)],
+    states: &[MethodState],
+) -> Option<String> {
+    let fits = |method: &str, size_bytes| {
+        let spec = ChannelSpec { method: method.to_owned(), size_bytes, ..spec.clone() };
+        let mechanism = find(method).ok()?;
+        // What another method has of its own does not count.
+        let options = spec.options.iter().filter(|(name, _)| has_option(mechanism, name));
+        let options = options.map(|(name, value)| (name.clone(), value.clone())).collect();
+        let state = state(mechanism, states);
+        Settings::check_for(&ChannelSpec { options, ..spec }, state).ok()
+    };
+    let sizes: Vec<_> =
+        sizes.iter().filter(|size| fits(&spec.method, **size).is_some()).map(u32::to_string).collect();
+    if !sizes.is_empty() {
+        return Some(format!(
+            "of the sizes that are asked for, {} carries {}",
+            spec.method,
+            sizes.join(", ")
+        ));
+    }
+    let names = methods.iter().map(|(mechanism, _)| mechanism.info().name);
+    let names: Vec<_> = names.filter(|name| fits(name, spec.size_bytes).is_some()).collect();
+    (!names.is_empty()).then(|| format!("of the methods that are asked for, {} can do it", names.join(", ")))
 }
 
 fn places(args: &BenchArgs) -> Result<Vec<Place>, Failure> {
@@ -179,7 +218,7 @@ fn places(args: &BenchArgs) -> Result<Vec<Place>, Failure> {
                     client: pair.map(|pair| pair.client),
                     server: pair.map(|pair| pair.server),
                 }),
-                Err(error) if optional => skip(&format!("placement {placement}: {error}")),
+                Err(error) if optional => skip(format_args!("placement {placement}"), error),
                 Err(error) => return Err(Failure::unavailable(error)),
             }
         }

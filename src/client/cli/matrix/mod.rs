@@ -23,6 +23,7 @@ use crate::client::report::file;
 use crate::client::report::matrix::{Matrix, csv, svg, text};
 use crate::client::{ClientError, LeaseWait};
 use crate::protocol::{Exit, Wait, complain, say, tell};
+use crate::transports::Settings;
 use crate::transports::sys::clock::{Calibration, ClockChoice};
 
 /// From which time on a run is announced with it.
@@ -110,7 +111,9 @@ pub(super) fn run(args: &MatrixArgs, options: &BTreeMap<String, String>) -> Resu
     let topology = Topology::read().map_err(Failure::unavailable)?;
     let plan = plan::plan(args, options, &topology)?;
     let mut client = find_or_start(&args.socket, args.private)?;
-    choice::available(plan.mechanism, &client.methods()?)?;
+    let states = client.methods()?;
+    choice::available(plan.mechanism, &plan.spec.options, &states)?;
+    Settings::check_for(&plan.spec, choice::state(plan.mechanism, &states)).map_err(Failure::unavailable)?;
     if plan.estimate() > LONG {
         say(format_args!(
             "ipc-client: {} pairs of CPUs, {} trials each: about {}",

@@ -11,7 +11,7 @@ use crate::client::measure::stats::MIN_SAMPLES_BEYOND;
 use crate::client::measure::{self, Stop, Timing, Warmup};
 use crate::client::placement::{CpuPair, Placement, Topology};
 use crate::protocol::{ChannelSpec, Wait};
-use crate::transports::{Group, Mechanism, Settings, find};
+use crate::transports::{Group, Mechanism, Settings};
 
 /// What all trials together may take where nobody has set a length, if that leaves each the shortest one.
 const ALL_TRIALS: Duration = Duration::from_secs(30);
@@ -44,13 +44,15 @@ pub(super) fn plan(
     options: &BTreeMap<String, String>,
     topology: &Topology,
 ) -> Result<Plan, Failure> {
-    if let Ok(Meaning::Several(_)) = choice::meaning(&args.method) {
-        return Err(Failure::usage(format!(
-            "a matrix is of one method, and \"{}\" means several",
-            args.method
-        )));
-    }
-    let mechanism = find(&args.method).map_err(Failure::usage)?;
+    let mechanism = match choice::meaning(&args.method).map_err(Failure::usage)? {
+        Meaning::One(mechanism) => mechanism,
+        Meaning::Several(_) => {
+            return Err(Failure::usage(format!(
+                "a matrix is of one method, and \"{}\" means several",
+                args.method
+            )));
+        }
+    };
     if mechanism.info().group == Group::Tool {
         return Err(Failure::usage(format!(
             "{} carries nothing from one CPU to another: a matrix of it would tell nothing",
@@ -68,7 +70,7 @@ pub(super) fn plan(
         client_cpu: None,
         options: options.clone(),
     };
-    let settings = Settings::check(&spec).map_err(Failure::unavailable)?;
+    let settings = Settings::check_for(&spec, None).map_err(Failure::unavailable)?;
     let cpus = topology.allowed();
     let pairs: Vec<_> = cpus
         .iter()
@@ -131,6 +133,7 @@ mod tests {
 
     use super::super::super::args::{Cli, Command, command, method_options};
     use super::*;
+    use crate::transports::not_built;
 
     /// The plan for a host that tells nothing but how many CPUs there are.
     fn planned(line: &[&str], cpus: u32) -> Result<Plan, String> {
@@ -181,7 +184,11 @@ mod tests {
         ] {
             assert_eq!(planned(line, 2).map(|_| ()).unwrap_err(), told);
         }
-        assert!(planned(&["-m", "x"], 2).is_err_and(|told| told.contains("no method \"x\"")));
+        assert!(planned(&["-m", "x"], 2).is_err_and(|told| told.contains("no method and no group \"x\"")));
+        for name in not_built() {
+            let told = planned(&["-m", name], 2).map(|_| ()).unwrap_err();
+            assert!(told.contains(&format!("build it with --features {name}")), "{told}");
+        }
         assert_eq!(planned(&[], 0).map(|_| ()).unwrap_err(), "no allowed CPU is online");
     }
 }
