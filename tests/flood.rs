@@ -12,15 +12,18 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use ipcd::client::ClientError;
+use ipcd::client::{Client, ClientError, LeaseWait};
 use ipcd::protocol::frame::{MAX_BODY, frame};
-use ipcd::protocol::{ChannelSpec, GREETING_LEN, Greeting, Refusal, Reply, Request, Resource, encode};
+use ipcd::protocol::link::LinkError;
+use ipcd::protocol::{
+    ChannelSpec, DialError, GREETING_LEN, Greeting, Refusal, Reply, Request, Resource, SocketAddress, encode,
+};
 use ipcd::transports::sys::allow_descriptors;
 
 use rustix::process::Uid;
 use rustix::thread::set_thread_res_uid;
 
-use crate::harness::{Daemon, NOBODY, PATIENCE, eventually, is_root, rounds, run};
+use crate::harness::{Daemon, NOBODY, PATIENCE, eventually, is_root, rounds};
 
 /// What a daemon may hold without connections, in KiB: the program, its C library and a decoder at work.
 const BASE_KIB: u64 = 16 * 1024;
@@ -166,18 +169,36 @@ struct Flood {
 #[derive(Debug, Default)]
 struct Waits {
     visits: usize,
+    came_again: usize,
     status: Duration,
     bench: Duration,
 }
 
-/// A well-behaved client comes and goes. Its patience is the program's: it is told of a failure if it is not greeted
-/// within 2 s or not answered within 10 s.
+/// Connects with the program's own patience. Where the daemon does not greet within that, 2 s, it comes again, as the program's user
+/// would, and is counted: on a host that has no time for the daemon it may be right to say so.
+fn connect(daemon: &Daemon, waits: &mut Waits) -> Client {
+    let start = Instant::now();
+    loop {
+        match Client::connect(&SocketAddress::resolve(Some(&daemon.socket))) {
+            Ok(client) => return client,
+            Err(ClientError::Dial(DialError::Greeting { source: LinkError::Silent(_), .. }))
+                if start.elapsed() < PATIENCE =>
+            {
+                waits.came_again += 1;
+            }
+            Err(error) => panic!("after {:?}: {error:?}", start.elapsed()),
+        }
+    }
+}
+
+/// A well-behaved client comes and goes. It is told of a failure if it is not answered within 10 s.
 fn visit(daemon: &Daemon, waits: &mut Waits) {
     let start = Instant::now();
-    daemon.status();
+    connect(daemon, waits).status().unwrap();
     waits.status = waits.status.max(start.elapsed());
     let start = Instant::now();
-    let mut client = daemon.lease();
+    let mut client = connect(daemon, waits);
+    client.acquire(LeaseWait::Queue, |_| ()).unwrap();
     let mut channel = client.open(&ChannelSpec::new("unix")).unwrap();
     rounds(&mut channel, 100).unwrap();
     client.close(channel).unwrap();
@@ -188,9 +209,9 @@ fn visit(daemon: &Daemon, waits: &mut Waits) {
 impl Flood {
     /// Lets the attack go on, each attacker in a thread, until a bystander has come and gone several times; then checks that
     /// there was an attack, what the daemon has held, and that nothing is left.
-    fn is_borne(self) {
+    fn run(self) {
         let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
-        run(move |sandbox| {
+        crate::harness::run(move |sandbox| {
             allow_descriptors(4000);
             let daemon = sandbox.daemon_with(self.arguments);
             // For attackers of another user.
@@ -226,12 +247,13 @@ impl Flood {
             let (peak, after) = (peak_kib(&daemon), daemon.at_rest().status().unwrap().totals);
             let told = |seen: &Seen| format!("{seen:?} {}", attack.counted(*seen));
             println!(
-                "{}: {}; the daemon held {peak} KiB at most, of {} KiB; of {} visits the longest waits were \
-                 {:.1?} for a status, {:.1?} for a bench of 100 rounds",
+                "{}: {}; the daemon held {peak} KiB at most, of {} KiB; of {} visits ({} came again) the longest waits \
+                 were {:.1?} for a status, {:.1?} for a bench of 100 rounds",
                 self.what,
                 self.shows.iter().map(told).collect::<Vec<_>>().join(", "),
                 self.bound_kib,
                 waits.visits,
+                waits.came_again,
                 waits.status,
                 waits.bench
             );
@@ -282,7 +304,7 @@ fn peers_that_send_a_byte_a_second() {
         attackers: &[slow_greeting, slow_request],
         shows: &[Seen::Connected, Seen::Greeted, Seen::Sent, Seen::Dropped],
     };
-    flood.is_borne();
+    flood.run();
 }
 
 #[test]
@@ -307,7 +329,7 @@ fn a_thousand_idle_peers() {
         attackers: &[idle],
         shows: &[Seen::Greeted, Seen::Sent],
     };
-    flood.is_borne();
+    flood.run();
 }
 
 #[test]
@@ -328,7 +350,7 @@ fn peers_that_do_not_read() {
         attackers: &[deaf],
         shows: &[Seen::Greeted, Seen::Sent],
     };
-    flood.is_borne();
+    flood.run();
 }
 
 #[test]
@@ -352,7 +374,7 @@ fn half_frames() {
         attackers: &[half],
         shows: &[Seen::Greeted, Seen::Sent, Seen::Dropped],
     };
-    flood.is_borne();
+    flood.run();
 }
 
 /// Reads what has come; an error if the daemon has ended the connection.
@@ -371,19 +393,22 @@ fn floods_of_opens() {
         while attack.goes_on() {
             let mut client = attack.daemon.lease();
             let mut channels = Vec::new();
-            while channels.len() < most {
+            // On a slow host the first have ended, unused, before the last are opened: the limit is not always met.
+            while channels.len() < most && attack.goes_on() {
                 match client.ask(&ChannelSpec::new("tcp")) {
-                    Ok(channel) => channels.push(channel),
+                    Ok(channel) => {
+                        if attack.counted(Seen::Opened) == 0 {
+                            attack.in_place();
+                        }
+                        attack.count(Seen::Opened, 1);
+                        channels.push(channel);
+                    }
                     Err(ClientError::Refused(_)) => {
                         attack.count(Seen::Refused, 1);
                         break;
                     }
                     Err(error) => panic!("{error}"),
                 }
-            }
-            attack.count(Seen::Opened, channels.len());
-            if attack.counted(Seen::Opened) == channels.len() as u64 {
-                attack.in_place();
             }
             // All at once, by going.
             drop(client);
@@ -411,7 +436,7 @@ fn floods_of_opens() {
         attackers: &[opens, refused],
         shows: &[Seen::Opened, Seen::Refused, Seen::Sent],
     };
-    flood.is_borne();
+    flood.run();
 }
 
 /// How long the answer is to who opens a channel and has no lease.
@@ -424,7 +449,12 @@ fn floods_of_connects() {
     fn come_and_go(attack: &Attack<'_>) {
         attack.in_place();
         while attack.goes_on() {
-            drop(attack.connect());
+            for _ in 0..16 {
+                drop(attack.connect());
+            }
+            // Some thousands a second. More fill the kernel's queue of connections, where everybody waits for his turn, and on a
+            // host with other work for longer than the greeting is waited for.
+            thread::sleep(Duration::from_millis(2));
         }
     }
     // Where that can be tried, another user, of whom most are turned away.
@@ -435,7 +465,7 @@ fn floods_of_connects() {
             stream.set_nonblocking(true)?;
             Ok(stream)
         };
-        attack.keep(count, Duration::ZERO, connect, is_still_there);
+        attack.keep(count, Duration::from_millis(100), connect, is_still_there);
     }
     let flood = Flood {
         what: "floods of connects",
@@ -444,5 +474,5 @@ fn floods_of_connects() {
         attackers: &[come_and_go, hoard],
         shows: &[Seen::Connected, Seen::Dropped],
     };
-    flood.is_borne();
+    flood.run();
 }
