@@ -122,10 +122,10 @@ fn a_run_beside_itself_gives_no_verdict() {
         text(sandbox, &place, &["history", "baseline", "good", "2"]);
         let output = check(sandbox, &place, &["last", "--baseline", "good"], Exit::Nothing);
         assert!(output.stdout.contains("the run is the baseline itself"), "{}", output.stdout);
-        // The same run in a file.
-        let file = place.file("good.ndjson").display().to_string();
-        text(sandbox, &place, &["history", "export", "good", "-o", &file]);
-        check(sandbox, &place, &[&file, "--baseline", "good"], Exit::Nothing);
+        // A report in a file has no UUID, and is known by what it tells.
+        let file = place.file("good.json").display().to_string();
+        text(sandbox, &place, &["history", "show", "good", "-o", &file]);
+        check(sandbox, &place, &[&file, "--baseline", &file], Exit::Nothing);
         check(sandbox, &place, &["1", "--baseline", "good"], Exit::Success);
         assert_eq!(compare(sandbox, &place, &["good", "last"], Exit::Success)["same_run"], true);
         assert!(text(sandbox, &place, &["compare", "2", "good"]).contains("one and the same run"));
@@ -189,6 +189,10 @@ fn several_runs_are_shown_as_their_sum() {
             }
             output.says(&["the sum of 2 runs"]);
         }
+        // One of them in a file is that run all the same.
+        let file = place.file("1.ndjson").display().to_string();
+        text(sandbox, &place, &["history", "export", "1", "-o", &file]);
+        check(sandbox, &place, &[&file, "--baseline", "1"], Exit::Nothing);
         let shown = text(sandbox, &place, &["history", "show", "1", "2", "3", "-m", "pipe"]);
         assert!(shown.contains("18000 cycles") && shown.contains("runs: the sum of 3"), "{shown}");
         let mut other = made(&real, 0, 1.0);

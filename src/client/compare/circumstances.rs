@@ -200,7 +200,7 @@ mod tests {
         assert_eq!(told(&|b| b.settings.rounds = Some(500)), ["rounds of a trial not set → 500"]);
         assert_eq!(
             told(&|b| b.settings.duration_ns = Some(1_200_000_000)),
-            ["time of a trial 600.0 ms → 1.20 s"]
+            ["time of a trial 600 ms → 1.20 s"]
         );
         let load = |minute| move |b: &mut Report| b.at_start.load_average = Some([minute, 9.0, 9.0]);
         assert_eq!(told(&load(0.9)), Vec::<String>::new());
