@@ -76,7 +76,7 @@ fn the_commands_of_a_report_measure_the_same_elsewhere() {
         let command = told.split("<pre><code>").nth(1).unwrap().split("</code>").next().unwrap();
         assert_eq!(
             command,
-            "ipc-client bench --method null,pipe --size 8,64 --rounds 300 --trials 3 --private"
+            "ipc-client bench --method null,pipe --rounds 300 --size 8,64 --trials 3 --private"
         );
         // It is one: the same cells, without that configuration.
         let words: Vec<&str> = command.split(' ').skip(1).chain(["--json"]).collect();

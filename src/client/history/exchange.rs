@@ -132,7 +132,9 @@ pub fn read_lines(lines: impl BufRead) -> impl Iterator<Item = Result<Run, Impor
                 Ok(0) => return None,
                 Ok(_) if line.trim_ascii().is_empty() => {}
                 Ok(_) => {
-                    return Some(parse(&line).map_err(|source| LineError { number, source }.into()));
+                    return Some(
+                        parse(line.trim_ascii()).map_err(|source| LineError { number, source }.into()),
+                    );
                 }
                 Err(error) => return Some(Err(ImportError::Read(error))),
             }
