@@ -105,6 +105,8 @@ def initramfs(folder, tests):
         target.write_bytes(lzma.decompress(content) if found.suffix == ".xz" else content)
     for directory in ("proc", "sys", "dev"):
         (root / directory).mkdir()
+    # One at a time: two emulated CPUs are slow, and tests have patience for a busy machine only.
+    tests = ["--test-threads=1", *tests]
     wanted = {"CLIENT": client, "TEST_PROGRAM": test_program, "TESTS": " ".join(tests)}
     (root / "check/wanted").write_text("".join(f"{name}='{value}'\n" for name, value in wanted.items()))
     archive = folder / "initramfs"
