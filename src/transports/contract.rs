@@ -26,6 +26,11 @@ pub trait Mechanism: Sync {
         holds_copies(3, size)
     }
 
+    /// How many CPUs are busy at once in a channel with these settings: its two sides, and what the kernel runs for them.
+    fn busy_cpus(&self, _settings: &Settings) -> usize {
+        2
+    }
+
     /// Whether this host has it.
     ///
     /// # Errors
