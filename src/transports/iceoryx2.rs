@@ -39,7 +39,8 @@ static INFO: Info = Info {
                  unix socket; to spin, nothing is announced and the subscriber asks again and again.",
         round: "On each side a sample is loaned, the payload is copied into it, and its offset goes through a lock-free \
                 queue; the other side takes it out and copies the payload, where a program may as well use it in place. \
-                To block, a sendto and a recvfrom on each side in addition.",
+                To block, on each side in addition the event's sendto, a recvfrom that waits and one that finds nothing \
+                more, and five calls in which iceoryx2 sets its socket to block and not to block (fcntl, setsockopt).",
     },
     delivery: Delivery::Message,
     reach: Reach::SameUser,
