@@ -1,10 +1,11 @@
 //! What every mechanism promises, run over the list of all: a new one is tested by being listed.
 
 use std::collections::BTreeSet;
+use std::sync::LazyLock;
 
 use ipcd::client::{Client, ClientError};
 use ipcd::protocol::{ChannelSpec, Exit, Refusal, Wait};
-use ipcd::transports::{ALL, Group, Mechanism};
+use ipcd::transports::{ALL, Group, Mechanism, find};
 use serde_json::Value;
 
 use crate::harness::{Daemon, SOON, Sandbox, eventually, rounds, run};
@@ -24,8 +25,19 @@ fn for_each(test: impl Fn(&Daemon, &dyn Mechanism) + Send + 'static) {
     });
 }
 
-/// The mechanisms that this host has.
+/// The mechanisms that this host has, of those that the environment names, if it does: `IPCD_TEST_METHODS=tokio,http`.
 pub(crate) fn here() -> impl Iterator<Item = &'static dyn Mechanism> {
+    static CHOSEN: LazyLock<Option<Vec<&'static str>>> = LazyLock::new(|| {
+        let names = std::env::var("IPCD_TEST_METHODS").ok()?;
+        let known =
+            |name: &str| find(name).unwrap_or_else(|error| panic!("IPCD_TEST_METHODS: {error}")).info().name;
+        Some(names.split(',').map(known).collect())
+    });
+    on_this_host().filter(|one| CHOSEN.as_ref().is_none_or(|chosen| chosen.contains(&one.info().name)))
+}
+
+/// The mechanisms that this host has.
+fn on_this_host() -> impl Iterator<Item = &'static dyn Mechanism> {
     ALL.iter().copied().filter(|mechanism| match mechanism.probe() {
         Ok(()) => true,
         Err(reason) => {
@@ -37,6 +49,20 @@ pub(crate) fn here() -> impl Iterator<Item = &'static dyn Mechanism> {
 
 fn spec(mechanism: &dyn Mechanism) -> ChannelSpec {
     ChannelSpec::new(mechanism.info().name)
+}
+
+/// Each value of an option that is not its default, with each wait strategy.
+pub(crate) fn with_options(mechanism: &dyn Mechanism) -> impl Iterator<Item = ChannelSpec> {
+    let info = mechanism.info();
+    let values =
+        info.options.iter().flat_map(|one| one.values[1..].iter().map(move |value| (one.name, *value)));
+    values.flat_map(move |(name, value)| {
+        info.waits.iter().map(move |wait| ChannelSpec {
+            wait: Some(*wait),
+            options: [(name.to_owned(), value.to_owned())].into(),
+            ..ChannelSpec::new(info.name)
+        })
+    })
 }
 
 fn sized(mechanism: &dyn Mechanism, size: usize) -> ChannelSpec {
@@ -91,6 +117,23 @@ fn every_value_of_every_option_works() {
                 let mut spec = spec(mechanism);
                 spec.options.insert(option.name.to_owned(), (*value).to_owned());
                 exercise(&mut client, &spec);
+            }
+        }
+    });
+}
+
+/// Each value that is not the default, which the other tests go through.
+#[test]
+fn every_option_works_with_every_wait_strategy_at_the_smallest_and_the_largest_size() {
+    for_each(|daemon, mechanism| {
+        let can = mechanism.capabilities();
+        let mut client = daemon.lease();
+        for spec in with_options(mechanism) {
+            for size in [can.min_size, can.max_size] {
+                exercise(
+                    &mut client,
+                    &ChannelSpec { size_bytes: u32::try_from(size).unwrap(), ..spec.clone() },
+                );
             }
         }
     });
@@ -234,7 +277,7 @@ fn all_means_every_method_in_the_order_of_the_list() {
             .expect(Exit::Success);
         let titles: Vec<_> =
             output.stdout.lines().filter_map(|line| line.strip_prefix("IPC method - ")).collect();
-        let host: Vec<_> = here()
+        let host: Vec<_> = on_this_host()
             .map(Mechanism::info)
             .filter(|info| info.group != Group::Tool)
             .map(|info| info.name)

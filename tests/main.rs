@@ -8,6 +8,7 @@ mod conformance;
 mod exhaustion;
 mod faults;
 mod flood;
+mod greedy;
 mod harness;
 mod history;
 mod hostile;
