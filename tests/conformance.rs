@@ -1,6 +1,7 @@
 //! What every mechanism promises, run over the list of all: a new one is tested by being listed.
 
 use std::collections::BTreeSet;
+use std::sync::LazyLock;
 
 use ipcd::client::{Client, ClientError};
 use ipcd::protocol::{ChannelSpec, Exit, Refusal, Wait};
@@ -27,15 +28,16 @@ fn for_each(test: impl Fn(&Daemon, &dyn Mechanism) + Send + 'static) {
 /// The mechanisms to test: those that this host has, and of them those that `IPCD_TEST_METHODS` names if it is set
 /// (`vsock`, or `tokio,http`).
 pub(crate) fn here() -> impl Iterator<Item = &'static dyn Mechanism> {
-    let wanted = std::env::var("IPCD_TEST_METHODS").ok();
-    let wanted: Option<Vec<&str>> = wanted.as_deref().map(|names| names.split(',').collect());
-    for name in wanted.iter().flatten() {
-        assert!(find(name).is_ok(), "IPCD_TEST_METHODS: \"{name}\" is no method");
-    }
+    static CHOSEN: LazyLock<Option<Vec<&'static str>>> = LazyLock::new(|| {
+        let names = std::env::var("IPCD_TEST_METHODS").ok()?;
+        let known =
+            |name: &str| find(name).unwrap_or_else(|error| panic!("IPCD_TEST_METHODS: {error}")).info().name;
+        Some(names.split(',').map(known).collect())
+    });
     let chosen: Vec<_> = on_this_host()
-        .filter(|one| wanted.as_ref().is_none_or(|names| names.contains(&one.info().name)))
+        .filter(|one| CHOSEN.as_ref().is_none_or(|chosen| chosen.contains(&one.info().name)))
         .collect();
-    assert!(!chosen.is_empty(), "IPCD_TEST_METHODS names no method that this host has: {wanted:?}");
+    assert!(!chosen.is_empty(), "IPCD_TEST_METHODS names no method that this host has: {:?}", *CHOSEN);
     chosen.into_iter()
 }
 
@@ -52,6 +54,20 @@ fn on_this_host() -> impl Iterator<Item = &'static dyn Mechanism> {
 
 fn spec(mechanism: &dyn Mechanism) -> ChannelSpec {
     ChannelSpec::new(mechanism.info().name)
+}
+
+/// Each value of an option that is not its default, with each wait strategy.
+pub(crate) fn with_options(mechanism: &dyn Mechanism) -> impl Iterator<Item = ChannelSpec> {
+    let info = mechanism.info();
+    let values =
+        info.options.iter().flat_map(|one| one.values[1..].iter().map(move |value| (one.name, *value)));
+    values.flat_map(move |(name, value)| {
+        info.waits.iter().map(move |wait| ChannelSpec {
+            wait: Some(*wait),
+            options: [(name.to_owned(), value.to_owned())].into(),
+            ..ChannelSpec::new(info.name)
+        })
+    })
 }
 
 fn sized(mechanism: &dyn Mechanism, size: usize) -> ChannelSpec {
@@ -106,6 +122,23 @@ fn every_value_of_every_option_works() {
                 let mut spec = spec(mechanism);
                 spec.options.insert(option.name.to_owned(), (*value).to_owned());
                 exercise(&mut client, &spec);
+            }
+        }
+    });
+}
+
+/// Each value that is not the default, which the other tests go through.
+#[test]
+fn every_option_works_with_every_wait_strategy_at_the_smallest_and_the_largest_size() {
+    for_each(|daemon, mechanism| {
+        let can = mechanism.capabilities();
+        let mut client = daemon.lease();
+        for spec in with_options(mechanism) {
+            for size in [can.min_size, can.max_size] {
+                exercise(
+                    &mut client,
+                    &ChannelSpec { size_bytes: u32::try_from(size).unwrap(), ..spec.clone() },
+                );
             }
         }
     });

@@ -8,7 +8,7 @@ use ipcd::protocol::Exit;
 use ipcd::transports::{Delivery, Mechanism};
 use rustix::process::{Pid, Signal, kill_process_group};
 
-use crate::conformance::here;
+use crate::conformance::{here, with_options};
 use crate::harness::{
     PATIENCE, Peer, Process, SOON, Sandbox, eventually, responder_of, responders, run, wait_until_measuring,
 };
@@ -85,6 +85,28 @@ fn the_responder_is_killed() {
             client.wait(SOON).expect(Exit::Broken).says(&[&said]);
             daemon.is_at_rest();
             assert_eq!(daemon.status().totals.channels_broken, u64::try_from(index).unwrap() + 1);
+            daemon.serves(method);
+        }
+    });
+}
+
+#[test]
+fn the_responder_is_killed_whatever_the_options_and_the_wait() {
+    run(|sandbox| {
+        let daemon = sandbox.daemon();
+        for (mechanism, spec) in here().flat_map(|one| with_options(one).map(move |spec| (one, spec))) {
+            let method = mechanism.info().name;
+            let mut arguments = vec!["bench".to_owned(), "--method".to_owned(), method.to_owned()];
+            arguments.extend(["-n", ENDLESS, "--wait", spec.wait.unwrap().name()].map(str::to_owned));
+            arguments
+                .extend(spec.options.iter().flat_map(|(name, value)| [format!("--{name}"), value.clone()]));
+            arguments.extend(TOLD.map(str::to_owned));
+            let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+            let client = sandbox.start(&mut sandbox.client(&arguments));
+            responder_of(&daemon, &client).signal(Signal::KILL);
+            let said = format!("the {method} channel broke off: its responder was killed by signal 9");
+            client.wait(SOON).expect(Exit::Broken).says(&[&said]);
+            daemon.is_at_rest();
             daemon.serves(method);
         }
     });

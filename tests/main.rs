@@ -10,6 +10,7 @@ mod exchange;
 mod exhaustion;
 mod faults;
 mod flood;
+mod greedy;
 mod harness;
 mod history;
 mod hostile;

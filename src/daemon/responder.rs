@@ -8,7 +8,7 @@ use std::sync::{Mutex, PoisonError};
 
 use rustix::fs::{Mode, OFlags, open};
 use rustix::io::fcntl_dupfd_cloexec;
-use rustix::process::{Resource, Rlimit, setrlimit};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::stdio::{dup2_stdin, stdin};
 use rustix::thread::{CpuSet, sched_setaffinity};
 
@@ -84,8 +84,30 @@ fn serve(assignment: &Assignment, supervisor: &mut Supervisor) -> Result<Served,
     let settings = settings.on_cpus(assignment.spec.client_cpu, only_cpu());
     find_room(mechanism.holds(settings.size))
         .map_err(|error| format!("finding memory for the payloads failed: {}", chain(&error)))?;
+    bound_memory(mechanism.holds(settings.size))
+        .map_err(|error| format!("bounding its memory failed: {}", chain(&error)))?;
     supervisor.watch().map_err(|error| chain(&error))?;
     mechanism.respond(&settings, supervisor).map_err(|error| chain(&error))
+}
+
+/// What a responder may have beside its payloads: what its runtime and its libraries allocate, the stacks of their threads.
+const ROOM: u64 = 16 << 20;
+
+/// Lets this process have no more than it has, `holds` bytes twice, since a buffer that grows is there twice meanwhile, and
+/// [`ROOM`]. Not every library can be told the longest message: whose peer sends a longer one cannot have it, and ends here,
+/// not where the host's memory does.
+///
+/// Memory that both sides see does not count, and cannot be made to grow by the client.
+fn bound_memory(holds: u64) -> io::Result<()> {
+    let statm = std::fs::read_to_string("/proc/self/statm")?;
+    // proc(5): the sixth is what is the process's own, in pages.
+    let pages = statm.split(' ').nth(5).and_then(|pages| pages.parse::<u64>().ok());
+    let has = pages.ok_or_else(|| io::Error::other("/proc/self/statm does not tell what it has"))?
+        * u64::try_from(rustix::param::page_size()).expect("a usize fits in a u64");
+    let most = has.saturating_add(holds.saturating_mul(2)).saturating_add(ROOM);
+    let now = getrlimit(Resource::Data);
+    let current = now.current.map_or(most, |current| current.min(most));
+    Ok(setrlimit(Resource::Data, Rlimit { current: Some(current), ..now })?)
 }
 
 /// Runs this process on `cpu` alone.

@@ -38,6 +38,11 @@ pub trait Mechanism: Sync {
         holds_copies(3, size)
     }
 
+    /// How many CPUs are busy at once in a channel with these settings: its two sides, and what the kernel runs for them.
+    fn busy_cpus(&self, _settings: &Settings) -> usize {
+        2
+    }
+
     /// Whether this process can have it on this host, with the options at their defaults, by making and removing the real
     /// thing where that is cheap. A daemon asks it for each channel and each list of methods, so that it takes microseconds
     /// and leaves nothing, or nothing that the next one does not remove, if the process is killed in the middle.

@@ -26,10 +26,10 @@ static INFO: Info = Info {
                  measured here is without one.",
         limits: "A message carries 128 MiB and an array 64 MiB at most. The payload is an array of bytes. zbus copies it \
                  into a message and out of it. Both sides run tokio's current-thread runtime, in which zbus has tasks of \
-                 its own; the responder starts a task for each call.",
+                 its own; the responder answers a call before it takes the next.",
         round: "The client builds a message with its header fields and waits for the reply of that serial number; the \
                 responder finds the object, the interface and the method by their names, and replies. A sendmsg, \
-                recvmsgs and an epoll_wait on each side.",
+                two recvmsgs (the header's fixed part, and the rest) and one or two epoll_waits on each side.",
     },
     delivery: Delivery::Message,
     reach: Reach::Anyone,
@@ -94,7 +94,9 @@ fn peer<'a>(stream: UnixStream) -> Builder<'a> {
 /// The object that is called.
 struct Echo;
 
-#[zbus::interface(name = "ipcd.Echo")]
+// A call at a time: several would each hold what the channel has room for once. How many are queued, and how long each is,
+// zbus leaves to the bound of the responder's memory.
+#[zbus::interface(name = "ipcd.Echo", spawn = false)]
 impl Echo {
     fn echo(&self, bytes: ByteBuf) -> ByteBuf {
         bytes

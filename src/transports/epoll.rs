@@ -2,6 +2,7 @@
 
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Instant;
 
 use rustix::event::Timespec;
 use rustix::event::epoll::{CreateFlags, Event, EventData, EventFlags, add, create, modify, wait};
@@ -10,7 +11,7 @@ use rustix::net::SocketType;
 
 use super::contract::While;
 use super::place::{probe_folder, remove_folder};
-use super::stream::{Pipe, Socket, StreamClient, echo};
+use super::stream::{Pipe, Socket, StreamClient, adaptive_spin, echo};
 use super::unix_socket::{accept, dial};
 use super::{
     Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism, Reach, Rounds,
@@ -28,13 +29,16 @@ static INFO: Info = Info {
                  adds, before any library's own cost.",
         limits: "One system call more for each wait than a blocking read needs. As of unix otherwise.",
         round: "One send, one epoll_wait (level-triggered, one descriptor registered) and one recv on each side; with \
-                spin, epoll_wait returns at once and is called again.",
+                spin, epoll_wait returns at once and is called again, with adaptive for a while, before one that waits.",
     },
     delivery: Delivery::Stream,
     reach: Reach::Group,
-    waits: &[Wait::Block, Wait::Spin],
+    waits: &[Wait::Block, Wait::Spin, Wait::Adaptive],
     options: &[],
 };
+
+/// A timeout that does not wait.
+const NOW: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
 
 /// A unix stream socket behind epoll.
 pub(super) struct Epoll;
@@ -79,7 +83,7 @@ impl Mechanism for Epoll {
 struct Looped {
     socket: Socket,
     epoll: OwnedFd,
-    timeout: Option<Timespec>,
+    strategy: Wait,
 }
 
 impl Looped {
@@ -87,23 +91,43 @@ impl Looped {
         ioctl_fionbio(&socket.0, true)?;
         let epoll = create(CreateFlags::CLOEXEC)?;
         add(&epoll, &socket.0, EventData::new_u64(0), EventFlags::IN)?;
-        let timeout = (strategy == Wait::Spin).then_some(Timespec { tv_sec: 0, tv_nsec: 0 });
-        Ok(Self { socket, epoll, timeout })
+        Ok(Self { socket, epoll, strategy })
     }
 
-    /// Waits for an event; with spin, says `AGAIN` if there is none.
+    /// Waits for an event, for which the other side has `size` bytes to move; with spin, says `AGAIN` if there is none.
     #[inline(always)]
-    fn wait(&self) -> Result<(), Errno> {
-        let mut events = [MaybeUninit::<Event>::uninit()];
-        let (ready, _) = wait(&self.epoll, &mut events, self.timeout.as_ref())?;
-        if ready.is_empty() { Err(Errno::AGAIN) } else { Ok(()) }
+    fn wait(&self, size: usize) -> Result<(), Errno> {
+        match self.strategy {
+            Wait::Block => self.ask(None).map(drop),
+            Wait::Spin => self.ask(Some(&NOW))?.then_some(()).ok_or(Errno::AGAIN),
+            Wait::Adaptive => self.ask_for_a_while(size),
+        }
     }
 
-    /// Waits until the socket takes more.
+    /// Asks again and again for as long as an adaptive wait does, and then waits.
+    fn ask_for_a_while(&self, size: usize) -> Result<(), Errno> {
+        let mut since = None;
+        while !self.ask(Some(&NOW))? {
+            if since.get_or_insert_with(Instant::now).elapsed() >= adaptive_spin(size) {
+                return self.ask(None).map(drop);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether there is an event, within `timeout` if there is one.
+    #[inline(always)]
+    fn ask(&self, timeout: Option<&Timespec>) -> Result<bool, Errno> {
+        let mut events = [MaybeUninit::<Event>::uninit()];
+        let (ready, _) = wait(&self.epoll, &mut events, timeout)?;
+        Ok(!ready.is_empty())
+    }
+
+    /// Waits until the socket takes more of `size` bytes.
     #[cold]
-    fn wait_for_room(&self) -> Result<(), Errno> {
+    fn wait_for_room(&self, size: usize) -> Result<(), Errno> {
         modify(&self.epoll, &self.socket.0, EventData::new_u64(0), EventFlags::OUT)?;
-        let waited = self.wait();
+        let waited = self.wait(size);
         modify(&self.epoll, &self.socket.0, EventData::new_u64(0), EventFlags::IN)?;
         waited
     }
@@ -112,7 +136,7 @@ impl Looped {
 impl Pipe for Looped {
     #[inline(always)]
     fn receive(&self, buffer: &mut [u8]) -> Result<usize, Errno> {
-        self.wait()?;
+        self.wait(buffer.len())?;
         self.socket.receive(buffer)
     }
 
@@ -120,7 +144,7 @@ impl Pipe for Looped {
     fn send(&self, bytes: &[u8]) -> Result<usize, Errno> {
         loop {
             match self.socket.send(bytes) {
-                Err(Errno::AGAIN) => self.wait_for_room()?,
+                Err(Errno::AGAIN) => self.wait_for_room(bytes.len())?,
                 other => return other,
             }
         }

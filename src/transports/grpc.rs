@@ -40,7 +40,7 @@ static INFO: Info = Info {
                  control holds a message of more than 64 KiB (a megabyte at hyper's client) until the peer has made room. \
                  Both sides run tokio's current-thread runtime, with several tasks.",
         round: "The client encodes the message, sends HEADERS and DATA frames on a new stream of the one connection, and \
-                waits for HEADERS, DATA and trailers; the responder does the same the other way round. Requests and \
+                waits for HEADERS, DATA and trailers; the responder does the same the other way round. One or two writevs, a recvfrom and two epoll_waits on each side. Requests and \
                 responses go from task to task through channels on each side. The payload is copied at each encoding \
                 and decoding.",
     },
@@ -75,11 +75,14 @@ impl Mechanism for Grpc {
     fn respond(&self, settings: &Settings, supervisor: &mut Supervisor) -> Result<Served, ServeError> {
         let (runtime, socket) = offer(settings, supervisor)?;
         let stream = runtime.stream(socket)?;
+        let most = settings.size + OVERHEAD;
         let (gone, client_gone) = oneshot::channel();
         let connection = Connection { stream, _gone: gone };
         runtime.serve(async {
             let incoming = tokio_stream::once(Ok::<_, io::Error>(connection));
-            let served = Server::builder().serve_with_incoming(Echo, incoming).await;
+            // A call at a time: several would each hold what the channel has room for once.
+            let server = Server::builder().max_concurrent_streams(1);
+            let served = server.serve_with_incoming(Echo { most }, incoming).await;
             served.map_err(io::Error::other).while_doing("serving gRPC")?;
             // The server has no more connections to accept, and serves the one.
             let _ = client_gone.await;
@@ -115,7 +118,10 @@ struct Bytes {
 
 /// The service, as tonic's code generator would write it for `service Echo { rpc Echo(Bytes) returns (Bytes); }`.
 #[derive(Debug, Clone)]
-struct Echo;
+struct Echo {
+    /// The longest message that it decodes.
+    most: usize,
+}
 
 impl NamedService for Echo {
     const NAME: &'static str = "ipcd.Echo";
@@ -131,13 +137,13 @@ impl Service<Request<tonic::body::Body>> for Echo {
     }
 
     fn call(&mut self, request: Request<tonic::body::Body>) -> Self::Future {
+        let most = self.most;
         Box::pin(async move {
             if request.uri().path() != METHOD.path() {
                 return Ok(Status::unimplemented("").into_http());
             }
             let codec: ProstCodec<Bytes, Bytes> = ProstCodec::default();
-            let mut grpc =
-                tonic::server::Grpc::new(codec).max_decoding_message_size(Capabilities::MAX_SIZE + OVERHEAD);
+            let mut grpc = tonic::server::Grpc::new(codec).max_decoding_message_size(most);
             Ok(grpc.unary(EchoMethod, request).await)
         })
     }

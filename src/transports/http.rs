@@ -1,7 +1,9 @@
 //! `http`: HTTP/1.1 over a unix socket, by hyper.
 
+use std::error::Error;
+
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::SendRequest;
 use hyper::service::service_fn;
@@ -30,7 +32,7 @@ static INFO: Info = Info {
                  collected in memory as a handler does that wants them whole. Both sides run tokio's current-thread \
                  runtime.",
         round: "The client writes a request head and the body, and parses the response's head; the responder does the same \
-                the other way round. A write, one or more reads and an epoll_wait on each side. The body is copied into a \
+                the other way round. A writev, one or more recvfroms and two epoll_waits on each side. The body is copied into a \
                 buffer of its own for each round.",
     },
     delivery: Delivery::Message,
@@ -59,8 +61,9 @@ impl Mechanism for Http {
     fn respond(&self, settings: &Settings, supervisor: &mut Supervisor) -> Result<Served, ServeError> {
         let (runtime, socket) = offer(settings, supervisor)?;
         let stream = TokioIo::new(runtime.stream(socket)?);
-        let connection =
-            hyper::server::conn::http1::Builder::new().serve_connection(stream, service_fn(echo));
+        let most = settings.size;
+        let service = service_fn(move |request| echo(request, most));
+        let connection = hyper::server::conn::http1::Builder::new().serve_connection(stream, service);
         served(runtime.serve(connection).map_err(refused))
     }
 
@@ -84,10 +87,18 @@ impl Mechanism for Http {
     }
 }
 
-/// The handler.
-async fn echo(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, hyper::Error> {
-    let body = request.into_body().collect().await?.to_bytes();
-    Ok(Response::new(Full::new(body)))
+/// The handler. Its channel has room for `most` bytes: a body that is longer ends it.
+async fn echo(
+    request: Request<Incoming>,
+    most: usize,
+) -> Result<Response<Full<Bytes>>, Box<dyn Error + Send + Sync>> {
+    match Limited::new(request.into_body(), most).collect().await {
+        Ok(body) => Ok(Response::new(Full::new(body.to_bytes()))),
+        Err(error) if error.is::<LengthLimitError>() => {
+            Err(format!("the request's body is longer than the channel's {most} bytes").into())
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// One request, and its response.

@@ -5,6 +5,7 @@ use std::fmt::Debug;
 use std::fs::{self, DirBuilder, File};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
 
 use iceoryx2::port::listener::Listener;
 use iceoryx2::port::notifier::Notifier;
@@ -40,7 +41,8 @@ static INFO: Info = Info {
                  unix socket; to spin, nothing is announced and the subscriber asks again and again.",
         round: "On each side a sample is loaned, the payload is copied into it, and its offset goes through a lock-free \
                 queue; the other side takes it out and copies the payload, where a program may as well use it in place. \
-                To block, a sendto and a recvfrom on each side in addition.",
+                To block, on each side in addition the event's sendto, a recvfrom that waits and one that finds nothing \
+                more, and five calls in which iceoryx2 sets its socket to block and not to block (fcntl, setsockopt).",
     },
     delivery: Delivery::Message,
     reach: Reach::SameUser,
@@ -97,6 +99,8 @@ impl Mechanism for Iceoryx2 {
     ) -> Result<Box<dyn Rounds>, ConnectError> {
         let unknown = || ConnectError::Endpoint(endpoint.address.clone());
         let (name, root) = endpoint.address.split_once(':').ok_or_else(unknown)?;
+        // Should the responder be gone before it has removed them: what this side has made meanwhile, nobody else looks for.
+        let _names = Names(name.to_owned());
         let ports = Ports::open(name, root, Side::Client, settings)?;
         watch.restart();
         // Twice: after the first answer, this side has opened all that it ever will; with the second, its names are gone.
@@ -139,11 +143,22 @@ impl Drop for Names {
             let is_folder = entry.file_type().is_ok_and(|file_type| file_type.is_dir());
             // Nothing is to be done if it is gone already.
             let _ = match is_folder {
-                true => fs::remove_dir_all(entry.path()),
+                true => remove_folder(&entry.path()),
                 false => fs::remove_file(entry.path()),
             };
         }
     }
+}
+
+/// Removes a folder in which the other side may be making something just now.
+fn remove_folder(path: &Path) -> io::Result<()> {
+    const TRIES: usize = 16;
+    (1..TRIES)
+        .map(|_| fs::remove_dir_all(path))
+        .find(|removed| {
+            !removed.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::DirectoryNotEmpty)
+        })
+        .unwrap_or_else(|| fs::remove_dir_all(path))
 }
 
 /// No other channel's begins so.

@@ -1,6 +1,7 @@
 //! `io-uring`: a unix stream socket through io_uring on both sides.
 
 use std::convert::Infallible;
+use std::io;
 
 use rustix::net::SocketType;
 
@@ -8,11 +9,12 @@ use super::buffer::Buffer;
 use super::contract::While;
 use super::payload::Payload;
 use super::place::{probe_folder, remove_folder};
+use super::stream::Socket;
 use super::sys::{Ring, RingOptions};
 use super::unix_socket::{accept, dial};
 use super::{
-    Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism, OptionSpec, Reach,
-    Round, RoundError, Rounds, ServeError, Served, Settings, Supervisor, Unwatched, Watch,
+    CallError, Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism,
+    OptionSpec, Reach, Round, RoundError, Rounds, ServeError, Served, Settings, Supervisor, Unwatched, Watch,
 };
 use crate::protocol::{Unavailable, Wait};
 
@@ -26,16 +28,17 @@ static INFO: Info = Info {
                  round trip at a time loses by it, as a rule: what the rings cost is more than the system call that they \
                  save (two sides on one core of the machine in the README: 10.6 µs a round, and 7.85 µs with unix).",
         limits: "A stream, as of unix. Many hosts and sandboxes forbid it (kernel.io_uring_disabled, seccomp). With sqpoll \
-                 a thread of the kernel spins for each side and wants a CPU of its own; with spin as well there are four \
-                 that spin.",
+                 a thread of the kernel spins for each side, on any CPU, and wants one of its own; with spin as well there \
+                 are four that spin: on fewer than four CPUs they take them from each other, and a round takes tens of \
+                 milliseconds.",
         round: "One io_uring_enter on each side, which submits a send and, linked to it, a receive, and waits for both; a \
-                payload above a quarter of the socket's send buffer is sent by a call of its own. With sqpoll the \
-                submission is a store that the kernel's thread sees, and with spin the completion is a load: no system \
-                call is then made.",
+                payload above a quarter of the socket's send buffer is sent by a call of its own. To spin, the call \
+                does not wait and is made again. With sqpoll the submission is a store that the kernel's thread sees, and with \
+                spin the completion is a load: no system call is then made.",
     },
     delivery: Delivery::Stream,
     reach: Reach::Group,
-    waits: &[Wait::Block, Wait::Spin],
+    waits: &[Wait::Block, Wait::Spin, Wait::Adaptive],
     options: &[SQPOLL],
 };
 
@@ -57,21 +60,30 @@ impl Mechanism for IoUring {
         Capabilities::ANY_SIZE
     }
 
+    /// The kernel has a thread for each side, which spins; of two sides that block, one runs at a time.
+    fn busy_cpus(&self, settings: &Settings) -> usize {
+        match (settings.is_on(SQPOLL.name), settings.wait) {
+            (false, _) => 2,
+            (true, Wait::Block) => 3,
+            (true, Wait::Spin | Wait::Adaptive) => 4,
+        }
+    }
+
     fn probe(&self) -> Result<(), Unavailable> {
-        Ring::probe(RingOptions { sqpoll: false, spin: false }).map_err(|error| {
-            let sysctl = std::fs::read_to_string("/proc/sys/kernel/io_uring_disabled").unwrap_or_default();
-            why_not(&error, sysctl.trim())
+        Ring::probe(RingOptions { sqpoll: false, wait: Wait::Block }).map_err(|error| {
+            let why = why_not(&error, &disabled(), false);
+            Unavailable(why.unwrap_or_else(|| format!("no io_uring can be made: {error}")))
         })?;
         Ok(probe_folder()?)
     }
 
     fn respond(&self, settings: &Settings, supervisor: &mut Supervisor) -> Result<Served, ServeError> {
         let socket = accept(SocketType::STREAM, settings, supervisor)?;
-        let mut ring = Ring::new(socket.0, options(settings)).while_doing("making an io_uring")?;
+        let mut ring = ring(socket, settings)?;
         supervisor.proven()?;
         match echo(&mut ring, settings.size) {
             Err(RoundError::PeerClosed) => Ok(Served::ClientGone),
-            Err(error) => Err(std::io::Error::other(error)).while_doing("echoing")?,
+            Err(error) => Err(io::Error::other(error)).while_doing("echoing")?,
         }
     }
 
@@ -82,7 +94,7 @@ impl Mechanism for IoUring {
         watch: &mut Watch,
     ) -> Result<Box<dyn Rounds>, ConnectError> {
         let socket = dial(SocketType::STREAM, &endpoint.address, settings, watch)?;
-        let ring = Ring::new(socket.0, options(settings)).while_doing("making an io_uring")?;
+        let ring = ring(socket, settings)?;
         Ok(Box::new(IoUringClient { ring, payload: Payload::new(settings.size, &settings.token) }))
     }
 
@@ -100,29 +112,43 @@ fn echo(ring: &mut Ring, size: usize) -> Result<Infallible, RoundError> {
     }
 }
 
-fn options(settings: &Settings) -> RingOptions {
-    RingOptions { sqpoll: settings.is_on(SQPOLL.name), spin: settings.wait == Wait::Spin }
+/// Either side's ring, as the settings want it. The probe has asked for the plainest.
+fn ring(socket: Socket, settings: &Settings) -> Result<Ring, CallError> {
+    let options = RingOptions { sqpoll: settings.is_on(SQPOLL.name), wait: settings.wait };
+    Ring::new(socket.0, options)
+        // What the reason does not tell speaks for itself.
+        .map_err(|error| why_not(&error, &disabled(), options.sqpoll).map_or(error, io::Error::other))
+        .while_doing(if options.sqpoll { "making an io_uring with sqpoll" } else { "making an io_uring" })
 }
 
-/// What the kernel means by refusing a ring, where `kernel.io_uring_disabled` is `sysctl`.
-fn why_not(error: &std::io::Error, sysctl: &str) -> Unavailable {
-    Unavailable(match error.raw_os_error() {
-        Some(libc::ENOSYS) => {
-            "the kernel has no io_uring (Linux 5.1), or a sandbox hides it (seccomp)".to_owned()
+/// `kernel.io_uring_disabled`; empty if the kernel has no such thing.
+fn disabled() -> String {
+    let sysctl = std::fs::read_to_string("/proc/sys/kernel/io_uring_disabled");
+    sysctl.unwrap_or_default().trim().to_owned()
+}
+
+/// What the kernel means by refusing a ring, where `kernel.io_uring_disabled` is `sysctl`; `None` if that is something else
+/// than its being forbidden.
+fn why_not(error: &io::Error, sysctl: &str, sqpoll: bool) -> Option<String> {
+    let why = match (error.raw_os_error()?, sysctl) {
+        (libc::ENOSYS, _) => "the kernel has no io_uring (Linux 5.1), or a sandbox hides it (seccomp)",
+        (libc::EPERM | libc::EACCES, "2") => "the system forbids it: kernel.io_uring_disabled is 2",
+        (libc::EPERM | libc::EACCES, "1") => {
+            "the system forbids it to those who are neither privileged nor in kernel.io_uring_group: \
+             kernel.io_uring_disabled is 1"
         }
-        Some(libc::EPERM | libc::EACCES) if sysctl == "2" => {
-            "the system forbids it: kernel.io_uring_disabled is 2".to_owned()
+        (libc::EPERM | libc::EACCES, _) if sqpoll => {
+            "a sandbox forbids it (seccomp, or a security module its kernel thread), or the kernel grants it to the \
+             privileged alone (CAP_SYS_NICE; before Linux 5.13); --sqpoll false does without"
         }
-        Some(libc::EPERM | libc::EACCES) if sysctl == "1" => {
-            "the system forbids it to those who are neither \
-                                                              privileged nor in kernel.io_uring_group: \
-                                                              kernel.io_uring_disabled is 1"
-                .to_owned()
+        (libc::EPERM | libc::EACCES, _) => "a sandbox forbids it (seccomp)",
+        (libc::ENOMEM, _) => "no memory may be locked for it (RLIMIT_MEMLOCK)",
+        (libc::EAGAIN, _) if sqpoll => {
+            "no thread of the kernel may be started for it (RLIMIT_NPROC, TasksMax= in a unit); --sqpoll false does without"
         }
-        Some(libc::EPERM | libc::EACCES) => "a sandbox forbids it (seccomp)".to_owned(),
-        Some(libc::ENOMEM) => "no memory may be locked for it (RLIMIT_MEMLOCK)".to_owned(),
-        _ => format!("no io_uring can be made: {error}"),
-    })
+        _ => return None,
+    };
+    Some(why.to_owned())
 }
 
 /// The client's side.
@@ -151,12 +177,19 @@ mod tests {
 
     #[test]
     fn the_reason_names_what_forbids_it() {
-        let why = |code, sysctl| why_not(&std::io::Error::from_raw_os_error(code), sysctl).to_string();
-        assert!(why(libc::EPERM, "2").contains("kernel.io_uring_disabled is 2"));
-        assert!(why(libc::EPERM, "1").contains("io_uring_group"));
-        assert!(why(libc::EPERM, "0").contains("seccomp"));
-        assert!(why(libc::EPERM, "").contains("seccomp"));
-        assert!(why(libc::ENOSYS, "").contains("no io_uring"));
-        assert!(why(libc::EMFILE, "0").contains("os error 24"));
+        let why = |code, sysctl, sqpoll| why_not(&io::Error::from_raw_os_error(code), sysctl, sqpoll);
+        let said =
+            |code, sysctl, sqpoll, word| why(code, sysctl, sqpoll).is_some_and(|why| why.contains(word));
+        for sqpoll in [false, true] {
+            assert!(said(libc::EPERM, "2", sqpoll, "kernel.io_uring_disabled is 2"));
+            assert!(said(libc::EPERM, "1", sqpoll, "io_uring_group"));
+            assert!(said(libc::EPERM, "0", sqpoll, "seccomp"));
+            assert!(said(libc::EPERM, "", sqpoll, "seccomp"));
+            assert!(said(libc::ENOSYS, "", sqpoll, "no io_uring"));
+            assert_eq!(why(libc::EMFILE, "0", sqpoll), None);
+        }
+        assert!(said(libc::EPERM, "0", true, "--sqpoll false"));
+        assert!(said(libc::EAGAIN, "0", true, "RLIMIT_NPROC"));
+        assert_eq!(why(libc::EAGAIN, "0", false), None);
     }
 }

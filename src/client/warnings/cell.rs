@@ -4,7 +4,8 @@ use super::modes::modes;
 use super::{Sharing, Warning, limits};
 use crate::client::measure::stats::{MIN_SAMPLES_BEYOND, Statistic, spread};
 use crate::client::report::{CellReport, Costs, Report, TrialReport};
-use crate::protocol::Wait;
+use crate::protocol::{ChannelSpec, Wait};
+use crate::transports::{Settings, find};
 
 /// The cell's warnings, in the order in which they are told.
 pub(super) fn warnings(cell: &CellReport, report: &Report) -> Vec<Warning> {
@@ -16,6 +17,7 @@ pub(super) fn warnings(cell: &CellReport, report: &Report) -> Vec<Warning> {
     [
         broken,
         cpu_shared(cell, report),
+        too_few_cpus(cell, report),
         noisy(cell),
         two_modes(cell),
         cell.drift
@@ -121,6 +123,22 @@ fn seen_together(trial: &TrialReport) -> Option<u32> {
     [before, after].into_iter().flatten().find_map(|(client, server)| (client == server).then_some(*client))
 }
 
+/// Of the sides alone, `cpu_shared` tells.
+fn too_few_cpus(cell: &CellReport, report: &Report) -> Option<Warning> {
+    let spec = ChannelSpec {
+        size_bytes: u32::try_from(cell.size_bytes).ok()?,
+        wait: Some(cell.wait),
+        options: cell.options.clone(),
+        ..ChannelSpec::new(&cell.method)
+    };
+    // A report of another host may have what this one or this build has not.
+    let settings = Settings::check(&spec).ok()?;
+    let wanted = find(settings.method).ok()?.busy_cpus(&settings);
+    // The kernel's threads run on any of them, wherever the sides are.
+    let cpus = report.environment.cpu.online.as_ref()?.len();
+    (wanted > 2 && cpus < wanted).then_some(Warning::TooFewCpus { wanted, cpus })
+}
+
 fn lost(cell: &CellReport) -> Option<Warning> {
     let fraction = cell.lost as f64 / (cell.rounds + cell.lost) as f64;
     limits::LOST.passed(fraction).then_some(Warning::LostDatagrams { lost: cell.lost, fraction })
@@ -219,6 +237,23 @@ mod tests {
         };
         assert_eq!(of_cell(two_peaks), []);
         assert!(matches!(of_cell(unpinned)[..], [Warning::TwoModes { .. }]));
+    }
+
+    #[test]
+    fn threads_of_the_kernel_that_spin_want_cpus_of_their_own() {
+        let with = |sqpoll: &str, wait, cpus: &str| {
+            of(|report| {
+                report.environment.cpu.online = Some(cpus.parse().unwrap());
+                let cell = &mut report.results[0];
+                (cell.method, cell.wait) = ("io-uring".into(), wait);
+                cell.options = [("sqpoll".to_owned(), sqpoll.to_owned())].into();
+            })
+        };
+        assert_eq!(with("true", Wait::Spin, "0-1"), [Warning::TooFewCpus { wanted: 4, cpus: 2 }]);
+        assert_eq!(with("true", Wait::Adaptive, "0-2"), [Warning::TooFewCpus { wanted: 4, cpus: 3 }]);
+        assert_eq!(with("true", Wait::Block, "0-1"), [Warning::TooFewCpus { wanted: 3, cpus: 2 }]);
+        assert_eq!(with("true", Wait::Spin, "0-3"), []);
+        assert_eq!(with("false", Wait::Spin, "0-1"), []);
     }
 
     #[test]

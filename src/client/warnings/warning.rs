@@ -68,6 +68,13 @@ pub enum Warning {
         /// Whether they stop spinning after a while.
         adaptive: bool,
     },
+    /// The host has fewer CPUs than the mechanism keeps busy.
+    TooFewCpus {
+        /// CPUs that it keeps busy.
+        wanted: usize,
+        /// CPUs there are.
+        cpus: usize,
+    },
     /// Datagrams did not arrive.
     LostDatagrams {
         /// How many.
@@ -194,6 +201,7 @@ impl Warning {
                     Severe
                 }
             }
+            Self::TooFewCpus { .. } => Severe,
             Self::LostDatagrams { fraction, .. } => limits::LOST.severity(*fraction),
             Self::Preempted { per_round, .. } => {
                 if *per_round > limits::PREEMPTED_PER_ROUND {
@@ -246,6 +254,12 @@ impl Warning {
                     Sharing::OnlyOne => "since this process may use no other",
                 };
                 format!("both sides wait by spinning, on {cpu}, {why}")
+            }
+            Self::TooFewCpus { wanted, cpus } => {
+                let noun = if *cpus == 1 { "CPU" } else { "CPUs" };
+                format!(
+                    "the two sides and the kernel's threads for them keep {wanted} CPUs busy, and there are {cpus} {noun}"
+                )
             }
             Self::LostDatagrams { lost, fraction } => {
                 format!("datagrams lost: {lost} ({} of all rounds)", percent(*fraction))
@@ -336,6 +350,10 @@ impl Warning {
             }
             Self::CpuShared { .. } => {
                 "They only hinder each other: use --wait block, or two CPUs (--placement cross-core)."
+            }
+            Self::TooFewCpus { .. } => {
+                "They take CPUs from each other for whole time slices: measure on a host with more, or without the option \
+                 that asks for those threads (\"ipc-client explain METHOD\")."
             }
             Self::LostDatagrams { .. } => {
                 "Quantiles leave them out. Send smaller or fewer ones (--size, --rate), or raise \

@@ -1,0 +1,180 @@
+//! Clients that send their own responder more than the channel's size: it holds no more than its bound, the channel ends
+//! with a reason, and the daemon serves on.
+
+use std::fs;
+
+use ipcd::protocol::ChannelSpec;
+
+use crate::conformance::here;
+use crate::harness::{Sandbox, run};
+
+/// What a responder may have beside its payloads: see `src/daemon/responder.rs`.
+const ROOM: u64 = 16 << 20;
+
+/// A number of `/proc/PID/status`, in bytes; `None` once the process has ended.
+fn status(pid: u32, key: &str) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix(key))?;
+    Some(line.trim_start_matches(':').trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024)
+}
+
+#[test]
+fn no_responder_can_have_much_more_than_its_mechanism_declares() {
+    run(|sandbox: &Sandbox| {
+        let daemon = sandbox.daemon();
+        let mut client = daemon.lease();
+        for mechanism in here() {
+            let channel = client.open(&ChannelSpec::new(mechanism.info().name)).unwrap();
+            let pid = channel.responder_pid();
+            let limits = fs::read_to_string(format!("/proc/{pid}/limits")).unwrap();
+            let line = limits.lines().find_map(|line| line.strip_prefix("Max data size")).unwrap();
+            let most: u64 = line.split_whitespace().next().unwrap().parse().expect("a limit");
+            let has = status(pid, "VmData").unwrap();
+            let declared = mechanism.holds(8);
+            assert!(most <= has + 2 * declared + ROOM, "{}: {line}, it has {has}", mechanism.info().name);
+            client.close(channel).unwrap();
+        }
+        drop(client);
+        daemon.is_at_rest();
+    });
+}
+
+#[cfg(any(feature = "http", feature = "dbus", feature = "zeromq"))]
+mod frameworks {
+    use std::io::{Read, Write};
+    use std::os::unix::net::UnixStream;
+
+    use ipcd::protocol::Token;
+    use ipcd::transports::find;
+
+    #[cfg(any(feature = "dbus", feature = "zeromq"))]
+    use super::ROOM;
+    use super::status;
+    use crate::harness::{Announced, Daemon, PATIENCE, eventually, responders, run};
+    use ipcd::protocol::ChannelSpec;
+
+    /// What none may be made to hold.
+    const FLOOD: u64 = 256 << 20;
+
+    /// Opens a channel of 8 bytes, has `enter` send up to the message that is too long, and sends the rest of that until the
+    /// responder gives up. Returns why the channel ended, and by how much the responder grew meanwhile.
+    fn flooded(
+        daemon: &Daemon,
+        method: &str,
+        enter: impl FnOnce(&mut Announced) -> std::io::Result<UnixStream>,
+    ) -> (String, u64) {
+        let mut announced = Announced::by(daemon, &ChannelSpec::new(method));
+        let responder = eventually("a responder", PATIENCE, || responders(daemon.pid).first().copied());
+        let mut stream = enter(&mut announced).unwrap();
+        stream.set_write_timeout(Some(PATIENCE)).unwrap();
+        let before = status(responder, "VmRSS").expect("it serves");
+        let (mut sent, mut peak) = (0, before);
+        while let Some(now) = status(responder, "VmHWM") {
+            peak = peak.max(now);
+            match stream.write(&[0; 1 << 16]) {
+                Ok(n) => sent += u64::try_from(n).unwrap(),
+                Err(error) => {
+                    assert_ne!(error.kind(), std::io::ErrorKind::WouldBlock, "{method}: it hangs");
+                    break;
+                }
+            }
+            assert!(sent < FLOOD, "{method}: it took all");
+        }
+        (announced.ends().to_string(), peak - before)
+    }
+
+    /// The proof over a stream that was handed over.
+    #[cfg(any(feature = "http", feature = "dbus"))]
+    fn proven(announced: &mut Announced) -> std::io::Result<UnixStream> {
+        let mut stream = UnixStream::from(announced.endpoint.descriptors.pop().expect("a socket pair"));
+        stream.set_nonblocking(false)?;
+        stream.write_all(announced.settings.token.client_half())?;
+        stream.read_exact(&mut [0; Token::HALF_LEN])?;
+        Ok(stream)
+    }
+
+    #[cfg(feature = "http")]
+    #[test]
+    fn http_takes_no_body_longer_than_the_channels_size() {
+        run(|sandbox| {
+            let daemon = sandbox.daemon();
+            for body in
+                ["content-length: 1073741824\r\n\r\n", "transfer-encoding: chunked\r\n\r\n40000000\r\n"]
+            {
+                let (end, grown) = flooded(&daemon, "http", |announced| {
+                    let mut stream = proven(announced)?;
+                    stream.write_all(format!("POST / HTTP/1.1\r\nhost: localhost\r\n{body}").as_bytes())?;
+                    Ok(stream)
+                });
+                assert!(end.contains("the request's body is longer than the channel's 8 bytes"), "{end}");
+                assert!(grown <= find("http").unwrap().holds(8), "{grown}");
+                daemon.is_at_rest();
+                daemon.serves("http");
+            }
+        });
+    }
+
+    /// zbus takes messages of up to 128 MiB, and cannot be told otherwise.
+    #[cfg(feature = "dbus")]
+    #[test]
+    fn dbus_holds_no_message_beyond_its_bound() {
+        run(|sandbox| {
+            let daemon = sandbox.daemon();
+            let (end, grown) = flooded(&daemon, "dbus", |announced| {
+                let mut stream = proven(announced)?;
+                stream.write_all(b"\0AUTH ANONYMOUS 69706364\r\n")?;
+                let mut line = Vec::new();
+                while !line.ends_with(b"\r\n") {
+                    let mut byte = [0];
+                    stream.read_exact(&mut byte)?;
+                    line.extend(byte);
+                }
+                assert!(line.starts_with(b"OK "), "{line:?}");
+                stream.write_all(b"BEGIN\r\n")?;
+                // Little-endian, a method call, version 1; a body of 120 MiB, serial 1, no fields.
+                let (body, serial, fields) = (120_u32 << 20, 1_u32, 0_u32);
+                stream.write_all(
+                    &[*b"l\x01\0\x01", body.to_le_bytes(), serial.to_le_bytes(), fields.to_le_bytes()]
+                        .concat(),
+                )?;
+                Ok(stream)
+            });
+            assert!(grown <= 2 * find("dbus").unwrap().holds(8) + ROOM, "{grown}, {end}");
+            daemon.is_at_rest();
+            daemon.serves("dbus");
+        });
+    }
+
+    /// The crate makes room for whatever length a frame claims.
+    #[cfg(feature = "zeromq")]
+    #[test]
+    fn zeromq_holds_no_frame_beyond_its_bound() {
+        run(|sandbox| {
+            let daemon = sandbox.daemon();
+            let (end, grown) = flooded(&daemon, "zeromq", |announced| {
+                let path = announced.endpoint.address.strip_prefix("ipc://").expect("an address of ZeroMQ");
+                let mut stream = UnixStream::connect(path)?;
+                let mut greeting = [0; 64];
+                (greeting[0], greeting[9], greeting[10]) = (0xff, 0x7f, 3);
+                greeting[12..16].copy_from_slice(b"NULL");
+                stream.write_all(&greeting)?;
+                stream.read_exact(&mut greeting)?;
+                let ready = b"\x05READY\x0bSocket-Type\0\0\0\x03REQ";
+                stream.write_all(&[&[4, u8::try_from(ready.len()).unwrap()][..], &ready[..]].concat())?;
+                let mut head = [0; 2];
+                stream.read_exact(&mut head)?;
+                stream.read_exact(&mut vec![0; usize::from(head[1])])?;
+                // The delimiter's frame, and the proof's.
+                let half = announced.settings.token.client_half();
+                stream.write_all(&[&[1, 0, 0, u8::try_from(half.len()).unwrap()][..], &half[..]].concat())?;
+                stream.read_exact(&mut [0; 4 + Token::HALF_LEN])?;
+                // A frame of 1 GiB.
+                stream.write_all(&[&[1, 0, 2][..], &(1_u64 << 30).to_be_bytes()].concat())?;
+                Ok(stream)
+            });
+            assert!(grown <= 2 * find("zeromq").unwrap().holds(8) + ROOM, "{grown}, {end}");
+            daemon.is_at_rest();
+            daemon.serves("zeromq");
+        });
+    }
+}
