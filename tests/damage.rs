@@ -125,7 +125,7 @@ fn text_of_a_run_drives_no_terminal() {
             &["compare", "1", "3"],
             &["compare", "1", file],
             &["compare", "1", "3", "--format", "markdown"],
-            &["check", file, "--baseline", "1", "--max-regression", "1000%"],
+            &["check", file, "--baseline", "1", "--max-regression", "100%"],
             &["trend"],
             &["report", "last", "-o", "-"],
         ] {

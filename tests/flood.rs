@@ -3,6 +3,8 @@
 //! `docs/reliability.md` has the bound's reasoning, and figures: `cargo test --test ipcd -- flood:: --nocapture` prints
 //! them.
 
+mod attack;
+
 use std::fs;
 use std::io::{self, Read, Write};
 use std::os::unix::fs::PermissionsExt;
@@ -16,13 +18,14 @@ use ipcd::client::{Client, ClientError, LeaseWait};
 use ipcd::protocol::frame::{MAX_BODY, frame};
 use ipcd::protocol::link::LinkError;
 use ipcd::protocol::{
-    ChannelSpec, DialError, GREETING_LEN, Greeting, Refusal, Reply, Request, Resource, SocketAddress, encode,
+    ChannelSpec, DialError, Greeting, Refusal, Reply, Request, Resource, SocketAddress, encode,
 };
 use ipcd::transports::sys::allow_descriptors;
 
 use rustix::process::Uid;
 use rustix::thread::set_thread_res_uid;
 
+use self::attack::{Attack, Seen};
 use crate::harness::{Daemon, NOBODY, PATIENCE, eventually, is_root, rounds};
 
 /// What a daemon may hold without connections, in KiB: the program, its C library and a decoder at work.
@@ -49,107 +52,6 @@ fn peak_kib(daemon: &Daemon) -> u64 {
     let status = fs::read_to_string(format!("/proc/{}/status", daemon.pid)).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap().trim();
     line.trim_end_matches(" kB").parse().unwrap()
-}
-
-/// What attackers count, so that a flood that does not flood is a failure.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Seen {
-    /// Connections that were made.
-    Connected,
-    /// Those of them that the daemon has greeted.
-    Greeted,
-    /// Those that the daemon has ended.
-    Dropped,
-    /// Channels that were opened.
-    Opened,
-    /// What was refused: channels, or connections with the reason.
-    Refused,
-    /// Bytes that the daemon was sent.
-    Sent,
-}
-
-/// An attack that goes on.
-struct Attack<'a> {
-    daemon: &'a Daemon,
-    over: AtomicBool,
-    /// Attackers that have begun.
-    in_place: AtomicUsize,
-    seen: [AtomicU64; 6],
-}
-
-impl Attack<'_> {
-    fn goes_on(&self) -> bool {
-        !self.over.load(Ordering::SeqCst)
-    }
-
-    /// Said by each attacker once it does what it is there for.
-    fn in_place(&self) {
-        self.in_place.fetch_add(1, Ordering::SeqCst);
-    }
-
-    fn count(&self, seen: Seen, count: usize) {
-        self.seen[seen as usize].fetch_add(count as u64, Ordering::SeqCst);
-    }
-
-    fn counted(&self, seen: Seen) -> u64 {
-        self.seen[seen as usize].load(Ordering::SeqCst)
-    }
-
-    fn connect(&self) -> io::Result<UnixStream> {
-        let stream = UnixStream::connect(&self.daemon.socket)?;
-        self.count(Seen::Connected, 1);
-        Ok(stream)
-    }
-
-    fn greeted(&self) -> io::Result<UnixStream> {
-        let mut stream = self.connect()?;
-        stream.set_read_timeout(Some(Duration::from_secs(10)))?;
-        stream.write_all(&Greeting::OURS.to_bytes())?;
-        stream.read_exact(&mut [0; GREETING_LEN])?;
-        self.count(Seen::Greeted, 1);
-        Ok(stream)
-    }
-
-    /// Sends what is taken.
-    fn send(&self, mut stream: &UnixStream, bytes: &[u8]) -> io::Result<()> {
-        self.count(Seen::Sent, stream.write(bytes)?);
-        Ok(())
-    }
-
-    /// Keeps connections doing something bad; those that the daemon ends are opened anew.
-    fn keep<T>(
-        &self,
-        count: usize,
-        pause: Duration,
-        connect: impl Fn() -> io::Result<T>,
-        act: impl Fn(&mut T) -> io::Result<()>,
-    ) {
-        let mut peers: Vec<Option<T>> = (0..count).map(|_| None).collect();
-        let mut begun = false;
-        while self.goes_on() {
-            for peer in &mut peers {
-                if peer.is_none() {
-                    *peer = connect().ok();
-                }
-                match peer.as_mut().map(&act) {
-                    None | Some(Ok(())) => {}
-                    Some(Err(error)) if error.kind() == io::ErrorKind::WouldBlock => {}
-                    Some(Err(_)) => {
-                        self.count(Seen::Dropped, 1);
-                        *peer = None;
-                    }
-                }
-                if !self.goes_on() {
-                    return;
-                }
-            }
-            if !begun {
-                begun = true;
-                self.in_place();
-            }
-            thread::sleep(pause);
-        }
-    }
 }
 
 fn request(request: &Request) -> Vec<u8> {

@@ -38,6 +38,7 @@ fn runs_of_the_history_and_of_files_are_one_report() {
         ];
         let mut bench = place.client(sandbox, &bench);
         sandbox.finish(bench.env_remove("IPCD_SOCKET")).expect(Exit::Success);
+        fs::remove_file(sandbox.folder().join("run.hlog")).unwrap();
         let arguments = ["report", "mine", "last", file, "-o", page.to_str().unwrap()];
         sandbox.finish(&mut place.client(sandbox, &arguments)).expect(Exit::Success);
         let both = fs::read_to_string(&page).unwrap();
@@ -68,6 +69,7 @@ fn the_commands_of_a_report_measure_the_same_elsewhere() {
         let told = ["--private", "--record", "--label", "nightly", "--hdr-log", "run.hlog"];
         let mut bench = place.client(sandbox, &[&bench[..], &told].concat());
         sandbox.finish(bench.env_remove("IPCD_SOCKET")).expect(Exit::Success);
+        fs::remove_file(sandbox.folder().join("run.hlog")).unwrap();
         let page = |sandbox: &Sandbox| {
             let mut report = place.client(sandbox, &["report", "nightly", "-o", "-"]);
             sandbox.finish(&mut report).expect(Exit::Success).stdout

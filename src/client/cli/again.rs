@@ -114,8 +114,10 @@ mod tests {
     #[test]
     fn a_profile_is_what_it_came_to() {
         let typed = "bench --profile nightly --record --label nightly --trials 9";
-        let flags = "--method=tcp,unix --size=64,64k --record --label=mine";
+        let flags = "--method=tcp,unix --size=64,64k";
         assert_eq!(again(typed, Some(flags)), "bench --method tcp,unix --size 64,64k --trials 9");
+        let recorded = "--size=64 --record --label=mine";
+        assert_eq!(again("bench --profile nightly", Some(recorded)), "bench --size 64");
         assert_eq!(again(typed, Some("")), "bench --trials 9");
     }
 

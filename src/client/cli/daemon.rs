@@ -2,11 +2,13 @@
 
 use std::io::Write;
 
+use log::Level;
+
 use super::Failure;
 use super::args::{QueryArgs, SocketArgs};
 use crate::client::{Client, ClientError, Private};
 use crate::config::{Config, sources};
-use crate::protocol::{DialError, Exit, Printable, SocketAddress, say};
+use crate::protocol::{DialError, Exit, Printable, SocketAddress, tell};
 
 /// The daemon that runs, or a private one if none does and none was named.
 pub(super) fn find_or_start(args: &SocketArgs, private: bool) -> Result<Client, Failure> {
@@ -28,10 +30,9 @@ pub(super) fn address(args: &SocketArgs) -> Result<SocketAddress, Failure> {
 
 fn start(why: &str) -> Result<Client, ClientError> {
     let private = Private::start()?;
-    say(format_args!(
-        "ipc-client: {why}: a private daemon, process {}, serves this run and ends with it",
-        private.pid()
-    ));
+    let pid = private.pid();
+    let told = format!("{why}: a private daemon, process {pid}, serves this run and ends with it");
+    tell("ipc-client", Level::Info, &told);
     Client::over(private)
 }
 
