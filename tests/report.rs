@@ -38,7 +38,6 @@ fn runs_of_the_history_and_of_files_are_one_report() {
         ];
         let mut bench = place.client(sandbox, &bench);
         sandbox.finish(bench.env_remove("IPCD_SOCKET")).expect(Exit::Success);
-        fs::remove_file(sandbox.folder().join("run.hlog")).unwrap();
         let arguments = ["report", "mine", "last", file, "-o", page.to_str().unwrap()];
         sandbox.finish(&mut place.client(sandbox, &arguments)).expect(Exit::Success);
         let both = fs::read_to_string(&page).unwrap();
