@@ -98,7 +98,7 @@ class Host:
 
     def measure(self):
         """As the timer's unit does it; between its two commands, somebody makes the run a baseline."""
-        bench, export = (self.command(key) for key in ("ExecStart", "ExecStartPost"))
+        bench, export = (self.command(key) for key in ("ExecStart", "ExecStopPost"))
         self.client(*bench)
         self.client("history", "baseline", "first", "last")
         self.client(*export)
