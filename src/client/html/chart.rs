@@ -93,9 +93,11 @@ impl Chart {
         let beside =
             (self.y.longest_label() as i32 * LETTER + 18 + if self.y.title.is_empty() { 0 } else { 20 })
                 * FINE;
+        // The last label below may be centred on the plane's end.
+        let right = (self.x.longest_label() as i32 * LETTER / 2).max(24) * FINE;
         let mut chart = ChartBuilder::on(area)
             .margin(10 * FINE)
-            .margin_right(24 * FINE)
+            .margin_right(right)
             .x_label_area_size(46 * FINE)
             .y_label_area_size(beside)
             .build_cartesian_2d(self.x.clone(), self.y.clone())?;
