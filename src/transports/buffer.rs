@@ -1,7 +1,8 @@
 //! Bytes that a payload is sent from and received into: they begin where a page does.
 //!
 //! The kernel copies from and to pages of its own. A copy between places that lie differently in their pages takes longer:
-//! a pipe of 1 MiB 5 % more a round, 16 bytes beside a page's beginning, where an allocator puts large pieces.
+//! 3 to 4 % more a round of 1 MiB, 16 bytes beside a page's beginning, where an allocator puts large pieces
+//! (`docs/floor.md`).
 
 use std::ops::{Deref, DerefMut};
 
