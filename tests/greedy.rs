@@ -74,9 +74,10 @@ mod frameworks {
         let responder = eventually("a responder", PATIENCE, || responders(daemon.pid).first().copied());
         let mut stream = enter(&mut announced).unwrap();
         stream.set_write_timeout(Some(PATIENCE)).unwrap();
-        let before = status(responder, "VmRSS").expect("it serves");
+        // Its own memory: pages of the program are in none's way.
+        let before = status(responder, "RssAnon").expect("it serves");
         let (mut sent, mut peak) = (0, before);
-        while let Some(now) = status(responder, "VmHWM") {
+        while let Some(now) = status(responder, "RssAnon") {
             peak = peak.max(now);
             match stream.write(&[0; 1 << 16]) {
                 Ok(n) => sent += u64::try_from(n).unwrap(),

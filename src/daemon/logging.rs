@@ -3,6 +3,7 @@
 
 use std::io::Write as _;
 use std::sync::{OnceLock, PoisonError, RwLock};
+use std::time::SystemTime;
 
 use env_logger::{Builder, Logger};
 use log::{Level, Log, Metadata, Record};
@@ -66,7 +67,8 @@ fn logger(filter: &str) -> Logger {
             return writeln!(out, "<{}>{text}", priority(record.level()));
         }
         let style = out.default_level_style(record.level());
-        let (time, level, target) = (out.timestamp(), record.level(), record.target());
+        let time = humantime::format_rfc3339_seconds(SystemTime::now());
+        let (level, target) = (record.level(), record.target());
         writeln!(out, "[{time} {style}{level:<5}{style:#} {target}] {text}")
     });
     builder.build()

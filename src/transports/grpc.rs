@@ -1,6 +1,7 @@
 //! `grpc`: a unary gRPC call over a unix socket, by tonic.
 
 use std::convert::Infallible;
+use std::error::Error as _;
 use std::future::{Ready, ready};
 use std::io;
 use std::pin::Pin;
@@ -244,9 +245,11 @@ impl Exchange for tonic::client::Grpc<Channel> {
 
 /// What a call's status means to a round.
 fn refused(status: Status) -> RoundError {
+    // tonic tells a connection that breaks by its code, and one that broke before the call by its cause alone.
+    let of_transport = status.source().is_some_and(|cause| cause.is::<tonic::transport::Error>());
     match status.code() {
-        // What tonic says when the connection breaks.
         Code::Unavailable | Code::Cancelled => RoundError::PeerClosed,
+        _ if of_transport => RoundError::PeerClosed,
         _ => broken(status),
     }
 }

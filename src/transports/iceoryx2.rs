@@ -75,6 +75,7 @@ impl Mechanism for Iceoryx2 {
     }
 
     fn respond(&self, settings: &Settings, supervisor: &mut Supervisor) -> Result<Served, ServeError> {
+        require_descriptors().while_doing("making iceoryx2's topics")?;
         require_room(settings.size).while_doing("finding room in /dev/shm")?;
         let names = Names(settings.name.clone());
         let root = names.make_root().while_doing("making a folder for iceoryx2's files")?;
@@ -99,6 +100,7 @@ impl Mechanism for Iceoryx2 {
     ) -> Result<Box<dyn Rounds>, ConnectError> {
         let unknown = || ConnectError::Endpoint(endpoint.address.clone());
         let (name, root) = endpoint.address.split_once(':').ok_or_else(unknown)?;
+        require_descriptors().while_doing("making iceoryx2's topics")?;
         // Should the responder be gone before it has removed them: what this side has made meanwhile, nobody else looks for.
         let _names = Names(name.to_owned());
         let ports = Ports::open(name, root, Side::Client, settings)?;
@@ -177,6 +179,15 @@ fn require_room(size: usize) -> io::Result<()> {
         return Err(because(Errno::NOSPC, place::room(&folder, needed)));
     }
     Ok(())
+}
+
+/// iceoryx2's errors do not tell that there are no more descriptors. Asked for before anything is made: to remove it
+/// takes descriptors too.
+fn require_descriptors() -> io::Result<()> {
+    // One side's topics and events with their files, and what is open for a moment only.
+    const NEEDED: usize = 24;
+    let folder = File::open(SHARED_MEMORY)?;
+    (0..NEEDED).map(|_| folder.try_clone()).collect::<io::Result<Vec<_>>>().map(drop)
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

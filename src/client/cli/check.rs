@@ -13,6 +13,7 @@ use crate::client::check::{Check, against, below};
 use crate::client::compare::{Comparison, SideSummary};
 use crate::client::history::Pick;
 use crate::client::measure::stats::Statistic;
+use crate::client::report::json;
 use crate::protocol::{Exit, Printable};
 
 #[derive(Debug, Args)]
@@ -112,8 +113,7 @@ pub(super) fn run(args: &CheckArgs) -> Result<Exit, Failure> {
     let check = Check::of(SideSummary::of(&run), comparison, findings);
     let mut out = BufWriter::new(io::stdout().lock());
     if args.json {
-        serde_json::to_writer_pretty(&mut out, &check).map_err(io::Error::from)?;
-        writeln!(out)?;
+        json::write(&check, &mut out)?;
     } else {
         check.write_text(&mut Printable::new(&mut out))?;
     }

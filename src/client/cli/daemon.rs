@@ -6,6 +6,7 @@ use log::Level;
 
 use super::Failure;
 use super::args::{QueryArgs, SocketArgs};
+use crate::client::report::json;
 use crate::client::{Client, ClientError, Private};
 use crate::config::{Config, sources};
 use crate::protocol::{DialError, Exit, Printable, SocketAddress, tell};
@@ -42,8 +43,7 @@ pub(super) fn status(args: &QueryArgs) -> Result<Exit, Failure> {
     let status = client.status()?;
     let mut out = std::io::stdout().lock();
     if args.json {
-        serde_json::to_writer_pretty(&mut out, &status).map_err(std::io::Error::from)?;
-        writeln!(out)?;
+        json::write(&status, &mut out)?;
     } else {
         writeln!(Printable::new(out), "{status}")?;
     }

@@ -16,7 +16,7 @@ use crate::client::LeaseWait;
 use crate::client::bench;
 use crate::client::doctor::{Diagnosis, Host, SelfTest, checks, twice, write_checks, write_self_tests};
 use crate::client::environment::{Environment, Snapshot};
-use crate::client::report::{CellReport, Clock, Report, SCHEMA, Times};
+use crate::client::report::{CellReport, Clock, Report, SCHEMA, Times, json};
 use crate::client::warnings::Grade;
 use crate::protocol::{Exit, say};
 use crate::transports::sys::clock::ClockChoice;
@@ -80,8 +80,7 @@ pub(super) fn run(args: &DoctorArgs) -> Result<Exit, Failure> {
     let diagnosis = Diagnosis::new(checks, self_tests, report);
     let mut out = io::stdout().lock();
     if args.json {
-        serde_json::to_writer_pretty(&mut out, &diagnosis).map_err(io::Error::from)?;
-        writeln!(out)?;
+        json::write(&diagnosis, &mut out)?;
     } else {
         write_self_tests(&diagnosis, &mut out)?;
     }

@@ -9,7 +9,7 @@ use super::args::{QueryArgs, SocketArgs};
 use super::choice::NotBuilt;
 use super::daemon::address;
 use super::terminal::prose_width;
-use crate::client::report::size;
+use crate::client::report::{json, size};
 use crate::client::{Client, ClientError};
 use crate::protocol::{DialError, Exit, MethodState, say};
 use crate::transports::{self, Group, Info, Mechanism};
@@ -20,8 +20,7 @@ pub(super) fn run(args: &QueryArgs) -> Result<Exit, Failure> {
     if args.json {
         let methods = known(&states).map(|(mechanism, state)| Listed::Here(Method::of(mechanism, state)));
         let methods: Vec<_> = methods.chain(transports::not_built().map(Listed::not_built)).collect();
-        serde_json::to_writer_pretty(&mut out, &methods).map_err(std::io::Error::from)?;
-        writeln!(out)?;
+        json::write(&methods, &mut out)?;
     } else {
         out.write_all(list(&states, prose_width()).as_bytes())?;
     }

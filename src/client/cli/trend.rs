@@ -9,6 +9,7 @@ use super::history::select::{CellArgs, RunsArgs};
 use super::history::{PlaceArgs, say_nothing};
 use super::{Failure, parse, terminal};
 use crate::client::measure::stats::Statistic;
+use crate::client::report::json;
 use crate::client::trend::{TREND_SCHEMA, TrendDocument, TrendPlan, trends, write_text};
 use crate::protocol::{Exit, Printable};
 
@@ -43,8 +44,7 @@ pub(super) fn run(args: &TrendArgs) -> Result<Exit, Failure> {
     let mut out = BufWriter::new(io::stdout().lock());
     if args.json {
         let document = TrendDocument { schema: TREND_SCHEMA, trends: &trends };
-        serde_json::to_writer_pretty(&mut out, &document).map_err(io::Error::from)?;
-        writeln!(out)?;
+        json::write(&document, &mut out)?;
     } else {
         // Beside the line stands its range.
         let width = terminal::prose_width().saturating_sub(24);

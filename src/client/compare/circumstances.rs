@@ -114,27 +114,30 @@ impl<'a> Conditions<'a> {
 
     /// The same without the environment.
     pub(super) fn asked_differences(&self, other: &Self) -> Vec<Difference> {
-        let number = |value: Option<u64>| value.map(|value| value.to_string());
-        let of = |conditions: &Self| {
-            let settings = conditions.settings;
-            [
-                ("clock.source", Some(conditions.clock.to_owned())),
-                (DAEMON, Some(settings.private_daemon.to_string())),
-                ("settings.timing", Some(settings.timing.clone())),
-                ("settings.rounds", number(settings.rounds)),
-                ("settings.duration_ns", number(settings.duration_ns)),
-                ("settings.warmup_rounds", number(settings.warmup_rounds)),
-                ("settings.warmup_ns", number(settings.warmup_ns)),
-                ("settings.trials", number(Some(settings.trials.into()))),
-                ("settings.precision_fraction", settings.precision_fraction.map(|part| part.to_string())),
-                ("settings.verification", Some(settings.verification.clone())),
-            ]
-        };
-        let pairs = of(self).into_iter().zip(of(other));
+        let pairs = self.asked().into_iter().zip(other.asked());
         pairs
             .filter(|(from, to)| from != to)
             .map(|((key, from), (_, to))| Difference { key: key.to_owned(), from, to })
             .collect()
+    }
+
+    /// What was asked for, and the clock: each by its place in the report's JSON, `None` where it is not set.
+    #[must_use]
+    pub fn asked(&self) -> [(&'static str, Option<String>); 10] {
+        let number = |value: Option<u64>| value.map(|value| value.to_string());
+        let settings = self.settings;
+        [
+            ("clock.source", Some(self.clock.to_owned())),
+            (DAEMON, Some(settings.private_daemon.to_string())),
+            ("settings.timing", Some(settings.timing.clone())),
+            ("settings.rounds", number(settings.rounds)),
+            ("settings.duration_ns", number(settings.duration_ns)),
+            ("settings.warmup_rounds", number(settings.warmup_rounds)),
+            ("settings.warmup_ns", number(settings.warmup_ns)),
+            ("settings.trials", number(Some(settings.trials.into()))),
+            ("settings.precision_fraction", settings.precision_fraction.map(|part| part.to_string())),
+            ("settings.verification", Some(settings.verification.clone())),
+        ]
     }
 }
 

@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::blob::{self, Cause};
 use super::store::insert;
 use super::{History, HistoryError, Label, Run};
-use crate::client::report::{Report, SCHEMA};
+use crate::client::report::{Report, SCHEMA, json};
 use crate::protocol::{is_unprintable, printable};
 
 /// The version of a line's layout. Keys are added without a new one.
@@ -116,7 +116,7 @@ pub fn write_line(run: &Run, out: &mut dyn Write) -> io::Result<()> {
         report: run.report.clone(),
         histograms: histograms?,
     };
-    serde_json::to_writer(&mut *out, &line)?;
+    json::write_in_line(&line, out)?;
     writeln!(out)
 }
 

@@ -6,7 +6,7 @@ use uuid::Uuid;
 use super::blob::{self, Cause};
 use super::store::Keys;
 use super::{History, HistoryError};
-use crate::client::report::{CellReport, Report};
+use crate::client::report::{CellReport, Report, json};
 
 /// A recorded run.
 #[derive(Debug, Clone, PartialEq)]
@@ -74,7 +74,7 @@ fn run(db: &Connection, id: i64) -> Result<Option<Run>, LoadError> {
     let environment = serde_json::from_str(&environment).map_err(damaged("environment"))?;
     let mut keys: Keys<'_> = serde_json::from_str(&report).map_err(damaged("report"))?;
     keys.insert("environment", environment);
-    let whole = serde_json::to_string(&keys).map_err(damaged("report"))?;
+    let whole = json::text(&keys).map_err(damaged("report"))?;
     let mut report: Report = serde_json::from_str(&whole).map_err(damaged("report"))?;
     report.results = results(db, id)?;
     let uuid =

@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use super::{History, HistoryError, Label, blob};
-use crate::client::report::{CellReport, Report};
+use crate::client::report::{CellReport, Report, json};
 
 /// What a run is called once it is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,7 +74,7 @@ pub(super) fn insert(
     report: &Report,
 ) -> Result<Option<i64>, StoreError> {
     let host = report.environment.hostname.as_deref().unwrap_or_default();
-    let environment = environment(transaction, &serde_json::to_string(&report.environment)?)?;
+    let environment = environment(transaction, &json::text(&report.environment)?)?;
     let run: Option<i64> = transaction
         .query_row(
             "INSERT INTO run (uuid, started_unix_s, host, label, grade, environment, report)
@@ -102,10 +102,10 @@ pub(super) fn insert(
 
 /// The report's JSON without what is stored elsewhere.
 fn rest(report: &Report) -> Result<String, serde_json::Error> {
-    let whole = serde_json::to_string(&Report { results: Vec::new(), ..report.clone() })?;
+    let whole = json::text(&Report { results: Vec::new(), ..report.clone() })?;
     let mut keys: Keys<'_> = serde_json::from_str(&whole)?;
     keys.remove("environment");
-    serde_json::to_string(&keys)
+    json::text(&keys)
 }
 
 /// An object's keys, with their values as they are written.
@@ -174,7 +174,7 @@ fn insert_result(
     )?;
     detail.execute(params![
         id,
-        serde_json::to_string(cell)?,
+        json::text(cell)?,
         blob::encode(&cell.histogram).map_err(StoreError::Encode)?,
         response.map_err(StoreError::Encode)?,
     ])?;

@@ -5,8 +5,8 @@ use std::fmt::{self, Write};
 
 use super::cells::run_name;
 use super::markup::{Datum, Table, Text};
-use crate::client::compare::Side;
-use crate::client::report::{clock_line, doubts, host_line, latency, samples_line};
+use crate::client::compare::{Conditions, Side};
+use crate::client::report::{Report, clock_line, doubts, host_line, latency, samples_line};
 
 /// Writes each run's warnings and its grade.
 pub(super) fn write_doubts(sides: &[Side], out: &mut String) -> fmt::Result {
@@ -59,8 +59,7 @@ pub(super) fn write_environment(sides: &[Side], out: &mut String) -> fmt::Result
         line("time taken", &latency(report.times.total_ns as f64))?;
         out.write_str("</dl>\n")?;
     }
-    let facts: Vec<BTreeMap<String, String>> =
-        sides.iter().map(|side| side.report.environment.facts()).collect();
+    let facts: Vec<BTreeMap<String, String>> = sides.iter().map(|side| facts(&side.report)).collect();
     let keys: BTreeSet<&String> = facts.iter().flat_map(BTreeMap::keys).collect();
     let value = |facts: &BTreeMap<String, String>, key: &String| facts.get(key).cloned();
     let (differ, same): (Vec<&String>, Vec<&String>) = keys
@@ -86,9 +85,16 @@ pub(super) fn write_environment(sides: &[Side], out: &mut String) -> fmt::Result
         table("What differs between the runs", &differ).write(None, out)?;
     }
     let all: Vec<&String> = differ.iter().chain(&same).copied().collect();
-    out.write_str("<details><summary>All that the host tells</summary>\n")?;
-    table("All that the host tells", &all).write(None, out)?;
+    out.write_str("<details><summary>All that the host tells, and what was asked for</summary>\n")?;
+    table("All that the host tells, and what was asked for", &all).write(None, out)?;
     out.write_str("</details>\n")
+}
+
+/// What a run measured under, by the fact's place in the report's JSON.
+fn facts(report: &Report) -> BTreeMap<String, String> {
+    let asked = Conditions::of(report).asked().into_iter();
+    let asked = asked.filter_map(|(key, value)| Some((key.to_owned(), value?)));
+    report.environment.facts().into_iter().chain(asked).collect()
 }
 
 /// Writes the commands that measure each run again, as a shell takes them.
@@ -120,6 +126,32 @@ fn quoted(word: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::client::report::sample;
+
+    #[test]
+    fn what_was_asked_for_differs_like_what_the_host_tells() {
+        let side = |change: &dyn Fn(&mut Report)| {
+            let mut report = sample::single();
+            change(&mut report);
+            Side { name: "run".to_owned(), run: None, uuid: None, label: None, report }
+        };
+        let written = |sides: &[Side]| {
+            let mut out = String::new();
+            write_environment(sides, &mut out).unwrap();
+            out.split("<details>").next().unwrap().to_owned()
+        };
+        let before = || side(&|_| {});
+        assert!(!written(&[before(), before()]).contains("What differs"));
+        let after = side(&|report| {
+            report.settings.trials = 7;
+            report.environment.kernel.release = Some("6.99".to_owned());
+        });
+        let told = written(&[before(), after]);
+        for part in ["What differs between the runs", "settings.trials", "kernel.release", "6.99"] {
+            assert!(told.contains(part), "{part}: {told}");
+        }
+        assert!(!told.contains("settings.timing"), "{told}");
+    }
 
     #[test]
     fn words_are_quoted_as_a_shell_needs_it() {

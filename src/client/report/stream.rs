@@ -5,7 +5,7 @@ use std::io::{self, Write};
 
 use serde::{Deserialize, Serialize};
 
-use super::{CellReport, Latency, Report, cell_name};
+use super::{CellReport, Latency, Report, cell_name, json};
 use crate::client::bench::Cell;
 use crate::client::measure::Interval;
 use crate::client::placement::Placement;
@@ -84,7 +84,7 @@ impl IntervalReport {
 /// # Errors
 /// The writer's.
 pub fn write(line: &Line<'_>, out: &mut dyn Write) -> io::Result<()> {
-    serde_json::to_writer(&mut *out, line)?;
+    json::write_in_line(line, out)?;
     writeln!(out)?;
     out.flush()
 }

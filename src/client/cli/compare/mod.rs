@@ -12,6 +12,7 @@ use super::history::select::CellArgs;
 use crate::client::compare::{COMPARED, Comparison, write_markdown, write_text};
 use crate::client::history::Pick;
 use crate::client::measure::stats::Statistic;
+use crate::client::report::json;
 use crate::protocol::{Exit, Printable, say};
 
 #[derive(Debug, Args)]
@@ -69,8 +70,7 @@ pub(super) fn run(args: &CompareArgs) -> Result<Exit, Failure> {
         Format::Text => write_text(&comparison, &mut Printable::new(&mut out))?,
         Format::Markdown => write_markdown(&comparison, &mut Printable::new(&mut out))?,
         Format::Json => {
-            serde_json::to_writer_pretty(&mut out, &comparison).map_err(io::Error::from)?;
-            writeln!(out)?;
+            json::write(&comparison, &mut out)?;
         }
     }
     out.flush()?;

@@ -11,7 +11,7 @@ use super::select::ago;
 use super::{LIST_SCHEMA, PlaceArgs};
 use crate::client::cli::{Failure, parse};
 use crate::client::history::{Baseline, Filter, Label, Pick};
-use crate::client::report::utc;
+use crate::client::report::{json, utc};
 use crate::protocol::{Exit, Printable, say};
 
 #[derive(Debug, Args)]
@@ -67,8 +67,7 @@ pub(super) fn baseline(place: &PlaceArgs, args: &BaselineArgs) -> Result<Exit, F
         let mut out = std::io::stdout().lock();
         if args.json {
             let document = BaselineDocument { schema: LIST_SCHEMA, baselines: &baselines };
-            serde_json::to_writer_pretty(&mut out, &document).map_err(std::io::Error::from)?;
-            writeln!(out)?;
+            json::write(&document, &mut out)?;
         }
         let mut out = Printable::new(out);
         for baseline in baselines.iter().filter(|_| !args.json) {

@@ -10,7 +10,7 @@ use super::select::{CellArgs, RunsArgs};
 use super::{LIST_SCHEMA, PlaceArgs, say_nothing};
 use crate::client::cli::Failure;
 use crate::client::history::{HistoryError, Listener, ResultRow, RunRow};
-use crate::client::report::{latency, utc};
+use crate::client::report::{json, latency, utc};
 use crate::protocol::{Exit, Printable};
 
 /// Rows of a list that is not limited otherwise.
@@ -125,7 +125,7 @@ fn json<T: Serialize>(
     rows(&mut |row| {
         let between: &[u8] = if std::mem::take(&mut none) { b"\n" } else { b",\n" };
         if written.is_ok() {
-            written = out.write_all(between).and_then(|()| Ok(serde_json::to_writer(&mut out, &row)?));
+            written = out.write_all(between).and_then(|()| json::write_in_line(&row, &mut out));
         }
         if written.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     })?;
