@@ -9,7 +9,7 @@ use crate::client::report::{Report, Settings, latency};
 pub struct Circumstance<'a>(pub &'a Difference);
 
 /// Keys of the environment's JSON that have a name of their own.
-const NAMES: [(&str, &str); 32] = [
+const NAMES: [(&str, &str); 33] = [
     ("hostname", "host"),
     ("boot_id", "rebooted"),
     ("os", "system"),
@@ -28,6 +28,7 @@ const NAMES: [(&str, &str); 32] = [
     ("kernel.version", "kernel build"),
     ("kernel.clock_source", "clock source"),
     ("kernel.transparent_hugepage", "huge pages"),
+    ("kernel.tcp_congestion_control", "TCP congestion control"),
     ("machine.hypervisor", "hypervisor"),
     ("machine.container", "container"),
     ("build.version", "ipcd"),

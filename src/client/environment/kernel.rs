@@ -27,6 +27,9 @@ pub struct Kernel {
     /// When transparent huge pages are used: `always`, `madvise` or `never`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub transparent_hugepage: Option<String>,
+    /// How TCP decides how much may be under way, such as `cubic`: of this network namespace, and of loopback too.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tcp_congestion_control: Option<String>,
     /// What the kernel does about each CPU vulnerability it knows, by the vulnerability's name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub mitigations: BTreeMap<String, String>,
@@ -43,6 +46,7 @@ impl Kernel {
             transparent_hugepage: root
                 .text("sys/kernel/mm/transparent_hugepage/enabled")
                 .and_then(|choices| chosen(&choices)),
+            tcp_congestion_control: root.text("proc/sys/net/ipv4/tcp_congestion_control"),
             mitigations: mitigations(root),
         }
     }

@@ -39,6 +39,7 @@ fn bare_metal() -> Tree {
         .file("sys/devices/system/clocksource/clocksource0/current_clocksource", "tsc")
         .file("sys/devices/system/clocksource/clocksource0/available_clocksource", "tsc hpet acpi_pm ")
         .file("sys/kernel/mm/transparent_hugepage/enabled", "[always] madvise never")
+        .file("proc/sys/net/ipv4/tcp_congestion_control", "bbr\n")
         .file("sys/class/dmi/id/sys_vendor", "Dell Inc.")
         .file("sys/class/dmi/id/product_name", "PowerEdge R640");
     for number in 0..8 {
@@ -95,6 +96,7 @@ fn a_bare_metal_box_with_two_sockets_tells_everything() {
     assert_eq!(found.kernel.clock_source.as_deref(), Some("tsc"));
     assert_eq!(found.kernel.clock_sources_available.len(), 3);
     assert_eq!(found.kernel.transparent_hugepage.as_deref(), Some("always"));
+    assert_eq!(found.kernel.tcp_congestion_control.as_deref(), Some("bbr"));
     assert_eq!(found.kernel.mitigations["meltdown"], "Mitigation: PTI");
 
     assert_eq!(found.machine.vendor.as_deref(), Some("Dell Inc."));
