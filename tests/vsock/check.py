@@ -3,10 +3,9 @@
 
     check.py [TEST...]        tests as "cargo test --test ipcd --" takes them; conformance, faults and strangers unless named
 
-Boots Debian's kernel in QEMU, emulated where the hardware cannot help, so that it works wherever this does; loads the
-modules; measures; and runs the integration tests, restricted to vsock, from what "cargo test" has built. Nothing is
-installed, and nothing is left. What a round takes there says nothing of a real machine: no time is looked at but the
-deadline.
+Boots Debian's kernel in QEMU, emulated, so that it works wherever this does; loads the modules; measures; and runs the
+integration tests, restricted to vsock, from what "cargo test" has built. Nothing is installed, and nothing is left. What
+a round takes in an emulated machine says nothing of a real one: no time is looked at but the deadline.
 """
 
 import json
@@ -128,7 +127,7 @@ class Guest:
         self.is_over = False
         arguments = "console=ttyS0 quiet panic=-1 mitigations=off random.trust_cpu=on"
         self.machine = subprocess.Popen(
-            ["qemu-system-x86_64", "-accel", "kvm", "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", "2G", "-nodefaults",
+            ["qemu-system-x86_64", "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", "2G", "-nodefaults",
              "-no-user-config", "-display", "none", "-serial", "stdio", "-nic", "none", "-no-reboot",
              "-kernel", kernel, "-initrd", archive, "-append", arguments],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
