@@ -24,8 +24,15 @@ use super::{Alive, RoundError};
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Turn<'a> {
     pub(super) word: &'a AtomicU32,
+    /// [`SLEEPS`], and above it how often the waiting side has spun in vain in a row, which is nobody else's affair.
     pub(super) sleeps: &'a AtomicU32,
 }
+
+/// The bit of a flag that is set while its side sleeps.
+const SLEEPS: u32 = 1;
+
+/// What spinning in vain once more adds to a flag.
+const VAIN: u32 = 2;
 
 /// How a side waits for its turn, and what the other side must do for it. Both sides use the same.
 pub(super) trait Strategy: Copy + 'static {
@@ -94,7 +101,8 @@ impl Strategy for Block {
     }
 }
 
-/// Spins for a while, then sleeps.
+/// Spins for a while, then sleeps. Where that has been in vain again and again, as on one CPU or with long gaps, it sleeps
+/// at once, and spins every now and then to see whether that has changed.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Adaptive {
     barrier: Barrier,
@@ -136,14 +144,24 @@ impl Adaptive {
         alive: &mut impl Alive,
         round: u64,
     ) -> Result<(), RoundError> {
+        let vain = turn.spun_in_vain();
         let start = Instant::now();
         while !turn.comes_soon(value) {
-            if start.elapsed() >= self.spin {
+            if would_be_in_vain(vain) || start.elapsed() >= self.spin {
+                turn.remember_spinning(vain.wrapping_add(1));
                 return turn.sleep_watched(value, self.barrier, alive, round);
             }
         }
+        if vain != 0 {
+            turn.remember_spinning(0);
+        }
         Ok(())
     }
+}
+
+/// Whether to spin is not even to be tried, after so many times in vain: from the fourth on, but for each sixteenth.
+fn would_be_in_vain(vain: u32) -> bool {
+    vain >= 4 && !vain.is_multiple_of(16)
 }
 
 /// What keeps a publisher's two steps (the word, then a look at the flag) and a sleeper's two (the flag, then a look
@@ -214,7 +232,7 @@ impl Turn<'_> {
     fn publish(self, value: u32, barrier: Barrier) {
         self.word.store(value, Ordering::Release);
         barrier.in_publisher();
-        if self.sleeps.load(Ordering::Relaxed) != 0 {
+        if self.sleeps.load(Ordering::Relaxed) & SLEEPS != 0 {
             self.wake();
         }
     }
@@ -255,10 +273,20 @@ impl Turn<'_> {
         }
         // Written by this side alone: if the publisher took it back when it wakes, it could be so late with that as to
         // take back the flag of the next sleep, of which it then would know nothing.
-        self.sleeps.store(1, Ordering::Relaxed);
+        let awake = self.sleeps.load(Ordering::Relaxed) & !SLEEPS;
+        self.sleeps.store(awake | SLEEPS, Ordering::Relaxed);
         let result = barrier.in_sleeper().and_then(|()| self.sleep_flagged(value));
-        self.sleeps.store(0, Ordering::Relaxed);
+        self.sleeps.store(awake, Ordering::Relaxed);
         result
+    }
+
+    /// How often this side, which waits, has spun in vain in a row.
+    fn spun_in_vain(self) -> u32 {
+        self.sleeps.load(Ordering::Relaxed) / VAIN
+    }
+
+    fn remember_spinning(self, vain: u32) {
+        self.sleeps.store(vain.wrapping_mul(VAIN), Ordering::Relaxed);
     }
 
     /// Sleeps behind the flag and the barrier: whoever publishes and does not see the flag has done so before this looks.
@@ -312,6 +340,52 @@ mod tests {
                 strategy.wait_for(pongs, 2 * round, &mut watch, round.into()).unwrap();
             }
         });
+    }
+
+    #[test]
+    fn who_spins_in_vain_again_and_again_sleeps_at_once_and_tries_again_later() {
+        let tries: Vec<u32> = (0..40).filter(|vain| !would_be_in_vain(*vain)).collect();
+        assert_eq!(tries, [0, 1, 2, 3, 16, 32]);
+    }
+
+    #[test]
+    #[cfg_attr(miri, ignore = "it takes longer than any spin there")]
+    fn spinning_is_remembered_as_in_vain_until_it_is_not() {
+        let [word, sleeps] = [const { AtomicU32::new(0) }; 2];
+        let turn = Turn { word: &word, sleeps: &sleeps };
+        let (control, _theirs) = rustix::pipe::pipe().unwrap();
+        let mut watch = patient(control.as_fd());
+        let strategy = Adaptive::new(Barrier::Fences, 8);
+        for round in 1..=5 {
+            thread::scope(|scope| {
+                // Once the waiting side sleeps, so that its spinning was in vain.
+                scope.spawn(|| {
+                    while sleeps.load(Ordering::Relaxed) & SLEEPS == 0 {
+                        thread::yield_now();
+                    }
+                    strategy.publish(turn, round);
+                });
+                strategy.wait_for(turn, round, &mut watch, round.into()).unwrap();
+            });
+            assert_eq!((turn.spun_in_vain(), sleeps.load(Ordering::Relaxed) & SLEEPS), (round, 0));
+        }
+        // What is there already says nothing of spinning.
+        strategy.wait_for(turn, 5, &mut watch, 6).unwrap();
+        assert_eq!(turn.spun_in_vain(), 5);
+        // The next time that it spins, and need not sleep; unless what it waits for is there as soon as it looks.
+        turn.remember_spinning(16);
+        let patient = Adaptive { spin: Duration::from_secs(3600), ..strategy };
+        let mut round = 5;
+        while turn.spun_in_vain() != 0 {
+            round += 1;
+            thread::scope(|scope| {
+                scope.spawn(|| {
+                    thread::sleep(Duration::from_millis(1));
+                    strategy.publish(turn, round);
+                });
+                patient.wait_for(turn, round, &mut watch, round.into()).unwrap();
+            });
+        }
     }
 
     #[test]
