@@ -21,6 +21,14 @@ def need(holds, told):
         raise Failed(told)
 
 
+def not_tested(lacking, why):
+    """Says that this machine lacks what a step needs. Where IPCD_TEST_NOTHING_SKIPPED lists what may be lacking, all else fails."""
+    print(f"    not tested ({lacking}): {why}")
+    listed = os.environ.get("IPCD_TEST_NOTHING_SKIPPED")
+    may_lack = listed is None or lacking in (one.strip() for one in listed.split(","))
+    need(may_lack, f"not tested ({lacking}), and IPCD_TEST_NOTHING_SKIPPED is {listed}: {why}")
+
+
 def run(*command, user=None, expect=0, **more):
     """Runs a command to its end, in an environment that is as a login has it. Returns what it printed and said."""
     process = start(*command, user=user, **more)
