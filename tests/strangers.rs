@@ -47,6 +47,26 @@ fn spec(mechanism: &dyn Mechanism) -> ChannelSpec {
     ChannelSpec::new(mechanism.info().name)
 }
 
+/// The same by an abstract name, where the mechanism can have one.
+fn by_abstract_name(mechanism: &dyn Mechanism) -> Option<ChannelSpec> {
+    let has = mechanism.info().options.iter().any(|option| option.name == "namespace");
+    has.then(|| {
+        let mut spec = spec(mechanism);
+        spec.options.insert("namespace".to_owned(), "abstract".to_owned());
+        spec
+    })
+}
+
+/// The channels at whose doors strangers knock: of each mechanism, and again where the door may have no permissions.
+fn every_door() -> impl Iterator<Item = (&'static dyn Mechanism, ChannelSpec)> {
+    carrying().flat_map(|mechanism| {
+        [Some(spec(mechanism)), by_abstract_name(mechanism)]
+            .into_iter()
+            .flatten()
+            .map(move |spec| (mechanism, spec))
+    })
+}
+
 /// Rounds through a channel of its own, which go on while others are attacked.
 struct Bystander<'scope> {
     over: &'scope AtomicBool,

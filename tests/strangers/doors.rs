@@ -4,7 +4,6 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::net::{TcpStream, UdpSocket};
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
@@ -20,7 +19,7 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::thread::futex;
 
 use super::ways::{Way, way_in};
-use super::{MANY, attacked, carrying, spec};
+use super::{MANY, attacked, every_door};
 use crate::harness::{Announced, SOON, run};
 
 /// What a stranger does.
@@ -97,23 +96,26 @@ pub(super) fn connected(method: &str, address: &str) -> io::Result<OwnedFd> {
             connect(&socket, &VsockAddress { cid: VsockAddress::LOCAL, port: address.parse().unwrap() })?;
             socket
         }
-        "unix-seqpacket" => {
-            let socket = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
-            connect(&socket, &SocketAddrUnix::new(address)?)?;
-            socket
-        }
-        _ => UnixStream::connect(address.trim_start_matches("ipc://"))?.into(),
+        "unix-seqpacket" => unix(SocketType::SEQPACKET, address)?,
+        _ => unix(SocketType::STREAM, address.trim_start_matches("ipc://"))?,
     })
+}
+
+/// A unix socket that is connected to a path, or to `@` and an abstract name.
+fn unix(kind: SocketType, address: &str) -> io::Result<OwnedFd> {
+    let socket = socket_with(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC, None)?;
+    let name = match address.strip_prefix('@') {
+        Some(name) => SocketAddrUnix::new_abstract_name(name.as_bytes())?,
+        None => SocketAddrUnix::new(address)?,
+    };
+    connect(&socket, &name)?;
+    Ok(socket)
 }
 
 /// A socket whose datagrams go to the channel.
 pub(super) fn datagrams(method: &str, address: &str) -> io::Result<OwnedFd> {
     Ok(match method {
-        "unix-dgram" => {
-            let socket = UnixDatagram::unbound()?;
-            socket.connect(address)?;
-            socket.into()
-        }
+        "unix-dgram" => unix(SocketType::DGRAM, address)?,
         _ => {
             let any = if method == "udp6" { "[::1]:0" } else { "127.0.0.1:0" };
             let socket = UdpSocket::bind(any)?;
@@ -222,7 +224,7 @@ fn who_cannot_prove_itself_is_dropped_or_ends_the_channel_with_a_reason() {
         let daemon = sandbox.daemon_with(&MANY);
         attacked(&daemon, || {
             let mut waiting = Vec::new();
-            for mechanism in carrying() {
+            for (mechanism, spec) in every_door() {
                 let method = mechanism.info().name;
                 let way = way_in(method);
                 for one in &KNOCKS {
@@ -230,7 +232,7 @@ fn who_cannot_prove_itself_is_dropped_or_ends_the_channel_with_a_reason() {
                         eprintln!("nobody {} at {method}: {why}", one.what);
                         break;
                     }
-                    let mut announced = Announced::by(&daemon, &spec(mechanism));
+                    let mut announced = Announced::by(&daemon, &spec);
                     let shows = (one.shows)(&announced.settings.token);
                     let held = knock(way, method, announced.endpoint(), &shows)
                         .unwrap_or_else(|error| panic!("{} at {method}: {error}", one.what));
@@ -239,7 +241,7 @@ fn who_cannot_prove_itself_is_dropped_or_ends_the_channel_with_a_reason() {
                         announced.endpoint.descriptors.clear();
                     }
                     let held = one.stays.then_some(held);
-                    eprintln!("{} at {method}", one.what);
+                    eprintln!("{} at {method} ({})", one.what, announced.endpoint.address);
                     if matches!(way, Way::Connect | Way::Datagram | Way::Message) {
                         check(one, way, announced);
                     } else {
@@ -261,8 +263,8 @@ fn a_client_of_another_channel_is_turned_away() {
         let daemon = sandbox.daemon_with(&MANY);
         attacked(&daemon, || {
             let mut turned_away = Vec::new();
-            for mechanism in carrying() {
-                let announced = Announced::by(&daemon, &spec(mechanism));
+            for (mechanism, spec) in every_door() {
+                let announced = Announced::by(&daemon, &spec);
                 let settings = Settings { token: Token::new([9; 32]), ..announced.settings.clone() };
                 // It gives up as soon as it looks around.
                 let (control, closed) = pipe_with(PipeFlags::CLOEXEC).unwrap();

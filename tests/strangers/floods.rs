@@ -10,8 +10,13 @@ use ipcd::transports::sys::allow_descriptors;
 
 use super::doors::{connected, knock};
 use super::ways::{Way, way_in};
-use super::{MANY, attacked, carrying};
+use super::{MANY, attacked, every_door};
 use crate::harness::{Announced, Daemon, PATIENCE, eventually, run};
+
+/// Channels that anybody may connect to.
+fn listening() -> impl Iterator<Item = ChannelSpec> {
+    every_door().filter(|(mechanism, _)| way_in(mechanism.info().name) == Way::Connect).map(|(_, spec)| spec)
+}
 
 /// As many as there is a queue for, and none of them says anything.
 #[test]
@@ -19,11 +24,10 @@ fn strangers_that_fill_a_channels_queue_do_not_keep_its_client_out() {
     run(|sandbox| {
         let daemon = sandbox.daemon_with(&MANY);
         attacked(&daemon, || {
-            for mechanism in carrying().filter(|one| way_in(one.info().name) == Way::Connect) {
-                let method = mechanism.info().name;
-                let announced = Announced::by(&daemon, &ChannelSpec::new(method));
+            for spec in listening() {
+                let announced = Announced::by(&daemon, &spec);
                 let address = announced.endpoint.address.clone();
-                let silent: Vec<_> = (0..60).map(|_| connected(method, &address).unwrap()).collect();
+                let silent: Vec<_> = (0..60).map(|_| connected(&spec.method, &address).unwrap()).collect();
                 announced.serves_its_client();
                 drop(silent);
             }
@@ -37,8 +41,8 @@ fn a_flood_of_connections_does_not_keep_the_client_out() {
     run(|sandbox| {
         let daemon = sandbox.daemon_with(&MANY);
         attacked(&daemon, || {
-            for mechanism in carrying().filter(|one| way_in(one.info().name) == Way::Connect) {
-                flood(&daemon, mechanism.info().name, 0);
+            for spec in listening() {
+                flood(&daemon, &spec, 0);
             }
         });
     });
@@ -51,9 +55,9 @@ fn a_flood_of_silent_connections_that_stay_does_not_keep_the_client_out() {
         allow_descriptors(2000);
         let daemon = sandbox.daemon_with(&MANY);
         attacked(&daemon, || {
-            for mechanism in carrying().filter(|one| way_in(one.info().name) == Way::Connect) {
+            for spec in listening() {
                 for _ in 0..3 {
-                    flood(&daemon, mechanism.info().name, 500);
+                    flood(&daemon, &spec, 500);
                 }
             }
         });
@@ -61,8 +65,9 @@ fn a_flood_of_silent_connections_that_stay_does_not_keep_the_client_out() {
 }
 
 /// Connections without end, of which the last ones stay open, so many; the client comes when there are as many.
-fn flood(daemon: &Daemon, method: &str, stay: usize) {
-    let announced = Announced::by(daemon, &ChannelSpec::new(method));
+fn flood(daemon: &Daemon, spec: &ChannelSpec, stay: usize) {
+    let announced = Announced::by(daemon, spec);
+    let method = &*spec.method;
     let address = announced.endpoint.address.clone();
     let (over, came) = (AtomicBool::new(false), AtomicUsize::new(0));
     std::thread::scope(|scope| {
@@ -82,7 +87,7 @@ fn flood(daemon: &Daemon, method: &str, stay: usize) {
             announced.serves_its_client();
         }));
         over.store(true, Ordering::SeqCst);
-        eprintln!("{method}: {} strangers came", came.load(Ordering::SeqCst));
+        eprintln!("{method} ({address}): {} strangers came", came.load(Ordering::SeqCst));
         served.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
     });
 }

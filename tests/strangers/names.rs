@@ -9,8 +9,8 @@ use ipcd::transports::sys::mq::{End as QueueEnd, MessageQueue};
 use ipcd::transports::sys::sysv::Queue;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, socket_with};
 
-use super::{MANY, attacked, carrying, spec};
-use crate::harness::{Announced, Daemon, NOBODY, Sandbox, is_root, run};
+use super::{MANY, attacked, by_abstract_name, carrying, spec};
+use crate::harness::{Announced, Daemon, NOBODY, Sandbox, is_root, not_tested, run};
 
 /// What a mechanism calls by a channel's name.
 enum Named {
@@ -137,7 +137,7 @@ fn a_name_that_a_stranger_has_taken_refuses_the_channel_with_a_reason() {
 fn what_a_stranger_has_put_there_is_not_the_services_to_remove() {
     run(|sandbox| {
         if !is_root() {
-            return eprintln!("not tested: this needs root, which may make a stranger's folder");
+            return not_tested("root", "this needs root, which may make a stranger's folder");
         }
         let daemon = sandbox.daemon_with(&MANY);
         let has_folder = |mechanism: &&dyn Mechanism| matches!(named(mechanism.info().name), Named::Folder);
@@ -160,22 +160,17 @@ fn an_abstract_name_that_a_stranger_has_taken_does_too() {
     run(|sandbox| {
         let daemon = sandbox.daemon_with(&MANY);
         attacked(&daemon, || {
-            let has = |mechanism: &&dyn Mechanism| {
-                mechanism.info().options.iter().any(|option| option.name == "namespace")
-            };
             let mut count = 0;
-            for mechanism in carrying().filter(has) {
+            for spec in carrying().filter_map(by_abstract_name) {
                 let name = name_of(&daemon, next_channel(&daemon));
                 // Names are taken for sockets of one type.
-                let kind = match mechanism.info().name {
+                let kind = match &*spec.method {
                     "unix-seqpacket" => SocketType::SEQPACKET,
                     "unix-dgram" => SocketType::DGRAM,
                     _ => SocketType::STREAM,
                 };
                 let squatter = socket_with(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC, None).unwrap();
                 bind(&squatter, &SocketAddrUnix::new_abstract_name(name.as_bytes()).unwrap()).unwrap();
-                let mut spec = spec(mechanism);
-                spec.options.insert("namespace".to_owned(), "abstract".to_owned());
                 is_refused(&daemon, &spec);
                 drop(squatter);
                 Announced::by(&daemon, &spec).serves_its_client();
