@@ -5,7 +5,7 @@ use std::process::Command;
 
 use ipcd::protocol::Exit;
 
-use crate::harness::{SOON, Sandbox, is_root, run};
+use crate::harness::{SOON, Sandbox, is_root, not_tested, run};
 
 /// `ipcd start` as the first process of a namespace.
 fn apart(sandbox: &Sandbox) -> Command {
@@ -26,7 +26,7 @@ fn a_client_that_the_daemon_cannot_see_is_served() {
                 .status()
                 .is_ok_and(|status| status.success());
         if !may {
-            return eprintln!("not tested: this needs root, and unshare");
+            return not_tested("namespaces", "this needs root, and unshare");
         }
         let outside = sandbox.start(&mut apart(sandbox));
         assert_eq!(outside.wait_for_line("ipcd: listening on "), sandbox.socket().to_str().unwrap());

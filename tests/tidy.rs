@@ -200,6 +200,30 @@ fn what_goes_past_the_models_is_found() {
     assert_eq!(modelled(&new), (vec!["src/transports/new.rs"], Vec::new()));
 }
 
+/// Where a test says by itself that something is not tested, which nothing counts.
+fn skipped_in_silence(sources: &[Source]) -> Vec<String> {
+    let tests = sources
+        .iter()
+        .filter(|source| source.path.starts_with("tests/") && source.path != "tests/harness/mod.rs");
+    let found = tests.flat_map(|source| {
+        let found = source.code().filter(|(_, line)| line.contains("not tested"));
+        found.map(|(number, _)| format!("{}:{number}", source.path))
+    });
+    found.collect()
+}
+
+#[test]
+fn what_is_not_tested_is_told_to_who_counts_it() {
+    nowhere(
+        skipped_in_silence(&everything()),
+        "not by not_tested(), which IPCD_TEST_NOTHING_SKIPPED has fail",
+    );
+    let text = "return eprintln!(\"not tested: no root\");";
+    let planted = |path: &str| [Source { path: path.into(), text: text.into() }];
+    assert_eq!(skipped_in_silence(&planted("tests/users.rs")), ["tests/users.rs:1"], "it would be found");
+    assert!(skipped_in_silence(&planted("tests/harness/mod.rs")).is_empty());
+}
+
 #[test]
 fn the_encoding_is_known_in_one_place() {
     let elsewhere = |source: &Source| source.path != "src/protocol/codec.rs";
@@ -215,13 +239,14 @@ fn the_encoding_is_pinned() {
 }
 
 /// Where the date is asked for: to record it, to name what was recorded by it, and nothing else.
-const DATED: [&str; 7] = [
+const DATED: [&str; 8] = [
     "src/client/cli/bench.rs",
     "src/client/cli/doctor.rs",
     "src/client/cli/history/select.rs",
     "src/client/cli/live.rs",
     "src/client/report/hdr_log.rs",
     "src/client/report/units.rs",
+    "src/daemon/logging.rs",
     "src/daemon/server/counters.rs",
 ];
 
