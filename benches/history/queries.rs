@@ -21,7 +21,7 @@ pub(crate) struct Query {
     ask: fn(&History) -> Result<usize, HistoryError>,
 }
 
-pub(crate) const QUERIES: [Query; 14] = [
+pub(crate) const QUERIES: [Query; 16] = [
     Query { name: "list", what: "history", at_once: true, ask: |history| runs(history, Filter::default()) },
     Query { name: "host", what: "history --host", at_once: true, ask: |history| runs(history, host()) },
     Query {
@@ -31,6 +31,22 @@ pub(crate) const QUERIES: [Query; 14] = [
         ask: |history| runs(history, Filter { label: "hundredth".parse().ok(), ..Filter::default() }),
     },
     Query {
+        name: "host-label",
+        what: "history --host --label",
+        at_once: true,
+        // Whose runs have it.
+        ask: |history| {
+            let hosts = vec!["host1".to_owned()];
+            runs(history, Filter { hosts, label: "hundredth".parse().ok(), ..Filter::default() })
+        },
+    },
+    Query {
+        name: "span",
+        what: "history --since --until, of the second quarter",
+        at_once: true,
+        ask: |history| runs(history, second_quarter(history)?),
+    },
+    Query {
         name: "cell",
         what: "history --method --size",
         at_once: true,
@@ -38,9 +54,12 @@ pub(crate) const QUERIES: [Query; 14] = [
     },
     Query {
         name: "cell-host",
-        what: "history --method --size --host --since",
+        what: "history --method --size --host --since --until, of the same",
         at_once: true,
-        ask: |history| results(history, Filter { hosts: host().hosts, since_unix_s: Some(1), ..cell() }),
+        ask: |history| {
+            let Filter { since_unix_s, until_unix_s, .. } = second_quarter(history)?;
+            results(history, Filter { hosts: host().hosts, since_unix_s, until_unix_s, ..cell() })
+        },
     },
     Query {
         name: "cell-label",
@@ -107,6 +126,19 @@ fn cell() -> Filter {
 
 fn host() -> Filter {
     Filter { hosts: vec!["host3".to_owned()], ..Filter::default() }
+}
+
+/// Neither the newest runs, which a list begins with, nor the oldest.
+fn second_quarter(history: &History) -> Result<Filter, HistoryError> {
+    let mut filter = Filter::default();
+    history.runs(&filter.clone(), Some(1), &mut |newest| {
+        // An hour lies between two.
+        let quarter = newest.id.unsigned_abs() / 4 * 3600;
+        filter.since_unix_s = Some(newest.started_unix_s - 3 * quarter);
+        filter.until_unix_s = Some(newest.started_unix_s - 2 * quarter);
+        ControlFlow::Break(())
+    })?;
+    Ok(filter)
 }
 
 fn runs(history: &History, filter: Filter) -> Result<usize, HistoryError> {

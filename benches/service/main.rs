@@ -18,6 +18,7 @@ use daemon::Daemon;
 
 /// How often each thing is done.
 struct Effort {
+    own_rounds: u32,
     requests: usize,
     channels: usize,
     cold_runs: usize,
@@ -27,6 +28,7 @@ struct Effort {
 }
 
 const FULL: Effort = Effort {
+    own_rounds: 1_000_000,
     requests: 2000,
     channels: 50,
     cold_runs: 10,
@@ -36,6 +38,7 @@ const FULL: Effort = Effort {
 };
 
 const TEST: Effort = Effort {
+    own_rounds: 1000,
     requests: 20,
     channels: 1,
     cold_runs: 1,
@@ -43,6 +46,9 @@ const TEST: Effort = Effort {
     scale: Duration::from_millis(20),
     channels_at_once: &[1, 3],
 };
+
+/// What the tool itself may add to a round, beside what reading the clock costs.
+const OWN_NS: f64 = 10.0;
 
 fn main() -> ExitCode {
     // `cargo test` runs this too, and says nothing.
@@ -60,6 +66,7 @@ fn main() -> ExitCode {
 fn run(effort: &Effort) -> Result<(), Box<dyn Error>> {
     let daemon = Daemon::start()?;
     rest(&daemon, effort)?;
+    own(effort)?;
     requests(&daemon, effort)?;
     let methods = methods(&daemon)?;
     channels(&daemon, &methods, effort)?;
@@ -85,6 +92,14 @@ fn rest(daemon: &Daemon, effort: &Effort) -> Result<(), Box<dyn Error>> {
         let size = std::fs::metadata(path)?.len();
         tell(&format!("size of {name}"), &mib(size), "target under 6 MiB (release build)");
     }
+    Ok(())
+}
+
+fn own(effort: &Effort) -> Result<(), Box<dyn Error>> {
+    println!("\nthe tool's own round, {} of \"bench --method null\"", effort.own_rounds);
+    let own = runs::own(effort.own_rounds)?;
+    tell("p50", &format!("{:.1} ns", own.p50_ns), &format!("target under {:.1} ns", own.clock_ns + OWN_NS));
+    tell("of which reading the clock", &format!("{:.1} ns", own.clock_ns), "");
     Ok(())
 }
 
@@ -168,7 +183,7 @@ fn scale(daemon: &Daemon, effort: &Effort) -> Result<(), Box<dyn Error>> {
                 time(run.p50_ns),
                 time(run.p99_ns),
                 mib(run.daemon_bytes),
-                mib(run.responder_bytes),
+                run.responder_bytes.map_or("-".to_owned(), mib),
             );
         }
     }

@@ -1,17 +1,24 @@
 //! Runs of `ipc-client bench`, and what their reports tell.
 
+use std::collections::HashMap;
 use std::error::Error;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use ipcd::client::measure::stats::median;
+use ipcd::protocol::Usage;
 use ipcd::transports::find;
+use ipcd::transports::sys::usage;
 use serde_json::Value;
 
 use crate::daemon::{CLIENT, Daemon, number};
 
 /// How long channels may take to be open.
 const OPEN_PATIENCE: Duration = Duration::from_secs(60);
+
+/// What a responder has used, since it was first seen, once rounds run: CPU time, or else switches.
+const BUSY_NS: u64 = 2_000_000;
+const BUSY_SWITCHES: u64 = 50;
 
 /// The smallest size from 8 bytes on that a method carries.
 pub(crate) fn size_of(method: &str) -> Result<u32, Box<dyn Error>> {
@@ -53,14 +60,30 @@ pub(crate) fn cold(method: &str) -> Result<Cold, Box<dyn Error>> {
     Ok(Cold { told_ms: (time("total_ns")? - rounds_ns) / 1e6, whole_ms: (whole_ns - rounds_ns) / 1e6 })
 }
 
+/// The tool's own round, and what of it is reading the clock.
+pub(crate) struct Own {
+    pub(crate) p50_ns: f64,
+    pub(crate) clock_ns: f64,
+}
+
+pub(crate) fn own(rounds: u32) -> Result<Own, Box<dyn Error>> {
+    let mut command = bench("null")?;
+    command.args(["--private", "-n", &rounds.to_string()]);
+    let output = command.output()?;
+    let report = report(command, output)?;
+    let p50_ns = report["results"][0]["latency_ns"]["p50"].as_f64().ok_or("no median")?;
+    let clock_ns = report["clock"]["cost_ns"].as_f64().ok_or("no cost of the clock")?;
+    Ok(Own { p50_ns, clock_ns })
+}
+
 /// What a run of several channels came to.
 pub(crate) struct Parallel {
     pub(crate) rounds_per_second: f64,
     pub(crate) p50_ns: Option<f64>,
     pub(crate) p99_ns: Option<f64>,
     pub(crate) daemon_bytes: u64,
-    /// The median of the responders'.
-    pub(crate) responder_bytes: u64,
+    /// The median of the responders', if they were busy for long enough to be looked at.
+    pub(crate) responder_bytes: Option<u64>,
 }
 
 pub(crate) fn parallel(
@@ -87,14 +110,25 @@ pub(crate) fn parallel(
     })
 }
 
-/// Resident memory of the daemon and of a responder once so many channels are open. A channel may be gone before it was
-/// looked at, where a run is very short.
-fn look(daemon: &Daemon, count: u32, ended: &mut dyn FnMut() -> bool) -> Result<(u64, u64), Box<dyn Error>> {
+/// Resident memory of the daemon, and of a responder once rounds run through so many channels: before, it may not have become one
+/// yet, and has less. `None` of a responder if the run ended before.
+fn look(
+    daemon: &Daemon,
+    count: u32,
+    ended: &mut dyn FnMut() -> bool,
+) -> Result<(u64, Option<u64>), Box<dyn Error>> {
     let mut client = daemon.connect()?;
     let start = Instant::now();
+    let mut seen: HashMap<u32, Usage> = HashMap::new();
+    let mut is_busy = |pid| {
+        let Ok(now) = usage(Some(pid)) else { return false };
+        let since = now.since(seen.entry(pid).or_insert(now));
+        since.cpu_ns > BUSY_NS || since.voluntary_switches > BUSY_SWITCHES
+    };
     loop {
         let channels = client.status()?.channels;
-        let all = u32::try_from(channels.len()) == Ok(count);
+        let busy = channels.iter().filter(|channel| is_busy(channel.responder_pid)).count();
+        let all = u32::try_from(busy) == Ok(count);
         if all || ended() || start.elapsed() > OPEN_PATIENCE {
             let memory: Vec<f64> = channels
                 .iter()
@@ -102,7 +136,7 @@ fn look(daemon: &Daemon, count: u32, ended: &mut dyn FnMut() -> bool) -> Result<
                 .map(|kib| (kib * 1024) as f64)
                 .collect();
             #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a size")]
-            let responder = median(&memory).unwrap_or(0.0) as u64;
+            let responder = median(&memory).filter(|_| all).map(|bytes| bytes as u64);
             return Ok((daemon.number("status", "VmRSS")? * 1024, responder));
         }
         std::thread::sleep(Duration::from_millis(2));
