@@ -114,7 +114,7 @@ fn from_history(
 
 /// The newest runs of a series, read. The run that is to be judged tells nothing about how to judge it.
 fn points(series: &Series, judged: Option<i64>, known: &mut Known<'_>) -> Result<Vec<Point>, HistoryError> {
-    let mut points = known.history.points(series, None, None, RUNS)?;
+    let mut points = known.history.points(series, &Filter::default(), RUNS)?;
     points.retain(|point| Some(point.run) != judged);
     for point in &points {
         known.read(point.run, point.environment)?;

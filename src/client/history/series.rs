@@ -6,7 +6,7 @@ use rusqlite::types::Value;
 use serde::Deserialize;
 
 use super::list::latency;
-use super::{Filter, History, HistoryError, Label};
+use super::{Filter, History, HistoryError};
 use crate::client::environment::Environment;
 use crate::client::report::{Latency, Settings};
 
@@ -55,7 +55,7 @@ struct ClockPart {
 }
 
 impl History {
-    /// The series that the filter lets through, by host and cell. Its label and time are those of runs: see
+    /// The series that the filter lets through, by host and cell. Its label and times are those of runs: see
     /// [`points`](Self::points).
     ///
     /// # Errors
@@ -71,38 +71,32 @@ impl History {
         Ok(series)
     }
 
-    /// The newest results of a series, `limit` at most, of runs with this label if one is named, and none that began
-    /// before `since_unix_s`; oldest first.
+    /// The newest results of a series, `limit` at most, of the runs that the filter's label and times let through; oldest
+    /// first.
     ///
     /// # Errors
     /// The database's.
-    pub fn points(
-        &self,
-        series: &Series,
-        label: Option<&Label>,
-        since_unix_s: Option<u64>,
-        limit: u32,
-    ) -> Result<Vec<Point>, HistoryError> {
+    pub fn points(&self, series: &Series, filter: &Filter, limit: u32) -> Result<Vec<Point>, HistoryError> {
         const COLUMNS: &str =
             "result.run, result.started_unix_s, run.environment, samples, min_ns, p50_ns, p90_ns,
             p99_ns, p99_9_ns, p99_99_ns, max_ns, mean_ns";
         // By the series' index; or by the label's, since others' results may be many. A cross join keeps its order.
-        let sql = match label {
+        let sql = match filter.label {
             None => format!(
                 "SELECT {COLUMNS} FROM result JOIN run ON run.id = result.run
-                 WHERE series = ?1 AND result.started_unix_s >= ?2
-                 ORDER BY result.started_unix_s DESC, result.id DESC LIMIT ?3"
+                 WHERE series = ?1 AND result.started_unix_s >= ?2 AND result.started_unix_s < ?3
+                 ORDER BY result.started_unix_s DESC, result.id DESC LIMIT ?4"
             ),
             Some(_) => format!(
                 "SELECT {COLUMNS} FROM run CROSS JOIN result ON result.run = run.id
-                 WHERE run.label = ?4 AND series = ?1 AND run.started_unix_s >= ?2
-                 ORDER BY run.started_unix_s DESC, run.id DESC LIMIT ?3"
+                 WHERE run.label = ?5 AND series = ?1 AND run.started_unix_s >= ?2 AND run.started_unix_s < ?3
+                 ORDER BY run.started_unix_s DESC, run.id DESC LIMIT ?4"
             ),
         };
-        let since = since_unix_s.unwrap_or(0).cast_signed();
+        let [since, until] = filter.span();
         let mut points = Vec::new();
-        let mut values: Vec<Value> = [series.id, since, limit.into()].map(Value::from).into();
-        values.extend(label.map(|label| Value::from(label.as_str().to_owned())));
+        let mut values: Vec<Value> = vec![series.id.into(), since, until, limit.into()];
+        values.extend(filter.label.as_ref().map(|label| Value::from(label.as_str().to_owned())));
         self.each_row(&sql, &values, &mut |row| {
             points.push(Point {
                 run: row.get(0)?,

@@ -32,7 +32,7 @@ pub struct TrendDocument<'a> {
 /// What is looked at.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TrendPlan {
-    /// Which series, and since when.
+    /// Which series, and which of their runs.
     pub filter: Filter,
     /// Which statistic is followed.
     pub statistic: Statistic,
@@ -102,8 +102,7 @@ pub fn trends(history: &History, plan: &TrendPlan) -> Result<Vec<Trend>, History
     let mut known = Known::new(history);
     let mut trends = Vec::new();
     for series in history.series(&plan.filter)? {
-        let Filter { label, since_unix_s, .. } = &plan.filter;
-        let points = history.points(&series, label.as_ref(), *since_unix_s, plan.runs)?;
+        let points = history.points(&series, &plan.filter, plan.runs)?;
         trends.extend(trend(&mut known, series, &points, plan)?);
     }
     Ok(trends)
