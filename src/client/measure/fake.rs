@@ -5,6 +5,7 @@ use std::os::fd::AsFd;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use super::spent::Spent;
 use super::trial::Runner;
 use super::{Plan, Stop, Timing, Warmup};
 use crate::client::Channel;
@@ -44,9 +45,10 @@ impl Round for Fake {
     }
 }
 
-/// A trial's results, in nanoseconds.
+/// A trial's results, in picoseconds.
 struct Measured {
     runner_rounds: u64,
+    elapsed_ps: u64,
     took: Vec<Duration>,
     service: hdrhistogram::Histogram<u64>,
     response: Option<hdrhistogram::Histogram<u64>>,
@@ -78,8 +80,15 @@ fn measure(
     let mut runner = Runner::new(&mut channel, &calibration, &plan);
     runner.warm_up().unwrap();
     runner.measure(&mut |_, _| (), &mut |_| std::ops::ControlFlow::Continue(())).unwrap();
-    let (service, response, runner_rounds) = runner.into_histograms();
-    Measured { runner_rounds, took: took.take(), service, response, calibration }
+    let trial = runner.into_trial((0, Duration::ZERO), Spent::default(), Spent::default());
+    Measured {
+        runner_rounds: trial.rounds,
+        elapsed_ps: trial.elapsed_ps,
+        took: took.take(),
+        service: trial.recorder.histogram,
+        response: trial.response,
+        calibration,
+    }
 }
 
 #[test]
@@ -135,4 +144,12 @@ fn at_a_fixed_rate_every_round_that_a_stall_delayed_shows_it() {
         u64::try_from(stalled).unwrap(),
         "service time shows the stalls alone"
     );
+}
+
+#[test]
+fn no_more_rounds_a_second_are_told_than_a_fixed_rate_asks_for() {
+    let every = Duration::from_millis(2);
+    let measured = measure(Duration::from_micros(5), Duration::ZERO, u64::MAX, 3, Some(Pace::Every(every)));
+    let least_ps = u64::try_from(3 * every.as_nanos() * 1000).unwrap();
+    assert!(measured.elapsed_ps >= least_ps, "{} ps for three rounds", measured.elapsed_ps);
 }

@@ -7,7 +7,7 @@ use crate::protocol::Usage;
 
 impl Trial {
     /// What these trials came to together, in `elapsed` from the start of the first one's rounds to the end of the last
-    /// one's: counts and usages are sums, latencies those of all rounds.
+    /// one's, and its interval at a fixed rate: counts and usages are sums, latencies those of all rounds.
     pub(super) fn together(trials: &[Self], elapsed: Duration) -> Self {
         let mut response = trials.iter().any(|trial| trial.response.is_some()).then(histogram);
         for one in trials.iter().filter_map(|trial| trial.response.as_ref()) {
@@ -24,7 +24,12 @@ impl Trial {
             response,
             rounds: trials.iter().map(|trial| trial.rounds).sum(),
             lost: trials.iter().map(|trial| trial.lost).sum(),
-            elapsed_ps: u64::try_from(elapsed.as_nanos() * 1000).unwrap_or(u64::MAX),
+            elapsed_ps: trials
+                .iter()
+                .map(|trial| trial.elapsed_ps)
+                .chain([u64::try_from(elapsed.as_nanos() * 1000).unwrap_or(u64::MAX)])
+                .max()
+                .unwrap_or(0),
             probe: probe(trials.iter().filter_map(|trial| trial.probe)),
             longest_gap: trials.iter().filter_map(|trial| trial.longest_gap).max(),
             warmup_rounds: trials.iter().map(|trial| trial.warmup_rounds).sum(),
@@ -75,6 +80,9 @@ mod tests {
         };
         let both = Trial::together(&[trial(3, 10.0), trial(1, 20.0)], Duration::from_nanos(9));
         assert_eq!((both.rounds, both.lost, both.elapsed_ps, both.warmup_rounds), (200, 2, 9000, 10));
+        let paced = Trial { elapsed_ps: 12_000, ..trial(0, 10.0) };
+        let both_paced = Trial::together(&[trial(3, 10.0), paced], Duration::from_nanos(9));
+        assert_eq!(both_paced.elapsed_ps, 12_000, "it has its last interval");
         assert_eq!(both.warmup_time, Duration::from_millis(3), "they were side by side too");
         assert_eq!(both.probe, Some(Probe { untimed_mean_ps: 15.0, untimed_rounds: 20 }));
         assert_eq!((both.client_usage.cpu_ns, both.client_usage.migrations), (100, Some(4)));

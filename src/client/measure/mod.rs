@@ -11,6 +11,7 @@ mod interval;
 mod merge;
 pub mod parallel;
 mod recorder;
+mod spent;
 pub mod stats;
 mod trial;
 

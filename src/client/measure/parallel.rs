@@ -13,13 +13,14 @@ use std::time::{Duration, Instant};
 
 use rustix::pipe::{PipeFlags, pipe_with};
 
-use super::trial::{Runner, Spent, silent};
+use super::spent::{Own, Spent};
+use super::trial::{Runner, silent};
 use super::{Plan, Trial};
 use crate::client::{Client, ClientError, Opened};
 use crate::protocol::shortage::no_process;
 use crate::protocol::{ChannelId, ChannelSpec, Usage};
+use crate::transports::sys::allow_descriptors;
 use crate::transports::sys::clock::Calibration;
-use crate::transports::sys::{allow_descriptors, usage};
 use crate::transports::{ConnectError, RoundError};
 
 /// How often progress is told, and looked around.
@@ -167,11 +168,11 @@ impl Side<'_> {
             Ok(warmup) => warmup,
             Err(error) => return self.tell(News::Failed(error)),
         };
-        let before = usage(None).unwrap_or_default();
         self.tell(News::Warm);
         if !self.gate.wait_for(Phase::Rounds) {
             return;
         }
+        let own = Own::now();
         let mut counted = 0;
         let mut count = |rounds| {
             self.gate.rounds.fetch_add(rounds - counted, Ordering::Relaxed);
@@ -180,6 +181,7 @@ impl Side<'_> {
         let start = Instant::now();
         let outcome = runner.measure(&mut |rounds, _| count(rounds), &mut |_| ControlFlow::Continue(()));
         let end = Instant::now();
+        let spent = own.spent();
         if let Err(error) = outcome {
             return self.tell(News::Failed(error));
         }
@@ -187,7 +189,6 @@ impl Side<'_> {
         if !self.gate.wait_for(Phase::Telling) {
             return;
         }
-        let spent = Spent::between(&before, &usage(None).unwrap_or_default());
         self.tell(News::Trial(Box::new(runner.into_trial(warmup, spent, Spent::default()))));
         // The channel lives until it is closed.
         self.gate.wait_for(Phase::Over);

@@ -8,11 +8,11 @@ use hdrhistogram::Histogram;
 
 use super::block::{BlockLen, MAX_ROUNDS};
 use super::interval::Intervals;
+use super::spent::{Own, Spent};
 use super::{Interval, Recorder, Timing, histogram};
 use crate::client::{Channel, Client, ClientError};
 use crate::protocol::Usage;
 use crate::transports::sys::clock::Calibration;
-use crate::transports::sys::usage;
 use crate::transports::{Block, Pace, Pacer, RoundError};
 
 /// Losses in a row after which nobody is taken to answer any more.
@@ -89,7 +89,7 @@ pub struct Trial {
     pub rounds: u64,
     /// Datagrams lost.
     pub lost: u64,
-    /// Time of those rounds, gaps and losses included.
+    /// Time of those rounds, gaps and losses included; at a fixed rate, the last one's interval too.
     pub elapsed_ps: u64,
     /// Rounds timed as a whole beside those timed one by one.
     pub probe: Option<Probe>,
@@ -136,16 +136,16 @@ pub fn run(
     };
     let outcome = runner.warm_up();
     let (warmup_rounds, warmup_time) = outcome.map_err(|error| failed(client, runner.channel, error))?;
-    let client_before = usage(None).unwrap_or_default();
     let server_before = client.usage(runner.channel)?;
+    let own = Own::now();
     if let Err(error) = runner.measure(progress, on_interval) {
         return Err(failed(client, runner.channel, error));
     }
-    let client_after = usage(None).unwrap_or_default();
+    let client_spent = own.spent();
     let server_after = client.usage(runner.channel)?;
     Ok(runner.into_trial(
         (warmup_rounds, warmup_time),
-        Spent::between(&client_before, &client_after),
+        client_spent,
         Spent::between(&server_before, &server_after),
     ))
 }
@@ -153,21 +153,6 @@ pub fn run(
 /// Nobody answers.
 pub(super) fn silent(method: &str) -> ClientError {
     ClientError::Silent { method: method.to_owned(), losses: MAX_LOSSES }
-}
-
-/// What a side used for the rounds, and the CPUs it was seen on.
-#[derive(Debug, Default)]
-pub(super) struct Spent {
-    pub(super) usage: Usage,
-    pub(super) cpus: Vec<u32>,
-}
-
-impl Spent {
-    pub(super) fn between(before: &Usage, after: &Usage) -> Self {
-        let mut cpus: Vec<u32> = before.cpu.into_iter().chain(after.cpu).collect();
-        cpus.dedup();
-        Self { usage: after.since(before), cpus }
-    }
 }
 
 /// The state of a running trial.
@@ -381,13 +366,25 @@ impl<'a> Runner<'a> {
         self.note_gap(u64::try_from(ended.elapsed().as_nanos() * 1000).unwrap_or(u64::MAX), 0);
     }
 
+    /// Rounds at a fixed rate have an interval each, the last one too: of N of them there are N intervals, and not the
+    /// N - 1 between their starts.
+    fn elapsed_ps(&self) -> u64 {
+        match self.plan.pace {
+            Some(Pace::Every(_)) => {
+                let intended_ps = self.idle_ps.unwrap_or(0).saturating_mul(self.rounds + self.lost);
+                self.elapsed_ps.max(intended_ps)
+            }
+            _ => self.elapsed_ps,
+        }
+    }
+
     /// What it came to.
     pub(super) fn into_trial(self, warmup: (u64, Duration), client: Spent, server: Spent) -> Trial {
         let probed = self.untimed_rounds > 0 && !self.recorder.histogram.is_empty() && self.batch.is_none();
         Trial {
             rounds: self.rounds,
             lost: self.lost,
-            elapsed_ps: self.elapsed_ps,
+            elapsed_ps: self.elapsed_ps(),
             probe: probed.then(|| Probe {
                 untimed_mean_ps: self.untimed_ps as f64 / self.untimed_rounds as f64,
                 untimed_rounds: self.untimed_rounds,
@@ -401,12 +398,6 @@ impl<'a> Runner<'a> {
             server_usage: server.usage,
             cpus: CpusSeen { client: client.cpus, server: server.cpus },
         }
-    }
-
-    /// The latencies, those from the intended start, and the number of rounds.
-    #[cfg(test)]
-    pub(super) fn into_histograms(self) -> (Histogram<u64>, Option<Histogram<u64>>, u64) {
-        (self.recorder.histogram, self.response, self.rounds)
     }
 
     /// Verifies a block's last pong, or deals with what ended the block.

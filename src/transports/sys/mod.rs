@@ -33,7 +33,7 @@ pub use ring::{Ring, RingOptions};
 pub use semaphore::Semaphore;
 pub use tick::{TICK, Ticker};
 pub use truncation::was_truncated;
-pub use usage::usage;
+pub use usage::{thread_cpu_ns, usage};
 pub use vsock::VsockAddress;
 
 use rustix::io::Errno;
