@@ -377,13 +377,15 @@ impl TrialReport {
     }
 }
 
-/// Intervals over trials, not over rounds, which depend on each other.
+/// Intervals over trials, not over rounds, which depend on each other. Few trials that lie apart give a wide one, which
+/// begins no lower than the shortest round of all.
 pub(in crate::client) fn confidence(latencies: &[Latency]) -> Option<Quantiles<Span>> {
     const { assert!(CONFIDENCE == 0.95, "the key says so") };
+    let shortest = latencies.iter().filter_map(|latency| latency.min).fold(f64::INFINITY, f64::min);
     let interval = |statistic: fn(&Latency) -> Option<f64>| {
         let values: Option<Vec<f64>> = latencies.iter().map(statistic).collect();
         let interval = median_interval(&values?)?;
-        Some(Span { low: interval.low, high: interval.high })
+        Some(Span { low: interval.low.max(shortest), high: interval.high })
     };
     (latencies.len() > 1).then(|| Quantiles {
         p50: interval(|latency| latency.p50),
@@ -405,4 +407,19 @@ fn probe(trials: &[Trial], latency: &Latency) -> Option<ProbeReport> {
         untimed_rounds,
         effect_ns: timed - untimed_mean_ns,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_interval_begins_below_the_shortest_round() {
+        let trial =
+            |p99| Latency { min: Some(800.0), p50: Some(1_000.0), p99: Some(p99), ..Latency::default() };
+        let told = confidence(&[trial(1_500.0), trial(9_000.0)]).unwrap();
+        assert_eq!(told.p99.unwrap().low, 800.0);
+        assert_eq!(told.p50.unwrap().low, 1_000.0, "trials that agree are as narrow as ever");
+        assert!(told.p90.is_none());
+    }
 }

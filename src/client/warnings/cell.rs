@@ -70,6 +70,7 @@ fn clock_cost(cell: &CellReport, report: &Report) -> Option<Warning> {
         cost_ns,
         fraction,
         untimed_mean: cell.probe.is_some(),
+        auto: report.settings.timing == "auto",
     })
 }
 
@@ -173,8 +174,9 @@ fn preempted(cell: &CellReport) -> Option<Warning> {
     };
     let Costs { client, server } = cell.cost_per_round;
     let per_round = client.involuntary_switches.max(server.involuntary_switches);
-    let per_second = per_round * cell.rounds as f64 / (cell.elapsed_ns / 1e9);
-    (alone && per_second > limits::PREEMPTED_PER_SECOND)
+    let times = per_round * cell.rounds as f64;
+    let per_second = times / (cell.elapsed_ns / 1e9);
+    (alone && times.round() >= limits::PREEMPTED_TIMES && per_second > limits::PREEMPTED_PER_SECOND)
         .then_some(Warning::Preempted { per_round, per_second })
 }
 
@@ -271,6 +273,12 @@ mod tests {
         let seen = of(slow_clock);
         assert!(matches!(seen[..], [Warning::ClockCost { untimed_mean: false, .. }]), "{seen:?}");
         assert_eq!(seen[0].severity(), Severity::Doubtful);
+        assert!(!seen[0].advice().contains("--timing auto"), "it is set");
+        let each_round = of(|report| {
+            slow_clock(report);
+            report.settings.timing = "round".to_owned();
+        });
+        assert!(each_round[0].advice().contains("--timing auto"));
         let with_probe = of(|report| {
             slow_clock(report);
             let probe = ProbeReport { untimed_mean_ns: 8_000.0, untimed_rounds: 100, effect_ns: 2_000.0 };
@@ -403,6 +411,11 @@ mod tests {
             []
         );
         assert_eq!(of_cell(|cell| cell.cost_per_round.client.involuntary_switches = 0.0001), []);
+        let once = |cell: &mut CellReport| {
+            (cell.rounds, cell.elapsed_ns) = (25, 226_000.0);
+            cell.cost_per_round.client.involuntary_switches = 1.0 / 25.0;
+        };
+        assert_eq!(of_cell(once), [], "one event in a moment has no rate");
     }
 
     #[test]

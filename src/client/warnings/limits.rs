@@ -73,6 +73,9 @@ pub(crate) const LONG_GAP_MEDIANS: f64 = 10.0;
 /// with one other task on either CPU more than 300 times.
 pub(crate) const PREEMPTED_PER_SECOND: f64 = 100.0;
 
+/// So many preemptions make a rate: of ten, a third more or less is chance, and of one nothing is known.
+pub(crate) const PREEMPTED_TIMES: f64 = 10.0;
+
 /// Preemptions in a round from which on they show in the p99.
 pub(crate) const PREEMPTED_PER_ROUND: f64 = 0.01;
 

@@ -51,6 +51,8 @@ pub(crate) struct Others {
     pub(crate) busy_cpus: f64,
     /// CPUs there are.
     pub(crate) cpus: usize,
+    /// Whether that is a count of tasks at two moments, since the time between them is too short for CPU times.
+    pub(crate) counted: bool,
 }
 
 impl Others {
@@ -72,7 +74,7 @@ impl Others {
             // More tasks than CPUs keep no more than all of these busy.
             Some((running.saturating_sub(1) as f64).min(cpus as f64))
         })?;
-        Some(Self { busy_cpus: busy_cpus.max(0.0), cpus })
+        Some(Self { busy_cpus: busy_cpus.max(0.0), cpus, counted: by_time.is_none() })
     }
 
     /// Whether too few CPUs are left for two sides.
@@ -83,10 +85,10 @@ impl Others {
 
     /// The warning that they are worth.
     pub(crate) fn warning(self) -> Option<Warning> {
-        let Self { busy_cpus, cpus } = self;
+        let Self { busy_cpus, cpus, counted } = self;
         let many = busy_cpus > limits::OTHERS_SHARE * cpus as f64;
         let competing = self.competing();
-        (competing || many).then_some(Warning::OtherLoad { busy_cpus, cpus, competing })
+        (competing || many).then_some(Warning::OtherLoad { busy_cpus, cpus, competing, counted })
     }
 }
 
@@ -239,10 +241,13 @@ mod tests {
         };
         assert_eq!(running(1, 9), []);
         assert_eq!(running(9, 1), []);
+        let seen = running(6, 5);
         assert!(matches!(
-            running(6, 5)[..],
-            [Warning::OtherLoad { competing: true, busy_cpus: 4.0, cpus: 4 }]
+            seen[..],
+            [Warning::OtherLoad { competing: true, busy_cpus: 4.0, cpus: 4, counted: true }]
         ));
+        let told = "before and after this short run, other processes were ready to run on 4 of 4 CPUs";
+        assert_eq!(seen[0].finding(), told);
     }
 
     #[test]

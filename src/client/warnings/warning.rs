@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::{Severity, limits};
-use crate::client::measure::stats::Statistic;
+use crate::client::measure::stats::{Drift, Statistic};
 use crate::client::report::units::latency;
 
 /// Something that a reader should know before trusting a result. Shown, it says what was seen and what to do.
@@ -35,7 +35,7 @@ pub enum Warning {
     },
     /// The latency went up or down over the run.
     Drifts {
-        /// By how much, as a fraction: 0.1 is 10 % slower at the end.
+        /// By how much, as a fraction of the median: [`Drift::of_start`] makes one of the start of it.
         change: f64,
     },
     /// Reading the clock is a large part of what was timed.
@@ -46,6 +46,9 @@ pub enum Warning {
         fraction: f64,
         /// Whether the report also has the mean of rounds without that cost.
         untimed_mean: bool,
+        /// Whether it was left to `--timing auto` what is timed.
+        #[serde(default)]
+        auto: bool,
     },
     /// A quantile that a report shows cannot be told.
     TooFewSamples {
@@ -145,6 +148,10 @@ pub enum Warning {
         cpus: usize,
         /// Whether too few are left for the two sides.
         competing: bool,
+        /// Whether that is a count of processes that were ready to run before the run and after it, which was too short for
+        /// CPU times.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        counted: bool,
     },
     /// A thing measured against itself showed a difference.
     SelfTestDiffers {
@@ -236,7 +243,8 @@ impl Warning {
             ),
             Self::Drifts { change } => {
                 let direction = if *change > 0.0 { "up" } else { "down" };
-                format!("the latency went {direction} by {} over the run", percent(change.abs()))
+                let change = percent(Drift::of_start(*change).abs());
+                format!("the latency went {direction} by {change} from the run's start to its end")
             }
             Self::ClockCost { cost_ns, fraction, .. } => {
                 format!("reading the clock is {} of the median ({})", percent(*fraction), latency(*cost_ns))
@@ -306,7 +314,10 @@ impl Warning {
             Self::EnvironmentChanged { changes } => {
                 format!("the host was changed while it was measured: {}", changes.join("; "))
             }
-            Self::OtherLoad { busy_cpus, cpus, competing } => {
+            Self::OtherLoad { busy_cpus, cpus, counted: true, .. } => format!(
+                "before and after this short run, other processes were ready to run on {busy_cpus:.0} of {cpus} CPUs"
+            ),
+            Self::OtherLoad { busy_cpus, cpus, competing, .. } => {
                 let left = if *competing { ", and the two sides had to share the rest" } else { "" };
                 format!("other processes kept {busy_cpus:.1} of {cpus} CPUs busy{left}")
             }
@@ -340,7 +351,10 @@ impl Warning {
             Self::ClockCost { untimed_mean: true, .. } => {
                 "The quantiles contain it; the mean of rounds timed as a whole does not."
             }
-            Self::ClockCost { untimed_mean: false, .. } => {
+            Self::ClockCost { untimed_mean: false, auto: true, .. } => {
+                "Every figure contains it: use --timing batch:1000."
+            }
+            Self::ClockCost { untimed_mean: false, auto: false, .. } => {
                 "Every figure contains it: use --timing auto or --timing batch:1000."
             }
             Self::TooFewSamples { .. } => "Run more rounds (-n) or longer (--duration).",

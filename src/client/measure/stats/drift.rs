@@ -18,6 +18,13 @@ pub struct Drift {
 }
 
 impl Drift {
+    /// A `slope_fraction` as a fraction of the start. The line through the median goes from `1 - f / 2` to `1 + f / 2`, whose
+    /// ratio is e^f but for terms of third order; unlike the line, that never falls below zero where most of the change is at
+    /// one end.
+    pub fn of_start(slope_fraction: f64) -> f64 {
+        slope_fraction.exp_m1()
+    }
+
     /// Whether the trend is worth a warning: p < 0.01, and a change of more than 5 % (with many points, a
     /// trend is certain long before it matters).
     pub fn significant(&self) -> bool {
@@ -168,6 +175,13 @@ mod tests {
         let plain = normal_two_sided_p((score.abs() - 1.0) / score_variance(&series).unwrap().sqrt());
         assert!(plain < 0.01);
         assert!(!drift(&series).unwrap().significant());
+    }
+
+    #[test]
+    fn nothing_gets_faster_by_all_of_it() {
+        for (slope, told) in [(0.0, 0.0), (0.06, 0.0618), (-0.2, -0.1813), (-2.53, -0.9203)] {
+            assert!((Drift::of_start(slope) - told).abs() < 1e-4, "{slope}: {}", Drift::of_start(slope));
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 
+use crate::client::measure::stats::Drift;
 use crate::client::report::columns::half_width;
 use crate::client::report::units::{each_round, elapsed, latency, percent, rate};
 use crate::client::report::words::{cpus, title};
@@ -64,15 +65,17 @@ fn write_details(cell: &CellReport, precision: Option<f64>, out: &mut dyn Write)
     }
     write_confidence(cell, precision, out)?;
     if let Some(probe) = &cell.probe {
-        writeln!(out, "\tprobe: {}", probe_effect(probe, cell.latency_ns.mean))?;
+        writeln!(out, "\tprobe: {}", probe_means(probe, cell.latency_ns.mean))?;
     }
     writeln!(out, "\tCPUs: {}", cpus(cell))?;
     writeln!(out, "\tclient per round: {}", cost(&cell.cost_per_round.client))?;
     writeln!(out, "\tresponder per round: {}", cost(&cell.cost_per_round.server))?;
     if let Some(drift) = cell.drift.filter(|drift| drift.significant()) {
         let direction = if drift.slope_fraction > 0.0 { "slower" } else { "faster" };
-        let change = percent(drift.slope_fraction);
-        writeln!(out, "\tdrift: {change} {direction} from start to end (p = {})", each_round(drift.p_value))?;
+        let change = percent(Drift::of_start(drift.slope_fraction).abs());
+        let p = each_round(drift.p_value);
+        let p = p.strip_prefix('<').map_or_else(|| format!("p = {p}"), |most| format!("p < {most}"));
+        writeln!(out, "\tdrift: {change} {direction} from start to end ({p})")?;
     }
     let outliers = &cell.outliers;
     if outliers.mild + outliers.severe > 0 {
@@ -104,18 +107,13 @@ fn write_confidence(cell: &CellReport, precision: Option<f64>, out: &mut dyn Wri
     Ok(())
 }
 
-/// By how much timing moves the mean.
-fn probe_effect(probe: &ProbeReport, timed_mean_ns: Option<f64>) -> String {
+/// The mean with and without timing each round. Their difference is not told as what timing costs: one round that the host
+/// has held up decides it.
+fn probe_means(probe: &ProbeReport, timed_mean_ns: Option<f64>) -> String {
     let untimed = latency(probe.untimed_mean_ns);
-    let means = match timed_mean_ns {
+    match timed_mean_ns {
         Some(timed) => format!("mean {} timed round by round, {untimed} as a whole", latency(timed)),
         None => format!("mean {untimed} timed as a whole"),
-    };
-    if probe.effect_ns > 0.0 {
-        let share = percent(probe.effect_ns / probe.untimed_mean_ns);
-        format!("{means}: timing adds {} ({share})", latency(probe.effect_ns))
-    } else {
-        format!("{means}: timing adds nothing that shows")
     }
 }
 
