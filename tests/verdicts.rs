@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use ipcd::client::history::{History, Label};
+use ipcd::client::placement::Placement;
 use ipcd::client::report::{Latency, Report};
 use ipcd::protocol::Exit;
 use serde_json::Value;
@@ -149,7 +150,12 @@ fn what_cannot_be_compared_says_why() {
         one.results.remove(1);
         let mut broken = made(&real, 6, 1.0);
         broken.results[0].error = Some("planted".to_owned());
-        record(&place, &[base, other_cpu, debug, batch, few, one, broken]);
+        let mut slow = made(&real, 7, 1.0);
+        let trials = slow.results.iter_mut().map(|cell| &mut cell.trials[0]);
+        trials.for_each(|trial| trial.latency_ns.p99 = None);
+        let mut pinned = made(&real, 8, 1.0);
+        (pinned.results[1].placement, pinned.results[1].parallel) = (Placement::SameCore, 4);
+        record(&place, &[base, other_cpu, debug, batch, few, one, broken, slow, pinned]);
         for (b, why) in [
             ("2", "other CPU"),
             ("3", "other build"),
@@ -166,6 +172,23 @@ fn what_cannot_be_compared_says_why() {
         assert_eq!(told["cells"][1]["reason"]["text"], "only A has it");
         let told = compare(sandbox, &place, &["1", "7"], Exit::Success);
         assert_eq!(told["cells"][0]["reason"]["text"], "it broke off in B");
+        // The other's only cell of this method and size is put beside it, with what differs.
+        let told = compare(sandbox, &place, &["1", "9"], Exit::Success);
+        assert_eq!(told["cells"].as_array().unwrap().len(), 2);
+        let settings = &told["cells"][1]["reason"];
+        assert_eq!(settings["kind"], "other_settings");
+        assert_eq!(settings["text"], "other settings: placement unpinned and same-core, parallel 1 and 4");
+        // A trial that lacks it is not passed over.
+        let told = compare(sandbox, &place, &["1", "8", "--quantile", "p99"], Exit::Nothing);
+        let reason = &told["cells"][0]["reason"];
+        assert!(reason["text"].as_str().unwrap().starts_with("B has too few rounds for a p99 in 1 of "));
+        assert_eq!(reason["kind"], "too_few_rounds");
+        let told = compare(sandbox, &place, &["1", "8"], Exit::Success);
+        assert_eq!(told["cells"][0]["left_out"], serde_json::json!(["p99", "p99_99"]));
+        let against = ["8", "--baseline", "1", "--quantile", "p99"];
+        let output = check(sandbox, &place, &against, Exit::Noisy);
+        assert!(output.stdout.contains("the run has too few rounds for a p99 in 1 of "), "{}", output.stdout);
+        check(sandbox, &place, &["8", "--p99-below", "1ms"], Exit::Noisy);
         let told = compare(sandbox, &place, &["1", "7", "--size", "8"], Exit::Nothing);
         assert_eq!(told["cells"].as_array().unwrap().len(), 1, "the filter leaves one");
     });
@@ -287,6 +310,7 @@ fn a_trend_finds_the_day_and_what_changed_on_it() {
         }
         for (arguments, part) in [
             (&["--min-change", "50%"][..], "no change that can be told from chance"),
+            (&["--until", "2023-12-04"], "p50 of 20 runs\n"),
             (&["--limit", "15"], "no change that can be told from chance"),
             (&["--limit", "9"], "too few runs"),
         ] {

@@ -146,6 +146,15 @@ pub(crate) fn percent(text: &str) -> Result<f64, String> {
     }
 }
 
+/// How much slower something may be: that has no upper end.
+pub(crate) fn increase(text: &str) -> Result<f64, String> {
+    let number = text.strip_suffix('%').unwrap_or(text).trim();
+    match number.parse::<f64>() {
+        Ok(percent) if percent > 0.0 && percent.is_finite() => Ok(percent / 100.0),
+        _ => Err("a percentage more than 0 is needed, such as 10% or 150%".to_owned()),
+    }
+}
+
 /// The interval of a rate.
 pub(crate) fn rate(text: &str) -> Result<Duration, String> {
     let wrong = || "a rate from 1/s to 10M/s is needed, such as 500/s or 10k/s".to_owned();
@@ -360,6 +369,10 @@ mod tests {
             assert!(rate(text).is_err(), "{text}");
         }
         assert_eq!(percent("2%"), Ok(0.02));
+        assert_eq!((increase("10%"), increase("150%")), (Ok(0.1), Ok(1.5)));
+        for text in ["0%", "-1%", "inf%", "nan", "much"] {
+            assert!(increase(text).is_err(), "{text}");
+        }
         for text in ["0%", "-1%", "101%", "NaN", "inf", ""] {
             assert!(percent(text).is_err(), "{text}");
         }

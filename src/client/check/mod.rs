@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::compare::{Change, Circumstance, Comparison, Reason, SideSummary, Verdict, over_trials, signed};
 use super::environment::Difference;
 use super::measure::stats::{Interval, Statistic, median, median_interval};
-use super::report::{CellReport, latency};
+use super::report::{CellReport, TrialReport, latency};
 use crate::protocol::Exit;
 
 /// The version of the JSON's layout, which `docs/json.md` tells.
@@ -88,13 +88,13 @@ pub struct Finding {
     pub limit_ns: Option<f64>,
     /// What it came to.
     pub state: State,
-    /// Why it is neither fine nor regressed.
+    /// Why it is not plainly fine or regressed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<Why>,
     /// The baseline's figure: the median over its trials.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub a_ns: Option<f64>,
-    /// The run's figure: the median over its trials.
+    /// The run's figure: the median over its trials, or, where one of them lacks it, that of all their rounds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub b_ns: Option<f64>,
     /// The 95 % confidence interval of the run's figure.
@@ -157,7 +157,7 @@ impl Check {
         }
         for finding in &self.findings {
             let (state, cell) = (finding.state.words(), &finding.cell);
-            writeln!(out, "{state}: {cell}: {}: {}", finding.limit(), finding.figures())?;
+            writeln!(out, "{state}: {cell}: required: {}: {}", finding.limit(), finding.figures())?;
         }
         if !self.differences.is_empty() {
             let all: Vec<String> =
@@ -251,8 +251,8 @@ pub fn against(comparison: &Comparison, most: Option<f64>) -> Vec<Finding> {
                 }
             }
             (_, Some(reason)) => {
-                // Both were measured, and more trials would tell.
-                let too_few = matches!(reason, Reason::TooFewTrials { .. });
+                // Both were measured, and more of it would tell.
+                let too_few = matches!(reason, Reason::TooFewTrials { .. } | Reason::TooFewRounds { .. });
                 let text = reason.text(["the baseline", "the run"]);
                 Finding {
                     state: if too_few { State::Noisy } else { State::Nothing },
@@ -260,7 +260,10 @@ pub fn against(comparison: &Comparison, most: Option<f64>) -> Vec<Finding> {
                     ..finding
                 }
             }
-            (None, None) => Finding { state: State::Noisy, reason: Some(too_few_rounds()), ..finding },
+            (None, None) => {
+                let text = "a trial that took no time cannot be compared (--timing batch:1000)".to_owned();
+                Finding { state: State::Noisy, reason: Some(Why { kind: "no_time", text }), ..finding }
+            }
         }
     };
     comparison.cells.iter().map(judged).collect()
@@ -286,17 +289,14 @@ fn regression(change: &Change, most: f64) -> (State, Option<Why>) {
     }
 }
 
-fn too_few_rounds() -> Why {
-    Why { kind: "too_few_rounds", text: "too few rounds to tell it (-n, --duration)".to_owned() }
-}
-
 /// Holds each cell against a bound that a statistic has to stay below.
 #[must_use]
 pub fn below(cells: &[CellReport], statistic: Statistic, most_ns: f64) -> Vec<Finding> {
     let finding = |cell: &CellReport| {
         let values = over_trials(cell, statistic);
-        let interval = median_interval(&values);
-        let (state, reason) = bound(cell, &values, interval, most_ns);
+        let figure = values.as_ref().map_or_else(|_| cell.latency_ns.get(statistic), |values| median(values));
+        let interval = values.as_ref().ok().and_then(|values| median_interval(values));
+        let (state, reason) = bound(cell, statistic, interval, most_ns);
         Finding {
             cell: cell.cell.clone(),
             against: Against::Bound,
@@ -306,7 +306,7 @@ pub fn below(cells: &[CellReport], statistic: Statistic, most_ns: f64) -> Vec<Fi
             state,
             reason,
             a_ns: None,
-            b_ns: median(&values).filter(|_| cell.error.is_none()),
+            b_ns: figure.filter(|_| cell.error.is_none()),
             confidence_95_ns: interval.filter(|_| cell.error.is_none()),
             change_fraction: None,
             confidence_95: None,
@@ -318,32 +318,51 @@ pub fn below(cells: &[CellReport], statistic: Statistic, most_ns: f64) -> Vec<Fi
 
 fn bound(
     cell: &CellReport,
-    values: &[f64],
+    statistic: Statistic,
     interval: Option<Interval>,
     most_ns: f64,
 ) -> (State, Option<Why>) {
     let why = |kind, text: String| Some(Why { kind, text });
-    match interval {
+    match (interval, over_trials(cell, statistic)) {
         _ if cell.error.is_some() => {
             let error = cell.error.as_deref().unwrap_or_default();
             (State::Nothing, why("broke_off", format!("it broke off: {error}")))
         }
-        Some(Interval { high, .. }) if high < most_ns => (State::Fine, None),
-        Some(Interval { low, .. }) if low >= most_ns => (State::Regressed, None),
-        Some(_) => {
+        (_, Err(lacking)) => {
+            let trials = cell.trials.len();
+            let few = format!("too few rounds in {lacking} of {trials} trials (-n, --duration)");
+            if median_interval(&at_least(cell, statistic)).is_some_and(|least| least.low >= most_ns) {
+                (State::Regressed, why("too_few_rounds", format!("{few}, and lower quantiles are above it")))
+            } else {
+                (State::Noisy, why("too_few_rounds", few))
+            }
+        }
+        (Some(Interval { high, .. }), _) if high < most_ns => (State::Fine, None),
+        (Some(Interval { low, .. }), _) if low >= most_ns => (State::Regressed, None),
+        (Some(_), _) => {
             (State::Noisy, why("limit_in_interval", "what is allowed lies within the interval".to_owned()))
         }
-        None if values.is_empty() => (State::Noisy, Some(too_few_rounds())),
-        None => {
-            let text = "without two trials that have it there is no confidence interval (--trials 5)";
+        (None, _) => {
+            let text = "without two trials there is no confidence interval (--trials 5)";
             (State::Noisy, why("too_few_trials", text.to_owned()))
         }
     }
 }
 
+/// What a quantile is at least, for each trial: the next lower one that the trial tells.
+fn at_least(cell: &CellReport, quantile: Statistic) -> Vec<f64> {
+    let told = |trial: &TrialReport| {
+        let up_to = Statistic::ALL.iter().rev().skip_while(|one| **one != quantile);
+        up_to.into_iter().find_map(|one| trial.latency_ns.get(*one))
+    };
+    // Without a sample nothing is known.
+    cell.trials.iter().map(|trial| told(trial).unwrap_or(0.0)).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::client::warnings::sample;
 
     fn change(by: f64, half: f64, noise: f64) -> Change {
         Change {
@@ -374,5 +393,27 @@ mod tests {
             let (told, reason) = regression(&change(by, half, noise), 0.1);
             assert_eq!((told, reason.map(|why| why.kind)), (state, kind), "{by} with noise {noise}");
         }
+    }
+
+    #[test]
+    fn a_trial_that_was_too_slow_for_the_quantile_is_not_passed_over() {
+        let mut cell = sample::cell();
+        let told = |cell: &CellReport| {
+            let finding = below(std::slice::from_ref(cell), Statistic::P99, 20_000.0).remove(0);
+            (finding.state, finding.b_ns, finding.reason.map(|why| why.text))
+        };
+        assert_eq!(told(&cell), (State::Fine, Some(12_000.0), None));
+        cell.latency_ns.p99 = Some(221_000.0);
+        for trial in &mut cell.trials[..2] {
+            trial.latency_ns.p99 = None;
+        }
+        let few = "too few rounds in 2 of 5 trials (-n, --duration)";
+        assert_eq!(told(&cell), (State::Noisy, Some(221_000.0), Some(few.to_owned())));
+        for trial in &mut cell.trials {
+            trial.latency_ns.p90 = Some(190_000.0);
+            trial.latency_ns.p99 = trial.latency_ns.p99.map(|_| 200_000.0);
+        }
+        let above = format!("{few}, and lower quantiles are above it");
+        assert_eq!(told(&cell), (State::Regressed, Some(221_000.0), Some(above)));
     }
 }

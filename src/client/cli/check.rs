@@ -35,7 +35,7 @@ pub(super) struct CheckArgs {
     #[arg(long, value_name = "NAME")]
     baseline: Option<Pick>,
     /// How much slower than the baseline it may be, such as 10% [default: whatever is no real difference].
-    #[arg(long, value_name = "PERCENT", value_parser = parse::percent, requires = "baseline")]
+    #[arg(long, value_name = "PERCENT", value_parser = parse::increase, requires = "baseline")]
     max_regression: Option<f64>,
     /// The statistic that is held against the baseline: p50, p90, p99, p99.9, p99.99, mean.
     #[arg(long, value_name = "STATISTIC", default_value = "p50", value_parser = statistic)]

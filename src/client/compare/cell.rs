@@ -8,7 +8,7 @@ use serde::ser::{SerializeMap, Serializer};
 use super::{COMPARED, Known, Noise, Side};
 use crate::client::history::HistoryError;
 use crate::client::measure::stats::{Interval, Statistic, compare_groups, median};
-use crate::client::report::{CellReport, Report};
+use crate::client::report::{CellReport, Report, latency};
 
 /// What the comparison of a cell comes to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -62,14 +62,25 @@ pub enum Reason {
         /// B's.
         b: String,
     },
+    /// Measured otherwise: what differs in options, wait, placement, pace or channels.
+    OtherSettings(String),
     /// Without two trials there is no confidence interval.
     TooFewTrials {
         /// Which run.
         side: Which,
         /// How many it has.
         trials: usize,
+    },
+    /// Trials that had too few rounds for the statistic.
+    TooFewRounds {
+        /// Which run.
+        side: Which,
+        /// How many of its trials.
+        lacking: usize,
+        /// How many it has.
+        trials: usize,
         /// Of what.
-        statistic: &'static str,
+        statistic: Statistic,
     },
 }
 
@@ -81,7 +92,9 @@ impl Reason {
             Self::OnlyIn(_) => "only_in_one",
             Self::BrokeOff(_) => "broke_off",
             Self::Other { .. } => "other",
+            Self::OtherSettings(_) => "other_settings",
             Self::TooFewTrials { .. } => "too_few_trials",
+            Self::TooFewRounds { .. } => "too_few_rounds",
         }
     }
 
@@ -96,9 +109,17 @@ impl Reason {
             Self::OnlyIn(which) => format!("only {} has it", name(which)),
             Self::BrokeOff(which) => format!("it broke off in {}", name(which)),
             Self::Other { what, a, b } => format!("other {what}: {a} and {b}"),
-            Self::TooFewTrials { side, trials, statistic } => format!(
-                "{} has {trials} of the two trials with a {statistic} that a confidence interval takes (--trials 5)",
-                name(side)
+            Self::OtherSettings(what) => format!("other settings: {what}"),
+            Self::TooFewTrials { side, trials } => {
+                format!(
+                    "{} has {trials} of the two trials that a confidence interval takes (--trials 5)",
+                    name(side)
+                )
+            }
+            Self::TooFewRounds { side, lacking, trials, statistic } => format!(
+                "{} has too few rounds for a {} in {lacking} of {trials} trials (-n, --duration)",
+                name(side),
+                statistic.label()
             ),
         }
     }
@@ -155,9 +176,9 @@ pub struct CellComparison {
     /// What tells the noise.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub noise: Option<Noise>,
-    /// The change of each statistic that enough trials have.
+    /// The change of each statistic that all trials have.
     pub changes: Vec<Change>,
-    /// The statistics that too few trials have: those had too few rounds.
+    /// The statistics that a trial lacks, which had too few rounds.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub left_out: Vec<Statistic>,
 }
@@ -186,6 +207,9 @@ impl CellComparison {
             (Some(one), Some(other)) => (one, other),
             (one, _) => return Ok(none(Reason::OnlyIn(if one.is_some() { Which::A } else { Which::B }))),
         };
+        if let Some(what) = other_settings(one, other) {
+            return Ok(none(Reason::OtherSettings(what)));
+        }
         if let Some(reason) = obstacle(a, b, one, other, decided_by) {
             return Ok(none(reason));
         }
@@ -216,16 +240,48 @@ impl CellComparison {
         })
     }
 
-    /// The change of one statistic, if enough trials have it.
+    /// The change of one statistic, if all trials have it.
     #[must_use]
     pub fn change(&self, statistic: Statistic) -> Option<&Change> {
         self.changes.iter().find(|change| change.statistic == statistic)
     }
 }
 
-/// The values of a statistic, one for each trial that has it.
-pub(in crate::client) fn over_trials(cell: &CellReport, statistic: Statistic) -> Vec<f64> {
-    cell.trials.iter().filter_map(|trial| trial.latency_ns.get(statistic)).collect()
+/// The values of a statistic, one for each trial.
+///
+/// # Errors
+/// How many trials lack it. Of trials that last a given time those are the slow ones, so that the others cannot speak
+/// for them.
+pub(in crate::client) fn over_trials(cell: &CellReport, statistic: Statistic) -> Result<Vec<f64>, usize> {
+    let values: Vec<f64> = cell.trials.iter().filter_map(|trial| trial.latency_ns.get(statistic)).collect();
+    match cell.trials.len() - values.len() {
+        0 => Ok(values),
+        lacking => Err(lacking),
+    }
+}
+
+/// What tells two cells of a method and size apart: `placement unpinned and same-core`.
+fn other_settings(one: &CellReport, other: &CellReport) -> Option<String> {
+    let settings = |cell: &CellReport| {
+        let options: Vec<String> =
+            cell.options.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let pace = match (cell.gap_ns, cell.interval_ns) {
+            (Some(gap), _) => format!("a gap of {}", latency(gap as f64)),
+            (None, Some(interval)) => format!("a round each {}", latency(interval as f64)),
+            (None, None) => "none".to_owned(),
+        };
+        [
+            ("options", if options.is_empty() { "none".to_owned() } else { options.join(" ") }),
+            ("wait", cell.wait.name().to_owned()),
+            ("placement", cell.placement.name().to_owned()),
+            ("pace", pace),
+            ("parallel", cell.parallel.to_string()),
+        ]
+    };
+    let both = settings(one).into_iter().zip(settings(other));
+    let differ: Vec<String> =
+        both.filter(|(a, b)| a != b).map(|((name, a), (_, b))| format!("{name} {a} and {b}")).collect();
+    (!differ.is_empty()).then(|| differ.join(", "))
 }
 
 fn obstacle(
@@ -242,8 +298,12 @@ fn obstacle(
     let of_runs = obstacle_of_runs(&a.report, &b.report);
     of_runs.or_else(|| {
         sides.into_iter().find_map(|(side, cell)| {
-            let trials = over_trials(cell, decided_by).len();
-            (trials < 2).then(|| Reason::TooFewTrials { side, trials, statistic: decided_by.label() })
+            let trials = cell.trials.len();
+            match over_trials(cell, decided_by) {
+                _ if trials < 2 => Some(Reason::TooFewTrials { side, trials }),
+                Err(lacking) => Some(Reason::TooFewRounds { side, lacking, trials, statistic: decided_by }),
+                Ok(_) => None,
+            }
         })
     })
 }
@@ -262,7 +322,7 @@ pub(in crate::client) fn obstacle_of_runs(a: &Report, b: &Report) -> Option<Reas
 }
 
 fn change(statistic: Statistic, one: &CellReport, other: &CellReport, noise: &Noise) -> Option<Change> {
-    let (a, b) = (over_trials(one, statistic), over_trials(other, statistic));
+    let (a, b) = (over_trials(one, statistic).ok()?, over_trials(other, statistic).ok()?);
     let compared = compare_groups(&a, &b)?;
     let noise_fraction = noise.fraction(statistic);
     Some(Change {

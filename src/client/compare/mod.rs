@@ -103,11 +103,11 @@ impl Comparison {
         let mut known = history.map(Known::new);
         let mut cells = Vec::new();
         for one in &a.report.results {
-            let other = b.report.results.iter().find(|other| same_cell(one, other));
+            let other = counterpart(one, &a.report.results, &b.report.results);
             cells.push(CellComparison::new(a, b, Some(one), other, decided_by, known.as_mut())?);
         }
         for other in &b.report.results {
-            if !a.report.results.iter().any(|one| same_cell(one, other)) {
+            if counterpart(other, &b.report.results, &a.report.results).is_none() {
                 cells.push(CellComparison::new(a, b, None, Some(other), decided_by, known.as_mut())?);
             }
         }
@@ -155,6 +155,21 @@ impl SideSummary {
             grade: side.report.grade,
         }
     }
+}
+
+/// The cell of `there` that one of `here` is put beside: the same; or, where both have one only of its method and size, that
+/// one, which says what differs.
+fn counterpart<'a>(
+    cell: &CellReport,
+    here: &[CellReport],
+    there: &'a [CellReport],
+) -> Option<&'a CellReport> {
+    let alike = |other: &&CellReport| other.method == cell.method && other.size_bytes == cell.size_bytes;
+    let only = || {
+        let mut all = there.iter().filter(alike);
+        all.next().filter(|_| all.next().is_none() && here.iter().filter(alike).count() == 1)
+    };
+    there.iter().find(|other| same_cell(cell, other)).or_else(only)
 }
 
 /// Whether two results are of one thing. Which CPUs a placement came to is the host's affair.
