@@ -88,6 +88,7 @@ fn a_recorded_run_is_shown_as_it_was() {
             let mut show = place.client(sandbox, &["history", "show", "first", "--format", format]);
             let shown = sandbox.finish(&mut show).expect(Exit::Success);
             assert_eq!(shown.stdout, bench.stdout);
+            shown.says(&[&format!("run {id} of "), ", label first"]);
         }
         let list =
             sandbox.finish(&mut place.client(sandbox, &["history", "--limit", "2"])).expect(Exit::Success);

@@ -134,7 +134,10 @@ fn more_channels_than_the_daemon_allows_are_refused() {
         };
         let refused = bench("3").expect(Exit::Unavailable);
         assert_eq!(refused.stdout, "", "no report of a run that was never begun");
-        refused.says(&["limit max-channels-per-user is 2", "start the daemon with larger --max-channels"]);
+        refused.says(&[
+            "limit max-channels-per-user is 2",
+            "start the daemon with larger --max-channels-per-user",
+        ]);
         daemon.is_at_rest();
         assert_eq!(daemon.status().totals.channels_opened, 0);
         bench("2").expect(Exit::Success);

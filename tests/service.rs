@@ -37,7 +37,8 @@ fn a_daemon_starts_tells_of_itself_and_stops() {
         assert_eq!(stop.stdout, "", "a request is not a result");
         daemon.ends().expect(Exit::Success).says(&["ipcd: stopped"]);
         assert_eq!(sandbox.files(), Vec::<&Path>::new());
-        sandbox.finish(&mut sandbox.ipcd(&["stop"])).expect(Exit::NoDaemon);
+        let nobody = sandbox.finish(&mut sandbox.ipcd(&["stop"])).expect(Exit::NoDaemon);
+        assert!(!nobody.stderr.contains("ipcd start"), "who stops one starts none: {}", nobody.stderr);
     });
 }
 

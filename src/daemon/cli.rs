@@ -19,7 +19,7 @@ use super::{
 };
 use crate::config::{self, Flags, MetricsSettings};
 use crate::protocol::shortage::is_shortage;
-use crate::protocol::{Exit, Reply, Request, complain, dial, say, tell_of_usage};
+use crate::protocol::{DialError, Exit, Reply, Request, complain, dial, say, tell_of_usage};
 
 /// How long a daemon may take to answer a request about itself.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(2);
@@ -202,7 +202,19 @@ fn ask(args: &SocketArgs, request: &Request) -> Exit {
     };
     let (mut link, path) = match dial(&files.address(args.socket.as_deref())) {
         Ok(found) => found,
-        Err(error) => return fail(&error, error.advice(), error.exit()),
+        Err(error) => {
+            // Who asks a daemon about itself wants that one, and measures nothing.
+            let advice = match &error {
+                DialError::NoDaemon { .. } if matches!(request, Request::Stop) => {
+                    Some("if it runs at another socket, name that with --socket")
+                }
+                DialError::Permission { .. } => {
+                    Some("ask for membership in the group that owns the socket, and log in anew")
+                }
+                error => error.advice(),
+            };
+            return fail(&error, advice, error.exit());
+        }
     };
     match link.ask(request, ANSWER_PATIENCE) {
         Ok(Reply::Status(status)) => {

@@ -127,7 +127,9 @@ impl Refusal {
                     "end some of the clients, or start the daemon with larger --max-connections"
                 }
                 Resource::Queue => "try again later, or start the daemon with larger --max-queue",
-                Resource::Channels => "ask for fewer at once, or start the daemon with larger --max-channels",
+                Resource::Channels => {
+                    "ask for fewer at once, or start the daemon with larger --max-channels-per-user and --max-channels"
+                }
                 Resource::Memory => {
                     "ask for smaller payloads or fewer channels, or start the daemon with larger --max-memory"
                 }

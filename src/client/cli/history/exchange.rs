@@ -83,7 +83,7 @@ pub(super) fn export(place: &PlaceArgs, args: &ExportArgs) -> Result<Exit, Failu
         Some(failure) => return Err(failure.into()),
         None => written?,
     }
-    say(format_args!("ipc-client: {} runs exported", ids.len()));
+    say(format_args!("ipc-client: {} exported", runs(u64::try_from(ids.len()).unwrap_or(u64::MAX))));
     Ok(Exit::Success)
 }
 
@@ -169,9 +169,15 @@ fn tell(path: &Path, history: &History, imported: Imported) {
         1 => ", 1 line passed over that is no run".to_owned(),
         damaged => format!(", {damaged} lines passed over that are no runs"),
     };
+    let (new, were) = (runs(new), if known == 1 { "was" } else { "were" });
     say(format_args!(
-        "ipc-client: {from}: {new} runs imported into {into}, {known} were there already{damaged}"
+        "ipc-client: {from}: {new} imported into {into}, {known} {were} there already{damaged}"
     ));
+}
+
+/// So many runs.
+fn runs(number: u64) -> String {
+    format!("{number} {}", if number == 1 { "run" } else { "runs" })
 }
 
 /// What is wrong with a file that is imported.

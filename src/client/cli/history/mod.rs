@@ -64,7 +64,7 @@ enum HistoryCommand {
     List(list::ListArgs),
     /// Show a run as "bench" has shown it.
     Show(show::ShowArgs),
-    /// Remove runs of a certain age, but baselines.
+    /// Remove runs of a certain age, except baselines.
     Prune(keep::PruneArgs),
     /// Name a run that others are compared with; without arguments, list those names.
     Baseline(keep::BaselineArgs),

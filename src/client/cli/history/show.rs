@@ -11,10 +11,9 @@ use super::{PlaceArgs, say_nothing};
 use crate::client::cli::Failure;
 use crate::client::cli::args::Format;
 use crate::client::cli::output::show;
-use crate::client::history::{Filter, History, Pick};
-use crate::client::report::Report;
+use crate::client::history::{Filter, History, Pick, Run};
 use crate::client::report::file::write_whole;
-use crate::client::report::hdr_log;
+use crate::client::report::{Report, hdr_log, utc};
 use crate::client::sum::Sum;
 use crate::protocol::{Exit, say};
 
@@ -84,7 +83,7 @@ fn report(history: &History, args: &ShowArgs) -> Result<Option<Report>, Failure>
         })?;
     } else if let [] | [_] = args.picks[..] {
         let last = Pick::Last(0);
-        return Ok(Some(history.run(history.find(args.picks.first().unwrap_or(&last))?)?.report));
+        return Ok(Some(named(history.run(history.find(args.picks.first().unwrap_or(&last))?)?)));
     } else {
         for pick in &args.picks {
             let id = history.find(pick)?;
@@ -95,7 +94,7 @@ fn report(history: &History, args: &ShowArgs) -> Result<Option<Report>, Failure>
     let Some(first) = ids.next() else { return Ok(None) };
     let first = history.run(first)?;
     if ids.len() == 0 {
-        return Ok(Some(first.report));
+        return Ok(Some(named(first)));
     }
     let runs = ids.len() + 1;
     let mut sum = Sum::new(first);
@@ -112,4 +111,11 @@ fn report(history: &History, args: &ShowArgs) -> Result<Option<Report>, Failure>
     }
     let arguments = std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned());
     Ok(Some(sum.report(arguments.collect())))
+}
+
+/// A run's report. Which run it is of, a report does not tell.
+fn named(run: Run) -> Report {
+    let label = run.label.map_or_else(String::new, |label| format!(", label {label}"));
+    say(format_args!("ipc-client: run {} of {}{label}", run.id, utc(run.report.started_unix_s)));
+    run.report
 }
