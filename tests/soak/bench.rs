@@ -4,6 +4,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::time::Duration;
 
 use fastrand::Rng;
+use ipcd::client::placement::{Placement, Topology};
 use ipcd::protocol::{Exit, Wait};
 use ipcd::transports::{Delivery, Mechanism};
 use rustix::process::Signal;
@@ -23,6 +24,41 @@ const SPUN: usize = 64 << 10;
 /// Bytes that a run carries at most, each way.
 const VOLUME: usize = 4 << 20;
 
+/// The most bytes of a run of several trials, so that most of its life is none of its rounds'.
+const OF_TRIALS: usize = 64 << 10;
+
+/// A size, of which there are as many between 8 and 80 as between 8 KiB and 80 KiB.
+fn size(random: &mut Rng, mechanism: &dyn Mechanism, wait: Wait, most: usize) -> usize {
+    let can = mechanism.capabilities();
+    let span = (can.max_size as f64 / can.min_size as f64).ln();
+    let size = (can.min_size as f64 * (random.f64() * span).exp()) as usize;
+    // Two sides that spin on one CPU trade whole time slices, as often as a round takes buffers of the kernel's.
+    let most = if wait == Wait::Spin { most.min(SPUN) } else { most };
+    size.clamp(can.min_size, most.clamp(can.min_size, can.max_size))
+}
+
+/// Where both sides run: somewhere, or on CPUs that this host has.
+fn placement(random: &mut Rng) -> Placement {
+    let topology = Topology::read().unwrap();
+    let placement = random.choice([Placement::Unpinned, Placement::SameCore, Placement::CrossCore]).unwrap();
+    if topology.resolve(placement).is_ok() { placement } else { Placement::Unpinned }
+}
+
+/// How a run of several trials waits, and what it carries.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Setting {
+    wait: Wait,
+    size: usize,
+}
+
+impl Setting {
+    /// One that the mechanism has.
+    pub(crate) fn of(mechanism: &dyn Mechanism, random: &mut Rng) -> Self {
+        let wait = *random.choice(mechanism.info().waits).unwrap();
+        Self { wait, size: size(random, mechanism, wait, OF_TRIALS) }
+    }
+}
+
 /// A bench.
 pub(crate) struct Bench {
     pub(crate) mechanism: &'static dyn Mechanism,
@@ -37,12 +73,7 @@ impl Bench {
         let mechanism = random.choice(methods()).unwrap();
         let can = mechanism.capabilities();
         let wait = *random.choice(mechanism.info().waits).unwrap();
-        // As many sizes between 8 and 80 as between 8 KiB and 80 KiB.
-        let span = (can.max_size as f64 / can.min_size as f64).ln();
-        let size = (can.min_size as f64 * (random.f64() * span).exp()) as usize;
-        // Two sides that spin on one CPU trade whole time slices, as often as a round takes buffers of the kernel's.
-        let most_bytes = if wait == Wait::Spin { can.max_size.min(SPUN) } else { can.max_size };
-        let size = size.clamp(can.min_size, most_bytes);
+        let size = size(random, mechanism, wait, can.max_size);
         let (most, channels) = match wait {
             Wait::Spin => (20, random.u64(1..=2)),
             _ => (1000, if random.u8(..4) == 0 { random.u64(2..=8) } else { 1 }),
@@ -53,6 +84,10 @@ impl Bench {
         bench.says(&["--json", "-n", &rounds.to_string(), "--size", &size.to_string()]);
         bench.says(&["--wait", wait.name(), "--parallel", &channels.to_string()]);
         bench.says(&["--warmup", &random.u64(1..=rounds).to_string()]);
+        bench.says(&["--placement", placement(random).name()]);
+        for option in mechanism.info().options {
+            bench.says(&[&format!("--{}", option.name), random.choice(option.values).unwrap()]);
+        }
         match random.u8(..10) {
             0 => bench.says(&["--rate", "5k/s"]),
             1 => bench.says(&["--clock", "monotonic"]),
@@ -82,9 +117,20 @@ impl Bench {
     }
 
     /// One of several trials, so that much of its life is opening and closing.
-    pub(crate) fn of_trials(mechanism: &'static dyn Mechanism) -> Self {
-        let mut bench = Self { mechanism, arguments: Vec::new(), rounds: 3 * 400, channels: 1 };
-        bench.says(&["--json", "-n", "400", "--warmup", "200", "--trials", "3"]);
+    pub(crate) fn of_trials(mechanism: &'static dyn Mechanism, setting: Setting) -> Self {
+        let Setting { wait, size } = setting;
+        let rounds = if wait == Wait::Spin { 20 } else { 400 };
+        let mut bench = Self { mechanism, arguments: Vec::new(), rounds: 3 * rounds, channels: 1 };
+        bench.says(&[
+            "--json",
+            "-n",
+            &rounds.to_string(),
+            "--warmup",
+            &(rounds / 2).to_string(),
+            "--trials",
+            "3",
+        ]);
+        bench.says(&["--wait", wait.name(), "--size", &size.to_string()]);
         bench
     }
 

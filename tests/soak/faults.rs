@@ -12,7 +12,7 @@ use ipcd::transports::Mechanism;
 use rustix::process::Signal;
 
 use crate::actions::a_moment;
-use crate::bench::{Bench, End, Fate, end_of};
+use crate::bench::{Bench, End, Fate, Setting, end_of};
 use crate::harness::{Daemon, Peer, Process, Sandbox, responders, run_within};
 use crate::invariants::{Rest, configuration, files, methods, no_process_is_left, nothing_is_left, start};
 use crate::tally::{Table, Tally};
@@ -68,8 +68,8 @@ struct Faults<'a> {
     rest: Rest,
     random: Rng,
     tally: Tally,
-    /// How long the last run of a method took to which nothing happened.
-    lives: BTreeMap<&'static str, Duration>,
+    /// The setting of a method's next run that a fault befalls, and how long one took to which nothing happened.
+    lives: BTreeMap<&'static str, (Setting, Duration)>,
 }
 
 impl Faults<'_> {
@@ -105,8 +105,8 @@ impl Faults<'_> {
         }
     }
 
-    /// How long a run of this method lives.
-    fn life(&mut self, mechanism: &'static dyn Mechanism) -> Result<Duration, String> {
+    /// How this method's next run is set, and how long it lives.
+    fn life(&mut self, mechanism: &'static dyn Mechanism) -> Result<(Setting, Duration), String> {
         let method = mechanism.info().name;
         if !self.lives.contains_key(method) {
             self.next_run_works(mechanism)?;
@@ -121,9 +121,9 @@ impl Faults<'_> {
         victim: Victim,
         ends: bool,
     ) -> Result<Option<&'static str>, String> {
-        let life = self.life(mechanism)?;
+        let (setting, life) = self.life(mechanism)?;
         let share = self.random.f64();
-        let bench = Bench::of_trials(mechanism);
+        let bench = Bench::of_trials(mechanism, setting);
         let client = bench.start(self.sandbox);
         let begin = Instant::now();
         thread::sleep(life.mul_f64(share));
@@ -181,11 +181,12 @@ impl Faults<'_> {
 
     /// By the same mechanism, as a user would.
     fn next_run_works(&mut self, mechanism: &'static dyn Mechanism) -> Result<(), String> {
-        let bench = Bench::of_trials(mechanism);
+        let setting = Setting::of(mechanism, &mut self.random);
+        let bench = Bench::of_trials(mechanism, setting);
         let start = Instant::now();
         is_done(&bench, bench.start(self.sandbox)).map_err(|error| format!("the next run: {error}"))?;
         // What else the host does changes; the last one tells best.
-        self.lives.insert(mechanism.info().name, start.elapsed());
+        self.lives.insert(mechanism.info().name, (setting, start.elapsed()));
         Ok(())
     }
 
