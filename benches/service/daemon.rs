@@ -52,9 +52,13 @@ impl Daemon {
         Ok(client)
     }
 
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// A number that the kernel tells of it.
     pub(crate) fn number(&self, file: &str, key: &str) -> Result<u64, Box<dyn Error>> {
-        number(self.child.id(), file, key)
+        number(self.pid(), file, key)
     }
 }
 
