@@ -1,7 +1,7 @@
 //! `tcp`: a TCP connection over the loopback interface.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 
 use rustix::io::Errno;
 
@@ -59,7 +59,7 @@ impl Mechanism for TcpOver {
     }
 
     fn probe(&self) -> Result<(), Unavailable> {
-        can_bind(self.address, TcpListener::bind((self.address, 0)))
+        can_bind(self.address, TcpListener::bind((self.address, 0)).and_then(|bound| bound.local_addr()))
     }
 
     fn respond(&self, settings: &Settings, supervisor: &mut Supervisor) -> Result<Served, ServeError> {
@@ -111,15 +111,17 @@ pub(super) fn no_port(error: io::Error) -> io::Error {
     }
 }
 
-/// Whether a socket can be bound to the loopback interface's `address`, by what came of trying. That no port is left is the
-/// host's affair of the moment: the channel itself says so.
-pub(super) fn can_bind<T>(address: IpAddr, tried: io::Result<T>) -> Result<(), Unavailable> {
-    match tried {
-        Ok(_) => Ok(()),
+/// Whether a socket can be bound to the loopback interface's `address` and connected to, by what came of binding one. That no
+/// port is left is the host's affair of the moment: the channel itself says so.
+pub(super) fn can_bind(address: IpAddr, bound: io::Result<SocketAddr>) -> Result<(), Unavailable> {
+    match bound.and_then(|bound| UdpSocket::bind((address, 0))?.connect(bound)) {
+        Ok(()) => Ok(()),
         Err(error) => match Errno::from_io_error(&error) {
             Some(Errno::ADDRINUSE) => Ok(()),
+            // Binding does not tell: an address may be anybody's whose interface is down.
+            Some(Errno::NETUNREACH) => Err(Unavailable("lo is down (ip link set lo up)".to_owned())),
             Some(Errno::ADDRNOTAVAIL) if address.is_ipv6() => Err(Unavailable(
-                "IPv6 is off here (net.ipv6.conf.lo.disable_ipv6), or lo has no ::1".to_owned(),
+                "IPv6 is off here (net.ipv6.conf.lo.disable_ipv6), or lo is down or has no ::1".to_owned(),
             )),
             Some(Errno::AFNOSUPPORT) if address.is_ipv6() => Err(Unavailable(
                 "the kernel has no IPv6 (ipv6.disable=1, or it was built without)".to_owned(),

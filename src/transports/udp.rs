@@ -55,7 +55,7 @@ impl Mechanism for UdpOver {
     }
 
     fn probe(&self) -> Result<(), Unavailable> {
-        can_bind(self.address, UdpSocket::bind((self.address, 0)))
+        can_bind(self.address, UdpSocket::bind((self.address, 0)).and_then(|bound| bound.local_addr()))
     }
 
     fn respond(&self, settings: &Settings, supervisor: &mut Supervisor) -> Result<Served, ServeError> {
