@@ -72,7 +72,7 @@ fn says(error: &ClientError, parts: &[&str]) {
 
 /// Checks that a run of a group has left a method out with these words, once, and has measured another.
 #[track_caller]
-fn skips(output: &Output, method: &str, parts: &[&str], other: &str) {
+pub(crate) fn skips(output: &Output, method: &str, parts: &[&str], other: &str) {
     assert!(output.status.success(), "{output:#?}");
     let skipped = format!("ipc-client: skipping {method}: ");
     let lines: Vec<_> = output.stderr.lines().filter(|line| line.starts_with(&skipped)).collect();
@@ -154,7 +154,7 @@ impl Drop for LimitedBy<'_> {
 const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// The same program with the same environment, started by another: `prlimit`, `unshare`, `nsenter`.
-fn under(starter: &[&str], command: &Command) -> Command {
+pub(crate) fn under(starter: &[&str], command: &Command) -> Command {
     let mut run = Command::new(starter[0]);
     run.args(&starter[1..]).arg(command.get_program()).args(command.get_args());
     run.env_clear().envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
@@ -174,7 +174,7 @@ fn daemon_in(sandbox: &Sandbox, namespaces: &[&str], prepare: &str, mut command:
 }
 
 /// Whether this user may make namespaces; says so if not.
-fn may_unshare(namespaces: &[&str]) -> bool {
+pub(crate) fn may_unshare(namespaces: &[&str]) -> bool {
     let can =
         Command::new("unshare").args(namespaces).arg("true").status().is_ok_and(|status| status.success());
     if !can {

@@ -15,6 +15,7 @@ mod harness;
 mod history;
 mod hostile;
 mod journal;
+mod lacking;
 mod limits;
 mod metrics;
 mod namespaces;

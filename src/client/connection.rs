@@ -11,7 +11,6 @@ use rustix::net::{Shutdown, shutdown};
 use super::private::{Private, PrivateError, Process};
 use super::{Channel, ClientError, Opened};
 use crate::protocol::link::{Link, LinkError};
-use crate::protocol::shortage::is_shortage;
 use crate::protocol::{
     ChannelId, ChannelSpec, End, Event, MethodState, Refusal, Reply, Request, Resource, SocketAddress,
     Status, Usage, dial,
@@ -193,8 +192,8 @@ impl Client {
         source: ConnectError,
     ) -> ClientError {
         let method = method.to_owned();
-        // Who is not let in, or lacks something, has not met the responder: there is nothing to be told of it.
-        let own = source.is_denied() || is_shortage(&source);
+        // Who is not let in, or cannot have it here, has not met the responder: there is nothing to be told of it.
+        let own = source.is_denied() || source.is_unavailable();
         let news = if own { None } else { self.news_of(&[channel], NEWS_PATIENCE) };
         match news {
             Some((_, end)) => ClientError::Round { method, end: Some(end), source: RoundError::PeerClosed },

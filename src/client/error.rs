@@ -98,7 +98,7 @@ impl ClientError {
             Self::Link(_) | Self::Unexpected(_) => Exit::NotIpcd,
             Self::Refused(refusal) => refusal.exit(),
             Self::Connect { source, .. } if source.is_denied() => Exit::Permission,
-            Self::Connect { source, .. } if is_shortage(source) => Exit::Unavailable,
+            Self::Connect { source, .. } if source.is_unavailable() => Exit::Unavailable,
             Self::Connect { .. } | Self::Round { .. } | Self::Silent { .. } => Exit::Broken,
         }
     }

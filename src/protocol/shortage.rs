@@ -1,4 +1,4 @@
-//! What the system has run out of: which limit says so, what it is, and where it is raised.
+//! What the system has run out of: which limit says so, what it is, and where it is raised. And what a sandbox forbids.
 
 use std::error::Error;
 use std::fmt::{self, Display};
@@ -107,11 +107,11 @@ pub fn no_process(error: impl Into<io::Error>) -> io::Error {
     )
 }
 
-/// The error of a timer or a queued signal that the kernel has no room for.
+/// The error of a timer or a queued signal that the kernel has no room for, or a sandbox forbids.
 pub fn no_signal(error: impl Into<io::Error>) -> io::Error {
     let error = error.into();
     if Errno::from_io_error(&error) != Some(Errno::AGAIN) {
-        return error;
+        return forbidden(error);
     }
     let most = shown(getrlimit(Resource::Sigpending).current);
     let uid = rustix::process::getuid().as_raw();
@@ -122,6 +122,22 @@ pub fn no_signal(error: impl Into<io::Error>) -> io::Error {
              LimitSIGPENDING= in a unit)"
         ),
     )
+}
+
+/// What a system call is told not to be permitted by that asks for no permission.
+pub const FORBIDDEN: &str = "a sandbox forbids it (seccomp)";
+
+/// What may be behind a system call that the kernel does not know, beside the kernel.
+pub const HIDDEN: &str = "or a sandbox hides it (seccomp)";
+
+/// The error of a system call that asks for no permission, and that kernels have.
+pub fn forbidden(error: impl Into<io::Error>) -> io::Error {
+    let error = error.into();
+    match Errno::from_io_error(&error) {
+        Some(Errno::PERM) => because(error, FORBIDDEN),
+        Some(Errno::NOSYS) => because(error, format_args!("this kernel was built without it, {HIDDEN}")),
+        _ => error,
+    }
 }
 
 /// A setting of the kernel, as `/proc/sys` has it.

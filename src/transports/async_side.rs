@@ -24,6 +24,12 @@ use super::{
     Supervisor, Watch, proof,
 };
 use crate::protocol::Wait;
+use crate::protocol::shortage::forbidden;
+
+/// Whether tokio can start here.
+pub(super) fn probe() -> Result<(), CallError> {
+    Runtime::new(Wait::Block).map(drop)
+}
 
 /// The future that the runtime waits for.
 type Sleeper = Arc<Mutex<Option<Waker>>>;
@@ -44,6 +50,7 @@ impl Runtime {
     /// A runtime that waits so; it can block and spin.
     fn new(wait: Wait) -> Result<Self, CallError> {
         Self::built(tokio::runtime::Builder::new_current_thread().enable_io(), wait)
+            .map_err(forbidden)
             .while_doing("starting tokio")
     }
 
@@ -51,6 +58,7 @@ impl Runtime {
     #[cfg(feature = "zeromq")]
     pub(super) fn with_timers(wait: Wait) -> Result<Self, CallError> {
         Self::built(tokio::runtime::Builder::new_current_thread().enable_io().enable_time(), wait)
+            .map_err(forbidden)
             .while_doing("starting tokio")
     }
 

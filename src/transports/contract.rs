@@ -6,7 +6,10 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
+use rustix::io::Errno;
+
 use super::{Owner, Rounds, Settings, Supervisor, Watch};
+use crate::protocol::shortage::is_shortage;
 use crate::protocol::{Unavailable, Wait, chain};
 
 /// One mechanism. Its file holds both sides.
@@ -326,13 +329,23 @@ pub enum ConnectError {
 }
 
 impl ConnectError {
-    /// Whether the system does not let this user in.
+    /// Whether a name's permissions do not let this user in.
     #[must_use]
     pub fn is_denied(&self) -> bool {
+        self.is_any_of(&[Errno::ACCESS])
+    }
+
+    /// Whether this process cannot have it here: something has run out, or the system forbids the call to whoever makes it.
+    #[must_use]
+    pub fn is_unavailable(&self) -> bool {
+        is_shortage(self) || self.is_any_of(&[Errno::PERM, Errno::NOSYS])
+    }
+
+    fn is_any_of(&self, errors: &[Errno]) -> bool {
         let mut cause: Option<&(dyn Error + 'static)> = Some(self);
         while let Some(error) = cause {
-            if error.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::PermissionDenied)
-            {
+            let errno = error.downcast_ref::<io::Error>().and_then(Errno::from_io_error);
+            if errno.is_some_and(|errno| errors.contains(&errno)) {
                 return true;
             }
             cause = error.source();
@@ -372,9 +385,8 @@ pub enum RoundError {
     System(#[from] io::Error),
 }
 
-impl From<rustix::io::Errno> for RoundError {
-    fn from(error: rustix::io::Errno) -> Self {
-        use rustix::io::Errno;
+impl From<Errno> for RoundError {
+    fn from(error: Errno) -> Self {
         match error {
             Errno::PIPE | Errno::CONNRESET | Errno::CONNREFUSED => Self::PeerClosed,
             other => Self::System(other.into()),

@@ -6,14 +6,14 @@ use serde_bytes::{ByteBuf, Bytes};
 use zbus::Connection;
 use zbus::connection::{AuthMechanism, Builder};
 
-use super::async_side::{Exchange, broken, offer, rounds, take};
+use super::async_side::{self, Exchange, broken, offer, rounds, take};
 use super::contract::{While, holds_copies};
 use super::payload::Payload;
 use super::{
     Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism, Reach, RoundError,
     Rounds, ServeError, Served, Settings, Supervisor, Watch,
 };
-use crate::protocol::Wait;
+use crate::protocol::{Unavailable, Wait};
 
 static INFO: Info = Info {
     name: "dbus",
@@ -56,6 +56,10 @@ impl Mechanism for DBus {
     /// The library keeps copies of its own.
     fn holds(&self, size: usize) -> u64 {
         holds_copies(5, size)
+    }
+
+    fn probe(&self) -> Result<(), Unavailable> {
+        Ok(async_side::probe()?)
     }
 
     fn respond(&self, settings: &Settings, supervisor: &mut Supervisor) -> Result<Served, ServeError> {

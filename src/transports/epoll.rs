@@ -7,16 +7,17 @@ use std::time::Instant;
 use rustix::event::Timespec;
 use rustix::event::epoll::{CreateFlags, Event, EventData, EventFlags, add, create, modify, wait};
 use rustix::io::{Errno, ioctl_fionbio};
-use rustix::net::SocketType;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
 use super::contract::While;
 use super::place::{probe_folder, remove_folder};
 use super::stream::{Pipe, Socket, StreamClient, adaptive_spin, echo};
 use super::unix_socket::{accept, dial};
 use super::{
-    Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism, Reach, Rounds,
-    ServeError, Served, Settings, Supervisor, Watch,
+    CallError, Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism, Reach,
+    Rounds, ServeError, Served, Settings, Supervisor, Watch,
 };
+use crate::protocol::shortage::forbidden;
 use crate::protocol::{Unavailable, Wait};
 
 static INFO: Info = Info {
@@ -53,12 +54,20 @@ impl Mechanism for Epoll {
     }
 
     fn probe(&self) -> Result<(), Unavailable> {
-        Ok(probe_folder()?)
+        probe_folder()?;
+        let flags = SocketFlags::CLOEXEC;
+        let (ours, _theirs) = socketpair(AddressFamily::UNIX, SocketType::STREAM, flags, None)
+            .while_doing("making a socket pair")?;
+        match Looped::new(Socket(ours), Wait::Spin)?.wait(0) {
+            // Nobody has sent anything.
+            Ok(()) | Err(Errno::AGAIN) => Ok(()),
+            Err(error) => Err(CallError { what: "waiting by epoll", source: forbidden(error) }.into()),
+        }
     }
 
     fn respond(&self, settings: &Settings, supervisor: &mut Supervisor) -> Result<Served, ServeError> {
         let socket = accept(SocketType::STREAM, settings, supervisor)?;
-        let looped = Looped::new(socket, settings.wait).while_doing("registering the socket with epoll")?;
+        let looped = Looped::new(socket, settings.wait)?;
         supervisor.proven()?;
         echo(&looped, settings)
     }
@@ -70,7 +79,7 @@ impl Mechanism for Epoll {
         watch: &mut Watch,
     ) -> Result<Box<dyn Rounds>, ConnectError> {
         let socket = dial(SocketType::STREAM, &endpoint.address, settings, watch)?;
-        let looped = Looped::new(socket, settings.wait).while_doing("registering the socket with epoll")?;
+        let looped = Looped::new(socket, settings.wait)?;
         Ok(Box::new(StreamClient::new(looped, settings).while_doing("setting the wait strategy")?))
     }
 
@@ -87,10 +96,13 @@ struct Looped {
 }
 
 impl Looped {
-    fn new(socket: Socket, strategy: Wait) -> Result<Self, Errno> {
-        ioctl_fionbio(&socket.0, true)?;
-        let epoll = create(CreateFlags::CLOEXEC)?;
-        add(&epoll, &socket.0, EventData::new_u64(0), EventFlags::IN)?;
+    fn new(socket: Socket, strategy: Wait) -> Result<Self, CallError> {
+        ioctl_fionbio(&socket.0, true).while_doing("keeping the socket from blocking")?;
+        let epoll =
+            create(CreateFlags::CLOEXEC).map_err(forbidden).while_doing("making an epoll instance")?;
+        add(&epoll, &socket.0, EventData::new_u64(0), EventFlags::IN)
+            .map_err(forbidden)
+            .while_doing("registering the socket with epoll")?;
         Ok(Self { socket, epoll, strategy })
     }
 

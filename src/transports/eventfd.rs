@@ -8,10 +8,11 @@ use super::contract::While;
 use super::proof::proof_broke_off;
 use super::stream::{Files, StreamClient, echo, receive_exact, send_all};
 use super::{
-    Alive, Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism, Reach,
-    RoundError, Rounds, ServeError, Served, Settings, Supervisor, Watch,
+    Alive, CallError, Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism,
+    Reach, RoundError, Rounds, ServeError, Served, Settings, Supervisor, Watch,
 };
-use crate::protocol::{Token, Wait};
+use crate::protocol::shortage::forbidden;
+use crate::protocol::{Token, Unavailable, Wait};
 
 static INFO: Info = Info {
     name: "eventfd",
@@ -46,9 +47,13 @@ impl Mechanism for EventFd {
         Capabilities { min_size: SIZE, max_size: SIZE }
     }
 
+    fn probe(&self) -> Result<(), Unavailable> {
+        counter()?;
+        Ok(())
+    }
+
     fn respond(&self, settings: &Settings, supervisor: &mut Supervisor) -> Result<Served, ServeError> {
-        let pings = eventfd(0, EventfdFlags::CLOEXEC).while_doing("making an eventfd")?;
-        let pongs = eventfd(0, EventfdFlags::CLOEXEC).while_doing("making an eventfd")?;
+        let (pings, pongs) = (counter()?, counter()?);
         supervisor.ready("two counters that come with this", &[pongs.as_fd(), pings.as_fd()])?;
         let counters = Counters { reader: pings, writer: pongs };
         check_peer(&counters, &settings.token, supervisor)?;
@@ -68,6 +73,10 @@ impl Mechanism for EventFd {
         prove(&counters, &settings.token, watch)?;
         Ok(Box::new(StreamClient::new(counters, settings).while_doing("setting the wait strategy")?))
     }
+}
+
+fn counter() -> Result<OwnedFd, CallError> {
+    eventfd(0, EventfdFlags::CLOEXEC).map_err(forbidden).while_doing("making an eventfd")
 }
 
 /// A round's payload goes through them as it is: a ping's 8 bytes are its round's number, from 1 on, so never 0 nor the

@@ -12,7 +12,7 @@ use rustix::fs::{CWD, Mode, OFlags, fcntl_setfl, mkfifoat, open};
 use rustix::io::Errno;
 
 use super::contract::While;
-use super::place::{Access, Folder, give_to_client, probe_folder, remove_folder};
+use super::place::{Access, Folder, MAKING_A_PIPE, give_to_client, probe_pipe, remove_folder, remove_pipe};
 use super::proof::proof_broke_off;
 use super::stream::{Files, StreamClient, echo};
 use super::{
@@ -56,7 +56,7 @@ impl Mechanism for Fifo {
     }
 
     fn probe(&self) -> Result<(), Unavailable> {
-        Ok(probe_folder()?)
+        Ok(probe_pipe()?)
     }
 
     fn respond(&self, settings: &Settings, supervisor: &mut Supervisor) -> Result<Served, ServeError> {
@@ -110,6 +110,7 @@ impl Mechanism for Fifo {
 
     fn remove_leftovers(&self, name: &str) {
         remove_folder(name);
+        remove_pipe(name);
     }
 }
 
@@ -117,8 +118,8 @@ impl Mechanism for Fifo {
 fn make(folder: &Folder, name: &str, settings: &Settings) -> Result<(PathBuf, Access), CallError> {
     let path = folder.join(name);
     mkfifoat(CWD, &path, Mode::RUSR | Mode::WUSR)
-        .map_err(|error| folder.failed(error))
-        .while_doing("making a named pipe")?;
+        .map_err(|error| folder.no_pipe(error))
+        .while_doing(MAKING_A_PIPE)?;
     let access = give_to_client(&path, settings.client).while_doing("opening a named pipe to the client")?;
     Ok((path, access))
 }

@@ -38,7 +38,7 @@ impl Mechanism for Futex {
     }
 
     fn probe(&self) -> Result<(), Unavailable> {
-        sealed::probe()
+        Ok(sealed::probe()?)
     }
 
     fn respond(&self, settings: &Settings, supervisor: &mut Supervisor) -> Result<Served, ServeError> {

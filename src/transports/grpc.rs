@@ -20,14 +20,14 @@ use tonic::transport::{Channel, Server};
 use tonic::{Code, Status};
 use tonic_prost::ProstCodec;
 
-use super::async_side::{Exchange, broken, offer, rounds, take};
+use super::async_side::{self, Exchange, broken, offer, rounds, take};
 use super::contract::{While, holds_copies};
 use super::payload::Payload;
 use super::{
     Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism, Reach, RoundError,
     Rounds, ServeError, Served, Settings, Supervisor, Watch,
 };
-use crate::protocol::Wait;
+use crate::protocol::{Unavailable, Wait};
 
 static INFO: Info = Info {
     name: "grpc",
@@ -71,6 +71,10 @@ impl Mechanism for Grpc {
     /// The library keeps copies of its own.
     fn holds(&self, size: usize) -> u64 {
         holds_copies(4, size)
+    }
+
+    fn probe(&self) -> Result<(), Unavailable> {
+        Ok(async_side::probe()?)
     }
 
     fn respond(&self, settings: &Settings, supervisor: &mut Supervisor) -> Result<Served, ServeError> {

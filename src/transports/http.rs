@@ -10,14 +10,14 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 
-use super::async_side::{Exchange, broken, offer, rounds, served, take};
+use super::async_side::{self, Exchange, broken, offer, rounds, served, take};
 use super::contract::holds_copies;
 use super::payload::Payload;
 use super::{
     Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism, Reach, RoundError,
     Rounds, ServeError, Served, Settings, Supervisor, Watch,
 };
-use crate::protocol::Wait;
+use crate::protocol::{Unavailable, Wait};
 
 static INFO: Info = Info {
     name: "http",
@@ -56,6 +56,10 @@ impl Mechanism for Http {
     /// The library keeps copies of its own.
     fn holds(&self, size: usize) -> u64 {
         holds_copies(4, size)
+    }
+
+    fn probe(&self) -> Result<(), Unavailable> {
+        Ok(async_side::probe()?)
     }
 
     fn respond(&self, settings: &Settings, supervisor: &mut Supervisor) -> Result<Served, ServeError> {

@@ -71,7 +71,8 @@ impl Mechanism for Iceoryx2 {
     }
 
     fn probe(&self) -> Result<(), Unavailable> {
-        Ok(place::probe_shared_memory()?)
+        place::probe_shared_memory()?;
+        Ok(())
     }
 
     fn respond(&self, settings: &Settings, supervisor: &mut Supervisor) -> Result<Served, ServeError> {

@@ -16,6 +16,7 @@ use super::{
     CallError, Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism,
     OptionSpec, Reach, Round, RoundError, Rounds, ServeError, Served, Settings, Supervisor, Unwatched, Watch,
 };
+use crate::protocol::shortage::{FORBIDDEN, HIDDEN, because};
 use crate::protocol::{Unavailable, Wait};
 
 static INFO: Info = Info {
@@ -117,7 +118,10 @@ fn ring(socket: Socket, settings: &Settings) -> Result<Ring, CallError> {
     let options = RingOptions { sqpoll: settings.is_on(SQPOLL.name), wait: settings.wait };
     Ring::new(socket.0, options)
         // What the reason does not tell speaks for itself.
-        .map_err(|error| why_not(&error, &disabled(), options.sqpoll).map_or(error, io::Error::other))
+        .map_err(|error| match why_not(&error, &disabled(), options.sqpoll) {
+            Some(why) => because(error, why),
+            None => error,
+        })
         .while_doing(if options.sqpoll { "making an io_uring with sqpoll" } else { "making an io_uring" })
 }
 
@@ -131,7 +135,7 @@ fn disabled() -> String {
 /// than its being forbidden.
 fn why_not(error: &io::Error, sysctl: &str, sqpoll: bool) -> Option<String> {
     let why = match (error.raw_os_error()?, sysctl) {
-        (libc::ENOSYS, _) => "the kernel has no io_uring (Linux 5.1), or a sandbox hides it (seccomp)",
+        (libc::ENOSYS, _) => return Some(format!("the kernel has no io_uring (Linux 5.1), {HIDDEN}")),
         (libc::EPERM | libc::EACCES, "2") => "the system forbids it: kernel.io_uring_disabled is 2",
         (libc::EPERM | libc::EACCES, "1") => {
             "the system forbids it to those who are neither privileged nor in kernel.io_uring_group: \
@@ -141,7 +145,7 @@ fn why_not(error: &io::Error, sysctl: &str, sqpoll: bool) -> Option<String> {
             "a sandbox forbids it (seccomp, or a security module its kernel thread), or the kernel grants it to the \
              privileged alone (CAP_SYS_NICE; before Linux 5.13); --sqpoll false does without"
         }
-        (libc::EPERM | libc::EACCES, _) => "a sandbox forbids it (seccomp)",
+        (libc::EPERM | libc::EACCES, _) => FORBIDDEN,
         (libc::ENOMEM, _) => "no memory may be locked for it (RLIMIT_MEMLOCK)",
         (libc::EAGAIN, _) if sqpoll => {
             "no thread of the kernel may be started for it (RLIMIT_NPROC, TasksMax= in a unit); --sqpoll false does without"

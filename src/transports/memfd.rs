@@ -41,7 +41,7 @@ impl Mechanism for SealedMemory {
     }
 
     fn probe(&self) -> Result<(), Unavailable> {
-        sealed::probe()
+        Ok(sealed::probe()?)
     }
 
     fn respond(&self, settings: &Settings, supervisor: &mut Supervisor) -> Result<Served, ServeError> {

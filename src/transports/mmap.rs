@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use rustix::fs::{CWD, Mode, OFlags, openat};
 
 use super::contract::While;
-use super::place::{Access, Folder, give_to_client, probe_folder, remove_folder, reserve};
+use super::place::{Access, Folder, give_to_client, probe_file, remove_folder, reserve};
 use super::sys::Region;
 use super::{
     Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism, Reach, Rounds,
@@ -48,7 +48,7 @@ impl Mechanism for MappedFile {
     }
 
     fn probe(&self) -> Result<(), Unavailable> {
-        Ok(probe_folder()?)
+        Ok(probe_file()?)
     }
 
     fn respond(&self, settings: &Settings, supervisor: &mut Supervisor) -> Result<Served, ServeError> {

@@ -18,7 +18,7 @@ use super::{
     CallError, Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism, Owner,
     Reach, Rounds, ServeError, Served, Settings, Supervisor, Watch,
 };
-use crate::protocol::shortage::{because, limit, sysctl};
+use crate::protocol::shortage::{FORBIDDEN, HIDDEN, because, limit, sysctl};
 use crate::protocol::{Unavailable, Wait};
 
 static INFO: Info = Info {
@@ -86,12 +86,9 @@ impl Mechanism for PosixQueue {
                 // One that is left, or that another process looks with just now: it goes with `names`.
                 Err((io::ErrorKind::AlreadyExists, ..)) => {}
                 Err((_, Some(libc::ENOSYS), _)) => {
-                    return Err(Unavailable(
-                        "this kernel was built without POSIX message queues (CONFIG_POSIX_MQUEUE)".into(),
-                    ));
-                }
-                Err((_, Some(libc::EPERM), _)) => {
-                    return Err(Unavailable("a sandbox (seccomp) forbids POSIX message queues".into()));
+                    return Err(Unavailable(format!(
+                        "this kernel was built without POSIX message queues (CONFIG_POSIX_MQUEUE), {HIDDEN}"
+                    )));
                 }
                 Err((.., error)) => return Err(error.into()),
             }
@@ -240,6 +237,7 @@ fn make(name: &CString, size: usize, end: End) -> Result<MessageQueue, CallError
                     setting("msgsize_max")
                 ),
             ),
+            Some(libc::EPERM) => because(error, FORBIDDEN),
             _ => error,
         })
         .while_doing("making a message queue")

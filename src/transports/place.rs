@@ -3,15 +3,17 @@
 use std::fs::{self, DirBuilder};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, chown};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Access as May, FallocateFlags, Mode, OFlags, access, fallocate, fstatvfs, open, statvfs};
+use rustix::fs::{
+    Access as May, CWD, FallocateFlags, Mode, OFlags, access, fallocate, fstatvfs, mkfifoat, open, statvfs,
+};
 use rustix::io::{Errno, pwrite};
 
 use super::contract::While;
 use super::{CallError, Owner, Settings};
-use crate::protocol::shortage::because;
+use crate::protocol::shortage::{FORBIDDEN, because, forbidden};
 
 /// Where the system keeps shared memory that has a name.
 pub(super) const SHARED_MEMORY: &str = "/dev/shm";
@@ -46,6 +48,11 @@ impl Folder {
     /// The error of a call that makes something in it.
     pub(super) fn failed(&self, error: impl Into<io::Error>) -> io::Error {
         in_place(error.into(), &self.path)
+    }
+
+    /// The error of making a named pipe in it.
+    pub(super) fn no_pipe(&self, error: Errno) -> io::Error {
+        no_pipe(error, &self.path)
     }
 
     /// The path of something in it.
@@ -83,25 +90,73 @@ pub(super) fn probe_folder() -> Result<(), CallError> {
         .while_doing(MAKING_A_FOLDER)
 }
 
-/// Whether shared memory that has a name can be made, by a file there that never has one.
-pub(super) fn probe_shared_memory() -> Result<(), CallError> {
-    /// The least that a segment takes.
-    const PAGE: usize = 4096;
-    let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
-    match open(SHARED_MEMORY, flags, Mode::RUSR | Mode::WUSR) {
-        Ok(file) => match fstatvfs(&file) {
-            Ok(there) if there.f_blocks > 0 && there.f_bavail == 0 => {
-                Err(because(Errno::NOSPC, room(&file, PAGE)))
-            }
-            _ => Ok(()),
-        },
-        // A file system that has no files without a name.
-        Err(Errno::OPNOTSUPP | Errno::ISDIR) => {
-            access(SHARED_MEMORY, May::WRITE_OK | May::EXEC_OK).map_err(no_segment)
-        }
-        Err(error) => Err(no_segment(error)),
+/// The least that is taken of memory or of a file system.
+pub(super) const PAGE: usize = 4096;
+
+/// Whether a file can be made in a channel's folder and its blocks be taken.
+pub(super) fn probe_file() -> Result<(), CallError> {
+    probe_folder()?;
+    let place = place();
+    let file = nameless(&place).map_err(|error| in_place(error.into(), &place));
+    match file.while_doing("making a file for the channel")? {
+        Some(file) => reserve(&file, PAGE).while_doing("reserving blocks for a file"),
+        None => Ok(()),
     }
-    .while_doing("making a shared memory segment in /dev/shm")
+}
+
+/// Whether a named pipe can be made in a channel's folder. It has a name beside it, which is gone at once.
+pub(super) fn probe_pipe() -> Result<(), CallError> {
+    probe_folder()?;
+    let name = probe_name();
+    match mkfifoat(CWD, path_of(&name), Mode::RUSR | Mode::WUSR) {
+        // It is not forbidden: one is left, another process looks just now, or a stranger has taken the name.
+        Ok(()) | Err(Errno::EXIST) => remove_pipe(&name),
+        Err(error) => return Err(no_pipe(error, &place())).while_doing(MAKING_A_PIPE),
+    }
+    Ok(())
+}
+
+pub(super) const MAKING_A_PIPE: &str = "making a named pipe";
+
+/// The error of making a named pipe in this folder.
+fn no_pipe(error: Errno, folder: &Path) -> io::Error {
+    match error {
+        Errno::PERM => {
+            because(error, format_args!("{FORBIDDEN}, or the file system of {} has none", folder.display()))
+        }
+        _ => in_place(forbidden(error), folder),
+    }
+}
+
+/// Removes the pipe that a look at the host may have left.
+pub(super) fn remove_pipe(name: &str) {
+    let path = path_of(name);
+    let is_pipe = fs::symlink_metadata(&path).is_ok_and(|meta| meta.file_type().is_fifo());
+    if is_pipe && is_own(&path) {
+        let _ = fs::remove_file(path);
+    }
+}
+
+/// Whether shared memory that has a name can be made, by a file there that never has one.
+///
+/// Returns that file, where the file system has files without a name.
+pub(super) fn probe_shared_memory() -> Result<Option<OwnedFd>, CallError> {
+    const MAKING: &str = "making a shared memory segment in /dev/shm";
+    let file = nameless(Path::new(SHARED_MEMORY)).map_err(no_segment).while_doing(MAKING)?;
+    let full = |file| fstatvfs(file).is_ok_and(|there| there.f_blocks > 0 && there.f_bavail == 0);
+    match file {
+        Some(file) if full(&file) => Err(because(Errno::NOSPC, room(&file, PAGE))).while_doing(MAKING),
+        file => Ok(file),
+    }
+}
+
+/// A file in a folder that never has a name. None where the file system knows no such files, but lets a file be made.
+fn nameless(folder: &Path) -> Result<Option<OwnedFd>, Errno> {
+    let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
+    match open(folder, flags, Mode::RUSR | Mode::WUSR) {
+        Err(Errno::OPNOTSUPP | Errno::ISDIR) => access(folder, May::WRITE_OK | May::EXEC_OK).map(|()| None),
+        opened => opened.map(Some),
+    }
 }
 
 fn no_segment(error: Errno) -> io::Error {
@@ -238,7 +293,7 @@ pub(super) fn let_client_in(path: &Path, client: Owner) -> io::Result<()> {
 pub(super) fn reserve(file: impl AsFd, len: usize) -> io::Result<()> {
     take_blocks(&file, len).map_err(|error| match Errno::from_io_error(&error) {
         Some(Errno::NOSPC | Errno::DQUOT) => because(error, room(&file, len)),
-        _ => error,
+        _ => forbidden(error),
     })
 }
 

@@ -16,6 +16,7 @@ use super::{
     Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism, Reach, Rounds,
     ServeError, Served, Settings, Supervisor, Watch, sealed,
 };
+use crate::protocol::shortage::{HIDDEN, forbidden};
 use crate::protocol::{Unavailable, Wait};
 
 static INFO: Info = Info {
@@ -61,10 +62,10 @@ impl Mechanism for ProcessMemory {
         }
         match process_vm::may_read(std::process::id().cast_signed()) {
             Ok(()) => Ok(()),
-            Err(Errno::NOSYS) => Err(Unavailable(
-                "this kernel was built without process_vm_readv (CONFIG_CROSS_MEMORY_ATTACH)".into(),
-            )),
-            Err(error) => Err(Unavailable(format!("a sandbox (seccomp) forbids process_vm_readv: {error}"))),
+            Err(Errno::NOSYS) => Err(Unavailable(format!(
+                "this kernel was built without process_vm_readv (CONFIG_CROSS_MEMORY_ATTACH), {HIDDEN}"
+            ))),
+            error => Ok(error.map_err(forbidden).while_doing("reading memory by process_vm_readv")?),
         }
     }
 

@@ -7,10 +7,10 @@ use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, fcntl_get_seals, fstat,
 use rustix::io::Errno;
 
 use super::contract::While;
-use super::place::reserve;
+use super::place::{PAGE, reserve};
 use super::sys::Region;
 use super::{CallError, ConnectError, Endpoint};
-use crate::protocol::Unavailable;
+use crate::protocol::shortage::forbidden;
 
 /// What an endpoint of such memory says; all that counts is the descriptor that comes with it.
 pub(super) const ADDRESS: &str = "sealed memfd";
@@ -21,7 +21,7 @@ const SEALS: SealFlags = SealFlags::SHRINK.union(SealFlags::GROW).union(SealFlag
 /// Makes `len` bytes of it, all of which are there: too little memory is an error here, and not a SIGBUS when it is
 /// first written to.
 pub(super) fn make(name: &str, len: usize) -> Result<(Region, OwnedFd), CallError> {
-    let file = create(name).while_doing("making a memfd")?;
+    let file = create(name).map_err(forbidden).while_doing("making a memfd")?;
     reserve(&file, len).while_doing("reserving memory for the memfd")?;
     fcntl_add_seals(&file, SEALS).while_doing("sealing the memfd")?;
     let memory = Region::of_file(&file, len).while_doing("mapping the memfd")?;
@@ -41,9 +41,8 @@ pub(super) fn open(endpoint: Endpoint, len: usize) -> Result<Region, ConnectErro
 }
 
 /// Whether this host has it.
-pub(super) fn probe() -> Result<(), Unavailable> {
-    let sealed = create("ipcd-probe").and_then(|file| fcntl_add_seals(&file, SEALS));
-    sealed.map_err(|error| Unavailable(format!("memory cannot be made and sealed (memfd_create): {error}")))
+pub(super) fn probe() -> Result<(), CallError> {
+    make("ipcd-probe", PAGE).map(drop)
 }
 
 fn create(name: &str) -> Result<OwnedFd, Errno> {

@@ -45,7 +45,7 @@ impl Mechanism for PosixSemaphore {
     }
 
     fn probe(&self) -> Result<(), Unavailable> {
-        sealed::probe()
+        Ok(sealed::probe()?)
     }
 
     fn respond(&self, settings: &Settings, supervisor: &mut Supervisor) -> Result<Served, ServeError> {

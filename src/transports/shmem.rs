@@ -9,7 +9,7 @@ use rustix::shm;
 use shared_memory::{ShmemConf, ShmemError};
 
 use super::contract::While;
-use super::place::{Access, SHARED_MEMORY, give_to_client, probe_shared_memory, reserve};
+use super::place::{Access, PAGE, SHARED_MEMORY, give_to_client, probe_shared_memory, reserve};
 use super::sys::Region;
 use super::{
     Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism, Reach, Rounds,
@@ -37,6 +37,8 @@ static INFO: Info = Info {
     options: &[],
 };
 
+const RESERVING: &str = "reserving memory for the segment in /dev/shm";
+
 /// POSIX shared memory.
 pub(super) struct SharedMemory;
 
@@ -50,7 +52,10 @@ impl Mechanism for SharedMemory {
     }
 
     fn probe(&self) -> Result<(), Unavailable> {
-        Ok(probe_shared_memory()?)
+        if let Some(file) = probe_shared_memory()? {
+            reserve(&file, PAGE).while_doing(RESERVING)?;
+        }
+        Ok(())
     }
 
     fn respond(&self, settings: &Settings, supervisor: &mut Supervisor) -> Result<Served, ServeError> {
@@ -64,7 +69,7 @@ impl Mechanism for SharedMemory {
             .while_doing("making a shared memory segment")?;
         // Its name goes with `name`, earlier than the segment.
         segment.set_owner(false);
-        reserve_segment(&name.0, len).while_doing("reserving memory for the segment in /dev/shm")?;
+        reserve_segment(&name.0, len).while_doing(RESERVING)?;
         let access = give_to_client(&Path::new(SHARED_MEMORY).join(&settings.name), settings.client)
             .while_doing("opening the segment to the client")?;
         let memory = Region::of_shmem(segment);

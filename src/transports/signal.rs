@@ -9,7 +9,7 @@ use super::contract::While;
 use super::messages::{self, Else, MessageClient, Messages};
 use super::process::{self, Responder};
 use super::proof::proof_broke_off;
-use super::sys::signal::{Words, pending_limit};
+use super::sys::signal::{self, Words, pending_limit};
 use super::{
     CallError, Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism, Reach,
     RoundError, Rounds, ServeError, Served, Settings, Supervisor, Watch,
@@ -58,7 +58,7 @@ impl Mechanism for RealTimeSignal {
         match pending_limit() {
             // A word, and a tick.
             limit @ 0..2 => Err(Unavailable(format!("RLIMIT_SIGPENDING is {limit}"))),
-            _ => Ok(()),
+            _ => Ok(signal::probe().map_err(no_signal).while_doing(QUEUEING)?),
         }
     }
 
@@ -93,10 +93,12 @@ impl Mechanism for RealTimeSignal {
     }
 }
 
+const QUEUEING: &str = "queueing a signal";
+
 /// This side's end, for which the kernel has room.
 fn words() -> Result<Words, CallError> {
     let words = Words::of_this_thread().while_doing("blocking a signal")?;
-    words.try_out().map_err(no_signal).while_doing("queueing a signal")?;
+    words.try_out().map_err(no_signal).while_doing(QUEUEING)?;
     Ok(words)
 }
 

@@ -24,7 +24,7 @@ use super::{
     CallError, Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism, Owner,
     Reach, Rounds, ServeError, Served, Settings, Supervisor, Watch,
 };
-use crate::protocol::shortage::{because, sysctl};
+use crate::protocol::shortage::{FORBIDDEN, HIDDEN, because, forbidden, sysctl};
 use crate::protocol::{Unavailable, Wait};
 
 static INFO: Info = Info {
@@ -73,12 +73,20 @@ impl Mechanism for SystemVQueue {
     }
 
     fn probe(&self) -> Result<(), Unavailable> {
+        let (name, longest) = longest();
+        let least = Capabilities::ANY_SIZE.min_size;
+        if longest < least {
+            return Err(Unavailable(format!(
+                "kernel.{name} is {longest}, and the smallest message has {least} bytes; raise it"
+            )));
+        }
         let key = key(&probe_name());
         for _ in 0..3 {
             match make(key).map_err(|error| (error.source.kind(), error.source.raw_os_error(), error)) {
                 Ok(queue) => {
+                    let tried = try_out(queue);
                     queue.remove();
-                    return Ok(());
+                    return Ok(tried?);
                 }
                 // One that is left, or that another process looks with just now.
                 Err((io::ErrorKind::AlreadyExists, ..)) => {
@@ -87,12 +95,9 @@ impl Mechanism for SystemVQueue {
                     }
                 }
                 Err((_, Some(libc::ENOSYS), _)) => {
-                    return Err(Unavailable(
-                        "this kernel was built without System V IPC (CONFIG_SYSVIPC)".into(),
-                    ));
-                }
-                Err((_, Some(libc::EPERM), _)) => {
-                    return Err(Unavailable("a sandbox (seccomp) forbids System V message queues".into()));
+                    return Err(Unavailable(format!(
+                        "this kernel was built without System V IPC (CONFIG_SYSVIPC), {HIDDEN}"
+                    )));
                 }
                 Err((.., error)) => return Err(error.into()),
             }
@@ -162,9 +167,25 @@ fn make(key: i32) -> Result<Queue, CallError> {
                     format_args!("there may be {most} queues; raise kernel.msgmni, or remove some (ipcrm)"),
                 )
             }
+            Some(libc::EPERM) => because(error, FORBIDDEN),
             _ => error,
         })
         .while_doing("making a message queue")
+}
+
+/// Sends a message through a queue that nobody else has.
+fn try_out(queue: Queue) -> Result<(), CallError> {
+    let len = Capabilities::ANY_SIZE.min_size;
+    let mut message = Message::new(len);
+    match queue.send(PING, &mut message, len, false) {
+        // Another process that looks just now has taken it for one that is left.
+        Err(Errno::PIPE) => return Ok(()),
+        sent => sent.map_err(forbidden).while_doing("sending a message")?,
+    }
+    match queue.receive(PING, &mut message, false) {
+        Err(Errno::PIPE) => Ok(()),
+        received => received.map(drop).map_err(forbidden).while_doing("receiving a message"),
+    }
 }
 
 /// Types of messages.

@@ -3,14 +3,14 @@
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 
-use super::async_side::{Exchange, broken, offer, rounds, served, take};
+use super::async_side::{self, Exchange, broken, offer, rounds, served, take};
 use super::buffer::Buffer;
 use super::payload::Payload;
 use super::{
     Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism, Reach, RoundError,
     Rounds, ServeError, Served, Settings, Supervisor, Watch,
 };
-use crate::protocol::Wait;
+use crate::protocol::{Unavailable, Wait};
 
 static INFO: Info = Info {
     name: "tokio",
@@ -45,6 +45,10 @@ impl Mechanism for Tokio {
 
     fn capabilities(&self) -> Capabilities {
         Capabilities::ANY_SIZE
+    }
+
+    fn probe(&self) -> Result<(), Unavailable> {
+        Ok(async_side::probe()?)
     }
 
     fn respond(&self, settings: &Settings, supervisor: &mut Supervisor) -> Result<Served, ServeError> {

@@ -12,6 +12,7 @@ use super::{
     Alive, Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism, Reach,
     Rounds, ServeError, Served, Settings, Supervisor, Watch, proof,
 };
+use crate::protocol::shortage::FORBIDDEN;
 use crate::protocol::{Unavailable, Wait};
 
 static INFO: Info = Info {
@@ -53,7 +54,7 @@ impl Mechanism for Vsock {
             Unavailable(match error {
                 Errno::AFNOSUPPORT => "the kernel has no AF_VSOCK; load its module vsock_loopback".to_owned(),
                 Errno::ADDRNOTAVAIL => "AF_VSOCK has no loopback; load the module vsock_loopback".to_owned(),
-                Errno::PERM | Errno::ACCESS => "a sandbox forbids AF_VSOCK sockets".to_owned(),
+                Errno::PERM | Errno::ACCESS => format!("no AF_VSOCK socket can be bound: {FORBIDDEN}"),
                 other => format!("no AF_VSOCK socket can be bound: {other}"),
             })
         })

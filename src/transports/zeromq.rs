@@ -13,7 +13,7 @@ use zeromq::{
     RepSocket, ReqSocket, Socket, SocketEvent, SocketOptions, SocketRecv, SocketSend, ZmqError, ZmqMessage,
 };
 
-use super::async_side::{Exchange, Runtime, broken, rounds};
+use super::async_side::{self, Exchange, Runtime, broken, rounds};
 use super::contract::{While, holds_copies};
 use super::payload::Payload;
 use super::proof::proof_broke_off;
@@ -64,7 +64,8 @@ impl Mechanism for ZeroMq {
     }
 
     fn probe(&self) -> Result<(), Unavailable> {
-        Ok(place::probe_folder()?)
+        place::probe_folder()?;
+        Ok(async_side::probe()?)
     }
 
     fn respond(&self, settings: &Settings, supervisor: &mut Supervisor) -> Result<Served, ServeError> {

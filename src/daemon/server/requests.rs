@@ -10,7 +10,7 @@ use crate::transports::sys::find_descriptors;
 use crate::transports::{self, Owner};
 
 /// What it takes, for a moment, to see whether the host has a mechanism.
-const PROBE_DESCRIPTORS: usize = 4;
+const PROBE_DESCRIPTORS: usize = 8;
 
 impl Server {
     /// Does what is asked, and replies now or, for a channel, once its responder has something to tell.

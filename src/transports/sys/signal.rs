@@ -123,6 +123,27 @@ impl Words {
     }
 }
 
+/// Whether a word can be sent and received here. This thread blocks the signal afterwards if it did before.
+///
+/// # Errors
+/// As [`Words::try_out`]; the signal then stays blocked, since one that is left would end the process.
+pub fn probe() -> Result<(), Errno> {
+    // SAFETY: all-zero is a valid sigset_t, and every pointer is to a live local.
+    let (before, status) = unsafe {
+        let mut before: libc::sigset_t = mem::zeroed();
+        let status = libc::pthread_sigmask(libc::SIG_BLOCK, ptr::null(), &mut before);
+        (before, status)
+    };
+    if status != 0 {
+        return Err(Errno::from_raw_os_error(status));
+    }
+    let words = Words::of_this_thread().map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
+    words.try_out()?;
+    // SAFETY: as above.
+    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &before, ptr::null_mut()) };
+    Ok(())
+}
+
 /// How many signals may wait to be received, of this user.
 #[must_use]
 pub fn pending_limit() -> u64 {
@@ -156,6 +177,21 @@ mod tests {
         assert_eq!(words.receive(pid, false), Err(Errno::AGAIN), "it is not kept");
         words.try_out().unwrap();
         assert_eq!(words.receive(pid, false), Err(Errno::AGAIN), "nothing is left of trying");
+    }
+
+    #[test]
+    fn a_look_at_the_host_leaves_the_signal_as_it_was() {
+        let blocked = || unsafe {
+            let mut set: libc::sigset_t = mem::zeroed();
+            libc::pthread_sigmask(libc::SIG_BLOCK, ptr::null(), &mut set);
+            libc::sigismember(&set, number()) == 1
+        };
+        let before = blocked();
+        probe().unwrap();
+        assert_eq!(blocked(), before);
+        Words::of_this_thread().unwrap();
+        probe().unwrap();
+        assert!(blocked());
     }
 
     #[test]
