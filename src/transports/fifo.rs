@@ -146,3 +146,22 @@ fn open_end(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::place::probe_name;
+    use super::*;
+
+    #[test]
+    fn a_look_at_the_host_removes_what_one_that_was_killed_has_left() {
+        let left = std::env::temp_dir().join(probe_name());
+        // It is there already if another test looks just now.
+        let _ = mkfifoat(CWD, &left, Mode::RUSR | Mode::WUSR);
+        Fifo.probe().unwrap();
+        let start = std::time::Instant::now();
+        while left.exists() {
+            assert!(start.elapsed().as_secs() < 5, "it is left");
+            std::thread::yield_now();
+        }
+    }
+}

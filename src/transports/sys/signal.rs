@@ -181,6 +181,7 @@ mod tests {
 
     #[test]
     fn a_look_at_the_host_leaves_the_signal_as_it_was() {
+        // SAFETY: all-zero is a valid sigset_t, and every pointer is to a live local or null.
         let blocked = || unsafe {
             let mut set: libc::sigset_t = mem::zeroed();
             libc::pthread_sigmask(libc::SIG_BLOCK, ptr::null(), &mut set);
