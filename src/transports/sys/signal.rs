@@ -182,10 +182,13 @@ mod tests {
     #[test]
     fn a_look_at_the_host_leaves_the_signal_as_it_was() {
         // SAFETY: all-zero is a valid sigset_t, and every pointer is to a live local or null.
-        let blocked = || unsafe {
-            let mut set: libc::sigset_t = mem::zeroed();
-            libc::pthread_sigmask(libc::SIG_BLOCK, ptr::null(), &mut set);
-            libc::sigismember(&set, number()) == 1
+        let blocked = || {
+            // SAFETY: the set is the caller's own, all zeros are one, and no mask is changed without another set.
+            unsafe {
+                let mut set: libc::sigset_t = mem::zeroed();
+                libc::pthread_sigmask(libc::SIG_BLOCK, ptr::null(), &mut set);
+                libc::sigismember(&set, number()) == 1
+            }
         };
         let before = blocked();
         probe().unwrap();
