@@ -416,13 +416,13 @@ fn histories_of_several_hosts_become_one() {
             let file = place.file(&format!("{host}.ndjson"));
             let (history, file) = (history.display().to_string(), file.display().to_string());
             let export = ["history", "export", "--history", &history, "--output", &file];
-            sandbox.finish(&mut sandbox.client(&export)).expect(Exit::Success).says(&["1 runs exported"]);
+            sandbox.finish(&mut sandbox.client(&export)).expect(Exit::Success).says(&["1 run exported"]);
             files.push(file);
         }
         let all =
             [&["history", "import"][..], &[files[0].as_str(), files[1].as_str(), files[0].as_str()]].concat();
         let output = sandbox.finish(&mut place.client(sandbox, &all)).expect(Exit::Success);
-        output.says(&["1 runs imported", "0 runs imported", "1 were there already"]);
+        output.says(&["1 run imported", "0 runs imported", "1 was there already"]);
         let west =
             sandbox.finish(&mut place.client(sandbox, &["history", "--host", "west"])).expect(Exit::Success);
         assert!(west.stdout.contains("west") && !west.stdout.contains("east"), "{}", west.stdout);

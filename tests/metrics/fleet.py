@@ -241,9 +241,9 @@ def merged(hosts, folder):
         host.client("history", "export", "--output", str(lines[-1]))
     env = {"PATH": os.environ["PATH"], "IPCD_HISTORY": str(folder / "fleet.sqlite"), "HOME": str(folder)}
     client = lambda *arguments, **more: run(str(hosts[0].programs / "ipc-client"), *arguments, env=env, **more)
-    for times, new in [("first", 1), ("again", 0)]:
+    for times, new in [("first", "1 run"), ("again", "0 runs")]:
         said = client("history", "import", *map(str, lines)).stderr
-        need(said.count(f": {new} runs imported") == len(hosts), f"{times}: {said}")
+        need(said.count(f": {new} imported") == len(hosts), f"{times}: {said}")
     cell = ("-m", "tcp", "--size", SHOWN["size_bytes"], "--placement", SHOWN["placement"])
     rows = json.loads(client("history", *cell, "--json").stdout)["results"]
     need(sorted(row["host"] for row in rows) == sorted(NAMES), rows)
