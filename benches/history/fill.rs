@@ -6,6 +6,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
+use serde_json::Value;
 
 /// Sizes, each a cell.
 const SIZES: &str = "8,16,24,32,48,64,96,128,192,256,384,512,768,1k,1536,2k,3k,4k,8k,16k";
@@ -22,16 +23,11 @@ const COPIES: &str = "
     INSERT INTO series (host, cell, method, size_bytes, wait, placement)
         SELECT 'host' || value, cell, method, size_bytes, wait, placement
         FROM series, (SELECT 1 AS value UNION SELECT 2 UNION SELECT 3 UNION SELECT 4) WHERE host = (SELECT host FROM run WHERE id = 1);
-    WITH RECURSIVE host (h) AS (SELECT 0 UNION ALL SELECT h + 1 FROM host WHERE h < 3),
-            kernel (k) AS (SELECT 0 UNION ALL SELECT k + 1 FROM kernel WHERE k < 9)
-    INSERT INTO environment (id, json)
-        SELECT 2 + h * 10 + k, json_set(json, '$.hostname', 'host' || (h + 1), '$.kernel.release', '6.' || k)
-        FROM host, kernel, environment WHERE environment.id = (SELECT environment FROM run WHERE id = 1);
     WITH RECURSIVE number (n) AS (SELECT 2 UNION ALL SELECT n + 1 FROM number WHERE n < :runs)
     INSERT INTO run (id, uuid, started_unix_s, host, label, grade, environment, report)
         SELECT n, lower(hex(randomblob(16))), started_unix_s + n * 3600, 'host' || (n % 4 + 1),
             CASE WHEN n % 100 = 0 THEN 'hundredth' END, grade, 2 + (n % 4) * 10 + min(9, n * 10 / :runs),
-            json_set(report, '$.settings.private_daemon', json(iif(n % 7 = 0, 'false', 'true')))
+            iif(n % 7 = 0, :of_service, report)
         FROM number, run WHERE run.id = 1;
     INSERT INTO result (run, series, started_unix_s, grade, samples, min_ns, p50_ns, p90_ns, p99_ns, p99_9_ns, p99_99_ns,
             max_ns, mean_ns)
@@ -61,19 +57,39 @@ pub(crate) fn fill(path: &Path, runs: u32) -> Result<Filled, Box<dyn Error>> {
     }
     let db = Connection::open(path)?;
     db.execute_batch("PRAGMA synchronous = off; BEGIN;")?;
+    let of_service = insert_environments(&db)?;
     for statement in COPIES.split(';').filter(|statement| !statement.trim().is_empty()) {
         let mut statement = db.prepare(statement)?;
-        match statement.parameter_index(":runs")? {
-            Some(at) => {
-                statement.raw_bind_parameter(at, runs)?;
-                statement.raw_execute()?;
-            }
-            None => {
-                statement.raw_execute()?;
-            }
+        if let Some(at) = statement.parameter_index(":runs")? {
+            statement.raw_bind_parameter(at, runs)?;
         }
+        if let Some(at) = statement.parameter_index(":of_service")? {
+            statement.raw_bind_parameter(at, &of_service)?;
+        }
+        statement.raw_execute()?;
     }
     db.execute_batch("COMMIT; PRAGMA wal_checkpoint(TRUNCATE);")?;
     let results: i64 = db.query_row("SELECT count(*) FROM result", [], |row| row.get(0))?;
     Ok(Filled { results: results.cast_unsigned(), took: start.elapsed() })
+}
+
+/// Puts in the environments of four hosts with ten kernels each, and returns run 1's report as if a service had measured it.
+fn insert_environments(db: &Connection) -> Result<String, Box<dyn Error>> {
+    let (environment, report): (String, String) = db.query_row(
+        "SELECT environment.json, run.report FROM run JOIN environment ON environment.id = run.environment WHERE run.id = 1",
+        [],
+        |row| Ok((row.get(0)?, row.get(1)?)),
+    )?;
+    let mut environment: Value = serde_json::from_str(&environment)?;
+    for (host, kernel) in (0..4).flat_map(|host| (0..10).map(move |kernel| (host, kernel))) {
+        environment["hostname"] = format!("host{}", host + 1).into();
+        environment["kernel"]["release"] = format!("6.{kernel}").into();
+        db.execute(
+            "INSERT INTO environment (id, json) VALUES (?1, ?2)",
+            (2 + host * 10 + kernel, environment.to_string()),
+        )?;
+    }
+    let mut report: Value = serde_json::from_str(&report)?;
+    report["settings"]["private_daemon"] = false.into();
+    Ok(report.to_string())
 }

@@ -15,6 +15,7 @@ use iceoryx2::prelude::{
     Config, FileName, LogLevel, Node, NodeBuilder, SemanticString, SignalHandlingMode, ipc, set_log_level,
 };
 use rustix::io::Errno;
+use rustix::process::{Resource, getrlimit};
 
 use super::contract::{While, holds_copies};
 use super::payload::{Payload, take};
@@ -76,7 +77,7 @@ impl Mechanism for Iceoryx2 {
     }
 
     fn respond(&self, settings: &Settings, supervisor: &mut Supervisor) -> Result<Served, ServeError> {
-        require_descriptors().while_doing("making iceoryx2's topics")?;
+        require_limits(settings.size).while_doing("making iceoryx2's topics")?;
         require_room(settings.size).while_doing("finding room in /dev/shm")?;
         let names = Names(settings.name.clone());
         let root = names.make_root().while_doing("making a folder for iceoryx2's files")?;
@@ -101,7 +102,7 @@ impl Mechanism for Iceoryx2 {
     ) -> Result<Box<dyn Rounds>, ConnectError> {
         let unknown = || ConnectError::Endpoint(endpoint.address.clone());
         let (name, root) = endpoint.address.split_once(':').ok_or_else(unknown)?;
-        require_descriptors().while_doing("making iceoryx2's topics")?;
+        require_limits(settings.size).while_doing("making iceoryx2's topics")?;
         // Should the responder be gone before it has removed them: what this side has made meanwhile, nobody else looks for.
         let _names = Names(name.to_owned());
         let ports = Ports::open(name, root, Side::Client, settings)?;
@@ -171,10 +172,9 @@ fn prefix(name: &str) -> String {
 
 /// A full /dev/shm is an error here, and a SIGBUS when the memory is first written to.
 fn require_room(size: usize) -> io::Result<()> {
-    const BOOKS: u64 = 1 << 20;
     let folder = File::open(SHARED_MEMORY)?;
     let there = rustix::fs::fstatvfs(&folder)?;
-    let needed = 2 * SAMPLES * u64::try_from(size).expect("a usize fits in a u64") + BOOKS;
+    let needed = 2 * topic_bytes(size);
     if there.f_bavail * there.f_frsize < needed {
         let needed = usize::try_from(needed).unwrap_or(usize::MAX);
         return Err(because(Errno::NOSPC, place::room(&folder, needed)));
@@ -182,13 +182,23 @@ fn require_room(size: usize) -> io::Result<()> {
     Ok(())
 }
 
-/// iceoryx2's errors do not tell that there are no more descriptors. Asked for before anything is made: to remove it
-/// takes descriptors too.
-fn require_descriptors() -> io::Result<()> {
+/// iceoryx2's errors do not tell which limit was met. Asked for before anything is made: to remove it takes
+/// descriptors too.
+fn require_limits(size: usize) -> io::Result<()> {
     // One side's topics and events with their files, and what is open for a moment only.
-    const NEEDED: usize = 24;
+    const DESCRIPTORS: usize = 24;
     let folder = File::open(SHARED_MEMORY)?;
-    (0..NEEDED).map(|_| folder.try_clone()).collect::<io::Result<Vec<_>>>().map(drop)
+    (0..DESCRIPTORS).map(|_| folder.try_clone()).collect::<io::Result<Vec<_>>>()?;
+    match getrlimit(Resource::Fsize).current {
+        Some(most) if most < topic_bytes(size) => Err(Errno::FBIG.into()),
+        _ => Ok(()),
+    }
+}
+
+/// What the files of one side's topic take, at most.
+fn topic_bytes(size: usize) -> u64 {
+    const BOOKS: u64 = 1 << 19;
+    SAMPLES * u64::try_from(size).expect("a usize fits in a u64") + BOOKS
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
