@@ -1,19 +1,21 @@
 //! Cells followed over time: what trends and the host's noise are read from.
 
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
-use rusqlite::types::Value;
+use rusqlite::Row;
 use serde::Deserialize;
 
 use super::list::latency;
-use super::{Filter, History, HistoryError};
+use super::{Filter, History, HistoryError, Label};
 use crate::client::environment::Environment;
 use crate::client::report::{Latency, Settings};
 
 /// A cell on a host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Series {
-    pub(super) id: i64,
+    /// Its id in this history.
+    pub id: i64,
     /// The host's name, empty if that was not told.
     pub host: String,
     /// The cell's name.
@@ -54,6 +56,21 @@ struct ClockPart {
     source: String,
 }
 
+/// The columns of a [`Point`], and how many they are.
+const POINT: &str =
+    "result.run, result.started_unix_s, run.environment, samples, min_ns, p50_ns, p90_ns, p99_ns, p99_9_ns,
+     p99_99_ns, max_ns, mean_ns";
+const POINT_COLUMNS: usize = 12;
+
+fn point(row: &Row<'_>) -> rusqlite::Result<Point> {
+    Ok(Point {
+        run: row.get(0)?,
+        started_unix_s: row.get::<_, i64>(1)?.cast_unsigned(),
+        environment: row.get(2)?,
+        latency_ns: latency(row, 3)?,
+    })
+}
+
 impl History {
     /// The series that the filter lets through, by host and cell. Its label and times are those of runs: see
     /// [`points`](Self::points).
@@ -71,43 +88,55 @@ impl History {
         Ok(series)
     }
 
-    /// The newest results of a series, `limit` at most, of the runs that the filter's label and times let through; oldest
-    /// first.
+    /// The newest results of a series, `limit` at most, of the runs that the filter's times let through; oldest first.
+    /// Those of a label are [`points_of_label`](Self::points_of_label).
     ///
     /// # Errors
     /// The database's.
     pub fn points(&self, series: &Series, filter: &Filter, limit: u32) -> Result<Vec<Point>, HistoryError> {
-        const COLUMNS: &str =
-            "result.run, result.started_unix_s, run.environment, samples, min_ns, p50_ns, p90_ns,
-            p99_ns, p99_9_ns, p99_99_ns, max_ns, mean_ns";
-        // By the series' index; or by the label's, since others' results may be many. A cross join keeps its order.
-        let sql = match filter.label {
-            None => format!(
-                "SELECT {COLUMNS} FROM result JOIN run ON run.id = result.run
-                 WHERE series = ?1 AND result.started_unix_s >= ?2 AND result.started_unix_s < ?3
-                 ORDER BY result.started_unix_s DESC, result.id DESC LIMIT ?4"
-            ),
-            Some(_) => format!(
-                "SELECT {COLUMNS} FROM run CROSS JOIN result ON result.run = run.id
-                 WHERE run.label = ?5 AND series = ?1 AND run.started_unix_s >= ?2 AND run.started_unix_s < ?3
-                 ORDER BY run.started_unix_s DESC, run.id DESC LIMIT ?4"
-            ),
-        };
+        let sql = format!(
+            "SELECT {POINT} FROM result JOIN run ON run.id = result.run
+             WHERE series = ?1 AND result.started_unix_s >= ?2 AND result.started_unix_s < ?3
+             ORDER BY result.started_unix_s DESC, result.id DESC LIMIT ?4"
+        );
         let [since, until] = filter.span();
         let mut points = Vec::new();
-        let mut values: Vec<Value> = vec![series.id.into(), since, until, limit.into()];
-        values.extend(filter.label.as_ref().map(|label| Value::from(label.as_str().to_owned())));
-        self.each_row(&sql, &values, &mut |row| {
-            points.push(Point {
-                run: row.get(0)?,
-                started_unix_s: row.get::<_, i64>(1)?.cast_unsigned(),
-                environment: row.get(2)?,
-                latency_ns: latency(row, 3)?,
-            });
+        self.each_row(&sql, &[series.id.into(), since, until, limit.into()], &mut |row| {
+            points.push(point(row)?);
             Ok(ControlFlow::Continue(()))
         })?;
         points.reverse();
         Ok(points)
+    }
+
+    /// The same of the runs with a label, for each series by its id. Read at one go: a series' index would lead through the
+    /// results of all other runs, a label's through those of all other series.
+    ///
+    /// # Errors
+    /// The database's.
+    pub fn points_of_label(
+        &self,
+        label: &Label,
+        filter: &Filter,
+        limit: u32,
+    ) -> Result<BTreeMap<i64, Vec<Point>>, HistoryError> {
+        // A cross join keeps its order.
+        let sql = format!(
+            "SELECT {POINT}, series FROM run CROSS JOIN result ON result.run = run.id
+             WHERE run.label = ?1 AND run.started_unix_s >= ?2 AND run.started_unix_s < ?3
+             ORDER BY run.started_unix_s DESC, run.id DESC"
+        );
+        let [since, until] = filter.span();
+        let mut of_series = BTreeMap::<i64, Vec<Point>>::new();
+        self.each_row(&sql, &[label.as_str().to_owned().into(), since, until], &mut |row| {
+            let points = of_series.entry(row.get(POINT_COLUMNS)?).or_default();
+            if points.len() < limit as usize {
+                points.push(point(row)?);
+            }
+            Ok(ControlFlow::Continue(()))
+        })?;
+        of_series.values_mut().for_each(|points| points.reverse());
+        Ok(of_series)
     }
 
     /// An environment by its id.

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use tempfile::TempDir;
 
 use super::*;
-use crate::client::report::sample;
+use crate::client::report::{Report, sample};
 use crate::protocol::Exit;
 
 /// A history in a folder of its own.
@@ -347,4 +347,29 @@ fn a_frozen_history_is_read_and_written_on(schema: i64) {
         history.run(3).unwrap().report.results[0].response_ns
     );
     assert_eq!(history.record(&sample::single(), None).unwrap().id, 5);
+}
+
+#[test]
+fn a_labels_points_are_the_newest_of_its_runs_by_series() {
+    let (_folder, mut history) = fresh();
+    let mut record = |started_unix_s, name: Option<&str>| {
+        let report = Report { started_unix_s, ..sample::single() };
+        history.record(&report, name.map(label).as_ref()).unwrap().id
+    };
+    let _none = record(1_000, None);
+    let old = record(2_000, Some("a"));
+    let middle = record(3_000, Some("a"));
+    let _other = record(4_000, Some("b"));
+    let new = record(5_000, Some("a"));
+    let [series] = &history.series(&Filter::default()).unwrap()[..] else { panic!("one cell on one host") };
+    let runs = |filter: Filter, limit| -> Vec<i64> {
+        let of_series = history.points_of_label(&label("a"), &filter, limit).unwrap();
+        of_series.get(&series.id).into_iter().flatten().map(|point| point.run).collect()
+    };
+    assert_eq!(runs(Filter::default(), 10), [old, middle, new]);
+    assert_eq!(runs(Filter::default(), 2), [middle, new]);
+    let span = Filter { since_unix_s: Some(2_500), until_unix_s: Some(5_000), ..Filter::default() };
+    assert_eq!(runs(span.clone(), 10), [middle]);
+    assert_eq!(history.points(series, &span, 10).unwrap().len(), 2, "whatever their label");
+    assert!(history.points_of_label(&label("c"), &Filter::default(), 10).unwrap().is_empty());
 }

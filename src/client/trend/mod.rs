@@ -101,8 +101,15 @@ pub struct LevelChange {
 pub fn trends(history: &History, plan: &TrendPlan) -> Result<Vec<Trend>, HistoryError> {
     let mut known = Known::new(history);
     let mut trends = Vec::new();
+    let mut labelled = match &plan.filter.label {
+        Some(label) => Some(history.points_of_label(label, &plan.filter, plan.runs)?),
+        None => None,
+    };
     for series in history.series(&plan.filter)? {
-        let points = history.points(&series, &plan.filter, plan.runs)?;
+        let points = match &mut labelled {
+            Some(of_series) => of_series.remove(&series.id).unwrap_or_default(),
+            None => history.points(&series, &plan.filter, plan.runs)?,
+        };
         trends.extend(trend(&mut known, series, &points, plan)?);
     }
     Ok(trends)
