@@ -22,6 +22,8 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 TESTS = ["conformance::", "faults::", "strangers::"]
+# All methods in 20 s, which an emulated machine has not got; another user, for whom busybox has no setpriv; names that vsock lacks.
+LEFT_OUT = ["conformance::all_means_every_method", "strangers::group::", "strangers::names::an_abstract_name"]
 MODULES = ["vsock", "vmw_vsock_virtio_transport_common", "vsock_loopback"]
 # How long the guest may take, booting included, in seconds; and each command before that.
 DEADLINE = 900
@@ -106,7 +108,7 @@ def initramfs(folder, tests):
     for directory in ("proc", "sys", "dev"):
         (root / directory).mkdir()
     # One at a time: two emulated CPUs are slow, and tests have patience for a busy machine only.
-    tests = ["--test-threads=1", *tests]
+    tests = ["--test-threads=1", *(word for name in LEFT_OUT for word in ("--skip", name)), *tests]
     wanted = {"CLIENT": client, "TEST_PROGRAM": test_program, "TESTS": " ".join(tests)}
     (root / "check/wanted").write_text("".join(f"{name}='{value}'\n" for name, value in wanted.items()))
     archive = folder / "initramfs"
