@@ -77,6 +77,13 @@ mod frameworks {
     use super::{ROOM, status};
     use crate::harness::{Announced, Daemon, PATIENCE, eventually, responders, run};
 
+    /// A channel of 8 bytes whose client is yet to come, and its responder's process.
+    pub(super) fn opened(daemon: &Daemon, method: &str) -> (Announced, u32) {
+        let announced = Announced::by(daemon, &ChannelSpec::new(method));
+        let responder = eventually("a responder", PATIENCE, || responders(daemon.pid).first().copied());
+        (announced, responder)
+    }
+
     /// What none may be made to hold.
     const FLOOD: u64 = 256 << 20;
 
@@ -92,8 +99,7 @@ mod frameworks {
         method: &str,
         enter: impl FnOnce(&mut Announced) -> std::io::Result<UnixStream>,
     ) -> (String, u64) {
-        let mut announced = Announced::by(daemon, &ChannelSpec::new(method));
-        let responder = eventually("a responder", PATIENCE, || responders(daemon.pid).first().copied());
+        let (mut announced, responder) = opened(daemon, method);
         let mut stream = enter(&mut announced).unwrap();
         stream.set_write_timeout(Some(PATIENCE)).unwrap();
         let before = anonymous(responder).expect("it serves");

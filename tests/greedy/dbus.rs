@@ -3,12 +3,11 @@
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
 
-use ipcd::protocol::ChannelSpec;
 use ipcd::transports::find;
 
 use super::ROOM;
-use super::frameworks::{anonymous, flooded, proven};
-use crate::harness::{Announced, PATIENCE, SOON, eventually, responders, run};
+use super::frameworks::{anonymous, flooded, opened, proven};
+use crate::harness::{Announced, PATIENCE, SOON, run};
 
 /// Calls that are sent without reading an answer, more than whatever lies between has room for.
 const CALLS: usize = 50_000;
@@ -89,8 +88,7 @@ fn answered(stream: &mut UnixStream) -> io::Result<u32> {
 fn dbus_answers_one_call_at_a_time_and_takes_no_more_than_it_can_answer() {
     run(|sandbox| {
         let daemon = sandbox.daemon();
-        let mut announced = Announced::by(&daemon, &ChannelSpec::new("dbus"));
-        let responder = eventually("a responder", PATIENCE, || responders(daemon.pid).first().copied());
+        let (mut announced, responder) = opened(&daemon, "dbus");
         let mut stream = shaken(&mut announced).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_write_timeout(Some(SOON)).unwrap();

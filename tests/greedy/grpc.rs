@@ -4,12 +4,11 @@
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
 
-use ipcd::protocol::ChannelSpec;
 use ipcd::transports::find;
 
 use super::ROOM;
-use super::frameworks::{anonymous, proven};
-use crate::harness::{Announced, PATIENCE, eventually, responders, run};
+use super::frameworks::{anonymous, opened, proven};
+use crate::harness::{Announced, PATIENCE, run};
 
 /// Kinds of frames, flags and an error code (RFC 9113, sections 6 and 7).
 const DATA: u8 = 0;
@@ -129,8 +128,7 @@ fn too_long() -> Vec<u8> {
 fn grpc_refuses_a_message_longer_than_the_channels_size_and_goes_on() {
     run(|sandbox| {
         let daemon = sandbox.daemon();
-        let mut announced = Announced::by(&daemon, &ChannelSpec::new("grpc"));
-        let responder = eventually("a responder", PATIENCE, || responders(daemon.pid).first().copied());
+        let (mut announced, responder) = opened(&daemon, "grpc");
         let mut caller = Caller::new(&mut announced).unwrap();
         caller.is_answered(1);
         let before = anonymous(responder).expect("it serves");
@@ -154,8 +152,7 @@ fn grpc_refuses_a_message_longer_than_the_channels_size_and_goes_on() {
 fn grpc_holds_no_message_beyond_its_bound() {
     run(|sandbox| {
         let daemon = sandbox.daemon();
-        let mut announced = Announced::by(&daemon, &ChannelSpec::new("grpc"));
-        let responder = eventually("a responder", PATIENCE, || responders(daemon.pid).first().copied());
+        let (mut announced, responder) = opened(&daemon, "grpc");
         let mut caller = Caller::new(&mut announced).unwrap();
         let before = anonymous(responder).expect("it serves");
         caller.call(1).unwrap();
@@ -192,8 +189,7 @@ fn grpc_holds_no_message_beyond_its_bound() {
 fn grpc_answers_one_call_at_a_time() {
     run(|sandbox| {
         let daemon = sandbox.daemon();
-        let mut announced = Announced::by(&daemon, &ChannelSpec::new("grpc"));
-        let responder = eventually("a responder", PATIENCE, || responders(daemon.pid).first().copied());
+        let (mut announced, responder) = opened(&daemon, "grpc");
         let mut caller = Caller::new(&mut announced).unwrap();
         let message = message();
         let (half, rest) = message.split_at(message.len() / 2);

@@ -73,7 +73,7 @@ fn point(row: &Row<'_>) -> rusqlite::Result<Point> {
 
 impl History {
     /// The series that the filter lets through, by host and cell. Its label and times are those of runs: see
-    /// [`points`](Self::points).
+    /// [`points`](Self::points) and [`points_of_label`](Self::points_of_label).
     ///
     /// # Errors
     /// The database's.

@@ -69,9 +69,7 @@ pub(super) fn run(args: &CompareArgs) -> Result<Exit, Failure> {
     match if args.json { Format::Json } else { args.format } {
         Format::Text => write_text(&comparison, &mut Printable::new(&mut out))?,
         Format::Markdown => write_markdown(&comparison, &mut Printable::new(&mut out))?,
-        Format::Json => {
-            json::write(&comparison, &mut out)?;
-        }
+        Format::Json => json::write(&comparison, &mut out)?,
     }
     out.flush()?;
     if comparison.is_empty() {
