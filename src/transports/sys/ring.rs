@@ -45,6 +45,9 @@ pub struct Ring {
     wait: Wait,
     /// The longest send that the socket takes whole when nothing is queued, so that what is linked to it may follow.
     linked_max: usize,
+    /// An operation was given up. What could not be submitted points to memory that is gone: nothing is ever submitted
+    /// behind it.
+    given_up: bool,
 }
 
 impl std::fmt::Debug for Ring {
@@ -76,7 +79,7 @@ impl Ring {
     pub fn new(socket: OwnedFd, options: RingOptions) -> io::Result<Self> {
         let ring = working(options)?;
         let linked_max = socket_send_buffer_size(&socket)? / 4;
-        Ok(Self { ring, socket, sqpoll: options.sqpoll, wait: options.wait, linked_max })
+        Ok(Self { ring, socket, sqpoll: options.sqpoll, wait: options.wait, linked_max, given_up: false })
     }
 
     /// Whether a ring can be made and used.
@@ -144,8 +147,8 @@ impl Ring {
         alive: &mut impl Alive,
         round: u64,
     ) -> Result<(), RoundError> {
-        // What an earlier call could not submit points to memory that is gone: nothing is ever submitted behind it.
-        if !self.ring.submission().is_empty() {
+        // A look at the queue would not tell: the kernel's thread takes what it has completed off it a moment later.
+        if self.given_up {
             return Err(RoundError::PeerClosed);
         }
         while into.len > 0 {
@@ -320,6 +323,7 @@ impl Drop for Flight<'_> {
             return;
         }
         // Somebody gave up. The channel is broken in any case, and a shut-down socket completes whatever waits on it.
+        self.ring.given_up = true;
         let _ = shutdown(&self.ring.socket, Shutdown::Both);
         while self.pending > 0 {
             let submitted = self.submit(1);

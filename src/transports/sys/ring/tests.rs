@@ -99,3 +99,32 @@ fn who_gives_up_gets_the_buffer_back_for_good() {
         assert_eq!(buffer, [0; 8]);
     }
 }
+
+#[test]
+fn what_the_kernels_thread_has_completed_may_stay_on_the_queue_for_a_while() {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    /// About one in a thousand meets it on a busy host, and none on an idle one.
+    const TRANSFERS: usize = 3000;
+    let Some((mut ring, theirs)) = pair(RingOptions { sqpoll: true, wait: Wait::Spin }) else { return };
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        // The kernel's thread loses its CPU to them between the one and the other.
+        for _ in 0..std::thread::available_parallelism().map_or(2, usize::from) {
+            scope.spawn(|| {
+                while !over.load(Ordering::Relaxed) {
+                    std::hint::spin_loop();
+                }
+            });
+        }
+        let end = (0..TRANSFERS).try_for_each(|_| {
+            let mut word = [0; 4];
+            rustix::io::write(&theirs, b"pong")?;
+            ring.send_and_receive(b"ping", &mut word, &mut Unwatched, 1)?;
+            rustix::io::read(&theirs, &mut word)?;
+            Ok::<_, RoundError>(())
+        });
+        over.store(true, Ordering::Relaxed);
+        assert!(end.is_ok(), "{end:?}");
+    });
+}
