@@ -3,6 +3,7 @@
 
 use std::os::unix::process::CommandExt;
 use std::path::Path;
+use std::process::Command;
 
 use ipcd::protocol::Exit;
 use ipcd::transports::{Delivery, Mechanism};
@@ -17,8 +18,13 @@ use crate::harness::{
 const ENDLESS: &str = "1000000000";
 
 fn endless(sandbox: &Sandbox, mechanism: &dyn Mechanism) -> Process {
+    sandbox.start(&mut endless_bench(sandbox, mechanism))
+}
+
+/// A client that measures until it is ended, and says when it does.
+pub(crate) fn endless_bench(sandbox: &Sandbox, mechanism: &dyn Mechanism) -> Command {
     let bench = ["bench", "--method", mechanism.info().name, "-n", ENDLESS];
-    sandbox.start(&mut sandbox.client(&[&bench[..], &TOLD].concat()))
+    sandbox.client(&[&bench[..], &TOLD].concat())
 }
 
 /// The run tells of its rounds as they go on: how a test knows that it is past connecting.

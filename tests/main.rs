@@ -1,6 +1,7 @@
 //! Tests of the real programs: real daemons, real responders, real clients, in folders of their own.
 #![allow(clippy::unwrap_used, reason = "a test, and what helps one, may stop at the first surprise")]
 
+mod accept;
 mod bad_input;
 mod commands;
 mod config;
@@ -25,6 +26,7 @@ mod pauses;
 mod reload;
 mod report;
 mod service;
+mod steps;
 mod strangers;
 mod tidy;
 mod told;

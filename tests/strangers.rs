@@ -2,7 +2,8 @@
 //! messages, memory that is scribbled over or truncated, and responders that are not what they seem. The service lives,
 //! the channel ends with a reason, another channel does not notice, and nothing is left behind.
 //!
-//! What a stranger can do at a mechanism stands in [`ways::way_in`]; a mechanism that is not named there fails the suite.
+//! What a stranger can do at a mechanism stands in [`way_in`](crate::harness::way_in); a mechanism that is not named there
+//! fails the suite.
 
 mod doors;
 mod ends;
@@ -13,7 +14,6 @@ mod memory;
 mod messages;
 mod names;
 mod posing;
-mod ways;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{Scope, ScopedJoinHandle};
@@ -22,10 +22,10 @@ use ipcd::protocol::ChannelSpec;
 use ipcd::transports::{Delivery, Mechanism};
 
 use crate::conformance::here;
-use crate::harness::{Daemon, rounds};
+use crate::harness::{Daemon, by_abstract_name, rounds};
 
 /// Several measurements at once: those that are attacked, each on a connection of its own, and the bystander's.
-const MANY: [&str; 10] = [
+pub(crate) const MANY: [&str; 10] = [
     "--measurements",
     "1000",
     "--max-connections",
@@ -45,16 +45,6 @@ fn carrying() -> impl Iterator<Item = &'static dyn Mechanism> {
 
 fn spec(mechanism: &dyn Mechanism) -> ChannelSpec {
     ChannelSpec::new(mechanism.info().name)
-}
-
-/// The same by an abstract name, where the mechanism can have one.
-fn by_abstract_name(mechanism: &dyn Mechanism) -> Option<ChannelSpec> {
-    let has = mechanism.info().options.iter().any(|option| option.name == "namespace");
-    has.then(|| {
-        let mut spec = spec(mechanism);
-        spec.options.insert("namespace".to_owned(), "abstract".to_owned());
-        spec
-    })
 }
 
 /// The channels at whose doors strangers knock: of each mechanism, and again where the door may have no permissions.

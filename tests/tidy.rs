@@ -250,10 +250,30 @@ const DATED: [&str; 8] = [
     "src/daemon/server/counters.rs",
 ];
 
-/// Where the clock is named that may be set, and so step.
+/// Where the clock is named that may be set, and so step, or a wait that goes by it.
 fn dated(sources: &[Source]) -> Vec<String> {
-    let words = ["SystemTime", "UNIX_EPOCH", "Realtime", "CLOCK_REALTIME", "RealtimeCoarse", "gettimeofday"];
-    sources.iter().flat_map(|source| words.iter().flat_map(|word| source.lines_with_word(word))).collect()
+    const WORDS: [&str; 18] = [
+        "SystemTime",
+        "UNIX_EPOCH",
+        "Realtime",
+        "CLOCK_REALTIME",
+        "RealtimeCoarse",
+        "CLOCK_REALTIME_COARSE",
+        "RealtimeAlarm",
+        "CLOCK_REALTIME_ALARM",
+        "Tai",
+        "CLOCK_TAI",
+        "gettimeofday",
+        // Waits whose end is a date; those of other waits name the clock.
+        "sem_timedwait",
+        "mq_timedreceive",
+        "mq_timedsend",
+        "pthread_cond_timedwait",
+        "pthread_mutex_timedlock",
+        "pthread_rwlock_timedwrlock",
+        "FUTEX_CLOCK_REALTIME",
+    ];
+    sources.iter().flat_map(|source| WORDS.iter().flat_map(|word| source.lines_with_word(word))).collect()
 }
 
 #[test]
@@ -275,8 +295,10 @@ fn everything_that_is_timed_goes_by_a_clock_that_cannot_be_set() {
             "a time measured by the date",
         );
     }
-    let planted = Source { path: "src/a.rs".into(), text: "let a = SystemTime::now();".into() };
-    assert_eq!(dated(&[planted]), ["src/a.rs:1"], "it would be found");
+    for text in ["let a = SystemTime::now();", "libc::sem_timedwait(a, b)", "futex::Flags::CLOCK_REALTIME"] {
+        let planted = Source { path: "src/a.rs".into(), text: text.into() };
+        assert_eq!(dated(&[planted]), ["src/a.rs:1"], "it would be found");
+    }
 }
 
 #[test]

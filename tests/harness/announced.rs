@@ -1,10 +1,11 @@
 //! A channel that is announced and that nobody has connected to: what a stranger finds.
 
+use std::error::Error;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use ipcd::protocol::link::Link;
-use ipcd::protocol::{ChannelId, ChannelSpec, End, Event, Reply, Request, SocketAddress, dial};
-use ipcd::transports::{Endpoint, RoundError, Rounds, Settings, Watch, find};
+use ipcd::protocol::{ChannelId, ChannelSpec, End, Event, Reply, Request, SocketAddress, chain, dial};
+use ipcd::transports::{ConnectError, Endpoint, RoundError, Rounds, Settings, Watch, find};
 
 use super::daemon::clock;
 use super::{Daemon, PATIENCE};
@@ -28,11 +29,28 @@ impl Announced {
 
     /// The same, or what is said instead.
     pub(crate) fn try_by(daemon: &Daemon, spec: &ChannelSpec) -> Result<Self, Box<Reply>> {
-        let (mut link, _) = dial(&SocketAddress::resolve(Some(&daemon.socket))).unwrap();
-        link.send(&Request::Acquire { wait: true }, &[]).unwrap();
-        assert_eq!(link.receive::<Reply>(Some(PATIENCE)).unwrap(), Reply::Acquired);
-        link.send(&Request::Open(spec.clone()), &[]).unwrap();
-        match link.receive(Some(PATIENCE)).unwrap() {
+        Self::ask(daemon, spec).unwrap()
+    }
+
+    /// The same of a daemon that others use, too, whose turn may take however long, and that may end meanwhile.
+    ///
+    /// # Errors
+    /// The daemon is lost: in words.
+    pub(crate) fn ask(daemon: &Daemon, spec: &ChannelSpec) -> Result<Result<Self, Box<Reply>>, String> {
+        let lost = |error: &(dyn Error + 'static)| chain(error);
+        let address = SocketAddress::resolve(Some(&daemon.socket));
+        let (mut link, _) = dial(&address).map_err(|error| lost(&error))?;
+        link.send(&Request::Acquire { wait: true }, &[]).map_err(|error| lost(&error))?;
+        let mut patience = Some(PATIENCE);
+        loop {
+            match link.receive::<Reply>(patience).map_err(|error| lost(&error))? {
+                Reply::Acquired => break,
+                Reply::Queued { .. } => patience = None,
+                other => return Ok(Err(Box::new(other))),
+            }
+        }
+        link.send(&Request::Open(spec.clone()), &[]).map_err(|error| lost(&error))?;
+        Ok(match link.receive(Some(PATIENCE)).map_err(|error| lost(&error))? {
             Reply::Opened { channel, token, endpoint, .. } => Ok(Self {
                 channel,
                 settings: Settings::of_own(spec, token).unwrap().1,
@@ -40,7 +58,7 @@ impl Announced {
                 link,
             }),
             other => Err(Box::new(other)),
-        }
+        })
     }
 
     /// Where it is, for another who wants to get there.
@@ -60,11 +78,16 @@ impl Announced {
     #[track_caller]
     pub(crate) fn connect_watching(self, news: BorrowedFd<'_>) -> (Connected, Link) {
         let method = self.settings.method;
+        let (connected, link) = self.try_connect(news);
+        (connected.unwrap_or_else(|error| panic!("{method}: {error:?}")), link)
+    }
+
+    /// The same, or what became of it.
+    pub(crate) fn try_connect(self, news: BorrowedFd<'_>) -> (Result<Connected, ConnectError>, Link) {
         let mut watch = Watch::new(news).unwrap();
-        let mechanism = find(method).unwrap();
+        let mechanism = find(self.settings.method).unwrap();
         let connected = mechanism.connect(&self.settings, self.endpoint, &mut watch);
-        let side = connected.unwrap_or_else(|error| panic!("{method}: {error:?}"));
-        (Connected { side, watch, next: 1 }, self.link)
+        (connected.map(|side| Connected { side, watch, next: 1 }), self.link)
     }
 
     /// Connects as the client that it was opened for, and runs rounds.

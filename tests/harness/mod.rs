@@ -2,7 +2,9 @@
 
 mod announced;
 mod daemon;
+mod doors;
 mod leftovers;
+mod preload;
 mod process;
 mod sandbox;
 
@@ -14,7 +16,9 @@ use std::time::{Duration, Instant};
 
 pub(crate) use announced::{Announced, end_of};
 pub(crate) use daemon::{Daemon, responder_of, rounds, wait_until_measuring};
+pub(crate) use doors::{Way, by_abstract_name, connected, datagrams, way_in};
 pub(crate) use leftovers::{files, responders};
+pub(crate) use preload::Preload;
 pub(crate) use process::{Output, Peer, Process};
 pub(crate) use sandbox::{NOBODY, Sandbox, is_root, nobody_can_run};
 

@@ -15,12 +15,13 @@ use crate::bench::{Bench, Fate, ends};
 use crate::harness::{Peer, Process, rounds};
 use crate::invariants::methods;
 use crate::storm::Storm;
+use crate::strangers;
 use crate::tally::Table;
 
 type Act = fn(&Storm<'_>, &mut Rng) -> Result<(), String>;
 
 /// Each action with how often it is done, in the sum of all.
-const ACTIONS: [(u32, &str, Act); 13] = [
+const ACTIONS: [(u32, &str, Act); 14] = [
     (30, "bench with everything at random", whole_bench),
     (6, "bench by a private daemon", private_bench),
     (4, "bench that does not wait for its turn", impatient_bench),
@@ -32,6 +33,7 @@ const ACTIONS: [(u32, &str, Act); 13] = [
     (8, "connection dropped with channels open", drops_its_channels),
     (8, "place in line given up", leaves_the_line),
     (6, "channel asked for and never connected to", never_connects),
+    (8, "bench amid strangers at its channel", strangers::at_its_channel),
     (6, "requests that must be refused", asks_for_what_there_is_not),
     (5, "configuration read again", reload),
 ];

@@ -15,6 +15,7 @@ mod harness;
 mod hostile;
 mod invariants;
 mod storm;
+mod strangers;
 mod tally;
 
 use std::process::ExitCode;

@@ -312,7 +312,7 @@ impl<'a> Soak<'a> {
 
     fn tell(&self) {
         eprintln!(
-            "soak: {} of {}: {} storms, {} daemons, {} actions, {} faults, {} hostile peers; daemon: {} KiB now, {} KiB at most, \
+            "soak: {} of {}: {} storms, {} daemons, {} actions, {} faults, {} hostile peers, {} strangers; daemon: {} KiB now, {} KiB at most, \
              {} descriptors; longest wait of the bystander {} ms",
             humantime::format_duration(Duration::from_secs(self.start.elapsed().as_secs())),
             humantime::format_duration(self.time),
@@ -321,6 +321,7 @@ impl<'a> Soak<'a> {
             self.tally.total(Table::Action),
             self.tally.total(Table::Fault),
             self.tally.total(Table::Hostile),
+            self.tally.total(Table::Stranger),
             self.samples.last().copied().unwrap_or(self.rest.resident_kib),
             self.peak_kib,
             self.rest.descriptors(),

@@ -12,6 +12,7 @@ pub(crate) enum Table {
     Fault,
     Moment,
     Hostile,
+    Stranger,
     Outcome,
 }
 
@@ -22,6 +23,7 @@ impl fmt::Display for Table {
             Self::Fault => "faults injected",
             Self::Moment => "when, in the life of a run",
             Self::Hostile => "hostile peers",
+            Self::Stranger => "strangers at data channels",
             Self::Outcome => "how runs ended, as expected",
         })
     }
@@ -63,7 +65,8 @@ impl Tally {
 
 impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let tables = [Table::Action, Table::Fault, Table::Moment, Table::Hostile, Table::Outcome];
+        let tables =
+            [Table::Action, Table::Fault, Table::Moment, Table::Hostile, Table::Stranger, Table::Outcome];
         for table in tables.into_iter().filter(|table| self.total(*table) > 0) {
             writeln!(f, "{table} ({})", self.total(table))?;
             for ((of, what), count) in self.counts.lock().unwrap().iter() {

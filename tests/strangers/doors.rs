@@ -2,25 +2,22 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
-use std::net::{TcpStream, UdpSocket};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use ipcd::protocol::{End, Token};
+use ipcd::transports::sys::Region;
 use ipcd::transports::sys::mq::{End as QueueEnd, MessageQueue};
 use ipcd::transports::sys::sysv::{Message, Queue};
-use ipcd::transports::sys::{Region, VsockAddress};
 use ipcd::transports::{ConnectError, Endpoint, Settings, Watch, find};
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::thread::futex;
 
-use super::ways::{Way, way_in};
 use super::{MANY, attacked, every_door};
-use crate::harness::{Announced, SOON, run};
+use crate::harness::{Announced, SOON, Way, connected, datagrams, run, way_in};
 
 /// What a stranger does.
 struct Knock {
@@ -85,44 +82,6 @@ pub(super) fn knock(way: Way, method: &str, endpoint: Endpoint, shows: &[u8]) ->
         }
         Way::None(_) => Ok(Box::new(())),
     }
-}
-
-/// A connection to a listening channel.
-pub(super) fn connected(method: &str, address: &str) -> io::Result<OwnedFd> {
-    Ok(match method {
-        "tcp" | "tcp6" => TcpStream::connect(address)?.into(),
-        "vsock" => {
-            let socket = socket_with(AddressFamily::VSOCK, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
-            connect(&socket, &VsockAddress { cid: VsockAddress::LOCAL, port: address.parse().unwrap() })?;
-            socket
-        }
-        "unix-seqpacket" => unix(SocketType::SEQPACKET, address)?,
-        _ => unix(SocketType::STREAM, address.trim_start_matches("ipc://"))?,
-    })
-}
-
-/// A unix socket that is connected to a path, or to `@` and an abstract name.
-fn unix(kind: SocketType, address: &str) -> io::Result<OwnedFd> {
-    let socket = socket_with(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC, None)?;
-    let name = match address.strip_prefix('@') {
-        Some(name) => SocketAddrUnix::new_abstract_name(name.as_bytes())?,
-        None => SocketAddrUnix::new(address)?,
-    };
-    connect(&socket, &name)?;
-    Ok(socket)
-}
-
-/// A socket whose datagrams go to the channel.
-pub(super) fn datagrams(method: &str, address: &str) -> io::Result<OwnedFd> {
-    Ok(match method {
-        "unix-dgram" => unix(SocketType::DGRAM, address)?,
-        _ => {
-            let any = if method == "udp6" { "[::1]:0" } else { "127.0.0.1:0" };
-            let socket = UdpSocket::bind(any)?;
-            socket.connect(address)?;
-            socket.into()
-        }
-    })
 }
 
 /// Leaves messages of 8 bytes at most, which is the channel's size. Where the queue is full they are not waited for long.

@@ -8,10 +8,9 @@ use ipcd::protocol::{ChannelSpec, End};
 use ipcd::transports::Endpoint;
 use ipcd::transports::sys::allow_descriptors;
 
-use super::doors::{connected, knock};
-use super::ways::{Way, way_in};
+use super::doors::knock;
 use super::{MANY, attacked, every_door};
-use crate::harness::{Announced, Daemon, PATIENCE, eventually, run};
+use crate::harness::{Announced, Daemon, PATIENCE, Way, connected, eventually, run, way_in};
 
 /// Channels that anybody may connect to.
 fn listening() -> impl Iterator<Item = ChannelSpec> {

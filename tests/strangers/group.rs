@@ -15,10 +15,11 @@ use rustix::fs::{Access, access};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 
-use super::doors::{connected, datagrams, sysv_queue};
-use super::ways::{Way, way_in};
+use super::doors::sysv_queue;
 use super::{MANY, attacked, carrying, spec};
-use crate::harness::{Announced, Daemon, Sandbox, files, nobody_can_run, run};
+use crate::harness::{
+    Announced, Daemon, Sandbox, Way, connected, datagrams, files, nobody_can_run, run, way_in,
+};
 use crate::users::{User, Users};
 
 /// A daemon of an ordinary user whose control socket its group may use, and two members of that group.

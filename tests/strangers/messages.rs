@@ -16,10 +16,9 @@ use ipcd::transports::sys::signal::Words;
 use ipcd::transports::sys::sysv::{Message, Queue};
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 
-use super::doors::{connected, datagrams, sysv_queue};
-use super::ways::{Way, way_in};
+use super::doors::sysv_queue;
 use super::{MANY, attacked, carrying, spec};
-use crate::harness::{Announced, PATIENCE, eventually, responder_of, run};
+use crate::harness::{Announced, PATIENCE, Way, connected, datagrams, eventually, responder_of, run, way_in};
 
 #[test]
 fn datagrams_of_strangers_are_dropped_before_and_while_rounds_run() {

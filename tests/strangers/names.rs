@@ -9,8 +9,8 @@ use ipcd::transports::sys::mq::{End as QueueEnd, MessageQueue};
 use ipcd::transports::sys::sysv::Queue;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, socket_with};
 
-use super::{MANY, attacked, by_abstract_name, carrying, spec};
-use crate::harness::{Announced, Daemon, NOBODY, Sandbox, is_root, not_tested, run};
+use super::{MANY, attacked, carrying, spec};
+use crate::harness::{Announced, Daemon, NOBODY, Sandbox, by_abstract_name, is_root, not_tested, run};
 
 /// What a mechanism calls by a channel's name.
 enum Named {
