@@ -14,6 +14,7 @@ mod greedy;
 mod harness;
 mod history;
 mod hostile;
+mod interrupted;
 mod journal;
 mod lacking;
 mod limits;
