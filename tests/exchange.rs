@@ -92,5 +92,17 @@ fn damaged_lines_are_named_and_can_be_passed_over() {
         let arguments = ["history", "import", "--skip-damaged", nothing.to_str().unwrap()];
         let none = sandbox.finish(&mut place.client(sandbox, &arguments)).expect(Exit::Failure);
         none.says(&["0 runs imported", "notes.txt has no run"]);
+        fs::write(&nothing, "").unwrap();
+        let file = nothing.to_str().unwrap();
+        let full = place.file("lines.ndjson");
+        for import in [&[file][..], &["-"], &[file, "-"]] {
+            let mut command = place.client(sandbox, &[&["history", "import"], import].concat());
+            sandbox.finish(&mut command).expect(Exit::Failure).says(&["there was nothing to import"]);
+        }
+        let mixed = ["history", "import", "--skip-damaged", file, full.to_str().unwrap()];
+        sandbox
+            .finish(&mut place.client(sandbox, &mixed))
+            .expect(Exit::Success)
+            .says(&["58 were there already"]);
     });
 }

@@ -15,6 +15,7 @@ mod greedy;
 mod harness;
 mod history;
 mod hostile;
+mod interrupted;
 mod journal;
 mod lacking;
 mod limits;

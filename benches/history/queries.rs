@@ -166,17 +166,7 @@ fn trend(history: &History, filter: Filter) -> Result<usize, HistoryError> {
 
 /// Two runs of one host, with the noise that its history tells.
 fn compare(history: &History) -> Result<usize, HistoryError> {
-    let side = |back| -> Result<Side, HistoryError> {
-        let pick = Pick::Last(back);
-        let run = history.run(history.find(&pick)?)?;
-        Ok(Side {
-            name: pick.to_string(),
-            run: Some(run.id),
-            uuid: Some(run.uuid),
-            label: run.label,
-            report: run.report,
-        })
-    };
+    let side = |back| Side::recorded(&Pick::Last(back), history);
     let comparison = Comparison::new(&side(4)?, &side(0)?, Statistic::P50, Some(history))?;
     Ok(comparison.cells.iter().filter(|cell| cell.noise.is_some()).count())
 }

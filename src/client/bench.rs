@@ -93,7 +93,8 @@ pub trait Observer {
 }
 
 /// Runs the whole plan. Each trial goes through all cells, in an order that differs from the last one's, so that a
-/// disturbance does not always meet the same cell.
+/// disturbance does not always meet the same cell. Once the client is [interrupted](Client::interrupt), each cell that
+/// lacks trials has that as its error.
 pub fn run(
     client: &mut Client,
     bench: &Bench,
@@ -115,10 +116,14 @@ pub fn run(
     let mut trial = 0;
     loop {
         for index in order(outcomes.len(), trial) {
+            if client.is_interrupted() {
+                outcomes.iter_mut().filter(|outcome| !outcome.is_complete(bench)).for_each(|outcome| {
+                    outcome.error.get_or_insert(ClientError::Interrupted);
+                });
+                return outcomes;
+            }
             let outcome = &mut outcomes[index];
-            let enough = trial >= bench.trials
-                && bench.precision.is_none_or(|precision| outcome.is_precise(precision));
-            if outcome.error.is_some() || enough {
+            if outcome.error.is_some() || outcome.is_complete(bench) {
                 continue;
             }
             observer.begins(index, &outcome.cell, trial);
@@ -219,6 +224,12 @@ impl Outcome {
     fn half_width(&self) -> Option<f64> {
         let medians = self.medians();
         relative_half_width(median_interval(&medians)?, median(&medians)?)
+    }
+
+    /// Whether it has all the trials that were asked for.
+    fn is_complete(&self, bench: &Bench) -> bool {
+        self.trials.len() >= usize::try_from(bench.trials).unwrap_or(usize::MAX)
+            && bench.precision.is_none_or(|precision| self.is_precise(precision))
     }
 
     fn is_precise(&self, precision: Precision) -> bool {

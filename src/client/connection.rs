@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -44,6 +46,8 @@ pub struct Client {
     stopping: bool,
     /// Where the daemon listens; `None` for a private one.
     path: Option<PathBuf>,
+    /// Ends what is measured through it, once it is set.
+    interrupt: Arc<AtomicBool>,
     /// A private daemon, which ends once `link`, which stands above, is closed.
     _process: Option<Process>,
 }
@@ -55,7 +59,14 @@ impl Client {
     /// [`ClientError::Dial`].
     pub fn connect(address: &SocketAddress) -> Result<Self, ClientError> {
         let (link, path) = dial(address)?;
-        Ok(Self { link, ended: BTreeMap::new(), stopping: false, path: Some(path), _process: None })
+        Ok(Self {
+            link,
+            ended: BTreeMap::new(),
+            stopping: false,
+            path: Some(path),
+            interrupt: Arc::default(),
+            _process: None,
+        })
     }
 
     /// Talks to a private daemon, which ends with this value.
@@ -71,6 +82,7 @@ impl Client {
                 ended: BTreeMap::new(),
                 stopping: false,
                 path: None,
+                interrupt: Arc::default(),
                 _process: Some(process),
             }),
             Err(LinkError::Closed) => {
@@ -79,6 +91,18 @@ impl Client {
             }
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// What ends a run of trials, once it is set, with [`ClientError::Interrupted`]: the trial that goes on then between
+    /// two blocks of its rounds.
+    #[must_use]
+    pub fn interrupt(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.interrupt)
+    }
+
+    /// Whether it is set.
+    pub(super) fn is_interrupted(&self) -> bool {
+        self.interrupt.load(Ordering::Relaxed)
     }
 
     /// Where the daemon listens; `None` for a private one.

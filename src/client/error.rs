@@ -77,6 +77,9 @@ pub enum ClientError {
         /// How many.
         losses: u32,
     },
+    /// Whoever runs it has had enough, as [`Client::interrupt`](super::Client::interrupt) tells.
+    #[error("the run was interrupted before all of its trials were completed")]
+    Interrupted,
 }
 
 impl ClientError {
@@ -99,7 +102,9 @@ impl ClientError {
             Self::Refused(refusal) => refusal.exit(),
             Self::Connect { source, .. } if source.is_denied() => Exit::Permission,
             Self::Connect { source, .. } if source.is_unavailable() => Exit::Unavailable,
-            Self::Connect { .. } | Self::Round { .. } | Self::Silent { .. } => Exit::Broken,
+            Self::Connect { .. } | Self::Round { .. } | Self::Silent { .. } | Self::Interrupted => {
+                Exit::Broken
+            }
         }
     }
 

@@ -177,8 +177,10 @@ impl LimitSettings {
         let over = |key: &str, shown: String, origin: &Origin, bound: usize, why: &str| {
             let Found { value, origin: from } = &self.0[bound];
             let (name, bound) = (KEYS[bound], show(bound, *value));
-            let what =
-                format!("{key} = {shown}: it cannot be more than {name}, which is {bound} ({from}){why}");
+            // Where both are flags, the problem's own origin says so.
+            let from =
+                if from == origin && *from == Origin::Flag { String::new() } else { format!(" ({from})") };
+            let what = format!("{key} = {shown}: it cannot be more than {name}, which is {bound}{from}{why}");
             Problem::new(origin.clone(), what)
         };
         let per_user =

@@ -48,7 +48,7 @@ pub(crate) fn rounds(text: &str) -> Result<u64, String> {
     if (1..=MAX_ROUNDS).contains(&n) {
         Ok(n)
     } else {
-        Err(format!("it must be from 1 to {MAX_ROUNDS} (1000G)"))
+        Err(format!("a number from 1 to {MAX_ROUNDS} (1000G) is needed"))
     }
 }
 
@@ -130,7 +130,7 @@ pub(crate) fn interval(text: &str) -> Result<Duration, String> {
 pub(crate) fn warmup(text: &str) -> Result<WarmupArg, String> {
     match count(text) {
         Ok(n) if n <= MAX_ROUNDS => return Ok(WarmupArg::Rounds(n)),
-        Ok(_) => return Err(format!("it must be at most {MAX_ROUNDS} rounds")),
+        Ok(_) => return Err(format!("a number of rounds up to {MAX_ROUNDS} (1000G) is needed")),
         Err(_) => {}
     }
     duration(text)
@@ -337,7 +337,11 @@ mod tests {
             assert!(rounds(text).is_err(), "{text}");
         }
         for text in ["0", "99999999999999999999", "99999999999999999999k", "2000G"] {
-            assert_eq!(rounds(text), Err("it must be from 1 to 1000000000000 (1000G)".to_owned()), "{text}");
+            assert_eq!(
+                rounds(text),
+                Err("a number from 1 to 1000000000000 (1000G) is needed".to_owned()),
+                "{text}"
+            );
         }
     }
 

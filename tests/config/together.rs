@@ -63,9 +63,22 @@ fn what_does_not_work_as_written_is_told_by_the_check() {
             .says(&["file.toml:2: socket = ", "file.toml:5: max-channels-per-user = 10"]);
 
         // Flags can be wrong in the same way.
-        let flags = ["start", "--measurements", "3", "--max-connections", "2"];
+        let flags = [
+            "start",
+            "--measurements",
+            "3",
+            "--max-connections",
+            "2",
+            "--max-channels",
+            "4",
+            "--max-channels-per-user",
+            "5",
+        ];
         finish(sandbox, sandbox.ipcd(&flags), Exit::Usage)
-            .says(&["measurements = 3: it cannot be more than max-connections, which is 2 (flag)"]);
+            .says(&[
+                "max-channels-per-user = 5: it cannot be more than max-channels, which is 4 (flag)\n",
+                "measurements = 3: it cannot be more than max-connections, which is 2: who measures has one at least (flag)",
+            ]);
     });
 }
 

@@ -65,7 +65,7 @@ FIGURES = """() => Object.fromEntries([...document.querySelectorAll('figure')].m
     lines: [...svg.querySelectorAll('polyline[stroke^="var(--s"]')].map(points),
     dots: svg.querySelectorAll('circle[stroke=none]').length,
     rings: svg.querySelectorAll('circle[fill=none]').length,
-    fields: [...svg.querySelectorAll('rect')].filter((rect) => /--(h|none)/.test(rect.getAttribute('fill'))).length,
+    fields: [...svg.querySelectorAll('rect')].filter((rect) => /--(h|none|one-cpu)/.test(rect.getAttribute('fill'))).length,
     legend: [...figure.querySelectorAll('.legend li')].map((item) => item.textContent),
     heads: [...figure.querySelectorAll('thead th')].map((head) => head.textContent),
     changes: figure.querySelectorAll('.changes li').length,

@@ -134,7 +134,7 @@ pub(super) struct BenchArgs {
     pub(super) duration: Option<Duration>,
     /// Trials of each cell, each with a fresh channel and a fresh responder [default: 5 of 600 ms; 1 with -n or
     /// --duration]. With --precision, the fewest.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    #[arg(long, value_name = "N", value_parser = parse::from_to(1, 10_000))]
     pub(super) trials: Option<u32>,
     /// Rounds before those that count, by number or by time [default: a tenth of the trial: from 20 to 500 ms, or with -n
     /// from 100 to 100000 rounds in at most 100 ms].
@@ -169,7 +169,7 @@ pub(super) struct BenchArgs {
 
     /// Channels open at once, each with a responder and a client thread of its own; the rate that is told is that of all
     /// together, while --rate is each channel's.
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = parse::from_to(1, 1000))]
     pub(super) parallel: u32,
 
     /// Start rounds at a fixed rate, such as 10k/s, on each channel of --parallel, and tell latencies from the intended start beside service times.
@@ -252,7 +252,7 @@ pub(super) struct DoctorArgs {
     #[arg(long, value_name = "PLACEMENT")]
     pub(super) placement: Option<Placement>,
     /// Pairs of trials; from six on, the result assumes nothing about how trials are distributed.
-    #[arg(long, value_name = "N", default_value = "7", value_parser = clap::value_parser!(u32).range(2..=1_000))]
+    #[arg(long, value_name = "N", default_value = "7", value_parser = parse::from_to(2, 1_000))]
     pub(super) pairs: u32,
     /// Short trials: two seconds in all instead of ten, for a coarser answer.
     #[arg(long)]

@@ -9,6 +9,7 @@ use super::Failure;
 use super::args::BenchArgs;
 use super::choice;
 use super::daemon::find_or_start;
+use super::interrupt::Interrupt;
 use super::live::Live;
 use super::output::Output;
 use super::plan::plan;
@@ -59,10 +60,22 @@ pub(super) fn run(
     watch.lap(&mut times.environment_ns);
 
     let mut live = Live::new(&output, &bench.plan, started, started_at)?;
+    let interrupt = Interrupt::set(&client.interrupt()).map_err(Failure::unavailable)?;
     let outcomes = bench::run(&mut client, &bench, &calibration, &mut live);
+    interrupt.listen_no_more();
     let hdr_log = live.end()?;
     // Nothing of the run is left when its results are told.
     drop(client);
+    let interrupted = outcomes.iter().any(|outcome| matches!(outcome.error, Some(ClientError::Interrupted)));
+    if interrupted && outcomes.iter().all(|outcome| outcome.trials.is_empty()) {
+        tell(
+            "ipc-client",
+            Level::Error,
+            "the run was interrupted before a trial was completed: there is no result",
+        );
+        interrupt.pass_on();
+        return Ok(Exit::Broken);
+    }
 
     let mut snapshot_ns = 0;
     watch = Stopwatch(Instant::now());
@@ -95,7 +108,11 @@ pub(super) fn run(
     if args.verbose {
         tell_times(&report.times);
     }
-    Ok(exit(&outcomes, doubtful(&report, args.require_grade)))
+    let exit = exit(&outcomes, doubtful(&report, args.require_grade));
+    if interrupted {
+        interrupt.pass_on();
+    }
+    Ok(exit)
 }
 
 /// What failed, told once each, and the exit code of the first; `otherwise` if nothing did.

@@ -32,9 +32,10 @@ pub(super) struct ExportArgs {
 
 pub(super) fn run(args: &ExportArgs) -> Result<Exit, Failure> {
     let filter = args.runs.narrow(args.cells.filter()?);
-    let exported = prometheus(&args.place.open()?, &filter)?;
+    let history = args.place.open()?;
+    let exported = prometheus(&history, &filter)?;
     if exported.results == 0 {
-        say_nothing();
+        say_nothing(&history)?;
         return Ok(Exit::Nothing);
     }
     if args.prometheus == Path::new("-") {

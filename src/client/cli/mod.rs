@@ -12,6 +12,7 @@ mod documented;
 mod explain;
 mod export;
 mod history;
+mod interrupt;
 mod live;
 mod matrix;
 mod methods;

@@ -45,7 +45,7 @@ pub(super) struct ReportArgs {
     #[arg(long, value_name = "STATISTIC", default_value = "p50", value_parser = statistic)]
     quantile: Statistic,
     /// Runs of a cell's history at most, the newest ones; 0 leaves the history out.
-    #[arg(short = 'n', long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u32).range(0..=10_000))]
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 200, value_parser = parse::from_to(0, 10_000))]
     limit: u32,
     /// What the history follows: runs with this label only.
     #[arg(long, value_name = "NAME")]

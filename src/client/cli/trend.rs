@@ -25,7 +25,7 @@ pub(super) struct TrendArgs {
     #[arg(long, value_name = "STATISTIC", default_value = "p50", value_parser = statistic)]
     quantile: Statistic,
     /// Runs of a cell at most, the newest ones.
-    #[arg(short = 'n', long, value_name = "N", default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 500, value_parser = parse::from_to(1, 10_000))]
     limit: u32,
     /// Changes of the level that are smaller are not told.
     #[arg(long, value_name = "PERCENT", default_value = "2%", value_parser = parse::percent)]
@@ -52,7 +52,7 @@ pub(super) fn run(args: &TrendArgs) -> Result<Exit, Failure> {
     }
     out.flush()?;
     if trends.is_empty() {
-        say_nothing();
+        say_nothing(&history)?;
         return Ok(Exit::Nothing);
     }
     Ok(Exit::Success)

@@ -22,7 +22,7 @@ pub(in crate::client) use text::signed;
 pub use text::{write_markdown, write_text};
 
 use super::environment::Difference;
-use super::history::{History, HistoryError};
+use super::history::{History, HistoryError, Pick};
 use super::measure::stats::Statistic;
 use super::report::{CellReport, Report};
 use super::warnings::Grade;
@@ -44,6 +44,23 @@ pub struct Side {
     pub label: Option<String>,
     /// What it told.
     pub report: Report,
+}
+
+impl Side {
+    /// The run of the history that is meant.
+    ///
+    /// # Errors
+    /// There is none, or it cannot be read.
+    pub fn recorded(pick: &Pick, history: &History) -> Result<Self, HistoryError> {
+        let run = history.run(history.find(pick)?)?;
+        Ok(Self {
+            name: pick.to_string(),
+            run: Some(run.id),
+            uuid: Some(run.uuid),
+            label: run.label,
+            report: run.report,
+        })
+    }
 }
 
 /// What is told of a side.

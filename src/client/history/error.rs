@@ -144,8 +144,10 @@ impl HistoryError {
             Self::Moves(_) => Some("try again in a moment"),
             Self::Older { .. } => Some("be the user that it belongs to, once"),
             Self::Newer { .. } => Some("use the ipc-client that wrote it, or a newer one"),
-            Self::NoRun(_) | Self::NoSuchRun { .. } => Some(
-                "\"ipc-client history\" lists runs and labels, \"ipc-client history baseline\" the baselines",
+            Self::NoRun(_) => Some("\"ipc-client history\" lists runs"),
+            Self::NoSuchRun { .. } => Some(
+                "\"ipc-client history\" lists runs and labels, \"ipc-client history baseline\" the baselines; a run in which \
+                 nothing was measured goes by its id alone",
             ),
             Self::File(_) => Some(
                 "compare, check and report read files; \"ipc-client history import\" takes in what \"history export\" wrote",

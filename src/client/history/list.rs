@@ -65,6 +65,19 @@ const RESULT_COLUMNS: &str = "result.run, result.started_unix_s, series.host, ru
     result.max_ns, result.mean_ns, result.id";
 
 impl History {
+    /// Whether there is no run.
+    ///
+    /// # Errors
+    /// The database's.
+    pub fn is_empty(&self) -> Result<bool, HistoryError> {
+        let mut empty = true;
+        self.each_row("SELECT 1 FROM run LIMIT 1", &[], &mut |_| {
+            empty = false;
+            Ok(ControlFlow::Break(()))
+        })?;
+        Ok(empty)
+    }
+
     /// Tells the newest runs, `limit` at most. With a filter of cells, those that have such.
     ///
     /// # Errors

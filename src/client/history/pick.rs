@@ -15,10 +15,10 @@ use crate::config::label::{beginning, is_file};
 pub enum Pick {
     /// The run with this id.
     Id(i64),
-    /// The one so many before the newest: `last`, `last~1`.
+    /// The one so many before the newest of those that have results: `last`, `last~1`.
     Last(u32),
-    /// The baseline of this name, else the run with this label that is so many before the newest such: `NAME`,
-    /// `NAME~1`.
+    /// The baseline of this name, else the run with this label that is so many before the newest such with results:
+    /// `NAME`, `NAME~1`.
     Named(Label, u32),
     /// The run with this name in all histories.
     Uuid(Uuid),
@@ -73,6 +73,10 @@ impl FromStr for Pick {
     }
 }
 
+/// Whether anything was measured in a run: one that failed as a whole is nothing to compare with.
+const HAS_RESULTS: &str = "EXISTS (SELECT 1 FROM result WHERE result.run = run.id AND result.samples > 0)";
+const NEWEST_FIRST: &str = "ORDER BY started_unix_s DESC, id DESC";
+
 impl History {
     /// The id of the run that is meant.
     ///
@@ -95,7 +99,7 @@ impl History {
         match pick {
             Pick::Id(id) => one("SELECT id FROM run WHERE id = ?1", params![id]),
             Pick::Last(back) => one(
-                "SELECT id FROM run ORDER BY started_unix_s DESC, id DESC LIMIT 1 OFFSET ?1",
+                &format!("SELECT id FROM run WHERE {HAS_RESULTS} {NEWEST_FIRST} LIMIT 1 OFFSET ?1"),
                 params![back],
             ),
             Pick::Uuid(uuid) => one("SELECT id FROM run WHERE uuid = ?1", params![uuid.to_string()]),
@@ -104,8 +108,9 @@ impl History {
                 match baseline.filter(|_| *back == 0) {
                     Some(run) => Ok(Some(run)),
                     None => one(
-                        "SELECT id FROM run WHERE label = ?1
-                         ORDER BY started_unix_s DESC, id DESC LIMIT 1 OFFSET ?2",
+                        &format!(
+                            "SELECT id FROM run WHERE label = ?1 AND {HAS_RESULTS} {NEWEST_FIRST} LIMIT 1 OFFSET ?2"
+                        ),
                         params![name.as_str(), back],
                     ),
                 }

@@ -199,6 +199,24 @@ fn runs_are_found_by_every_name() {
 }
 
 #[test]
+fn the_last_runs_are_those_that_have_results() {
+    let (_folder, mut history) = ten();
+    let mut failed = sample::single();
+    failed.started_unix_s += 1_000_000_000;
+    failed.results.iter_mut().for_each(|cell| cell.latency_ns.samples = 0);
+    let id = history.record(&failed, Some(&label("third"))).unwrap().id;
+    for (pick, expected) in [("last", 10), ("last~1", 9), ("third", 10), ("11", id)] {
+        assert_eq!(history.find(&pick.parse().unwrap()).unwrap(), expected, "{pick}");
+    }
+    history.record(&failed, Some(&label("never"))).unwrap();
+    assert!(matches!(history.find(&"never".parse().unwrap()), Err(HistoryError::NoSuchRun { .. })));
+    failed.results.clear();
+    history.record(&failed, None).unwrap();
+    assert_eq!(history.find(&Pick::Last(0)).unwrap(), 10);
+    assert_eq!(runs(&history, &Filter::default(), Some(1)).len(), 1, "a list has them all");
+}
+
+#[test]
 fn age_removes_runs_but_no_baselines_and_gives_room_back() {
     let (_folder, mut history) = ten();
     history.set_baseline(&label("stable"), 2).unwrap();

@@ -24,6 +24,8 @@ pub(super) enum Mark {
     Ring,
     /// A heat map's level, of the key's number.
     Field,
+    /// A heat map's field of both sides on one CPU.
+    OneCpu,
 }
 
 /// A chart with all that belongs to it.
@@ -61,6 +63,9 @@ impl Figure<'_> {
                     }
                     Mark::Field => {
                         write!(out, "<rect x=\"12\" width=\"20\" height=\"8\" fill=\"var(--h{number})\"/>")?
+                    }
+                    Mark::OneCpu => {
+                        out.write_str("<rect x=\"12\" width=\"20\" height=\"8\" fill=\"var(--one-cpu)\"/>")?
                     }
                     Mark::Ring => {
                         write!(out, "<circle cx=\"26\" cy=\"4\" r=\"3\" stroke=\"var(--{colour})\"/>")?

@@ -9,7 +9,7 @@ use super::figure::{Figure, Key, Mark};
 use super::markup::{Datum, Table};
 use super::theme;
 use crate::client::report::latency;
-use crate::client::report::matrix::{Levels, Measured};
+use crate::client::report::matrix::{Levels, Measured, ONE_CPU};
 
 /// Up to so many columns, a field has room for its figure.
 const MOST_IN_WORDS: usize = 8;
@@ -29,6 +29,8 @@ struct Heat {
     /// Medians in nanoseconds, row by row, as they are shown.
     values: Vec<Option<f64>>,
     levels: Option<Levels>,
+    /// Whether a row's own column is one CPU for both sides, which has no level.
+    of_pairs: bool,
     /// What the table says of each.
     words: Vec<String>,
 }
@@ -75,6 +77,7 @@ pub(super) fn placements(entries: &[Entry<'_>], out: &mut String) -> io::Result<
         rows: names(&of),
         columns,
         levels: Levels::between(values.iter().flatten().copied()),
+        of_pairs: false,
         words: values.iter().map(|value| value.map_or("–".to_owned(), latency)).collect(),
         values,
     };
@@ -93,6 +96,7 @@ pub(super) fn matrices(matrices: &[Measured], out: &mut String) -> io::Result<us
             rows: cpus.clone(),
             columns: cpus,
             levels: matrix.levels(),
+            of_pairs: true,
             values: pairs.iter().map(|pair| pair.and_then(|pair| pair.p50_ns)).collect(),
             words: pairs.iter().map(|pair| pair.map_or("–".to_owned(), ToString::to_string)).collect(),
         };
@@ -113,13 +117,16 @@ impl Heat {
         let mut chart = Chart::new(label, x, y);
         chart.size = ((beside.0 + width * columns).max(300), beside.1 + height * rows);
         let fields = self.values.iter().enumerate().map(|(at, value)| {
-            let level = value.zip(self.levels).map(|(ns, levels)| levels.level(ns));
+            let (row, column) = (at / self.columns.len(), at % self.columns.len());
+            let one_cpu = self.of_pairs && row == column;
+            let level = value.zip(self.levels.filter(|_| !one_cpu)).map(|(ns, levels)| levels.level(ns));
             let words = self.columns.len() <= MOST_IN_WORDS;
             let ink = level.map_or(theme::colour("ink"), theme::heat_ink);
+            let otherwise = theme::colour(if one_cpu && value.is_some() { "one-cpu" } else { "none" });
             Field {
-                column: at % self.columns.len(),
-                row: at / self.columns.len(),
-                colour: level.map_or(theme::colour("none"), theme::heat),
+                column,
+                row,
+                colour: level.map_or(otherwise, theme::heat),
                 text: words.then(|| (value.map_or("–".to_owned(), latency), ink)),
             }
         });
@@ -135,14 +142,12 @@ impl Heat {
         .write(out)
     }
 
-    /// Where each level begins.
+    /// Where each level begins, and what has none.
     fn legend(&self) -> Vec<Key> {
-        let key = |(number, level): (usize, f64)| Key {
-            name: format!("from {}", latency(level)),
-            number,
-            mark: Mark::Field,
-        };
-        self.levels.map(|levels| levels.bounds().enumerate().map(key).collect()).unwrap_or_default()
+        let levels = self.levels.into_iter().flat_map(Levels::names).enumerate();
+        let levels = levels.map(|(number, name)| Key { name, number, mark: Mark::Field });
+        let one_cpu = self.of_pairs.then(|| Key { name: ONE_CPU.to_owned(), number: 0, mark: Mark::OneCpu });
+        levels.chain(one_cpu).collect()
     }
 
     fn table(&self) -> Table {

@@ -10,7 +10,7 @@ type Colour = (&'static str, Rgb, Rgb);
 pub(super) type Rgb = (u8, u8, u8);
 
 /// Of text and lines. In a drawing these are told apart by their light values: no two are equal.
-const COLOURS: [Colour; 14] = [
+const COLOURS: [Colour; 15] = [
     ("page", (0xff, 0xff, 0xff), (0x15, 0x17, 0x1a)),
     ("panel", (0xf4, 0xf5, 0xf7), (0x20, 0x23, 0x28)),
     ("ink", (0x1b, 0x1d, 0x20), (0xe8, 0xea, 0xed)),
@@ -19,6 +19,8 @@ const COLOURS: [Colour; 14] = [
     ("link", (0x0b, 0x57, 0xa4), (0x8a, 0xbf, 0xff)),
     ("bad", (0xa8, 0x32, 0x05), (0xff, 0xa2, 0x76)),
     ("none", (0xe3, 0xe3, 0xe3), (0x44, 0x44, 0x44)),
+    // A heat map's fields without a level.
+    ("one-cpu", (0xdc, 0xe6, 0xf2), (0x2b, 0x3a, 0x4d)),
     // Lines, for eyes that do not tell red from green: after Okabe and Ito, "Color Universal Design" (2008), darkened
     // or lightened to 3:1 against the page. Each has dashes of its own too.
     ("s1", (0x00, 0x72, 0xb2), (0x56, 0xb4, 0xe9)),

@@ -34,7 +34,7 @@ const DESCRIPTORS: u64 = 6;
 /// closing took. The plan's interval is not heeded.
 ///
 /// # Errors
-/// A channel cannot be opened, or breaks off: [`ClientError::OneOf`] says which.
+/// A channel cannot be opened, or breaks off: [`ClientError::OneOf`] says which; or [`ClientError::Interrupted`].
 pub fn run(
     client: &mut Client,
     spec: &ChannelSpec,
@@ -293,6 +293,9 @@ impl Lead<'_> {
                 Ok(told) => return Ok(told),
                 Err(RecvTimeoutError::Timeout) => {
                     meanwhile();
+                    if self.client.is_interrupted() {
+                        return Err(ClientError::Interrupted);
+                    }
                     self.look_around()?;
                 }
                 Err(RecvTimeoutError::Disconnected) => return Err(panicked()),

@@ -120,7 +120,7 @@ pub struct CpusSeen {
 /// took; `on_interval` hears the plan's intervals, and ends the trial where it breaks.
 ///
 /// # Errors
-/// The channel breaks off, with what the daemon tells about it.
+/// The channel breaks off, with what the daemon tells about it; or [`ClientError::Interrupted`].
 pub fn run(
     client: &mut Client,
     channel: &mut Channel,
@@ -129,17 +129,25 @@ pub fn run(
     progress: &mut dyn FnMut(u64, Duration),
     on_interval: &mut dyn FnMut(&Interval<'_>) -> ControlFlow<()>,
 ) -> Result<Trial, ClientError> {
-    let mut runner = Runner::new(channel, calibration, plan);
+    let interrupt = client.interrupt();
+    let mut runner = Runner::new(channel, calibration, plan).until(&interrupt);
     let failed = |client: &mut Client, channel: &Channel, error| match error {
         RoundError::Lost(_) => silent(channel.method()),
         error => client.explain(channel, error),
     };
     let outcome = runner.warm_up();
     let (warmup_rounds, warmup_time) = outcome.map_err(|error| failed(client, runner.channel, error))?;
+    if runner.is_over() {
+        return Err(ClientError::Interrupted);
+    }
     let server_before = client.usage(runner.channel)?;
     let own = Own::now();
     if let Err(error) = runner.measure(progress, on_interval) {
         return Err(failed(client, runner.channel, error));
+    }
+    // What was measured until then is no whole trial.
+    if runner.is_over() {
+        return Err(ClientError::Interrupted);
     }
     let client_spent = own.spent();
     let server_after = client.usage(runner.channel)?;
@@ -215,7 +223,7 @@ impl<'a> Runner<'a> {
         }
     }
 
-    /// For a trial of several channels, which end together.
+    /// Until it is set, whatever the plan says: by an interruption, or by one of several channels, which end together.
     pub(super) fn until(self, over: &'a AtomicBool) -> Self {
         Self { over: Some(over), ..self }
     }

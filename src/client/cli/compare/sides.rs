@@ -36,14 +36,7 @@ pub(in crate::client::cli) fn side(
     let Some(history) = history.or(opened.as_ref()) else {
         return Err(Failure::usage("there is no history"));
     };
-    let run = history.run(history.find(pick)?)?;
-    Ok(Side {
-        name: pick.to_string(),
-        run: Some(run.id),
-        uuid: Some(run.uuid),
-        label: run.label,
-        report: run.report,
-    })
+    Ok(Side::recorded(pick, history)?)
 }
 
 /// A report as `bench --format json` writes it, or one exported run.

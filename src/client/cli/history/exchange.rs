@@ -60,7 +60,7 @@ pub(super) fn export(place: &PlaceArgs, args: &ExportArgs) -> Result<Exit, Failu
         ids.reverse();
     }
     if ids.is_empty() {
-        say_nothing();
+        say_nothing(&history)?;
         return Ok(Exit::Nothing);
     }
     let mut failure = None;
@@ -97,6 +97,7 @@ pub(super) fn import(place: &PlaceArgs, args: &ImportArgs) -> Result<Exit, Failu
         })?;
     }
     let mut history = place.create()?;
+    let mut runs = 0;
     for path in &args.files {
         let mut imported = Imported::default();
         let result = if path == Path::new("-") {
@@ -114,6 +115,13 @@ pub(super) fn import(place: &PlaceArgs, args: &ImportArgs) -> Result<Exit, Failu
             let error = format!("{} has no run", path.display());
             return Err(Failure { error: error.into(), advice: None, exit: Exit::Failure });
         }
+        runs += imported.new + imported.known;
+    }
+    // One of several hosts may have had none.
+    if runs == 0 {
+        let advice = Some("\"ipc-client history export\" writes what this reads".to_owned());
+        let error = "there was nothing to import: no run came".into();
+        return Err(Failure { error, advice, exit: Exit::Failure });
     }
     Ok(Exit::Success)
 }

@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::select::{CellArgs, RunsArgs};
 use super::{LIST_SCHEMA, PlaceArgs, say_nothing};
 use crate::client::cli::Failure;
-use crate::client::history::{HistoryError, Listener, ResultRow, RunRow};
+use crate::client::history::{History, HistoryError, Listener, ResultRow, RunRow};
 use crate::client::report::{json, latency, utc};
 use crate::protocol::{Exit, Printable};
 
@@ -42,10 +42,12 @@ pub(super) fn run(place: &PlaceArgs, args: &ListArgs) -> Result<Exit, Failure> {
     let limit = (args.limit > 0).then_some(args.limit);
     // A run with one cell is that cell; a filter of cells asks for their figures.
     match (filter.is_of_cells(), args.json) {
-        (false, true) => json("runs", |each| history.runs(&filter, limit, each)),
-        (true, true) => json("results", |each| history.results(&filter, limit, each)),
-        (false, false) => text(RUN_HEAD, run_line, |each| history.runs(&filter, limit, each)),
-        (true, false) => text(RESULT_HEAD, result_line, |each| history.results(&filter, limit, each)),
+        (false, true) => json(&history, "runs", |each| history.runs(&filter, limit, each)),
+        (true, true) => json(&history, "results", |each| history.results(&filter, limit, each)),
+        (false, false) => text(&history, RUN_HEAD, run_line, |each| history.runs(&filter, limit, each)),
+        (true, false) => {
+            text(&history, RESULT_HEAD, result_line, |each| history.results(&filter, limit, each))
+        }
     }
 }
 
@@ -84,6 +86,7 @@ fn start(run: i64, began: u64, grade: &str, host: &str, label: &Option<String>) 
 
 /// A line a row, as they come: a list of a million takes no memory.
 fn text<T>(
+    history: &History,
     head: &str,
     line: fn(&T) -> String,
     rows: impl FnOnce(Listener<'_, T>) -> Result<(), HistoryError>,
@@ -102,20 +105,21 @@ fn text<T>(
     })?;
     written?;
     out.flush()?;
-    Ok(told(none))
+    told(history, none)
 }
 
 /// Whether there was anything to show.
-fn told(none: bool) -> Exit {
+fn told(history: &History, none: bool) -> Result<Exit, Failure> {
     if none {
-        say_nothing();
-        return Exit::Nothing;
+        say_nothing(history)?;
+        return Ok(Exit::Nothing);
     }
-    Exit::Success
+    Ok(Exit::Success)
 }
 
 /// An array in a document, an element a line.
 fn json<T: Serialize>(
+    history: &History,
     name: &str,
     rows: impl FnOnce(Listener<'_, T>) -> Result<(), HistoryError>,
 ) -> Result<Exit, Failure> {
@@ -132,5 +136,5 @@ fn json<T: Serialize>(
     written?;
     writeln!(out, "{}]}}", if none { "" } else { "\n" })?;
     out.flush()?;
-    Ok(told(none))
+    told(history, none)
 }

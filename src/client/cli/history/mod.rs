@@ -17,9 +17,17 @@ use crate::protocol::{Exit, say};
 /// The version of the layout of lists in JSON, which `docs/json.md` tells.
 const LIST_SCHEMA: u32 = 1;
 
-/// Says that a filter has left nothing.
-pub(super) fn say_nothing() {
-    say(format_args!("ipc-client: nothing in the history is like that"));
+/// Says that a filter has left nothing, or that there was nothing before it.
+pub(super) fn say_nothing(history: &History) -> Result<(), HistoryError> {
+    if history.is_empty()? {
+        let path = history.path().display();
+        say(format_args!(
+            "ipc-client: the history {path} is empty: \"ipc-client bench --record\" and \"history import\" fill it"
+        ));
+    } else {
+        say(format_args!("ipc-client: nothing in the history is like that"));
+    }
+    Ok(())
 }
 
 /// Which history.

@@ -44,7 +44,7 @@ pub(super) struct ShowArgs {
 pub(super) fn run(place: &PlaceArgs, args: &ShowArgs) -> Result<Exit, Failure> {
     let history = place.open()?;
     let Some(mut report) = report(&history, args)? else {
-        say_nothing();
+        say_nothing(&history)?;
         return Ok(Exit::Nothing);
     };
     let filter = args.cells.filter()?;

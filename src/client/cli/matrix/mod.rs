@@ -44,7 +44,7 @@ pub(super) struct MatrixArgs {
     #[arg(long, value_name = "TIME", value_parser = parse::duration)]
     duration: Option<Duration>,
     /// Trials of each pair, each with a fresh channel and a fresh responder, one pass over all pairs after the other.
-    #[arg(long, value_name = "N", default_value = "3", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    #[arg(long, value_name = "N", default_value = "3", value_parser = parse::from_to(1, 10_000))]
     trials: u32,
     /// Bytes carried each way in a round, such as 8, 64, 4k, 1M.
     #[arg(long, value_name = "BYTES", default_value = "8", value_parser = parse::size)]

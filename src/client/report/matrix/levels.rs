@@ -1,6 +1,10 @@
 //! How hot a pair is: levels of equal ratios between the fastest and the slowest pair.
 
-use super::Matrix;
+use super::{Matrix, Pair};
+use crate::client::report::units::latency;
+
+/// What a legend says of both sides on one CPU.
+pub(in crate::client) const ONE_CPU: &str = "same CPU";
 
 /// How many levels there are: as many as an eye keeps apart and a digit names.
 pub(in crate::client) const LEVELS: usize = 9;
@@ -35,16 +39,10 @@ pub(in crate::client) struct Levels {
 }
 
 impl Levels {
-    /// The levels between the pairs of two CPUs: taking turns on one CPU is another matter, often a thousand times
-    /// slower, beside which all others would look the same. `None` if there is no figure.
+    /// The levels of the pairs of two CPUs: taking turns on one CPU is another matter, which may be a thousand times slower
+    /// or faster than all of them, and has no level. `None` if there is no figure.
     pub(super) fn of(matrix: &Matrix) -> Option<Self> {
-        let figures = |same| {
-            let pairs = matrix.pairs.iter().filter(move |pair| same == (pair.client_cpu == pair.server_cpu));
-            pairs.filter_map(|pair| pair.p50_ns().filter(|p50| *p50 > 0.0))
-        };
-        let range = |same| Some((figures(same).reduce(f64::min)?, figures(same).reduce(f64::max)?));
-        let (low, high) = range(false).or_else(|| range(true))?;
-        Some(Self::from_to(low, high))
+        Self::between(matrix.pairs.iter().filter(|pair| !pair.is_of_one_cpu()).filter_map(Pair::p50_ns))
     }
 
     /// The levels of these latencies. `None` if there is none.
@@ -66,10 +64,9 @@ impl Levels {
         (0..LEVELS - 1).rev().find(|below| level > *below as f64).map_or(0, |below| below + 1)
     }
 
-    /// Where each level begins.
-    pub(in crate::client) fn bounds(&self) -> impl Iterator<Item = f64> {
-        let levels = *self;
-        (0..LEVELS).map(move |level| levels.bound(level))
+    /// What a legend says of each level: where it begins.
+    pub(in crate::client) fn names(self) -> impl Iterator<Item = String> {
+        (0..LEVELS).map(move |level| format!("≥ {}", latency(self.bound(level))))
     }
 
     /// Where the level begins.
@@ -108,10 +105,10 @@ mod tests {
     }
 
     #[test]
-    fn a_single_cpu_and_no_figures_at_all_are_no_trouble() {
-        let mut one = matrix(&[3], |_, _| (Placement::SameCore, 50.0));
-        assert_eq!(Levels::of(&one), Some(Levels { low: 50.0, high: 100.0 }));
-        one.pairs[0].trials.clear();
-        assert_eq!(Levels::of(&one), None);
+    fn a_single_cpu_and_no_figures_at_all_have_no_levels() {
+        assert_eq!(Levels::of(&matrix(&[3], |_, _| (Placement::SameCore, 50.0))), None);
+        let mut two = two_cpus();
+        two.pairs.iter_mut().for_each(|pair| pair.trials.clear());
+        assert_eq!(Levels::of(&two), None);
     }
 }

@@ -54,13 +54,10 @@ impl Measured {
         self.cpus.iter().flat_map(move |client| self.cpus.iter().map(move |server| pair(*client, *server)))
     }
 
-    /// As for a matrix that was just measured: one CPU taking turns does not stretch the range.
+    /// As for a matrix that was just measured: one CPU taking turns has no level.
     pub(in crate::client) fn levels(&self) -> Option<Levels> {
-        let medians = |same| {
-            let pairs = self.pairs.iter().filter(move |((client, server), _)| (client == server) == same);
-            pairs.filter_map(|(_, pair)| pair.p50_ns)
-        };
-        Levels::between(medians(false)).or_else(|| Levels::between(medians(true)))
+        let pairs = self.pairs.iter().filter(|((client, server), _)| client != server);
+        Levels::between(pairs.filter_map(|(_, pair)| pair.p50_ns))
     }
 
     /// The matrices of a CSV, in their order: several, if it has rows of several methods or sizes.

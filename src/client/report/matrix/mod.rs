@@ -8,7 +8,7 @@ pub mod text;
 
 use std::collections::BTreeMap;
 
-pub(in crate::client) use levels::{COLOURS as HEAT, Levels};
+pub(in crate::client) use levels::{COLOURS as HEAT, Levels, ONE_CPU};
 pub use measured::{Measured, MeasuredPair};
 
 use super::Span;
@@ -81,6 +81,12 @@ impl Pair {
     #[must_use]
     pub fn min_ns(&self) -> Option<f64> {
         self.trials.iter().map(|trial| trial.min_ns).reduce(f64::min)
+    }
+
+    /// Whether both sides took turns on one CPU.
+    #[must_use]
+    pub fn is_of_one_cpu(&self) -> bool {
+        self.client_cpu == self.server_cpu
     }
 
     /// Rounds of all trials.

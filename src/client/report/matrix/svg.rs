@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::io::{self, Write};
 
-use super::levels::{COLOURS, DARK, LEVELS, Levels};
+use super::levels::{COLOURS, DARK, LEVELS, Levels, ONE_CPU};
 use super::{Matrix, Pair};
 use crate::client::report::units::latency;
 
@@ -22,7 +22,7 @@ struct Layout {
 }
 
 const MARGIN: usize = 16;
-const SWATCH: (usize, usize) = (56, 14);
+const SWATCH: (usize, usize) = (64, 14);
 
 impl Layout {
     fn of(matrix: &Matrix) -> Self {
@@ -32,7 +32,7 @@ impl Layout {
         let (left, top) = (MARGIN + 88, 104);
         let longest = matrix.title().chars().count().max(matrix.subtitle().chars().count());
         // A letter is about half as wide as its font is high, and a little more.
-        let widest = (left + cpus * cell.0).max(LEVELS * SWATCH.0 + MARGIN).max(MARGIN + longest * 8);
+        let widest = (left + cpus * cell.0).max((LEVELS + 1) * SWATCH.0 + MARGIN).max(MARGIN + longest * 8);
         Self { cell, words, left, top, width: widest + MARGIN, height: top + cpus * cell.1 + 72 }
     }
 }
@@ -76,9 +76,7 @@ fn draw(matrix: &Matrix) -> Result<String, std::fmt::Error> {
             draw_pair(&mut svg, &layout, levels, pair, (left + column * cell_width, y))?;
         }
     }
-    if let Some(levels) = levels {
-        draw_legend(&mut svg, levels, height - 48)?;
-    }
+    draw_legend(&mut svg, levels, height - 48)?;
     svg.push_str("</svg>\n");
     Ok(svg)
 }
@@ -93,6 +91,7 @@ fn draw_pair(
     let (width, height) = layout.cell;
     let p50 = pair.p50_ns();
     let class = match (levels, p50) {
+        (_, Some(_)) if pair.is_of_one_cpu() => "same".to_owned(),
         (Some(levels), Some(p50)) => format!("l{}", levels.level(p50) + 1),
         _ => "none".to_owned(),
     };
@@ -111,20 +110,18 @@ fn draw_pair(
     Ok(())
 }
 
-/// The levels' colours, with where each begins.
-fn draw_legend(svg: &mut String, levels: Levels, y: usize) -> std::fmt::Result {
+/// The levels' colours, with where each begins, and that of one CPU.
+fn draw_legend(svg: &mut String, levels: Option<Levels>, y: usize) -> std::fmt::Result {
     let (width, height) = SWATCH;
-    for level in 0..LEVELS {
-        let x = MARGIN + level * width;
+    let levels = levels.into_iter().flat_map(Levels::names);
+    let levels = levels.zip(1..).map(|(name, level)| (format!("l{level}"), name));
+    for (at, (class, name)) in levels.chain([("same".to_owned(), ONE_CPU.to_owned())]).enumerate() {
+        let x = MARGIN + at * width;
         writeln!(
             svg,
-            r#"<g class="l{}"><rect x="{x}" y="{y}" width="{}" height="{height}"/></g><text class="cpu" x="{x}" y="{}">{}{}</text>"#,
-            level + 1,
+            r#"<g class="{class}"><rect x="{x}" y="{y}" width="{}" height="{height}"/></g><text class="cpu" x="{x}" y="{}">{name}</text>"#,
             width - 1,
             y + height + 14,
-            // Beyond the range, as one CPU that takes turns often is, belongs to the last.
-            if level == LEVELS - 1 { "≥ " } else { "" },
-            latency(levels.bound(level))
         )?;
     }
     Ok(())
@@ -137,12 +134,12 @@ fn style() -> Result<String, std::fmt::Error> {
         "svg { color-scheme: light dark; font: 13px system-ui, sans-serif }\n\
          text { fill: #1a1a1a } .title { font-size: 16px; font-weight: 600 } .cpu { font-size: 11px }\n\
          .mid { text-anchor: middle } .end { text-anchor: end }\n\
-         .page { fill: #ffffff } .none rect { fill: #d9d9d9 }\n\
+         .page { fill: #ffffff } .none rect { fill: #d9d9d9 } .same rect { fill: #dce6f2 }\n\
          g rect { stroke: #808080; stroke-opacity: 0.4 }\n",
     );
     scheme(&mut css, |level| level)?;
     css.push_str(
-        "@media (prefers-color-scheme: dark) {\ntext { fill: #e6e6e6 } .page { fill: #161616 } .none rect { fill: #404040 }\n",
+        "@media (prefers-color-scheme: dark) {\ntext { fill: #e6e6e6 } .page { fill: #161616 } .none rect { fill: #404040 }\n.same rect { fill: #2b3a4d }\n",
     );
     scheme(&mut css, |level| LEVELS - 1 - level)?;
     css.push_str("}\n");

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use anstyle::{Ansi256Color, Color, Style};
 
-use super::levels::{DARK, LEVELS, Levels};
+use super::levels::{DARK, LEVELS, Levels, ONE_CPU};
 use super::{Matrix, Pair};
 use crate::client::measure::stats::median;
 use crate::client::placement::Placement;
@@ -15,6 +15,9 @@ const COLOURS: [u8; LEVELS] = [230, 223, 222, 216, 209, 203, 160, 124, 88];
 
 /// Shown where there is no median.
 const NONE: &str = "-";
+
+/// Shown instead of a level where both sides took turns on one CPU.
+const SAME: &str = "=";
 
 /// What is left of the cells.
 const HEAD: &str = "client  responder's CPU";
@@ -57,10 +60,12 @@ pub fn write(matrix: &Matrix, width: Option<usize>, out: &mut dyn Write) -> io::
         for (cpu, pairs) in matrix.rows() {
             write!(out, "{cpu:>6}  ")?;
             for pair in part.iter().map(|column| &pairs[*column]) {
-                let level = levels.and_then(|levels| Some(levels.level(pair.p50_ns()?)));
+                let measured = levels.filter(|_| !pair.is_of_one_cpu());
+                let level = measured.and_then(|levels| Some(levels.level(pair.p50_ns()?)));
                 let shown = match (&cells, level) {
                     (Cells::Words(_), _) => word(pair),
                     (Cells::Digits(_), Some(level)) => (level + 1).to_string(),
+                    (Cells::Digits(_), None) if pair.p50_ns().is_some() => SAME.to_owned(),
                     (Cells::Digits(_), None) => NONE.to_owned(),
                 };
                 let style = level.map_or(Style::new(), style);
@@ -108,7 +113,11 @@ fn write_legend(levels: Levels, out: &mut dyn Write) -> io::Result<()> {
         write!(out, " {style} {} {style:#}", level + 1)?;
     }
     let step = levels.bound(1) / levels.bound(0);
-    writeln!(out, "\n1 from {}, each {step:.2} times the one before; figures: csv, svg", latency(levels.low))
+    writeln!(
+        out,
+        "\n1 from {}, each {step:.2} times the one before; {SAME} {ONE_CPU}; figures: csv, svg",
+        latency(levels.low)
+    )
 }
 
 /// Why pairs have no median.
@@ -198,7 +207,8 @@ same-core     median 2.51 µs, from 2.51 µs to 2.51 µs, 2 pairs
 cross-core    median 221 ns, from 214 ns to 228 ns, 2 pairs
 ";
         assert_eq!(plain(&two_cpus(), Some(80)), expected);
-        assert!(styled(&two_cpus(), Some(80)).contains("\u{1b}["));
+        let styled = styled(&two_cpus(), Some(80));
+        assert_eq!(styled.matches("\u{1b}[48;5;").count(), 2, "one CPU has no colour of a level: {styled:?}");
     }
 
     #[test]
@@ -206,8 +216,8 @@ cross-core    median 221 ns, from 214 ns to 228 ns, 2 pairs
         let text = plain(&two_sockets(), Some(80));
         assert!(widest(&text) <= 80, "{text}");
         let first = text.lines().find(|line| line.starts_with("     0  ")).unwrap();
-        // The same core is slowest, the neighbours fastest, the other socket slower than the far cores of this one.
-        assert_eq!(first, format!("     0  9{}{}{}", "1".repeat(7), "5".repeat(24), "9".repeat(32)));
+        // The neighbours are fastest, the other socket is slower than the far cores of this one; one CPU has no level.
+        assert_eq!(first, format!("     0  ={}{}{}", "1".repeat(7), "5".repeat(24), "9".repeat(32)));
         assert!(text.contains("\nlevels  1   2 "), "{text}");
     }
 

@@ -1,0 +1,99 @@
+//! Ctrl-C and SIGTERM in the middle of a run: what is complete is told, and a second one ends the program at once.
+
+use std::os::unix::process::ExitStatusExt;
+
+use ipcd::client::report::Report;
+use ipcd::protocol::Exit;
+use rustix::process::Signal;
+
+use crate::harness::{Process, SOON, Sandbox, responder_of, run, wait_until_measuring};
+use crate::history::Place;
+
+const MANY: [&str; 6] = ["--warmup", "1", "--interval", "50ms", "--trials", "10000"];
+
+#[test]
+fn the_trials_that_are_complete_are_told_and_recorded_as_a_run_that_broke_off() {
+    run(|sandbox| {
+        let place = Place::new(sandbox);
+        for (number, signal) in [(1, Signal::INT), (2, Signal::TERM)] {
+            let bench = ["bench", "--private", "-m", "null,pipe", "--duration", "100ms", "--record"];
+            let client = sandbox.start(&mut place.client(sandbox, &[&bench[..], &MANY].concat()));
+            client.wait_for_output(" trial 2 at ");
+            client.signal(signal);
+            let output = client.wait(SOON).expect_signal(signal);
+            assert!(output.stdout.contains("the trials ended early"), "{}", output.stdout);
+            let output = output.says(&[
+                "the run was interrupted before all of its trials were completed",
+                &format!("recorded as run {number}"),
+            ]);
+            assert_eq!(output.stderr.matches("was interrupted").count(), 1, "{}", output.stderr);
+
+            let mut show = place.client(sandbox, &["history", "show", "last", "--json"]);
+            let report: Report =
+                serde_json::from_str(&sandbox.finish(&mut show).expect(Exit::Success).stdout).unwrap();
+            assert_eq!(report.results.len(), 2);
+            for cell in &report.results {
+                assert!(
+                    !cell.trials.is_empty() && cell.trials.len() < 10_000,
+                    "{} trials",
+                    cell.trials.len()
+                );
+                assert!(
+                    cell.error.as_ref().is_some_and(|error| error.contains("interrupted")),
+                    "{:?}",
+                    cell.error
+                );
+                assert_eq!(cell.grade.to_string(), "F");
+            }
+        }
+    });
+}
+
+#[test]
+fn without_a_whole_trial_there_is_no_result() {
+    run(|sandbox| {
+        let daemon = sandbox.daemon();
+        let place = Place::new(sandbox);
+        let told = |client: Process| {
+            client.signal(Signal::INT);
+            let output = client.wait(SOON).expect_signal(Signal::INT);
+            let output = output.says(&["interrupted before a trial was completed: there is no result"]);
+            // Intervals are told as they come.
+            assert!(!output.stdout.contains("Grade"), "{}", output.stdout);
+            daemon.is_at_rest();
+        };
+        let bench = ["bench", "-m", "pipe", "--duration", "1h", "--record"];
+        let client = sandbox.start(&mut place.client(sandbox, &[&bench[..], &MANY].concat()));
+        wait_until_measuring(&client);
+        told(client);
+        // Several channels, each with a thread, tell no intervals.
+        let parallel = ["--parallel", "3"];
+        let client = sandbox.start(&mut place.client(sandbox, &[&bench[..], &parallel].concat()));
+        daemon.wait_for_status("all channels are open", |status| status.channels.len() == 3);
+        told(client);
+        let list = sandbox.finish(&mut place.client(sandbox, &["history"])).expect(Exit::Nothing);
+        list.says(&["is empty: \"ipc-client bench --record\""]);
+    });
+}
+
+#[test]
+fn a_second_signal_does_not_wait_for_a_round_that_hangs() {
+    run(|sandbox: &Sandbox| {
+        let daemon = sandbox.daemon();
+        let bench = ["bench", "-m", "pipe", "--wait", "block", "--duration", "1h"];
+        let client = sandbox.start(&mut sandbox.client(&[&bench[..], &MANY].concat()));
+        wait_until_measuring(&client);
+        let responder = responder_of(&daemon, &client);
+        responder.signal(Signal::STOP);
+        // Two of one kind could become one.
+        client.signal(Signal::INT);
+        client.signal(Signal::TERM);
+        let signal = client.wait(SOON).status.signal();
+        assert!(
+            [Signal::INT, Signal::TERM].map(|signal| Some(signal.as_raw())).contains(&signal),
+            "{signal:?}"
+        );
+        assert!(responder.ends_within(SOON), "a stopped responder is ended too");
+        daemon.is_at_rest();
+    });
+}
