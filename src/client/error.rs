@@ -103,6 +103,18 @@ impl ClientError {
         }
     }
 
+    /// Whether the mechanism is not to be had, here or by this client, where others may be.
+    #[must_use]
+    pub fn is_lack(&self) -> bool {
+        match self {
+            Self::Connect { source, .. } => source.is_lack(),
+            Self::Refused(refusal) => {
+                matches!(refusal, Refusal::Unavailable { .. } | Refusal::NotOpened { end: End::Failed(_) })
+            }
+            _ => false,
+        }
+    }
+
     /// What the user can do, where that is not plain from the error.
     #[must_use]
     pub fn advice(&self) -> Option<&'static str> {

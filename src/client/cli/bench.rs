@@ -12,6 +12,7 @@ use super::daemon::find_or_start;
 use super::live::Live;
 use super::output::Output;
 use super::plan::plan;
+use super::possible::keep_possible;
 use crate::client::bench::{self, Bench, Outcome};
 use crate::client::environment::{Environment, Snapshot};
 use crate::client::measure::{Stop, Timing};
@@ -42,7 +43,7 @@ pub(super) fn run(
     let private_daemon = client.path().is_none();
     let states = client.methods()?;
     watch.lap(&mut times.daemon_ns);
-    let bench = plan(args, options, &states)?;
+    let mut bench = plan(args, options, &states)?;
     if args.parallel > 1 {
         client.admits(args.parallel)?;
     }
@@ -51,6 +52,8 @@ pub(super) fn run(
         say(format_args!("ipc-client: another measurement runs; number {place} in line"))
     })?;
     watch.lap(&mut times.queue_ns);
+    keep_possible(&mut client, &mut bench)?;
+    watch.lap(&mut times.channels_ns);
 
     let calibration = bench.calibrate(args.clock)?.map_err(Failure::unavailable)?;
     watch.lap(&mut times.clock_ns);

@@ -18,6 +18,7 @@ mod methods;
 mod output;
 mod parse;
 mod plan;
+mod possible;
 mod profile;
 mod progress;
 mod record;

@@ -94,6 +94,7 @@ pub(super) fn plan(
                                 client_cpu: place.client,
                                 pace: *pace,
                                 parallel: args.parallel,
+                                optional,
                             }));
                         }
                     }

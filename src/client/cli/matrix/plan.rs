@@ -121,6 +121,7 @@ impl Plan {
             client_cpu: Some(client),
             pace: None,
             parallel: 1,
+            optional: false,
         }
     }
 }
