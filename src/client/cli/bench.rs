@@ -1,6 +1,6 @@
 //! `ipc-client bench`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant, SystemTime};
 
 use log::Level;
@@ -10,6 +10,7 @@ use super::args::BenchArgs;
 use super::choice;
 use super::daemon::find_or_start;
 use super::live::Live;
+use super::options::MethodOptions;
 use super::output::Output;
 use super::plan::plan;
 use super::possible::keep_possible;
@@ -23,7 +24,7 @@ use crate::protocol::{Exit, chain, complain, say, tell};
 
 pub(super) fn run(
     args: &BenchArgs,
-    options: &BTreeMap<String, String>,
+    options: &MethodOptions,
     profile_flags: Option<Vec<String>>,
 ) -> Result<Exit, Failure> {
     let started = Instant::now();

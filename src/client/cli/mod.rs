@@ -15,6 +15,7 @@ mod history;
 mod live;
 mod matrix;
 mod methods;
+mod options;
 mod output;
 mod parse;
 mod plan;
@@ -122,7 +123,7 @@ pub fn main() -> Exit {
         Command::Doctor(args) => doctor::run(args),
         Command::Methods(args) => methods::run(args),
         Command::Explain(args) => explain::run(args),
-        Command::Matrix(args) => matrix::run(args, &options),
+        Command::Matrix(args) => matrix::run(args, &options.first()),
         Command::Check(args) => check::run(args),
         Command::Compare(args) => compare::run(args),
         Command::Export(args) => export::run(args),

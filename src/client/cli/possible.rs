@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use super::Failure;
 use super::choice::skip;
+use super::options::told;
 use crate::client::bench::{Bench, Cell};
 use crate::client::{Client, ClientError};
 use crate::protocol::chain;
@@ -44,8 +45,7 @@ fn is_possible(client: &mut Client, cell: &Cell) -> Result<bool, ClientError> {
     match client.open(&cell.spec) {
         Ok(channel) => client.close(channel).map(|()| true),
         Err(error) if error.is_lack() => {
-            let options = cell.spec.options.iter().map(|(name, value)| format!(" {name}={value}"));
-            let what = format!("{}{}", cell.spec.method, options.collect::<String>());
+            let what = told(&cell.spec.method, &cell.spec.options);
             match error.advice() {
                 Some(advice) => skip(what, format_args!("{}; {advice}", chain(&error))),
                 None => skip(what, chain(&error)),
