@@ -224,6 +224,9 @@ fn who_is_not_in_the_group_measures_the_rest_of_all_methods() {
         }
         let Users { owner, stranger, .. } = Users::pick();
         let daemon = serve(sandbox, owner, 0o666);
+        let listed = sandbox.finish(&mut stranger.runs(&sandbox.client(&["methods", "--json"])));
+        let listed: Vec<serde_json::Value> =
+            serde_json::from_str(&listed.expect(Exit::Success).stdout).unwrap();
         let output = bench(sandbox, stranger, "all");
         for mechanism in here().filter(|mechanism| mechanism.info().group != Group::Tool) {
             let method = mechanism.info().name;
@@ -231,6 +234,9 @@ fn who_is_not_in_the_group_measures_the_rest_of_all_methods() {
                 // It is skipped and not refused, for the same reason.
                 let reason: Vec<_> = told[1..].iter().map(String::as_str).collect();
                 skips(&output, method, &reason, "tcp");
+                let state = listed.iter().find(|state| state["name"] == method).unwrap();
+                let told = state["unavailable_because"].as_str().unwrap();
+                assert!(told.contains("--private"), "{method}: {told}");
             }
         }
         // What crosses users is measured: here, all that needs no name.
