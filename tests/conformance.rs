@@ -274,6 +274,27 @@ fn the_client_sweeps_sizes_and_wait_strategies() {
 }
 
 #[test]
+fn the_client_sweeps_the_values_of_an_option() {
+    run(|sandbox| {
+        let _daemon = sandbox.daemon();
+        for mechanism in here() {
+            let method = mechanism.info().name;
+            // Not every kernel and every sandbox lets a thread poll.
+            for option in mechanism.info().options.iter().filter(|option| option.name != "sqpoll") {
+                let (flag, values) = (format!("--{}", option.name), option.values.join(","));
+                let document = bench_json(sandbox, &["-m", method, "-n", "20", &flag, &values]);
+                let cells = document["results"].as_array().unwrap();
+                let swept = cells.iter().map(|cell| cell["options"][option.name].as_str().unwrap());
+                assert!(swept.eq(option.values.iter().copied()), "{document:#}");
+                for cell in cells {
+                    check_cell(cell, 20);
+                }
+            }
+        }
+    });
+}
+
+#[test]
 fn all_means_every_method_in_the_order_of_the_list() {
     run(|sandbox| {
         let _daemon = sandbox.daemon();

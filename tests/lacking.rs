@@ -145,7 +145,7 @@ fn what_a_sandbox_forbids_is_told_and_left_out() {
 
 /// The daemon may do what its client may not, which no group's membership changes.
 #[test]
-fn a_client_in_a_sandbox_is_told_that_and_not_to_ask_for_membership() {
+fn a_client_in_a_sandbox_measures_the_rest_of_a_group_and_is_told_what_it_lacks() {
     run(|sandbox| {
         if !may_forbid(sandbox) {
             return;
@@ -154,19 +154,62 @@ fn a_client_in_a_sandbox_is_told_that_and_not_to_ask_for_membership() {
         let states = transports::states();
         for call in &CALLS {
             let method = call.methods[0];
-            // These are the responder's calls alone.
-            if ["eventfd", "fifo", "shmem"].contains(&method)
-                || states.iter().any(|state| state.name == method && state.unavailable.is_some())
-            {
+            if states.iter().any(|state| state.name == method && state.unavailable.is_some()) {
                 continue;
             }
-            let bench = ["bench", "-n", "5", "--trials", "1", "--warmup", "1", "--method", method];
+            let group = format!("{},tcp", call.group);
             for errno in [Errno::PERM, Errno::NOSYS] {
-                let output = sandbox.finish(&mut without(call, errno, &sandbox.client(&bench)));
-                assert!(!output.stderr.contains("membership"), "{output:#?}");
-                output.expect(Exit::Unavailable);
+                let bench = |methods: &str| {
+                    let bench = ["bench", "-n", "5", "--trials", "1", "--warmup", "1", "--method", methods];
+                    sandbox.finish(&mut without(call, errno, &sandbox.client(&bench)))
+                };
+                // These are the responder's calls alone.
+                if ["eventfd", "fifo", "shmem"].contains(&method) {
+                    bench(method).expect(Exit::Success);
+                    let told = bench(&group).expect(Exit::Success).stderr;
+                    assert!(!told.contains(&format!("skipping {method}: ")), "{told}");
+                    continue;
+                }
+                let reason = [format!("cannot connect to the {method} channel: "), system(errno)];
+                let reason = reason.each_ref().map(String::as_str);
+                let named = bench(method);
+                assert!(!named.stderr.contains("membership"), "{named:#?}");
+                named.expect(Exit::Unavailable).says(&reason);
+                skips(&bench(&group), method, &reason, "tcp");
             }
         }
+        daemon.is_at_rest();
+    });
+}
+
+/// An error, as the system tells it.
+fn system(errno: Errno) -> String {
+    std::io::Error::from(errno).to_string()
+}
+
+/// A client in a container whose socket is shared, where the daemon's loopback interface is another one.
+#[test]
+fn a_client_in_another_network_measures_the_rest_of_a_group() {
+    run(|sandbox| {
+        if !may_unshare(&["--net"]) {
+            return;
+        }
+        let daemon = sandbox.daemon();
+        let bench = ["bench", "-n", "5", "--trials", "1", "--warmup", "1", "--method", "sockets"];
+        let output =
+            sandbox.finish(&mut under(&["unshare", "--net"], &sandbox.client(&bench))).expect(Exit::Success);
+        for method in ["tcp", "udp"] {
+            skips(&output, method, &[&format!("cannot connect to the {method} channel: ")], "unix");
+        }
+        // A name of another network's: nobody has it here.
+        let bench = [&bench[..], &["--namespace", "path,abstract"]].concat();
+        let output =
+            sandbox.finish(&mut under(&["unshare", "--net"], &sandbox.client(&bench))).expect(Exit::Success);
+        let told = "skipping unix namespace=abstract: cannot connect to the unix channel: ";
+        assert!(output.stderr.contains(told), "{output:#?}");
+        let titles: Vec<_> =
+            output.stdout.lines().filter(|line| line.starts_with("IPC method - unix ")).collect();
+        assert_eq!(titles, ["IPC method - unix namespace=path"], "{output:#?}");
         daemon.is_at_rest();
     });
 }

@@ -8,11 +8,12 @@ use std::os::unix::fs::{PermissionsExt, chown};
 use std::process::Command;
 
 use ipcd::protocol::Exit;
-use ipcd::transports::{Mechanism, Reach};
+use ipcd::transports::{Group, Mechanism, Reach};
 use rustix::process::{Gid, Uid};
 use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 
 use crate::conformance::here;
+use crate::exhaustion::skips;
 use crate::harness::{Daemon, Sandbox, nobody_can_run, not_tested, run};
 
 /// Ids that neither distributions nor systemd give to anybody.
@@ -127,6 +128,16 @@ fn promised(mechanism: &dyn Mechanism, daemon: User, client: User) -> Outcome {
     }
 }
 
+/// A daemon of this user's, whose control socket has this mode.
+fn serve(sandbox: &Sandbox, owner: User, mode: u32) -> Daemon {
+    chown(sandbox.folder(), Some(owner.uid), Some(owner.gid)).unwrap();
+    fs::set_permissions(sandbox.folder(), fs::Permissions::from_mode(0o711)).unwrap();
+    let daemon = Daemon::start(sandbox, owner.runs(&sandbox.ipcd(&["start"])));
+    // As whoever administers the host does, or a socket unit.
+    fs::set_permissions(&daemon.socket, fs::Permissions::from_mode(mode)).unwrap();
+    daemon
+}
+
 /// Runs a daemon as one user, whose control socket has this mode, and every mechanism as another.
 fn measure(
     whose: impl Fn(&Users) -> (User, User) + Send + 'static,
@@ -139,11 +150,7 @@ fn measure(
         }
         let users = Users::pick();
         let (owner, client) = whose(&users);
-        chown(sandbox.folder(), Some(owner.uid), Some(owner.gid)).unwrap();
-        fs::set_permissions(sandbox.folder(), fs::Permissions::from_mode(0o711)).unwrap();
-        let daemon = Daemon::start(sandbox, owner.runs(&sandbox.ipcd(&["start"])));
-        // As whoever administers the host does, or a socket unit.
-        fs::set_permissions(&daemon.socket, fs::Permissions::from_mode(mode)).unwrap();
+        let daemon = serve(sandbox, owner, mode);
 
         let states = daemon.connect().methods().unwrap();
         for mechanism in here() {
@@ -207,6 +214,37 @@ fn who_is_not_in_the_group_is_refused_at_the_control_socket() {
 #[test]
 fn who_is_not_in_the_group_and_may_connect_is_refused_what_has_a_name() {
     measure(|users| (users.owner, users.stranger), 0o666, promised);
+}
+
+#[test]
+fn who_is_not_in_the_group_measures_the_rest_of_all_methods() {
+    run(|sandbox| {
+        if !nobody_can_run(sandbox) {
+            return;
+        }
+        let Users { owner, stranger, .. } = Users::pick();
+        let daemon = serve(sandbox, owner, 0o666);
+        let listed = sandbox.finish(&mut stranger.runs(&sandbox.client(&["methods", "--json"])));
+        let listed: Vec<serde_json::Value> =
+            serde_json::from_str(&listed.expect(Exit::Success).stdout).unwrap();
+        let output = bench(sandbox, stranger, "all");
+        for mechanism in here().filter(|mechanism| mechanism.info().group != Group::Tool) {
+            let method = mechanism.info().name;
+            if let Outcome::Refused(_, told) = promised(mechanism, owner, stranger) {
+                // It is skipped and not refused, for the same reason.
+                let reason: Vec<_> = told[1..].iter().map(String::as_str).collect();
+                skips(&output, method, &reason, "tcp");
+                let state = listed.iter().find(|state| state["name"] == method).unwrap();
+                let told = state["unavailable_because"].as_str().unwrap();
+                assert!(told.contains("--private"), "{method}: {told}");
+            }
+        }
+        // What crosses users is measured: here, all that needs no name.
+        for method in ["tcp", "shmem", "memfd", "pipe"] {
+            assert!(!output.stderr.contains(&format!("skipping {method}: ")), "{output:#?}");
+        }
+        daemon.is_at_rest();
+    });
 }
 
 #[test]

@@ -28,6 +28,8 @@ pub struct Cell {
     pub pace: Option<Pace>,
     /// How many channels are open at once, each run by a thread of its own; 1 is run by the calling one.
     pub parallel: u32,
+    /// Whether it may be left out: only a group has named its method.
+    pub optional: bool,
 }
 
 /// How long to go on with trials.

@@ -108,6 +108,20 @@ impl ClientError {
         }
     }
 
+    /// Whether a channel that could not be opened is not to be had, here or by this client, where other mechanisms may be.
+    #[must_use]
+    pub fn is_lack(&self) -> bool {
+        match self {
+            Self::Connect { source, .. } => source.is_lack(),
+            // It did not get at its client.
+            Self::Round { end: Some(End::Failed(_)), .. } => true,
+            Self::Refused(refusal) => {
+                matches!(refusal, Refusal::Unavailable { .. } | Refusal::NotOpened { end: End::Failed(_) })
+            }
+            _ => false,
+        }
+    }
+
     /// What the user can do, where that is not plain from the error.
     #[must_use]
     pub fn advice(&self) -> Option<&'static str> {
@@ -120,6 +134,10 @@ impl ClientError {
             Self::Connect { source, .. } if source.is_denied() => {
                 Some("ask for membership in the daemon's group, or use a daemon of your own (--private)")
             }
+            Self::Connect { source, .. } if source.is_elsewhere() => Some(
+                "look whether this client sees the daemon's processes, network and folders, which a container or a sandbox \
+                 may keep from it; --private measures it",
+            ),
             Self::Link(LinkError::Silent(_)) => {
                 Some("look whether the daemon is stopped or its host is overloaded")
             }

@@ -108,10 +108,10 @@ pub(super) fn read(reader: &mut Reader<'_>, name: &str, keys: &DeTable<'_>) -> P
             values.map(|values| (key.name, values))
         } else if let Some(option) = options.clone().find(|option| option.name == written) {
             let check = |text: &str| match option.values.contains(&text) {
-                true => Ok(vec![text.to_owned()]),
+                true => Ok(()),
                 false => Err(format!("it may be {}", option.values.join(" or "))),
             };
-            reader.one(written, value, check).map(|values| (option.name, values))
+            reader.many(written, value, check).map(|values| (option.name, values))
         } else {
             let known = KEYS.iter().map(|key| key.name).chain(options.map(|option| option.name));
             // Several mechanisms have the same option.

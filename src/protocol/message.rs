@@ -247,10 +247,20 @@ pub struct MethodState {
     pub name: String,
     /// Why it is not to be had here, if it is not.
     pub unavailable: Option<Unavailable>,
+    /// Why this client, by its user and groups, is not let in by its channels with the options at their defaults, if it is not.
+    pub closed: Option<Unavailable>,
     /// The largest payload in bytes.
     pub max_size_bytes: u32,
     /// The setting that decides it, with its value, if one does.
     pub max_size_because: Option<String>,
+}
+
+impl MethodState {
+    /// Why this client cannot have it, whatever it is, as far as the daemon can tell.
+    #[must_use]
+    pub fn lacking(&self) -> Option<&Unavailable> {
+        self.unavailable.as_ref().or(self.closed.as_ref())
+    }
 }
 
 /// Why this host cannot do a mechanism: what it lacks (module, sysctl, kernel, sandbox).

@@ -335,10 +335,26 @@ impl ConnectError {
         self.is_any_of(&[Errno::ACCESS])
     }
 
-    /// Whether this process cannot have it here: something has run out, or the system forbids the call to whoever makes it.
+    /// Whether this process cannot have it here: something has run out, the system forbids the call to whoever makes it, or
+    /// the daemon's processes are not to be seen.
     #[must_use]
     pub fn is_unavailable(&self) -> bool {
-        is_shortage(self) || self.is_any_of(&[Errno::PERM, Errno::NOSYS])
+        matches!(self, Self::OtherNamespace)
+            || is_shortage(self)
+            || self.is_any_of(&[Errno::PERM, Errno::NOSYS, Errno::AFNOSUPPORT])
+    }
+
+    /// Whether nobody is where the responder, which lives, says that it is: this process sees another network, other files
+    /// or other queues than it.
+    #[must_use]
+    pub fn is_elsewhere(&self) -> bool {
+        matches!(self, Self::OtherNamespace | Self::Round(RoundError::PeerClosed))
+    }
+
+    /// Whether this process does not get at the channel of a responder that lives, rather than something being wrong with it.
+    #[must_use]
+    pub fn is_lack(&self) -> bool {
+        matches!(self, Self::Call(_)) || self.is_denied() || self.is_unavailable() || self.is_elsewhere()
     }
 
     fn is_any_of(&self, errors: &[Errno]) -> bool {

@@ -178,7 +178,7 @@ pub fn remove_leftovers_of_the_dead() {
 /// Every mechanism, as this process has it on this host for itself.
 #[must_use]
 pub fn states() -> Vec<MethodState> {
-    states_for(Owner::this())
+    states_for(Owner::this(), None)
 }
 
 /// Whether this process can offer a mechanism with these options to this client.
@@ -203,13 +203,33 @@ pub fn available_to(
     )))
 }
 
-/// Every mechanism, as this process has it on this host for this client.
+/// Why a mechanism's channels with a name are closed to a client who is in these further groups (all, if that is not known), if they
+/// are: see
+/// [`Reach::Group`].
+fn closed_to(mechanism: &dyn Mechanism, client: Owner, groups: Option<&[u32]>) -> Option<Unavailable> {
+    let own = Owner::this();
+    let root = own.uid == 0 || client.uid == 0;
+    let is_let_in = root
+        || client.uid == own.uid
+        || client.gid == own.gid
+        || groups.is_none_or(|groups| groups.contains(&own.gid));
+    (mechanism.info().reach == Reach::Group && !is_let_in).then(|| {
+        Unavailable(format!(
+            "it is for user {} and members of the group {}, and user {} is none; ask for membership in the daemon's group, or use \
+             a daemon of your own (--private)",
+            own.uid, own.gid, client.uid
+        ))
+    })
+}
+
+/// Every mechanism, as this process has it on this host for this client, who is in these further groups.
 #[must_use]
-pub fn states_for(client: Owner) -> Vec<MethodState> {
+pub fn states_for(client: Owner, groups: Option<&[u32]>) -> Vec<MethodState> {
     ALL.iter()
         .map(|mechanism| MethodState {
             name: mechanism.info().name.to_owned(),
             unavailable: available_to(*mechanism, &BTreeMap::new(), client).err(),
+            closed: closed_to(*mechanism, client, groups),
             max_size_bytes: u32::try_from(mechanism.capabilities().max_size).unwrap_or(u32::MAX),
             max_size_because: mechanism.size_limit(),
         })

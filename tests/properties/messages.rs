@@ -143,10 +143,12 @@ fn usage() -> impl Strategy<Value = Usage> {
 }
 
 fn method_state() -> impl Strategy<Value = MethodState> {
-    let parts = (text(), option::of(text().prop_map(Unavailable)), any::<u32>(), option::of(text()));
-    parts.prop_map(|(name, unavailable, max_size_bytes, max_size_because)| MethodState {
+    let reason = || option::of(text().prop_map(Unavailable));
+    let parts = (text(), reason(), reason(), any::<u32>(), option::of(text()));
+    parts.prop_map(|(name, unavailable, closed, max_size_bytes, max_size_because)| MethodState {
         name,
         unavailable,
+        closed,
         max_size_bytes,
         max_size_because,
     })

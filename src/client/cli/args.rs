@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::builder::PossibleValuesParser;
-use clap::{Arg, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use clap::{Arg, ArgAction, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use super::check::CheckArgs;
 use super::compare::CompareArgs;
@@ -14,6 +14,7 @@ use super::explain::ExplainArgs;
 use super::export::ExportArgs;
 use super::history::HistoryArgs;
 use super::matrix::MatrixArgs;
+use super::options::MethodOptions;
 use super::parse::{self, PlacementArg, WarmupArg};
 use super::record::RecordArgs;
 use super::report::ReportArgs;
@@ -273,7 +274,10 @@ pub(super) struct DoctorArgs {
 }
 
 /// The commands that open channels, and so have the options of the mechanisms.
-const MEASURING: [&str; 2] = ["bench", "matrix"];
+const MEASURING: [&str; 2] = [SWEEPING, "matrix"];
+
+/// The one of them whose options may have several values.
+const SWEEPING: &str = "bench";
 
 /// The command line, with the options of the mechanisms.
 pub(super) fn command() -> clap::Command {
@@ -283,32 +287,28 @@ pub(super) fn command() -> clap::Command {
     }
     MEASURING.into_iter().fold(Cli::command(), |cli, measuring| {
         cli.mut_subcommand(measuring, |measuring| {
+            let sweeps = measuring.get_name() == SWEEPING;
             options.values().fold(measuring, |measuring, option| {
-                measuring.arg(
-                    Arg::new(option.name)
-                        .long(option.name)
-                        .value_name("VALUE")
-                        .value_parser(PossibleValuesParser::new(option.values))
-                        .help(format!("{} [default: {}]", option.help, option.values[0]))
-                        .hide_possible_values(false),
-                )
+                let argument = Arg::new(option.name)
+                    .long(option.name)
+                    .value_parser(PossibleValuesParser::new(option.values))
+                    .hide_possible_values(false);
+                let (help, default) = (option.help, option.values[0]);
+                measuring.arg(if sweeps {
+                    let help = format!("{help}; several make a sweep [default: {default}]");
+                    argument.value_name("VALUE,...").action(ArgAction::Append).value_delimiter(',').help(help)
+                } else {
+                    argument.value_name("VALUE").help(format!("{help} [default: {default}]"))
+                })
             })
         })
     })
 }
 
 /// The options of the mechanisms that the command line names.
-pub(super) fn method_options(matches: &ArgMatches) -> BTreeMap<String, String> {
+pub(super) fn method_options(matches: &ArgMatches) -> MethodOptions {
     let measuring = matches.subcommand().filter(|(name, _)| MEASURING.contains(name));
-    let Some((_, matches)) = measuring else { return BTreeMap::new() };
-    transports::ALL
-        .iter()
-        .flat_map(|mechanism| mechanism.info().options)
-        .filter_map(|option| {
-            let value = matches.get_one::<String>(option.name)?;
-            Some((option.name.to_owned(), value.clone()))
-        })
-        .collect()
+    measuring.map(|(_, matches)| MethodOptions::of(matches)).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -326,9 +326,16 @@ mod tests {
     }
 
     #[test]
+    fn a_matrix_is_of_one_value_of_an_option() {
+        let line = |command: &'static str| ["ipc-client", command, "--nodelay", "true,false"];
+        assert!(command().try_get_matches_from(line("bench")).is_ok());
+        assert!(command().try_get_matches_from(line("matrix")).is_err());
+    }
+
+    #[test]
     fn options_of_mechanisms_are_options_of_bench() {
         let matches = command().try_get_matches_from(["ipc-client", "bench", "--nodelay", "false"]).unwrap();
         Cli::from_arg_matches(&matches).unwrap();
-        assert_eq!(method_options(&matches)["nodelay"], "false");
+        assert_eq!(method_options(&matches).first()["nodelay"], "false");
     }
 }

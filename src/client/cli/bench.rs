@@ -1,6 +1,6 @@
 //! `ipc-client bench`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant, SystemTime};
 
 use log::Level;
@@ -11,8 +11,10 @@ use super::choice;
 use super::daemon::find_or_start;
 use super::interrupt::Interrupt;
 use super::live::Live;
+use super::options::MethodOptions;
 use super::output::Output;
 use super::plan::plan;
+use super::possible::keep_possible;
 use crate::client::bench::{self, Bench, Outcome};
 use crate::client::environment::{Environment, Snapshot};
 use crate::client::measure::{Stop, Timing};
@@ -23,7 +25,7 @@ use crate::protocol::{Exit, chain, complain, say, tell};
 
 pub(super) fn run(
     args: &BenchArgs,
-    options: &BTreeMap<String, String>,
+    options: &MethodOptions,
     profile_flags: Option<Vec<String>>,
 ) -> Result<Exit, Failure> {
     let started = Instant::now();
@@ -43,7 +45,7 @@ pub(super) fn run(
     let private_daemon = client.path().is_none();
     let states = client.methods()?;
     watch.lap(&mut times.daemon_ns);
-    let bench = plan(args, options, &states)?;
+    let mut bench = plan(args, options, &states)?;
     if args.parallel > 1 {
         client.admits(args.parallel)?;
     }
@@ -52,6 +54,8 @@ pub(super) fn run(
         say(format_args!("ipc-client: another measurement runs; number {place} in line"))
     })?;
     watch.lap(&mut times.queue_ns);
+    keep_possible(&mut client, &mut bench)?;
+    watch.lap(&mut times.channels_ns);
 
     let calibration = bench.calibrate(args.clock)?.map_err(Failure::unavailable)?;
     watch.lap(&mut times.clock_ns);

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Display};
 
+use super::options::MethodOptions;
 use super::{Failure, warn};
 pub(super) use crate::config::methods::{ALL, Meaning, UnknownName, meaning};
 use crate::protocol::{MethodState, Refusal, Unavailable};
@@ -23,10 +24,11 @@ pub(super) fn meanings(names: &[String]) -> Result<Vec<Meaning>, UnknownName> {
 }
 
 /// The methods, each once, and whether each was named by a group only. A group's members that the host lacks, or this
-/// build, are skipped with a line on stderr. `options` are what is asked of all that have them.
+/// build, are skipped with a line on stderr. `options` are what is asked of all that have them; who can do some of their
+/// values only stays.
 pub(super) fn methods(
     names: &[String],
-    options: &BTreeMap<String, String>,
+    options: &MethodOptions,
     states: &[MethodState],
 ) -> Result<Vec<(&'static dyn Mechanism, bool)>, Failure> {
     let mut chosen: Vec<(&'static dyn Mechanism, bool)> = Vec::new();
@@ -42,7 +44,9 @@ pub(super) fn methods(
     // What is refused is not told to be skipped before.
     for meaning in &meanings {
         if let Meaning::One(mechanism) = meaning {
-            available(*mechanism, options, states)?;
+            for choice in options.choices(*mechanism) {
+                available(*mechanism, &choice, states)?;
+            }
         }
     }
     let mut skipped = BTreeSet::new();
@@ -52,7 +56,11 @@ pub(super) fn methods(
             Meaning::Several(members) => {
                 for mechanism in members {
                     let method = mechanism.info().name;
-                    match unavailable(mechanism, options, states) {
+                    let choices = options.choices(mechanism);
+                    let reasons: Vec<_> =
+                        choices.iter().map(|choice| unavailable(mechanism, choice, states)).collect();
+                    let possible = reasons.contains(&None);
+                    match reasons.into_iter().flatten().next().filter(|_| !possible) {
                         Some(reason) if skipped.insert(method) => skip(method, reason),
                         Some(_) => {}
                         None => choose(mechanism, true),
@@ -106,7 +114,8 @@ pub(super) fn available(
     }
 }
 
-fn unavailable<'a>(
+/// Why the host lacks it with these options, if it does.
+pub(super) fn unavailable<'a>(
     mechanism: &dyn Mechanism,
     options: &BTreeMap<String, String>,
     states: &'a [MethodState],
@@ -135,7 +144,7 @@ mod tests {
 
     fn chosen(names: &[&str]) -> Result<Vec<(&'static str, bool)>, Failure> {
         let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
-        let methods = methods(&names, &BTreeMap::new(), &states())?;
+        let methods = methods(&names, &MethodOptions::default(), &states())?;
         Ok(methods.into_iter().map(|(mechanism, optional)| (mechanism.info().name, optional)).collect())
     }
 
@@ -180,13 +189,15 @@ mod tests {
             state.unavailable = Some(Unavailable("no folder".to_owned()));
         }
         let names = ["sockets".to_owned()];
-        let chosen = |value: &str| {
-            let options = BTreeMap::from([("namespace".to_owned(), value.to_owned())]);
+        let chosen = |values: &[&str]| {
+            let options = MethodOptions::named("namespace", values);
             let chosen = methods(&names, &options, &states).unwrap();
             chosen.into_iter().map(|(mechanism, _)| mechanism.info().name).collect::<Vec<_>>()
         };
-        assert_eq!(chosen("path"), [""; 0]);
-        assert_eq!(chosen("abstract"), ["unix", "unix-seqpacket", "unix-dgram"]);
+        assert_eq!(chosen(&["path"]), [""; 0]);
+        for values in [&["abstract"][..], &["path", "abstract"]] {
+            assert_eq!(chosen(values), ["unix", "unix-seqpacket", "unix-dgram"]);
+        }
     }
 
     #[test]

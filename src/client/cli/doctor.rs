@@ -10,6 +10,7 @@ use super::bench::{doubtful, exit, settings};
 use super::daemon::find_or_start;
 use super::parse::PlacementArg;
 use super::plan::plan;
+use super::possible::keep_possible;
 use super::progress::Progress;
 use super::terminal::prose_width;
 use crate::client::LeaseWait;
@@ -34,12 +35,13 @@ pub(super) fn run(args: &DoctorArgs) -> Result<Exit, Failure> {
     let mut client = find_or_start(&args.socket, args.private)?;
     let private_daemon = client.path().is_none();
     let states = client.methods()?;
-    let plan = plan(&bench_args(args), &Default::default(), &states)?;
+    let mut plan = plan(&bench_args(args), &Default::default(), &states)?;
     let wait = if args.no_wait { LeaseWait::No } else { LeaseWait::Queue };
     client.acquire(wait, |place| {
         say(format_args!("ipc-client: another measurement runs; number {place} in line"))
     })?;
 
+    keep_possible(&mut client, &mut plan)?;
     let calibration = plan.calibrate(ClockChoice::Auto)?.map_err(Failure::unavailable)?;
     let clock = Clock::from(&calibration);
     let environment = Environment::capture();

@@ -77,7 +77,7 @@ fn full(mechanism: &dyn Mechanism, states: &[MethodState], width: usize) -> Stri
     }
     facts.push((
         "here",
-        match state.map(|state| &state.unavailable) {
+        match state.map(MethodState::lacking) {
             Some(None) => "can be measured".to_owned(),
             Some(Some(reason)) => format!("not to be had: {reason}"),
             None => "the daemon does not know it".to_owned(),
@@ -112,7 +112,7 @@ fn short(mechanisms: &[&'static dyn Mechanism], states: &[MethodState], width: u
             let heading = fill(&heading, Options::new(width).subsequent_indent("  "));
             let styled = heading.replacen(info.name, &format!("{BOLD}{}{BOLD:#}", info.name), 1);
             text.push_str(&format!("{styled}\n{}\n", indented(info.explanation.choose, width)));
-            if let Some(reason) = state(*mechanism, states).and_then(|state| state.unavailable.as_ref()) {
+            if let Some(reason) = state(*mechanism, states).and_then(MethodState::lacking) {
                 text.push_str(&format!("{}\n", indented(&format!("Not to be had here: {reason}"), width)));
             }
             text.push('\n');

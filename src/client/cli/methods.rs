@@ -78,7 +78,7 @@ fn list(states: &[MethodState], width: usize) -> String {
             let options = textwrap::Options::new(width).initial_indent(&first).subsequent_indent(&rest);
             text.push_str(&textwrap::fill(&what(mechanism.info()), options));
             text.push('\n');
-            if let Some(reason) = &state.unavailable {
+            if let Some(reason) = state.lacking() {
                 let options = textwrap::Options::new(width).initial_indent(&rest).subsequent_indent(&rest);
                 text.push_str(&textwrap::fill(&format!("not to be had here: {reason}"), options));
                 text.push('\n');
@@ -180,8 +180,8 @@ impl<'a> Method<'a> {
                 .iter()
                 .map(|option| MethodOption { name: option.name, values: option.values, help: option.help })
                 .collect(),
-            available: state.unavailable.is_none(),
-            unavailable_because: state.unavailable.as_ref().map(|reason| reason.0.as_str()),
+            available: state.lacking().is_none(),
+            unavailable_because: state.lacking().map(|reason| reason.0.as_str()),
             choose: info.explanation.choose,
             limits: info.explanation.limits,
             round: info.explanation.round,

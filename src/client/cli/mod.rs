@@ -16,9 +16,11 @@ mod interrupt;
 mod live;
 mod matrix;
 mod methods;
+mod options;
 mod output;
 mod parse;
 mod plan;
+mod possible;
 mod profile;
 mod progress;
 mod record;
@@ -122,7 +124,7 @@ pub fn main() -> Exit {
         Command::Doctor(args) => doctor::run(args),
         Command::Methods(args) => methods::run(args),
         Command::Explain(args) => explain::run(args),
-        Command::Matrix(args) => matrix::run(args, &options),
+        Command::Matrix(args) => matrix::run(args, &options.first()),
         Command::Check(args) => check::run(args),
         Command::Compare(args) => compare::run(args),
         Command::Export(args) => export::run(args),

@@ -1,11 +1,12 @@
 //! From the command line to a plan: which cells there are, and whether each can be.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::Failure;
 use super::args::BenchArgs;
-use super::choice::{methods, skip, state};
+use super::choice::{methods, skip, state, unavailable};
+use super::options::{MethodOptions, has_option, told};
 use super::parse::{PlacementArg, WarmupArg};
 use crate::client::bench::{Bench, Cell, Precision};
 use crate::client::measure::{Plan, Stop, Timing, Warmup};
@@ -35,11 +36,11 @@ struct Place {
 /// with a line on stderr; what was named itself and cannot be is an error.
 pub(super) fn plan(
     args: &BenchArgs,
-    options: &BTreeMap<String, String>,
+    options: &MethodOptions,
     states: &[MethodState],
 ) -> Result<Bench, Failure> {
     let methods = methods(&args.methods, options, states)?;
-    for name in options.keys() {
+    for name in options.names() {
         if !methods.iter().any(|(mechanism, _)| has_option(*mechanism, name)) {
             return Err(Failure::usage(format!("none of the methods has the option --{name}")));
         }
@@ -69,20 +70,23 @@ pub(super) fn plan(
     let mut cells = Vec::new();
     for (mechanism, optional) in &methods {
         let (mechanism, optional) = (*mechanism, *optional);
+        let method = mechanism.info().name;
         let state = state(mechanism, states);
-        for size_bytes in &sizes {
-            for wait in &waits {
+        for choice in options.choices(mechanism) {
+            // Whoever was named has none that is lacking.
+            if let Some(reason) = unavailable(mechanism, &choice, states) {
+                skip(told(method, &choice), reason);
+                continue;
+            }
+            for (size_bytes, wait) in sizes.iter().flat_map(|size| waits.iter().map(move |wait| (size, wait)))
+            {
                 let spec = ChannelSpec {
-                    method: mechanism.info().name.to_owned(),
+                    method: method.to_owned(),
                     size_bytes: *size_bytes,
                     wait: *wait,
                     server_cpu: None,
                     client_cpu: None,
-                    options: options
-                        .iter()
-                        .filter(|(name, _)| has_option(mechanism, name))
-                        .map(|(name, value)| (name.clone(), value.clone()))
-                        .collect(),
+                    options: choice.clone(),
                 };
                 match Settings::check_for(&spec, state) {
                     Ok(settings) => {
@@ -94,10 +98,11 @@ pub(super) fn plan(
                                 client_cpu: place.client,
                                 pace: *pace,
                                 parallel: args.parallel,
+                                optional,
                             }));
                         }
                     }
-                    Err(refusal) if optional => skip_unfit(mechanism.info().name, refusal),
+                    Err(refusal) if optional => skip_unfit(&told(method, &choice), refusal),
                     Err(refusal) => {
                         let advice = what_fits(&spec, &sizes, &methods, states);
                         return Err(Failure { advice, ..Failure::unavailable(refusal) });
@@ -143,10 +148,6 @@ fn trial_plan(args: &BenchArgs) -> Plan {
         },
     };
     Plan { stop, warmup, timing: args.timing, pace: None, interval: args.interval }
-}
-
-fn has_option(mechanism: &dyn Mechanism, name: &str) -> bool {
-    mechanism.info().options.iter().any(|option| option.name == name)
 }
 
 /// What is told of a cell that cannot be, and does not have to.
@@ -224,4 +225,39 @@ fn places(args: &BenchArgs) -> Result<Vec<Place>, Failure> {
         }
     }
     Ok(places)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::transports::states;
+
+    #[test]
+    fn values_of_an_option_make_cells_of_the_methods_that_have_it() {
+        let args = BenchArgs {
+            methods: ["tcp", "udp"].map(str::to_owned).to_vec(),
+            sizes: vec![8, 64],
+            ..BenchArgs::defaults()
+        };
+        let mut states = states();
+        states.iter_mut().for_each(|state| state.unavailable = None);
+        let options = MethodOptions::named("nodelay", &["true", "false"]);
+        let bench = plan(&args, &options, &states).unwrap();
+        let cells = bench.cells.iter().map(|cell| {
+            let spec = &cell.spec;
+            (spec.method.as_str(), spec.options.get("nodelay").map(String::as_str), spec.size_bytes)
+        });
+        assert!(
+            cells.eq([
+                ("tcp", Some("true"), 8),
+                ("tcp", Some("true"), 64),
+                ("tcp", Some("false"), 8),
+                ("tcp", Some("false"), 64),
+                ("udp", None, 8),
+                ("udp", None, 64),
+            ]),
+            "{:?}",
+            bench.cells
+        );
+    }
 }

@@ -105,6 +105,7 @@ mod tests {
                 client_cpu: None,
                 pace: None,
                 parallel: 1,
+                optional: false,
             },
             trials: medians_ns.iter().map(trial).collect(),
             error: None,

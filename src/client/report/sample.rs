@@ -154,6 +154,7 @@ fn cell(method: &str, size_bytes: u32, wait: Wait, cpus: Option<(u32, u32)>) -> 
         client_cpu: cpus.map(|(client, _)| client),
         pace: None,
         parallel: 1,
+        optional: false,
     }
 }
 

@@ -6,7 +6,7 @@ use crate::daemon::lease::Acquired;
 use crate::protocol::{
     ChannelId, ChannelSpec, PROTOCOL_VERSION, Refusal, Reply, Request, Resource, Status, chain,
 };
-use crate::transports::sys::find_descriptors;
+use crate::transports::sys::{find_descriptors, peer_groups};
 use crate::transports::{self, Owner};
 
 /// What it takes, for a moment, to see whether the host has a mechanism.
@@ -18,7 +18,7 @@ impl Server {
         let reply = match request {
             Request::Status => Reply::Status(self.status()),
             Request::Methods => match find_descriptors(PROBE_DESCRIPTORS) {
-                Ok(()) => Reply::Methods(transports::states_for(self.peer(id))),
+                Ok(()) => Reply::Methods(transports::states_for(self.peer(id), self.groups(id).as_deref())),
                 Err(error) => return self.refuse(Some(id), Refusal::Shortage { reason: chain(&error) }),
             },
             Request::Stop => match self.may_stop(id) {
@@ -146,6 +146,11 @@ impl Server {
     /// Who is at the other end of a connection.
     fn peer(&self, id: ConnectionId) -> Owner {
         self.connections.get(&id).map_or_else(Owner::this, |connection| connection.peer)
+    }
+
+    /// What further groups that is in; nothing where the kernel does not tell (before Linux 4.13).
+    fn groups(&self, id: ConnectionId) -> Option<Vec<u32>> {
+        self.connections.get(&id).and_then(|connection| peer_groups(connection).ok())
     }
 
     fn usage(&self, id: ConnectionId, channel: ChannelId) -> Result<Reply, Refusal> {

@@ -27,7 +27,7 @@ pub use alarm::Alarm;
 pub use descriptors::{allow_descriptors, find_descriptors, inherited_listeners};
 pub use file_size::survive_file_size_limit;
 pub use mapping::find_room;
-pub use peer::peer;
+pub use peer::{peer, peer_groups};
 pub use region::Region;
 pub use ring::{Ring, RingOptions};
 pub use semaphore::Semaphore;

@@ -121,6 +121,7 @@ impl Plan {
             client_cpu: Some(client),
             pace: None,
             parallel: 1,
+            optional: false,
         }
     }
 }
@@ -143,7 +144,7 @@ mod tests {
             panic!("another command");
         };
         let topology = Topology::read_from(Path::new("/nonexistent"), (0..cpus).collect());
-        plan(&args, &method_options(&matches), &topology).map_err(|failure| failure.error.to_string())
+        plan(&args, &method_options(&matches).first(), &topology).map_err(|failure| failure.error.to_string())
     }
 
     #[test]
