@@ -216,7 +216,9 @@ fn the_doctors_json_is_one_document_and_its_grade_decides_the_exit_code() {
 fn what_the_doctor_cannot_test_is_refused() {
     run(|sandbox| {
         private(sandbox, &["doctor", "--method", "pigeon"]).expect(Exit::Usage).says(&["pigeon", "tcp, "]);
-        private(sandbox, &["doctor", "--pairs", "1"]).expect(Exit::Usage).says(&["--pairs", "a number from 2 to 1000"]);
+        private(sandbox, &["doctor", "--pairs", "1"])
+            .expect(Exit::Usage)
+            .says(&["--pairs", "a number from 2 to 1000"]);
         private(sandbox, &["doctor", "--require-grade", "G"]).expect(Exit::Usage).says(&["`G` is no grade"]);
     });
 }
