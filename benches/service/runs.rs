@@ -60,6 +60,16 @@ pub(crate) fn cold(method: &str) -> Result<Cold, Box<dyn Error>> {
     Ok(Cold { told_ms: (time("total_ns")? - rounds_ns) / 1e6, whole_ms: (whole_ns - rounds_ns) / 1e6 })
 }
 
+/// How long a run of 1000 rounds takes as a whole whose two sides share a CPU, in milliseconds.
+pub(crate) fn on_one_cpu(method: &str) -> Result<f64, Box<dyn Error>> {
+    let mut command = bench(method)?;
+    command.args(["--private", "-n", "1000", "--placement", "same-core"]);
+    let start = Instant::now();
+    let output = command.output()?;
+    let whole_ms = start.elapsed().as_secs_f64() * 1e3;
+    report(command, output).map(|_| whole_ms)
+}
+
 /// The tool's own round, and what of it is reading the clock.
 pub(crate) struct Own {
     pub(crate) p50_ns: f64,
