@@ -268,10 +268,9 @@ impl<'a> Runner<'a> {
         }
         let mut intervals = self.plan.interval.map(|every| Intervals::new(every, self.response.is_some()));
         let start = Instant::now();
-        let mut ended = start;
+        let mut looked = start;
         let mut whole = false;
         loop {
-            self.note_time_between_blocks(ended);
             let left = match self.plan.stop {
                 Stop::Rounds(rounds) => rounds.saturating_sub(self.rounds + self.lost),
                 Stop::Time(time) if start.elapsed() < time => u64::MAX,
@@ -282,8 +281,9 @@ impl<'a> Runner<'a> {
             }
             let left = usize::try_from(left).unwrap_or(usize::MAX);
             whole = self.alternate && !whole && self.rounds > 0;
+            let before_ps = self.elapsed_ps;
             let block = self.block(left, whole, pacer.as_mut(), intervals.as_mut());
-            ended = Instant::now();
+            looked = self.note_time_outside_of_blocks(looked, self.elapsed_ps - before_ps);
             self.settle(block)?;
             progress(self.rounds, start.elapsed());
             if let Some(intervals) = &mut intervals
@@ -292,6 +292,7 @@ impl<'a> Runner<'a> {
                 return Ok(());
             }
         }
+        self.note_time_outside_of_blocks(looked, 0);
         if let Some(intervals) = &mut intervals {
             let _ = intervals.tell(self.rounds, self.lost, true, on_interval);
         }
@@ -370,8 +371,13 @@ impl<'a> Runner<'a> {
         }
     }
 
-    fn note_time_between_blocks(&mut self, ended: Instant) {
-        self.note_gap(u64::try_from(ended.elapsed().as_nanos() * 1000).unwrap_or(u64::MAX), 0);
+    /// Notes what passed since `looked` beside the blocks that ran meanwhile. Tells when that was: the next look starts there, so
+    /// that no moment is left out, such as when a block's figures are taken in.
+    fn note_time_outside_of_blocks(&mut self, looked: Instant, blocks_ps: u64) -> Instant {
+        let now = Instant::now();
+        let elapsed_ps = u64::try_from((now - looked).as_nanos() * 1000).unwrap_or(u64::MAX);
+        self.note_gap(elapsed_ps.saturating_sub(blocks_ps), 0);
+        now
     }
 
     /// Rounds at a fixed rate have an interval each, the last one too: of N of them there are N intervals, and not the
