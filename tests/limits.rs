@@ -192,6 +192,13 @@ fn peak_bytes(pid: u32) -> u64 {
     line.trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
 }
 
+/// By how much the difference of two such figures may be off: the kernel counts three kinds of pages, each in steps of 32
+/// for a CPU (or twice as many as there are CPUs), and what is in no whole step yet is not told.
+fn peaks_may_be_off_by() -> u64 {
+    let cpus = u64::try_from(std::thread::available_parallelism().unwrap().get()).unwrap();
+    2 * 3 * (2 * cpus).max(32) * cpus * u64::try_from(rustix::param::page_size()).unwrap()
+}
+
 #[test]
 fn responders_hold_no_more_than_their_mechanism_declares() {
     run(|sandbox: &Sandbox| {
@@ -215,7 +222,7 @@ fn responders_hold_no_more_than_their_mechanism_declares() {
             let declared = find(method).unwrap().holds(can.max_size);
             let line = format!("{method}: {held} bytes of {declared} declared for {} bytes", can.max_size);
             eprintln!("{line}");
-            too_much.extend((held > declared).then_some(line));
+            too_much.extend((held > declared + peaks_may_be_off_by()).then_some(line));
         }
         assert!(too_much.is_empty(), "{too_much:#?}");
     });

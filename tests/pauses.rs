@@ -87,7 +87,9 @@ fn check(running: Running, pause: Duration) {
             assert!(ns < pause_ns / 2.0, "{what}: {quantile} is {ns} ns");
         }
     }
-    assert!(cell["latency_ns"]["p50"].is_number(), "{what}: {cell:#}");
+    // A framework beside all the others on a busy machine may have done fewer than a median takes.
+    let enough = cell["latency_ns"]["samples"].as_u64().unwrap() >= 20;
+    assert_eq!(cell["latency_ns"]["p50"].is_number(), enough, "{what}: {cell:#}");
 }
 
 fn stopped_and_continued(pause: Duration, runs: impl Fn(&Sandbox, &Daemon) -> Vec<Running> + Send + 'static) {
