@@ -6,7 +6,7 @@ use std::time::Duration;
 use rustix::thread::{ClockId, clock_nanosleep_relative};
 use rustix::time::Timespec;
 
-use super::sys::clock::{Clock, Scale};
+use super::sys::clock::{Clock, ClockSource, Scale};
 
 /// How much of a wait is spun, since the kernel's timers are not exact: its default slack is 50 µs, and waking up
 /// takes as long again.
@@ -46,8 +46,8 @@ impl Pacer {
     }
 
     /// Waits for the next start, and returns when it should have been.
-    #[inline]
-    pub(super) fn wait<C: Clock>(&mut self, clock: C) -> u64 {
+    #[inline(never)]
+    pub(super) fn wait(&mut self, clock: ClockSource) -> u64 {
         let mut intended = *self.next.get_or_insert_with(|| clock.now());
         loop {
             let now = clock.now();
