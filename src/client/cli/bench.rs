@@ -113,9 +113,8 @@ pub(super) fn run(
         tell_times(&report.times);
     }
     let exit = exit(&outcomes, doubtful(&report, args.require_grade));
-    if interrupted {
-        interrupt.pass_on();
-    }
+    // Also if something else has ended the run first.
+    interrupt.pass_on();
     Ok(exit)
 }
 

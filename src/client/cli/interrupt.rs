@@ -22,7 +22,8 @@ impl Interrupt {
     /// # Errors
     /// The system's.
     pub(super) fn set(interrupt: &Arc<AtomicBool>) -> io::Result<Self> {
-        let (signal, listens_no_more) = (Arc::<AtomicUsize>::default(), Arc::<AtomicBool>::default());
+        // Until all is in place, a signal ends the program at once: half of it would lose the signal.
+        let (signal, listens_no_more) = (Arc::<AtomicUsize>::default(), Arc::new(AtomicBool::new(true)));
         let ignored = ignored();
         for number in [SIGINT, SIGTERM].into_iter().filter(|number| ignored & (1 << (number - 1)) == 0) {
             // In the order in which a signal does it all: the first does not find what it sets itself.
@@ -31,6 +32,7 @@ impl Interrupt {
             register_usize(number, Arc::clone(&signal), usize::try_from(number).unwrap_or_default())?;
             register(number, Arc::clone(interrupt))?;
         }
+        listens_no_more.store(false, Ordering::Relaxed);
         Ok(Self { signal, listens_no_more })
     }
 
