@@ -120,7 +120,13 @@ impl Supervisor {
         self.watch = None;
         // The thread that started this process is the supervisor's main thread, which ends with it.
         set_parent_process_death_signal(Some(signal)).while_doing("tying this process to its supervisor")?;
-        // It may have died just before.
+        // It may have died just before. Its end of the link does not tell that while a process has a copy of it that it was about
+        // to start; whose child this is does. (A test's supervisor may be a thread of this process.)
+        let supervisor = super::sys::peer(&self.link).while_doing("looking for the supervisor")?.pid;
+        let parent = rustix::process::getppid().map_or(0, |pid| pid.as_raw_nonzero().get().cast_unsigned());
+        if supervisor != parent && supervisor != std::process::id() {
+            return Err(Errno::PIPE).while_doing("looking for the supervisor")?;
+        }
         let mut fds = [rustix::event::PollFd::new(&self.link, rustix::event::PollFlags::IN)];
         let now = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
         match rustix::event::poll(&mut fds, Some(&now)) {
