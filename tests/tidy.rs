@@ -3,9 +3,6 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// A file's most lines.
-const MAX_LINES: usize = 450;
-
 /// A source file, its path relative to the package.
 struct Source {
     path: String,
@@ -302,10 +299,12 @@ fn everything_that_is_timed_goes_by_a_clock_that_cannot_be_set() {
 }
 
 #[test]
-fn every_file_says_its_subject_and_has_one() {
+fn every_file_states_its_subject() {
     for source in ["src", "tests", "benches", "examples", "fuzz/targets"].into_iter().flat_map(sources) {
-        assert!(source.text.starts_with("//! "), "{} does not say what it is about", source.path);
-        let lines = source.text.lines().count();
-        assert!(lines <= MAX_LINES, "{} has {lines} lines: look for its second subject", source.path);
+        assert!(
+            source.text.starts_with("//! "),
+            "{} does not state its subject in its first line",
+            source.path
+        );
     }
 }

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use ipcd::client::history::{History, Label};
-use ipcd::client::placement::Placement;
+use ipcd::client::host::placement::Placement;
 use ipcd::client::report::{Latency, Report};
 use ipcd::protocol::Exit;
 use serde_json::Value;

@@ -1,6 +1,6 @@
 //! Runs the two sides of a row in turn, and tells how they compare.
 
-use ipcd::client::measure::stats::median;
+use ipcd::client::stats::median;
 use ipcd::protocol::Wait;
 
 use crate::programs::{Figures, Program, Programs, Run, Timing};

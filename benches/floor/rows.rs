@@ -1,6 +1,6 @@
 //! What is compared with what, and which ratio is wanted.
 
-use ipcd::client::placement::CpuPair;
+use ipcd::client::host::placement::CpuPair;
 use ipcd::protocol::Wait;
 use ipcd::transports;
 

@@ -5,12 +5,12 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::Instant;
 
-use ipcd::client::compare::{Comparison, Side};
 use ipcd::client::export::prometheus;
 use ipcd::client::history::{Filter, History, HistoryError, Pick};
-use ipcd::client::measure::stats::Statistic;
+use ipcd::client::judge::compare::{Comparison, Side};
+use ipcd::client::judge::trend::{TrendPlan, trends};
+use ipcd::client::stats::Statistic;
 use ipcd::client::sum::Sum;
-use ipcd::client::trend::{TrendPlan, trends};
 
 /// A question, and how many rows its answer has at least.
 pub(crate) struct Query {

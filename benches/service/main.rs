@@ -11,7 +11,7 @@ use std::error::Error;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use ipcd::client::measure::stats::median;
+use ipcd::client::stats::median;
 use ipcd::protocol::ChannelSpec;
 
 use daemon::Daemon;

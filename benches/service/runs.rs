@@ -5,7 +5,7 @@ use std::error::Error;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use ipcd::client::measure::stats::median;
+use ipcd::client::stats::median;
 use ipcd::protocol::Usage;
 use ipcd::transports::find;
 use ipcd::transports::sys::usage;

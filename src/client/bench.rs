@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
-use super::measure::stats::{median, median_interval, relative_half_width};
 use super::measure::{self, Interval, Plan, Trial};
-use super::placement::Placement;
 use super::{Client, ClientError};
+use crate::client::host::placement::Placement;
+use crate::client::stats::{median, median_interval, relative_half_width};
 use crate::protocol::{ChannelSpec, Wait};
 use crate::transports::Pace;
 use crate::transports::sys::clock::{Calibration, ClockChoice, TscRefusal};

@@ -6,23 +6,18 @@
 
 pub mod bench;
 mod channel;
-pub mod check;
 pub mod cli;
-pub mod compare;
 mod connection;
-pub mod doctor;
-pub mod environment;
 mod error;
 pub mod export;
 pub mod history;
-pub mod html;
+pub mod host;
+pub mod judge;
 pub mod measure;
-pub mod placement;
 mod private;
 pub mod report;
+pub mod stats;
 pub mod sum;
-pub mod trend;
-pub mod warnings;
 
 pub use channel::{Channel, Opened};
 pub use connection::{Client, LeaseWait};

@@ -3,11 +3,11 @@
 
 use std::collections::BTreeSet;
 
-use super::compare::{Circumstance, Conditions, Reason, obstacle_of_runs};
 use super::history::Run;
-use super::measure::stats::Outliers;
 use super::report::{CellReport, Cost, Latency, ProbeReport, Report, Times, confidence};
-use super::warnings::{Warning, judge_cells};
+use crate::client::judge::compare::{Circumstance, Conditions, Reason, obstacle_of_runs};
+use crate::client::judge::warnings::{Warning, judge_cells};
+use crate::client::stats::Outliers;
 
 /// Runs that have nothing to do with each other.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

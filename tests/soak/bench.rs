@@ -4,7 +4,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::time::Duration;
 
 use fastrand::Rng;
-use ipcd::client::placement::{Placement, Topology};
+use ipcd::client::host::placement::{Placement, Topology};
 use ipcd::protocol::{Exit, Wait};
 use ipcd::transports::{Delivery, Mechanism};
 use rustix::process::Signal;

@@ -2,7 +2,7 @@
 //!
 //! `rustc -O --edition 2024 tests/statistics/change_points.rs -o /tmp/sim && /tmp/sim > tests/statistics/change_points.txt`
 
-#[path = "../../src/client/measure/stats/change_points.rs"]
+#[path = "../../src/client/stats/change_points.rs"]
 mod change_points;
 
 use change_points::{FEWEST_FOR_A_CHANGE, change_points, change_points_above, largest_statistic};

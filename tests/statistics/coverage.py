@@ -1,4 +1,4 @@
-"""How often the intervals and tests of `src/client/measure/stats/` are right, and their rivals.
+"""How often the intervals and tests of `src/client/stats/` are right, and their rivals.
 
     python -m venv venv && venv/bin/pip install numpy==2.4.6 scipy==1.17.1
     venv/bin/python tests/statistics/coverage.py > tests/statistics/coverage.txt      # 5 minutes

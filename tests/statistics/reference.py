@@ -1,4 +1,4 @@
-"""Reference values for `src/client/measure/stats/reference.rs`, by numpy and scipy.
+"""Reference values for `src/client/stats/tests/reference.rs`, by numpy and scipy.
 
     python -m venv venv && venv/bin/pip install numpy==2.4.6 scipy==1.17.1
     venv/bin/python tests/statistics/reference.py      # writes reference.json beside itself

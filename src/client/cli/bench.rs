@@ -16,10 +16,10 @@ use super::output::Output;
 use super::plan::plan;
 use super::possible::keep_possible;
 use crate::client::bench::{self, Bench, Outcome};
-use crate::client::environment::{Environment, Snapshot};
+use crate::client::host::{Environment, Snapshot};
+use crate::client::judge::warnings::{Grade, judge};
 use crate::client::measure::{Stop, Timing};
 use crate::client::report::{CellReport, Clock, Report, SCHEMA, Settings, Times, doubts};
-use crate::client::warnings::{Grade, judge};
 use crate::client::{ClientError, LeaseWait};
 use crate::protocol::{Exit, chain, complain, say, tell};
 

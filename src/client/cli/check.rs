@@ -9,11 +9,11 @@ use super::compare::{sides, statistic};
 use super::history::PlaceArgs;
 use super::history::select::CellArgs;
 use super::{Failure, parse};
-use crate::client::check::{Check, against, below};
-use crate::client::compare::{Comparison, SideSummary};
 use crate::client::history::Pick;
-use crate::client::measure::stats::Statistic;
+use crate::client::judge::check::{Check, against, below};
+use crate::client::judge::compare::{Comparison, SideSummary};
 use crate::client::report::json;
+use crate::client::stats::Statistic;
 use crate::protocol::{Exit, Printable};
 
 #[derive(Debug, Args)]

@@ -7,8 +7,8 @@ use clap::{Arg, Command};
 
 use super::args;
 use super::choice;
-use crate::client::placement::Placement;
-use crate::client::warnings::Grade;
+use crate::client::host::placement::Placement;
+use crate::client::judge::warnings::Grade;
 use crate::protocol::Wait;
 use crate::transports::{self, Group};
 

@@ -9,8 +9,8 @@ use super::choice::{methods, skip, state, unavailable};
 use super::options::{MethodOptions, has_option, told};
 use super::parse::{PlacementArg, WarmupArg};
 use crate::client::bench::{Bench, Cell, Precision};
+use crate::client::host::placement::{CpuPair, Placement, Topology};
 use crate::client::measure::{Plan, Stop, Timing, Warmup};
-use crate::client::placement::{CpuPair, Placement, Topology};
 use crate::protocol::{ChannelSpec, MethodState, Refusal, Wait};
 use crate::transports::{Mechanism, Pace, Settings, find};
 
@@ -22,7 +22,7 @@ const PRECISION_TIME: Duration = Duration::from_secs(60);
 const TRIALS: u32 = 5;
 /// Before so many, no precision is looked at. Who stops as soon as the trials happen to agree gets intervals that hold
 /// the true median less often than they say: 86 to 94 % of the time, looking from the second trial on, 91 to 95 % from
-/// the sixth ([`relative_half_width`](crate::client::measure::stats::relative_half_width)).
+/// the sixth ([`relative_half_width`](crate::client::stats::relative_half_width)).
 const TRIALS_BEFORE_PRECISION: u32 = 6;
 
 /// Where the two sides of a cell run.

@@ -10,13 +10,13 @@ use super::compare::{sides, statistic};
 use super::history::PlaceArgs;
 use super::history::select::CellArgs;
 use super::{Failure, parse};
-use crate::client::compare::Side;
 use crate::client::history::{Filter, History, Label, Pick};
-use crate::client::html::{Document, write};
-use crate::client::measure::stats::Statistic;
+use crate::client::judge::compare::Side;
+use crate::client::judge::trend::{Trend, TrendPlan, trends};
 use crate::client::report::file;
+use crate::client::report::html::{Document, write};
 use crate::client::report::matrix::Measured;
-use crate::client::trend::{Trend, TrendPlan, trends};
+use crate::client::stats::Statistic;
 use crate::protocol::{Exit, say};
 
 /// The longest file that is taken for a matrix.

@@ -8,9 +8,9 @@ use super::compare::statistic;
 use super::history::select::{CellArgs, RunsArgs};
 use super::history::{PlaceArgs, say_nothing};
 use super::{Failure, parse, terminal};
-use crate::client::measure::stats::Statistic;
+use crate::client::judge::trend::{TREND_SCHEMA, TrendDocument, TrendPlan, trends, write_text};
 use crate::client::report::json;
-use crate::client::trend::{TREND_SCHEMA, TrendDocument, TrendPlan, trends, write_text};
+use crate::client::stats::Statistic;
 use crate::protocol::{Exit, Printable};
 
 #[derive(Debug, Args)]

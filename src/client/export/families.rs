@@ -1,11 +1,11 @@
 //! The metrics of results: a family for each figure, a metric for each cell.
 
 use super::Judged;
-use crate::client::compare::{Noise, Verdict};
 use crate::client::history::Newest;
-use crate::client::measure::stats::Statistic;
+use crate::client::judge::compare::{Noise, Verdict};
+use crate::client::judge::warnings::Grade;
 use crate::client::report::{CellReport, Latency, Span};
-use crate::client::warnings::Grade;
+use crate::client::stats::Statistic;
 use crate::exposition::Family;
 
 const NS_PER_S: f64 = 1e9;

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::client::environment::Environment;
 use crate::client::history::Newest;
+use crate::client::host::Environment;
 use crate::exposition::Family;
 
 /// A metric for each host, of the environment of its newest result.

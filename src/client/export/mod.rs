@@ -10,10 +10,10 @@ use std::collections::btree_map::Entry;
 use std::ops::ControlFlow;
 
 use self::families::Results;
-use super::compare::{Comparison, Known, Noise, Side, Verdict};
-use super::environment::Environment;
 use super::history::{Baseline, Filter, History, HistoryError, Newest, Pick};
-use super::measure::stats::Statistic;
+use crate::client::host::Environment;
+use crate::client::judge::compare::{Comparison, Known, Noise, Side, Verdict};
+use crate::client::stats::Statistic;
 
 /// Metrics as text.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 use rusqlite::types::Value;
 
 use super::Label;
-use crate::client::placement::Placement;
+use crate::client::host::placement::Placement;
 use crate::client::report::CellReport;
 use crate::protocol::Wait;
 

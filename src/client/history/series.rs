@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::list::latency;
 use super::{Filter, History, HistoryError, Label};
-use crate::client::environment::Environment;
+use crate::client::host::Environment;
 use crate::client::report::{Latency, Settings};
 
 /// A cell on a host.

@@ -165,7 +165,7 @@ fn results_are_those_that_the_filter_means() {
     );
     for filter in [
         Filter { waits: vec![crate::protocol::Wait::Spin], ..Filter::default() },
-        Filter { placements: vec![crate::client::placement::Placement::SameCore], ..Filter::default() },
+        Filter { placements: vec![crate::client::host::placement::Placement::SameCore], ..Filter::default() },
     ] {
         let rows = results(&history, &filter, None);
         assert!(rows.len() == 9 && rows.iter().all(|row| row.cell.starts_with("udp:")), "{rows:#?}");

@@ -6,13 +6,13 @@
 
 mod block;
 #[cfg(test)]
+#[path = "tests/fake.rs"]
 mod fake;
 mod interval;
 mod merge;
 pub mod parallel;
 mod recorder;
 mod spent;
-pub mod stats;
 mod trial;
 
 pub use crate::config::Timing;

@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::io::{self, Write};
 
 use super::{CellReport, Cost, Latency, Report, words};
-use crate::client::warnings::Warning;
+use crate::client::judge::warnings::Warning;
 
 /// Writes a header and the rows.
 ///

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use super::units::{latency, size};
 use super::{CellReport, Report};
-use crate::client::warnings::{Grade, Severity, Warning};
+use crate::client::judge::warnings::{Grade, Severity, Warning};
 
 /// Writes the report's warnings, the run's first, and its grade. Equal warnings of several cells are one line, and
 /// the advice stands in the last line of those of one kind.
@@ -101,7 +101,7 @@ fn label(cell: &CellReport, report: &Report) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::client::warnings::{judge, sample};
+    use crate::client::judge::warnings::{judge, sample};
 
     fn text(report: &mut Report) -> String {
         judge(report);

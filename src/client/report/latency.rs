@@ -3,7 +3,7 @@
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
-use crate::client::measure::stats::{Statistic, Summary};
+use crate::client::stats::{Statistic, Summary};
 
 /// Histograms hold picoseconds.
 pub(in crate::client) const PS_PER_NS: f64 = 1000.0;

@@ -16,21 +16,24 @@ pub mod csv;
 pub(in crate::client) mod doubts;
 pub mod file;
 #[cfg(test)]
+#[path = "tests/golden.rs"]
 mod golden;
 pub mod hdr_log;
+pub mod html;
 pub mod json;
 mod latency;
 pub mod markdown;
 pub mod matrix;
 mod model;
 #[cfg(test)]
+#[path = "tests/sample.rs"]
 pub(in crate::client) mod sample;
 pub mod stream;
 pub mod text;
 pub(in crate::client) mod units;
 mod words;
 
-use crate::client::environment::Environment;
+use crate::client::host::Environment;
 
 pub use cost::{Cost, Costs};
 pub(in crate::client) use latency::PS_PER_NS;

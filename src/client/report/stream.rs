@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{CellReport, Latency, Report, cell_name, json};
 use crate::client::bench::Cell;
+use crate::client::host::placement::Placement;
 use crate::client::measure::Interval;
-use crate::client::placement::Placement;
 use crate::protocol::Wait;
 
 /// A line.

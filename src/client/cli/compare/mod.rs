@@ -9,10 +9,10 @@ use clap::{Args, ValueEnum};
 use super::Failure;
 use super::history::PlaceArgs;
 use super::history::select::CellArgs;
-use crate::client::compare::{COMPARED, Comparison, write_markdown, write_text};
 use crate::client::history::Pick;
-use crate::client::measure::stats::Statistic;
+use crate::client::judge::compare::{COMPARED, Comparison, write_markdown, write_text};
 use crate::client::report::json;
+use crate::client::stats::Statistic;
 use crate::protocol::{Exit, Printable, say};
 
 #[derive(Debug, Args)]

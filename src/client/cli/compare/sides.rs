@@ -5,8 +5,8 @@ use std::path::Path;
 
 use crate::client::cli::Failure;
 use crate::client::cli::history::PlaceArgs;
-use crate::client::compare::Side;
 use crate::client::history::{History, HistoryError, Pick, read_lines};
+use crate::client::judge::compare::Side;
 use crate::client::report::{Report, SCHEMA};
 use crate::protocol::Exit;
 

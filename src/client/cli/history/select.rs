@@ -7,7 +7,7 @@ use clap::Args;
 use super::super::choice::{Meaning, UnknownName, meaning};
 use super::super::{Failure, parse};
 use crate::client::history::{Filter, Label};
-use crate::client::placement::Placement;
+use crate::client::host::placement::Placement;
 use crate::protocol::Wait;
 
 /// A filter of cells.

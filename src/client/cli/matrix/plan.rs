@@ -7,9 +7,9 @@ use super::MatrixArgs;
 use crate::client::bench::Cell;
 use crate::client::cli::Failure;
 use crate::client::cli::choice::{self, Meaning};
-use crate::client::measure::stats::MIN_SAMPLES_BEYOND;
+use crate::client::host::placement::{CpuPair, Placement, Topology};
 use crate::client::measure::{self, Stop, Timing, Warmup};
-use crate::client::placement::{CpuPair, Placement, Topology};
+use crate::client::stats::MIN_SAMPLES_BEYOND;
 use crate::protocol::{ChannelSpec, Wait};
 use crate::transports::{Group, Mechanism, Settings};
 

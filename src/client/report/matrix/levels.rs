@@ -79,7 +79,7 @@ impl Levels {
 mod tests {
     use super::super::fixture::{matrix, two_cpus, two_sockets};
     use super::*;
-    use crate::client::placement::Placement;
+    use crate::client::host::placement::Placement;
 
     #[test]
     fn levels_are_of_equal_ratios_and_hold_what_lies_beyond() {

@@ -13,8 +13,8 @@ pub use measured::{Measured, MeasuredPair};
 
 use super::Span;
 use super::units::{latency, size};
-use crate::client::measure::stats::{median, median_interval};
-use crate::client::placement::Placement;
+use crate::client::host::placement::Placement;
+use crate::client::stats::{median, median_interval};
 use crate::protocol::Wait;
 
 /// What was measured for every ordered pair of CPUs.

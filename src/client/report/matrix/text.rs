@@ -6,9 +6,9 @@ use anstyle::{Ansi256Color, Color, Style};
 
 use super::levels::{DARK, LEVELS, Levels, ONE_CPU};
 use super::{Matrix, Pair};
-use crate::client::measure::stats::median;
-use crate::client::placement::Placement;
+use crate::client::host::placement::Placement;
 use crate::client::report::units::{latency, three_digits};
+use crate::client::stats::median;
 
 /// The levels' colours as near as the 256 of a terminal come to them.
 const COLOURS: [u8; LEVELS] = [230, 223, 222, 216, 209, 203, 160, 124, 88];

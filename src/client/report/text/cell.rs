@@ -2,11 +2,11 @@
 
 use std::io::{self, Write};
 
-use crate::client::measure::stats::Drift;
 use crate::client::report::columns::half_width;
 use crate::client::report::units::{each_round, elapsed, latency, percent, rate};
 use crate::client::report::words::{cpus, title};
 use crate::client::report::{CellReport, Cost, Latency, ProbeReport, Span};
+use crate::client::stats::Drift;
 
 /// Writes the origin's lines, and what else is known. `samples` says what a sample is if it is not a round,
 /// `precision` what was asked for.

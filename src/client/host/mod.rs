@@ -1,0 +1,139 @@
+//! What a measurement ran on: the host's hardware, kernel and settings, as far as the host tells them.
+//!
+//! [`Environment`] is what stays during a run, [`Snapshot`] what moves. Both are read from `/proc`, `/sys` and a few
+//! files more, below a root folder that a test can replace. What the host does not tell is `None` or empty and left
+//! out of the JSON; it is never an error and never guessed. The left-out fields need a format that names its fields:
+//! JSON does, bincode does not.
+
+mod arm;
+mod build;
+mod cgroup;
+mod cpu;
+mod cpu_list;
+mod difference;
+pub mod doctor;
+#[cfg(test)]
+#[path = "tests/fixture.rs"]
+pub(crate) mod fixture;
+mod kernel;
+mod machine;
+pub mod placement;
+mod power;
+pub(crate) mod root;
+mod snapshot;
+pub(crate) mod sysfs_cpu;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+pub use build::Build;
+pub use cgroup::Throttling;
+pub use cpu::Cpu;
+pub use cpu_list::{CpuList, CpuListError};
+pub use difference::Difference;
+pub use kernel::Kernel;
+pub use machine::Machine;
+pub use power::Power;
+pub use snapshot::Snapshot;
+
+use root::{Root, values};
+
+/// What a measurement ran on, as far as it stays the same during a run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Environment {
+    /// The host's name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hostname: Option<String>,
+    /// Random, and new with each boot.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub boot_id: Option<String>,
+    /// The operating system's name and version, such as `Debian GNU/Linux 12 (bookworm)`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub os: Option<String>,
+    /// The kernel's architecture, such as `x86_64`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub architecture: Option<String>,
+    /// The memory that the kernel manages.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory_total_bytes: Option<u64>,
+    /// The size of a memory page.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub page_size_bytes: Option<u64>,
+    /// The tightest CPU quota of the control groups this process is in, in CPUs; `None` also where there is no limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cgroup_quota_cpus: Option<f64>,
+    /// The CPUs.
+    #[serde(default)]
+    pub cpu: Cpu,
+    /// Frequency scaling and idle states.
+    #[serde(default)]
+    pub power: Power,
+    /// The kernel and its settings.
+    #[serde(default)]
+    pub kernel: Kernel,
+    /// What the kernel runs on, and the container around this process.
+    #[serde(default)]
+    pub machine: Machine,
+    /// The program that measured.
+    pub build: Build,
+}
+
+impl Environment {
+    /// The environment of this process.
+    pub fn capture() -> Self {
+        let mut environment = Self::capture_from(Path::new("/"));
+        // What system calls tell: all of it on any kernel, even where a sandbox hides most of /proc.
+        let uname = rustix::system::uname();
+        let text = |text: &std::ffi::CStr| text.to_string_lossy().into_owned();
+        environment.hostname.get_or_insert_with(|| text(uname.nodename()));
+        environment.architecture.get_or_insert_with(|| text(uname.machine()));
+        environment.kernel.release.get_or_insert_with(|| text(uname.release()));
+        environment.kernel.version.get_or_insert_with(|| text(uname.version()));
+        environment.page_size_bytes = u64::try_from(rustix::param::page_size()).ok();
+        environment
+    }
+
+    /// The environment that the files below `root` tell, and this program's own build.
+    pub fn capture_from(root: &Path) -> Self {
+        let root = Root(root);
+        Self {
+            hostname: root.text("proc/sys/kernel/hostname"),
+            boot_id: root.text("proc/sys/kernel/random/boot_id"),
+            os: os(root),
+            architecture: root.text("proc/sys/kernel/arch"),
+            memory_total_bytes: root.text("proc/meminfo").and_then(|text| memory_total_bytes(&text)),
+            page_size_bytes: None,
+            cgroup_quota_cpus: cgroup::quota_cpus(root),
+            cpu: Cpu::read(root),
+            power: Power::read(root),
+            kernel: Kernel::read(root),
+            machine: Machine::read(root),
+            build: Build::this(),
+        }
+    }
+
+    /// Every fact by its place in the JSON, such as `kernel.release`.
+    pub fn facts(&self) -> BTreeMap<String, String> {
+        difference::facts(self)
+    }
+
+    /// What differs from this environment to `other`, in the order of the keys; host name and boot id included.
+    pub fn differences(&self, other: &Self) -> Vec<Difference> {
+        difference::differences(self, other)
+    }
+}
+
+fn os(root: Root<'_>) -> Option<String> {
+    let text = root.text("etc/os-release").or_else(|| root.text("usr/lib/os-release"))?;
+    let name = text.lines().find_map(|line| line.strip_prefix("PRETTY_NAME="))?;
+    Some(name.trim_matches(['"', '\'']).to_owned())
+}
+
+fn memory_total_bytes(meminfo: &str) -> Option<u64> {
+    let kib: u64 = values(meminfo, "MemTotal").next()?.strip_suffix("kB")?.trim().parse().ok()?;
+    kib.checked_mul(1024)
+}

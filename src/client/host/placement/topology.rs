@@ -1,0 +1,362 @@
+//! How this host's CPUs lie to each other, and which pair of them serves a placement best.
+
+use std::path::Path;
+
+use super::{CpuPair, Placement, PlacementError};
+use crate::client::host::root::Root;
+use crate::client::host::{CpuList, sysfs_cpu};
+
+/// Where a logical CPU lies. What the host does not tell is `None`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CpuPosition {
+    /// The logical CPU's number.
+    pub cpu: u32,
+    /// Its core's number, unique within the socket only.
+    pub core: Option<u32>,
+    /// Its socket's number.
+    pub package: Option<u32>,
+    /// Its NUMA node.
+    pub node: Option<u32>,
+    /// The logical CPUs on its core, itself included.
+    pub siblings: Option<CpuList>,
+    /// The logical CPUs that share its last level cache, itself included.
+    pub last_level_cache: Option<CpuList>,
+}
+
+/// The CPUs of this host that are online, and which of them this process may use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Topology {
+    /// Every online CPU, in ascending order.
+    cpus: Vec<CpuPosition>,
+    /// The online CPUs in the affinity mask.
+    allowed: CpuList,
+    /// The CPUs taken from everybody's default mask, which may be used by naming them.
+    isolated: CpuList,
+}
+
+impl Topology {
+    /// The topology of this host for the calling thread's affinity mask: to be read before anything is pinned.
+    pub fn read() -> Result<Self, PlacementError> {
+        let mask = rustix::thread::sched_getaffinity(None)?;
+        let highest = u32::try_from(rustix::thread::CpuSet::MAX_CPU).unwrap_or(u32::MAX);
+        let allowed = (0..highest).filter(|&cpu| mask.is_set(cpu as usize)).collect();
+        Ok(Self::read_from(Path::new("/"), allowed))
+    }
+
+    /// The topology told by the `/sys` below `root`, for an affinity mask.
+    pub fn read_from(root: &Path, allowed: CpuList) -> Self {
+        let root = Root(root);
+        // A CPU that the scheduler may use is online, also where /sys is hidden.
+        let online = sysfs_cpu::online(root).unwrap_or_else(|| allowed.clone());
+        let position = |cpu| CpuPosition {
+            cpu,
+            core: sysfs_cpu::core_id(root, cpu),
+            package: sysfs_cpu::package_id(root, cpu),
+            node: sysfs_cpu::numa_node(root, cpu),
+            siblings: sysfs_cpu::thread_siblings(root, cpu),
+            last_level_cache: sysfs_cpu::last_level_cache(root, cpu),
+        };
+        Self {
+            cpus: online.iter().map(position).collect(),
+            allowed: allowed.intersection(&online),
+            isolated: sysfs_cpu::isolated(root).unwrap_or_default(),
+        }
+    }
+
+    /// Every online CPU, in ascending order.
+    pub fn cpus(&self) -> &[CpuPosition] {
+        &self.cpus
+    }
+
+    /// The online CPUs that this process may use.
+    pub fn allowed(&self) -> &CpuList {
+        &self.allowed
+    }
+
+    /// Where an online CPU lies.
+    pub fn position(&self, cpu: u32) -> Option<&CpuPosition> {
+        self.cpus.iter().find(|position| position.cpu == cpu)
+    }
+
+    /// Says why a CPU that the user named cannot be used. Isolated CPUs can: `isolcpus=` takes them from the mask that
+    /// processes start with, so that only those who name them run there.
+    pub fn check_cpu(&self, cpu: u32) -> Result<(), PlacementError> {
+        self.checked(cpu).map(|_| ())
+    }
+
+    /// The placement that a pair of CPUs amounts to; never [`Placement::Unpinned`].
+    pub fn classify(&self, pair: CpuPair) -> Result<Placement, PlacementError> {
+        relation(self.checked(pair.client)?, self.checked(pair.server)?).ok_or(PlacementError::Unknown)
+    }
+
+    /// The best pair of allowed CPUs for a placement; `None` for [`Placement::Unpinned`].
+    ///
+    /// A pair within one NUMA node and one last level cache is preferred, so that "cross-core" means the same on most
+    /// hosts; then one away from CPU 0 and its core, where most interrupts and housekeeping run.
+    pub fn resolve(&self, placement: Placement) -> Result<Option<CpuPair>, PlacementError> {
+        if placement == Placement::Unpinned {
+            return Ok(None);
+        }
+        let usable: Vec<&CpuPosition> =
+            self.cpus.iter().filter(|cpu| self.allowed.contains(cpu.cpu)).collect();
+        let pairs = usable.iter().enumerate().flat_map(|(at, &client)| {
+            let servers = usable.iter().skip(at);
+            servers.map(move |&server| (client, server))
+        });
+        let fitting = pairs.filter(|(client, server)| relation(client, server) == Some(placement));
+        let best = fitting.min_by_key(|(client, server)| drawbacks(client, server));
+        let pair = best.map(|(client, server)| CpuPair { client: client.cpu, server: server.cpu });
+        pair.map(Some).ok_or_else(|| self.refusal(placement))
+    }
+
+    /// The placements that this host can give to this process, each with its best pair; [`Placement::Unpinned`], which
+    /// needs no pair, is left out.
+    pub fn available(&self) -> Vec<(Placement, CpuPair)> {
+        let resolved = |placement| Some((placement, self.resolve(placement).ok()??));
+        Placement::ALL.into_iter().filter_map(resolved).collect()
+    }
+
+    fn checked(&self, cpu: u32) -> Result<&CpuPosition, PlacementError> {
+        let position = self.position(cpu).ok_or_else(|| PlacementError::Offline {
+            cpu,
+            online: self.cpus.iter().map(|position| position.cpu).collect(),
+        })?;
+        if self.allowed.contains(cpu) || self.isolated.contains(cpu) {
+            Ok(position)
+        } else {
+            Err(PlacementError::NotAllowed { cpu, allowed: self.allowed.clone() })
+        }
+    }
+
+    /// Why no pair of allowed CPUs fits.
+    fn refusal(&self, placement: Placement) -> PlacementError {
+        let allowed = self.allowed.clone();
+        if allowed.is_empty() {
+            return PlacementError::NoCpu;
+        }
+        if self.cpus.iter().any(|cpu| allowed.contains(cpu.cpu) && cpu.siblings.is_none()) {
+            return PlacementError::Unknown;
+        }
+        let first = self.cpus.first().and_then(|cpu| cpu.package);
+        match placement {
+            Placement::CrossSocket if self.cpus.iter().all(|cpu| cpu.package == first) => {
+                PlacementError::OneSocket
+            }
+            Placement::CrossSocket => PlacementError::NoSockets { allowed },
+            Placement::CrossCore => PlacementError::NoCores { allowed },
+            Placement::Smt => PlacementError::NoSiblings { allowed },
+            // Any allowed CPU serves these two.
+            Placement::SameCore | Placement::Unpinned => PlacementError::NoCpu,
+        }
+    }
+}
+
+/// How two CPUs lie to each other; `None` if the host does not tell which CPUs share a core. Sockets that it does not
+/// tell count as one.
+fn relation(a: &CpuPosition, b: &CpuPosition) -> Option<Placement> {
+    if a.cpu == b.cpu {
+        return Some(Placement::SameCore);
+    }
+    Some(match (a.package, b.package) {
+        _ if a.siblings.as_ref()?.contains(b.cpu) => Placement::Smt,
+        (Some(a), Some(b)) if a != b => Placement::CrossSocket,
+        _ => Placement::CrossCore,
+    })
+}
+
+/// What speaks against a pair, the weightiest first; the numbers at the end make the choice the same each time.
+fn drawbacks(client: &CpuPosition, server: &CpuPosition) -> (bool, bool, bool, bool, u32, u32) {
+    let pair = [client, server];
+    let one_cache = client.last_level_cache.as_ref().is_none_or(|sharers| sharers.contains(server.cpu));
+    (
+        client.node != server.node,
+        !one_cache,
+        pair.iter().any(|side| side.cpu == 0),
+        pair.iter().any(|side| side.siblings.as_ref().is_some_and(|siblings| siblings.contains(0))),
+        client.cpu,
+        server.cpu,
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::host::fixture::Tree;
+
+    fn list(text: &str) -> CpuList {
+        text.parse().unwrap()
+    }
+
+    fn read(tree: &Tree, allowed: &str) -> Topology {
+        Topology::read_from(tree.path(), list(allowed))
+    }
+
+    fn pair(client: u32, server: u32) -> CpuPair {
+        CpuPair { client, server }
+    }
+
+    fn refusal(topology: &Topology, placement: Placement) -> String {
+        topology.resolve(placement).unwrap_err().to_string()
+    }
+
+    fn two_cores() -> Tree {
+        Tree::new().online("0-1").cpu(0, 0, 0, 0, "0", "0-1").cpu(1, 1, 0, 0, "1", "0-1")
+    }
+
+    /// Numbered as Linux does on Intel: all cores' first threads, then all second ones.
+    fn four_cores_of_two_threads() -> Tree {
+        (0..8).fold(Tree::new().online("0-7"), |tree, cpu| {
+            let core = cpu % 4;
+            tree.cpu(cpu, core as i32, 0, 0, &format!("{core},{}", core + 4), "0-7")
+        })
+    }
+
+    /// Two sockets of four cores, each socket a NUMA node of two caches.
+    fn two_sockets() -> Tree {
+        (0..8).fold(Tree::new().online("0-7"), |tree, cpu| {
+            let (package, first) = (cpu / 4, cpu / 2 * 2);
+            let cache = format!("{first}-{}", first + 1);
+            tree.cpu(cpu, (cpu % 4) as i32, package as i32, package, &cpu.to_string(), &cache)
+        })
+    }
+
+    #[test]
+    fn one_cpu_allows_the_same_core_only() {
+        let tree = Tree::new().online("0").cpu(0, 0, 0, 0, "0", "0");
+        let topology = read(&tree, "0");
+        assert_eq!(topology.available(), [(Placement::SameCore, pair(0, 0))]);
+        assert_eq!(topology.resolve(Placement::Unpinned), Ok(None));
+        assert_eq!(refusal(&topology, Placement::Smt), "no SMT siblings among the allowed CPUs 0");
+        assert_eq!(
+            refusal(&topology, Placement::CrossCore),
+            "no two cores of one socket among the allowed CPUs 0"
+        );
+        assert_eq!(refusal(&topology, Placement::CrossSocket), "this host has one socket only");
+    }
+
+    #[test]
+    fn two_cores_give_the_second_for_one_side_and_both_for_two() {
+        let topology = read(&two_cores(), "0-1");
+        assert_eq!(
+            topology.available(),
+            [(Placement::SameCore, pair(1, 1)), (Placement::CrossCore, pair(0, 1))]
+        );
+        assert_eq!(refusal(&topology, Placement::Smt), "no SMT siblings among the allowed CPUs 0-1");
+    }
+
+    #[test]
+    fn smt_siblings_are_told_from_cores_and_the_first_core_is_left_alone() {
+        let topology = read(&four_cores_of_two_threads(), "0-7");
+        assert_eq!(
+            topology.available(),
+            [
+                (Placement::SameCore, pair(1, 1)),
+                (Placement::Smt, pair(1, 5)),
+                (Placement::CrossCore, pair(1, 2))
+            ]
+        );
+        assert_eq!(topology.position(5).unwrap().core, Some(1));
+    }
+
+    #[test]
+    fn two_sockets_give_a_near_pair_within_one_and_a_far_pair_across() {
+        let topology = read(&two_sockets(), "0-7");
+        assert_eq!(
+            topology.available(),
+            [
+                (Placement::SameCore, pair(1, 1)),
+                (Placement::CrossCore, pair(2, 3)),
+                (Placement::CrossSocket, pair(1, 4))
+            ]
+        );
+        assert_eq!(topology.position(6).unwrap().node, Some(1));
+    }
+
+    #[test]
+    fn a_near_pair_with_cpu_0_is_better_than_a_far_one_without() {
+        let topology = read(&two_sockets(), "0-2");
+        assert_eq!(topology.resolve(Placement::CrossCore), Ok(Some(pair(0, 1))));
+    }
+
+    #[test]
+    fn only_allowed_cpus_are_chosen() {
+        let tree = four_cores_of_two_threads();
+        let topology = read(&tree, "2-3,6");
+        assert_eq!(
+            topology.available(),
+            [
+                (Placement::SameCore, pair(2, 2)),
+                (Placement::Smt, pair(2, 6)),
+                (Placement::CrossCore, pair(2, 3))
+            ]
+        );
+        assert_eq!(
+            refusal(&read(&tree, "1-2"), Placement::Smt),
+            "no SMT siblings among the allowed CPUs 1-2"
+        );
+        assert_eq!(
+            refusal(&read(&two_sockets(), "4-7"), Placement::CrossSocket),
+            "the allowed CPUs 4-7 are on one socket"
+        );
+        assert_eq!(refusal(&read(&tree, "40"), Placement::SameCore), "no allowed CPU is online");
+    }
+
+    #[test]
+    fn a_named_cpu_is_checked() {
+        let topology = read(&two_sockets(), "0-3,5,9");
+        assert_eq!(topology.check_cpu(5), Ok(()));
+        let error = |cpu| topology.check_cpu(cpu).unwrap_err().to_string();
+        assert_eq!(error(6), "CPU 6 is not among the allowed CPUs 0-3,5");
+        assert_eq!(error(9), "CPU 9 is not online; online are 0-7");
+    }
+
+    #[test]
+    fn an_isolated_cpu_is_used_when_named_and_not_chosen() {
+        let tree = two_cores()
+            .online("0-2")
+            .cpu(2, 2, 0, 0, "2", "0-2")
+            .file("sys/devices/system/cpu/isolated", "2");
+        let topology = read(&tree, "0-1");
+        assert_eq!(topology.resolve(Placement::CrossCore), Ok(Some(pair(0, 1))));
+        assert_eq!(topology.classify(pair(1, 2)), Ok(Placement::CrossCore));
+    }
+
+    #[test]
+    fn a_pair_is_named_by_how_its_cpus_lie() {
+        let cores = read(&four_cores_of_two_threads(), "0-7");
+        assert_eq!(cores.classify(pair(3, 3)), Ok(Placement::SameCore));
+        assert_eq!(cores.classify(pair(7, 3)), Ok(Placement::Smt));
+        assert_eq!(cores.classify(pair(3, 0)), Ok(Placement::CrossCore));
+        assert!(matches!(cores.classify(pair(3, 8)), Err(PlacementError::Offline { cpu: 8, .. })));
+        let sockets = read(&two_sockets(), "0-7");
+        assert_eq!(sockets.classify(pair(7, 0)), Ok(Placement::CrossSocket));
+    }
+
+    #[test]
+    fn a_host_that_hides_its_topology_still_gives_the_same_core() {
+        let topology = read(&Tree::new(), "0-3");
+        assert_eq!(topology.available(), [(Placement::SameCore, pair(1, 1))]);
+        assert_eq!(
+            refusal(&topology, Placement::CrossCore),
+            "this host does not tell which CPUs share a core"
+        );
+        assert_eq!(topology.classify(pair(1, 2)), Err(PlacementError::Unknown));
+    }
+
+    #[test]
+    fn sockets_that_the_firmware_does_not_number_count_as_one() {
+        let tree = Tree::new().online("0-1").cpu(0, 0, -1, 0, "0", "0-1").cpu(1, 1, -1, 0, "1", "0-1");
+        let topology = read(&tree, "0-1");
+        assert_eq!(topology.classify(pair(0, 1)), Ok(Placement::CrossCore));
+        assert_eq!(refusal(&topology, Placement::CrossSocket), "this host has one socket only");
+    }
+
+    #[test]
+    fn this_host_has_at_least_one_cpu() {
+        let topology = Topology::read().unwrap();
+        assert!(topology.available().iter().any(|(placement, _)| *placement == Placement::SameCore));
+        for (placement, pair) in topology.available() {
+            assert_eq!(topology.classify(pair), Ok(placement));
+        }
+    }
+}

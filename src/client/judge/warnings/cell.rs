@@ -1,0 +1,443 @@
+//! What a cell's own figures tell against it.
+
+use super::modes::modes;
+use super::{Sharing, Warning, limits};
+use crate::client::report::{CellReport, Costs, Report, TrialReport};
+use crate::client::stats::{MIN_SAMPLES_BEYOND, Statistic, spread};
+use crate::protocol::{ChannelSpec, Wait};
+use crate::transports::{Settings, find};
+
+/// The cell's warnings, in the order in which they are told.
+pub(super) fn warnings(cell: &CellReport, report: &Report) -> Vec<Warning> {
+    let broken = (cell.error.is_some() || cell.latency_ns.samples == 0)
+        .then_some(Warning::BrokenOff { rounds: cell.rounds });
+    if cell.latency_ns.samples == 0 {
+        return broken.into_iter().collect();
+    }
+    [
+        broken,
+        cpu_shared(cell, report),
+        too_few_cpus(cell, report),
+        noisy(cell),
+        two_modes(cell),
+        cell.drift
+            .filter(|drift| drift.significant())
+            .map(|drift| Warning::Drifts { change: drift.slope_fraction }),
+        long_gap(cell),
+        lost(cell),
+        preempted(cell),
+        precision_missed(cell, report),
+        clock_cost(cell, report),
+        too_few_samples(cell, report),
+        (cell.trials.len() == 1 && cell.error.is_none()).then_some(Warning::SingleTrial),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+fn noisy(cell: &CellReport) -> Option<Warning> {
+    let mut medians: Vec<f64> = cell.trials.iter().filter_map(|trial| trial.latency_ns.p50).collect();
+    medians.sort_by(f64::total_cmp);
+    let trimmed = medians.len() / limits::SPREAD_TRIM;
+    let spread = spread(&medians[trimmed..medians.len() - trimmed])?;
+    limits::SPREAD.passed(spread).then_some(Warning::NoisyHost { spread, pinned: pinned(cell) })
+}
+
+fn pinned(cell: &CellReport) -> bool {
+    cell.client_cpu.is_some() && cell.server_cpu.is_some()
+}
+
+/// Pinned, two peaks are the mechanism's; unpinned, most likely the scheduler's.
+fn two_modes(cell: &CellReport) -> Option<Warning> {
+    let modes = modes(&cell.histogram).filter(|_| !pinned(cell))?;
+    let ns = |ps: f64| ps / 1000.0;
+    Some(Warning::TwoModes {
+        low_ns: ns(modes.low),
+        high_ns: ns(modes.high),
+        high_fraction: modes.high_fraction,
+    })
+}
+
+fn clock_cost(cell: &CellReport, report: &Report) -> Option<Warning> {
+    // A sample is one round and costs one read, or it is the mean of a batch, which shares one.
+    let batch = report.settings.timing.strip_prefix("batch:").and_then(|rounds| rounds.parse::<u32>().ok());
+    let cost_ns = report.clock.cost_ns / f64::from(batch.unwrap_or(1).max(1));
+    // Too few samples for a median tell a mean.
+    let median = cell.latency_ns.p50.or(cell.latency_ns.mean).filter(|median| *median > 0.0)?;
+    let fraction = cost_ns / median;
+    (fraction > limits::CLOCK_COST).then_some(Warning::ClockCost {
+        cost_ns,
+        fraction,
+        untimed_mean: cell.probe.is_some(),
+        auto: report.settings.timing == "auto",
+    })
+}
+
+/// Of the quantiles that a report always has a place for. The p99.99 is shown where there are samples for it.
+fn too_few_samples(cell: &CellReport, report: &Report) -> Option<Warning> {
+    // Samples that are means of batches were asked for: they are for the mean.
+    if report.settings.timing.starts_with("batch:") {
+        return None;
+    }
+    let latency = &cell.latency_ns;
+    let shown = [
+        (Statistic::P50, latency.p50, 2),
+        (Statistic::P90, latency.p90, 10),
+        (Statistic::P99, latency.p99, 100),
+        (Statistic::P99_9, latency.p99_9, 1000),
+    ];
+    let (quantile, _, one_beyond_in) = shown.into_iter().find(|(_, value, _)| value.is_none())?;
+    let needed = MIN_SAMPLES_BEYOND * one_beyond_in;
+    Some(Warning::TooFewSamples { quantile, samples: latency.samples, needed })
+}
+
+fn cpu_shared(cell: &CellReport, report: &Report) -> Option<Warning> {
+    let adaptive = match cell.wait {
+        Wait::Block => return None,
+        Wait::Spin => false,
+        Wait::Adaptive => true,
+    };
+    let (cpu, sharing) = sharing(cell, report)?;
+    Some(Warning::CpuShared { cpu, sharing, adaptive })
+}
+
+fn sharing(cell: &CellReport, report: &Report) -> Option<(Option<u32>, Sharing)> {
+    if let (Some(client), Some(server)) = (cell.client_cpu, cell.server_cpu) {
+        // Pinned to a CPU is being there, also where that is isolated and not among the allowed ones.
+        return (client == server).then_some((Some(client), Sharing::Pinned));
+    }
+    if let Some(allowed) = report.environment.cpu.allowed.as_ref().filter(|allowed| allowed.len() == 1) {
+        return Some((allowed.iter().next(), Sharing::OnlyOne));
+    }
+    // Where each of several channels was is not told apart.
+    let cpu = cell.trials.iter().filter(|_| cell.parallel == 1).find_map(seen_together)?;
+    Some((Some(cpu), Sharing::Seen))
+}
+
+/// The CPU on which both sides were at the same look, before the trial's rounds or after them.
+fn seen_together(trial: &TrialReport) -> Option<u32> {
+    let (client, server) = (&trial.client_cpus, &trial.server_cpus);
+    // Repetitions are left out of the lists, so that the first is from before and the last from after.
+    let before = client.first().zip(server.first());
+    let after = client.last().zip(server.last());
+    [before, after].into_iter().flatten().find_map(|(client, server)| (client == server).then_some(*client))
+}
+
+/// Of the sides alone, `cpu_shared` tells.
+fn too_few_cpus(cell: &CellReport, report: &Report) -> Option<Warning> {
+    let spec = ChannelSpec {
+        size_bytes: u32::try_from(cell.size_bytes).ok()?,
+        wait: Some(cell.wait),
+        options: cell.options.clone(),
+        ..ChannelSpec::new(&cell.method)
+    };
+    // A report of another host may have what this one or this build has not.
+    let settings = Settings::check(&spec).ok()?;
+    let wanted = find(settings.method).ok()?.busy_cpus(&settings);
+    // The kernel's threads run on any of them, wherever the sides are.
+    let cpus = report.environment.cpu.online.as_ref()?.len();
+    (wanted > 2 && cpus < wanted).then_some(Warning::TooFewCpus { wanted, cpus })
+}
+
+fn lost(cell: &CellReport) -> Option<Warning> {
+    let fraction = cell.lost as f64 / (cell.rounds + cell.lost) as f64;
+    limits::LOST.passed(fraction).then_some(Warning::LostDatagrams { lost: cell.lost, fraction })
+}
+
+fn long_gap(cell: &CellReport) -> Option<Warning> {
+    let usual_ns = cell.latency_ns.p50.or(cell.latency_ns.min)?;
+    let is_gap = |ns: f64, rounds: u64| {
+        ns > limits::LONG_GAP_NS && ns > limits::LONG_GAP_MEDIANS * usual_ns * rounds.max(1) as f64
+    };
+    let round = cell.latency_ns.max.filter(|ns| is_gap(*ns, 1));
+    let block = cell.longest_gap.filter(|block| is_gap(block.elapsed_ns, block.rounds));
+    match (round, block) {
+        (Some(max_ns), block) if block.is_none_or(|block| block.elapsed_ns < max_ns) => {
+            Some(Warning::LongGap { max_ns, block_rounds: None })
+        }
+        (_, Some(block)) => {
+            Some(Warning::LongGap { max_ns: block.elapsed_ns, block_rounds: Some(block.rounds) })
+        }
+        (_, None) => None,
+    }
+}
+
+fn preempted(cell: &CellReport) -> Option<Warning> {
+    // On a CPU that both sides share, each takes it from the other by waking up: that is the mechanism's cost. Where the
+    // scheduler chooses, this is known of sides that never sleep only.
+    // Several channels take CPUs from each other.
+    let alone = match (cell.client_cpu, cell.server_cpu) {
+        _ if cell.parallel > 1 => false,
+        (Some(client), Some(server)) => client != server,
+        _ => cell.wait == Wait::Spin && cell.trials.iter().all(|trial| seen_together(trial).is_none()),
+    };
+    let Costs { client, server } = cell.cost_per_round;
+    let per_round = client.involuntary_switches.max(server.involuntary_switches);
+    let times = per_round * cell.rounds as f64;
+    let per_second = times / (cell.elapsed_ns / 1e9);
+    (alone && times.round() >= limits::PREEMPTED_TIMES && per_second > limits::PREEMPTED_PER_SECOND)
+        .then_some(Warning::Preempted { per_round, per_second })
+}
+
+fn precision_missed(cell: &CellReport, report: &Report) -> Option<Warning> {
+    let wanted = report.settings.precision_fraction?;
+    let reached = cell.precision_reached_fraction;
+    (cell.error.is_none() && reached.is_none_or(|reached| reached > wanted))
+        .then_some(Warning::PrecisionMissed { wanted, reached })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::judge::warnings::{Severity, sample};
+    use crate::client::report::{LongestGap, ProbeReport};
+    use crate::client::stats::Drift;
+
+    /// The warnings of the sample's only cell after a change.
+    fn of(change: impl FnOnce(&mut Report)) -> Vec<Warning> {
+        let mut report = sample::report();
+        change(&mut report);
+        warnings(&report.results[0], &report)
+    }
+
+    fn of_cell(change: impl FnOnce(&mut CellReport)) -> Vec<Warning> {
+        of(|report| change(&mut report.results[0]))
+    }
+
+    fn with_medians(medians: &[f64]) -> Vec<Warning> {
+        of_cell(|cell| cell.trials = medians.iter().map(|median| sample::trial(*median)).collect())
+    }
+
+    #[test]
+    fn trials_that_lie_apart_are_told_by_how_much() {
+        assert_eq!(with_medians(&[100.0, 102.0, 104.0, 106.0, 109.0]), []);
+        let seen = with_medians(&[100.0, 100.0, 100.0, 100.0, 130.0]);
+        assert!(
+            matches!(seen[..], [Warning::NoisyHost { spread, pinned: true }] if (spread - 0.3).abs() < 1e-9),
+            "{seen:?}"
+        );
+        let severity = |medians: &[f64]| with_medians(medians)[0].severity();
+        assert_eq!(severity(&[100.0, 112.0]), Severity::Slight);
+        assert_eq!(severity(&[100.0, 140.0]), Severity::Doubtful);
+        assert_eq!(severity(&[100.0, 100.0, 500.0]), Severity::Severe);
+    }
+
+    #[test]
+    fn one_wild_trial_of_ten_is_no_noisy_host() {
+        let mut medians = vec![100.0; 9];
+        medians.push(900.0);
+        assert_eq!(with_medians(&medians), []);
+    }
+
+    #[test]
+    fn two_peaks_are_a_warning_where_a_side_is_not_pinned() {
+        let two_peaks = |cell: &mut CellReport| cell.histogram = sample::two_peaks();
+        let unpinned = |cell: &mut CellReport| {
+            two_peaks(cell);
+            cell.server_cpu = None;
+        };
+        assert_eq!(of_cell(two_peaks), []);
+        assert!(matches!(of_cell(unpinned)[..], [Warning::TwoModes { .. }]));
+    }
+
+    #[test]
+    fn threads_of_the_kernel_that_spin_want_cpus_of_their_own() {
+        let with = |sqpoll: &str, wait, cpus: &str| {
+            of(|report| {
+                report.environment.cpu.online = Some(cpus.parse().unwrap());
+                let cell = &mut report.results[0];
+                (cell.method, cell.wait) = ("io-uring".into(), wait);
+                cell.options = [("sqpoll".to_owned(), sqpoll.to_owned())].into();
+            })
+        };
+        assert_eq!(with("true", Wait::Spin, "0-1"), [Warning::TooFewCpus { wanted: 4, cpus: 2 }]);
+        assert_eq!(with("true", Wait::Adaptive, "0-2"), [Warning::TooFewCpus { wanted: 4, cpus: 3 }]);
+        assert_eq!(with("true", Wait::Block, "0-1"), [Warning::TooFewCpus { wanted: 3, cpus: 2 }]);
+        assert_eq!(with("true", Wait::Spin, "0-3"), []);
+        assert_eq!(with("false", Wait::Spin, "0-1"), []);
+    }
+
+    #[test]
+    fn a_significant_drift_is_told_and_a_small_one_is_not() {
+        let with =
+            |slope_fraction, p_value| of_cell(|cell| cell.drift = Some(Drift { slope_fraction, p_value }));
+        assert_eq!(with(-0.2, 0.001), [Warning::Drifts { change: -0.2 }]);
+        assert_eq!(with(0.02, 0.001), []);
+        assert_eq!(with(0.2, 0.2), []);
+    }
+
+    #[test]
+    fn the_clocks_cost_counts_against_the_median_and_less_with_a_probe_or_in_batches() {
+        let slow_clock = |report: &mut Report| report.clock.cost_ns = 2_500.0;
+        let seen = of(slow_clock);
+        assert!(matches!(seen[..], [Warning::ClockCost { untimed_mean: false, .. }]), "{seen:?}");
+        assert_eq!(seen[0].severity(), Severity::Doubtful);
+        assert!(!seen[0].advice().contains("--timing auto"), "it is set");
+        let each_round = of(|report| {
+            slow_clock(report);
+            report.settings.timing = "round".to_owned();
+        });
+        assert!(each_round[0].advice().contains("--timing auto"));
+        let with_probe = of(|report| {
+            slow_clock(report);
+            let probe = ProbeReport { untimed_mean_ns: 8_000.0, untimed_rounds: 100, effect_ns: 2_000.0 };
+            report.results[0].probe = Some(probe);
+        });
+        assert_eq!(with_probe[0].severity(), Severity::Slight);
+        let batches = of(|report| {
+            slow_clock(report);
+            report.settings.timing = "batch:100".to_owned();
+        });
+        assert_eq!(batches, []);
+        assert_eq!(of(|report| report.clock.cost_ns = 900.0), []);
+    }
+
+    #[test]
+    fn the_lowest_quantile_that_cannot_be_told_is_told() {
+        let without = |change: fn(&mut CellReport)| of_cell(change).remove(0);
+        let no_tail = without(|cell| (cell.latency_ns.samples, cell.latency_ns.p99_9) = (3_000, None));
+        let expected = Warning::TooFewSamples { quantile: Statistic::P99_9, samples: 3_000, needed: 10_000 };
+        assert_eq!((no_tail.severity(), no_tail), (Severity::Note, expected));
+        let no_p99 = without(|cell| (cell.latency_ns.p99, cell.latency_ns.p99_9) = (None, None));
+        assert!(matches!(no_p99, Warning::TooFewSamples { quantile: Statistic::P99, needed: 1_000, .. }));
+        let no_median = without(|cell| cell.latency_ns.p50 = None);
+        assert!(matches!(no_median, Warning::TooFewSamples { quantile: Statistic::P50, needed: 20, .. }));
+        assert_eq!(no_median.severity(), Severity::Severe);
+        assert_eq!(of_cell(|cell| cell.latency_ns.p99_99 = None), []);
+    }
+
+    #[test]
+    fn a_single_trial_is_a_note() {
+        let seen = of_cell(|cell| cell.trials.truncate(1));
+        assert_eq!((seen[0].severity(), &seen[..]), (Severity::Note, &[Warning::SingleTrial][..]));
+    }
+
+    #[test]
+    fn spinning_on_a_shared_cpu_is_told_with_how_it_came_to_be() {
+        let shared = |change: fn(&mut Report)| match of(change)[..] {
+            [Warning::CpuShared { cpu, sharing, adaptive }] => Some((cpu, sharing, adaptive)),
+            _ => None,
+        };
+        fn spinning(report: &mut Report, pinned: bool) -> &mut CellReport {
+            let cell = &mut report.results[0];
+            cell.wait = Wait::Spin;
+            if !pinned {
+                (cell.client_cpu, cell.server_cpu) = (None, None);
+            }
+            cell
+        }
+        assert_eq!(
+            shared(|report| spinning(report, true).server_cpu = Some(2)),
+            Some((Some(2), Sharing::Pinned, false))
+        );
+        assert_eq!(
+            shared(|report| spinning(report, false).trials[3].server_cpus = vec![9, 2]),
+            Some((Some(2), Sharing::Seen, false))
+        );
+        assert_eq!(
+            shared(|report| {
+                spinning(report, false).wait = Wait::Adaptive;
+                report.environment.cpu.allowed = Some("5".parse().unwrap());
+            }),
+            Some((Some(5), Sharing::OnlyOne, true))
+        );
+        // Not shared: two CPUs; CPUs swapped between the looks; one CPU and no spinning.
+        assert_eq!(of(|report| _ = spinning(report, true)), []);
+        assert_eq!(
+            of(|report| {
+                let trial = &mut spinning(report, false).trials[0];
+                (trial.client_cpus, trial.server_cpus) = (vec![1, 2], vec![2, 1]);
+            }),
+            []
+        );
+        assert_eq!(of_cell(|cell| cell.server_cpu = cell.client_cpu), []);
+    }
+
+    #[test]
+    fn lost_datagrams_count_by_the_quantile_that_they_hide() {
+        let severity = |lost| of_cell(|cell| cell.lost = lost).first().map(Warning::severity);
+        assert_eq!(severity(0), None);
+        assert_eq!(severity(1), Some(Severity::Slight));
+        assert_eq!(severity(500), Some(Severity::Doubtful));
+        assert_eq!(severity(5_000), Some(Severity::Severe));
+    }
+
+    #[test]
+    fn a_round_of_a_second_is_a_gap_unless_all_are_slow() {
+        assert_eq!(
+            of_cell(|cell| cell.latency_ns.max = Some(1.5e9)),
+            [Warning::LongGap { max_ns: 1.5e9, block_rounds: None }]
+        );
+        assert_eq!(of_cell(|cell| cell.latency_ns.max = Some(0.9e9)), []);
+        let all_slow =
+            |cell: &mut CellReport| (cell.latency_ns.p50, cell.latency_ns.max) = (Some(0.5e9), Some(1.5e9));
+        assert_eq!(of_cell(all_slow), []);
+    }
+
+    #[test]
+    fn a_gap_in_a_block_that_was_timed_as_a_whole_is_told() {
+        let with =
+            |elapsed_ns, rounds| of_cell(|cell| cell.longest_gap = Some(LongestGap { elapsed_ns, rounds }));
+        assert_eq!(with(1e7, 1000), []);
+        let seen = with(1.5e9, 1000);
+        assert_eq!(seen, [Warning::LongGap { max_ns: 1.5e9, block_rounds: Some(1000) }]);
+        assert_eq!(seen[0].finding(), "a block of 1000 rounds took 1.50 s");
+        let between = with(1.5e9, 0);
+        assert_eq!(between, [Warning::LongGap { max_ns: 1.5e9, block_rounds: Some(0) }]);
+        assert_eq!(between[0].finding(), "nothing was measured for 1.50 s between two rounds");
+        assert_eq!((seen[0].severity(), between[0].severity()), (Severity::Doubtful, Severity::Slight));
+        assert_eq!(with(1.5e9, 150_000), [], "as long as so many rounds of 10 µs take");
+    }
+
+    #[test]
+    fn preemptions_count_where_a_side_is_alone_on_its_cpu() {
+        let preempted = |cell: &mut CellReport| cell.cost_per_round.server.involuntary_switches = 0.02;
+        let seen = of_cell(preempted);
+        assert!(matches!(seen[..], [Warning::Preempted { .. }]), "{seen:?}");
+        assert_eq!(seen[0].severity(), Severity::Doubtful);
+        assert_eq!(
+            of_cell(|cell| {
+                preempted(cell);
+                cell.server_cpu = cell.client_cpu;
+            }),
+            []
+        );
+        assert_eq!(
+            of_cell(|cell| {
+                preempted(cell);
+                cell.server_cpu = None;
+            }),
+            []
+        );
+        assert_eq!(of_cell(|cell| cell.cost_per_round.client.involuntary_switches = 0.0001), []);
+        let once = |cell: &mut CellReport| {
+            (cell.rounds, cell.elapsed_ns) = (25, 226_000.0);
+            cell.cost_per_round.client.involuntary_switches = 1.0 / 25.0;
+        };
+        assert_eq!(of_cell(once), [], "one event in a moment has no rate");
+    }
+
+    #[test]
+    fn a_precision_that_was_not_reached_is_told() {
+        let asked = |reached| {
+            of(|report| {
+                report.settings.precision_fraction = Some(0.02);
+                report.results[0].precision_reached_fraction = reached;
+            })
+        };
+        assert_eq!(asked(Some(0.015)), []);
+        assert_eq!(asked(Some(0.05)), [Warning::PrecisionMissed { wanted: 0.02, reached: Some(0.05) }]);
+        assert!(asked(None)[0].finding().ends_with("within --max-time: too few trials were completed"));
+    }
+
+    #[test]
+    fn a_cell_that_broke_off_has_no_result() {
+        let seen = of_cell(|cell| cell.error = Some("the peer closed the channel".to_owned()));
+        assert_eq!(
+            (seen[0].severity(), &seen[..]),
+            (Severity::Fatal, &[Warning::BrokenOff { rounds: 100_000 }][..])
+        );
+        assert_eq!(of_cell(|cell| cell.latency_ns.samples = 0).len(), 1);
+    }
+}

@@ -1,0 +1,266 @@
+//! What the host and the build tell against all cells of a run.
+
+use super::{Warning, limits};
+use crate::client::host::{Environment, Snapshot};
+use crate::client::report::{CellReport, Report};
+
+/// The run's warnings, in the order in which they are told.
+pub(super) fn warnings(report: &Report) -> Vec<Warning> {
+    let (start, end) = (&report.at_start, &report.at_end);
+    let changes = end.changes_since(start);
+    let own_cpu_ms = report.results.iter().map(own_cpu_ms).sum();
+    let others = Others::between(start, end, own_cpu_ms, &report.environment);
+    [
+        (report.environment.build.profile == "debug").then_some(Warning::DebugBuild),
+        end.suspended_since(start)
+            .filter(|ms| *ms > limits::SUSPENDED_MS)
+            .map(|ms| Warning::Suspended { time_ns: ms.saturating_mul(1_000_000) }),
+        (!changes.is_empty()).then_some(Warning::EnvironmentChanged { changes }),
+        throttled(start, end),
+        stolen_cpus(start, end, &report.environment)
+            .filter(|cpus| limits::STEAL_CPUS.passed(*cpus))
+            .map(|cpus| Warning::StealTime { cpus }),
+        others.and_then(Others::warning),
+        frequency_scaling(report),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+fn throttled(start: &Snapshot, end: &Snapshot) -> Option<Warning> {
+    let throttling = end.throttled_since(start).filter(|throttling| throttling.periods > 0)?;
+    Some(Warning::Throttled { periods: throttling.periods, time_ns: throttling.time_ns })
+}
+
+/// What the hypervisor took, as a fraction of one CPU's time. Only CPUs with work are taken, and few have it here: as a
+/// fraction of the whole host's time it would vanish on a large one.
+pub(crate) fn stolen_cpus(start: &Snapshot, end: &Snapshot, environment: &Environment) -> Option<f64> {
+    let fraction = end.steal_fraction_since(start)?;
+    Some(fraction * cpus(environment).unwrap_or(1) as f64)
+}
+
+fn cpus(environment: &Environment) -> Option<usize> {
+    environment.cpu.online.as_ref().map(|online| online.len())
+}
+
+/// What other processes did.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Others {
+    /// CPUs that they kept busy, on average.
+    pub(crate) busy_cpus: f64,
+    /// CPUs there are.
+    pub(crate) cpus: usize,
+    /// Whether that is a count of tasks at two moments, since the time between them is too short for CPU times.
+    pub(crate) counted: bool,
+}
+
+impl Others {
+    /// What they did between two snapshots, of which `own_cpu_ms` are this program's.
+    ///
+    /// The load average is not asked: for a minute it remembers what ran before, such as the last measurement.
+    pub(crate) fn between(
+        start: &Snapshot,
+        end: &Snapshot,
+        own_cpu_ms: f64,
+        environment: &Environment,
+    ) -> Option<Self> {
+        let cpus = cpus(environment)?;
+        let by_time = busy_cpu_ms(start, end).map(|(busy_ms, wall_ms)| (busy_ms - own_cpu_ms) / wall_ms);
+        let busy_cpus = by_time.or_else(|| {
+            // Too short a time for the kernel's steps. A task that ran both before and after is taken to have run
+            // all the time; this program, which looked, is one.
+            let running = start.running_tasks?.min(end.running_tasks?);
+            // More tasks than CPUs keep no more than all of these busy.
+            Some((running.saturating_sub(1) as f64).min(cpus as f64))
+        })?;
+        Some(Self { busy_cpus: busy_cpus.max(0.0), cpus, counted: by_time.is_none() })
+    }
+
+    /// Whether too few CPUs are left for two sides.
+    pub(crate) fn competing(self) -> bool {
+        limits::COMPETING_CPUS.passed(self.busy_cpus)
+            && self.busy_cpus + limits::NEEDED_CPUS > self.cpus as f64
+    }
+
+    /// The warning that they are worth.
+    pub(crate) fn warning(self) -> Option<Warning> {
+        let Self { busy_cpus, cpus, counted } = self;
+        let many = busy_cpus > limits::OTHERS_SHARE * cpus as f64;
+        let competing = self.competing();
+        (competing || many).then_some(Warning::OtherLoad { busy_cpus, cpus, competing, counted })
+    }
+}
+
+/// The CPU time used by all processes, and the time that passed; `None` if that is too short to tell.
+fn busy_cpu_ms(start: &Snapshot, end: &Snapshot) -> Option<(f64, f64)> {
+    let wall_ms = end.uptime_ms?.checked_sub(start.uptime_ms?)?;
+    let total_ms = end.cpu_total_ms?.checked_sub(start.cpu_total_ms?)?;
+    let idle_ms = end.cpu_idle_ms?.checked_sub(start.cpu_idle_ms?)?;
+    let steal_ms = end.cpu_steal_ms.unwrap_or(0).saturating_sub(start.cpu_steal_ms.unwrap_or(0));
+    let busy_ms = total_ms.saturating_sub(idle_ms).saturating_sub(steal_ms);
+    // A sandbox may show a file of which nothing moves.
+    (wall_ms >= limits::SHORTEST_FOR_CPU_TIME_MS && total_ms > 0).then_some((busy_ms as f64, wall_ms as f64))
+}
+
+/// CPU time of both sides. The kernel's figures are those of the rounds; the warm-ups are taken to be like them, or,
+/// where rounds have pauses and warm-ups have none, to have kept both sides busy.
+fn own_cpu_ms(cell: &CellReport) -> f64 {
+    let costs = &cell.cost_per_round;
+    let rounds_ns = (costs.client.cpu_ns + costs.server.cpu_ns) * cell.rounds as f64;
+    let warmup_ns: f64 = cell.trials.iter().map(|trial| trial.warmup_ns as f64).sum();
+    let paced = cell.gap_ns.is_some() || cell.interval_ns.is_some();
+    let busy_cpus = match cell.elapsed_ns {
+        elapsed_ns if elapsed_ns > 0.0 && !paced => rounds_ns / elapsed_ns,
+        _ => limits::NEEDED_CPUS,
+    };
+    (rounds_ns + warmup_ns * busy_cpus) / 1e6
+}
+
+fn frequency_scaling(report: &Report) -> Option<Warning> {
+    let mut governors: Vec<String> =
+        report.at_start.governors.union(&report.at_end.governors).cloned().collect();
+    governors.retain(|governor| governor != "performance");
+    let moved = report
+        .results
+        .iter()
+        .flat_map(|cell| &cell.trials)
+        .flat_map(|trial| trial.client_cpus.iter().chain(&trial.server_cpus))
+        .filter_map(|cpu| {
+            let from = *report.at_start.frequencies_khz.get(cpu)? as f64;
+            let to = *report.at_end.frequencies_khz.get(cpu)? as f64;
+            (from > 0.0).then(|| (to / from - 1.0).abs())
+        })
+        .filter(|moved| *moved > limits::FREQUENCY_MOVED)
+        .max_by(f64::total_cmp);
+    (!governors.is_empty() || moved.is_some()).then_some(Warning::FrequencyScaling { governors, moved })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::host::Throttling;
+    use crate::client::judge::warnings::{Severity, sample};
+
+    fn of(change: impl FnOnce(&mut Report)) -> Vec<Warning> {
+        let mut report = sample::report();
+        change(&mut report);
+        warnings(&report)
+    }
+
+    #[test]
+    fn a_debug_build_is_told() {
+        assert_eq!(of(|report| report.environment.build.profile = "debug".to_owned()), [Warning::DebugBuild]);
+    }
+
+    #[test]
+    fn a_host_that_slept_is_told() {
+        let slept = |ms: i64| {
+            of(|report| {
+                (report.at_start.suspended_ms, report.at_end.suspended_ms) = (Some(5_000), Some(5_000 + ms))
+            })
+        };
+        assert_eq!(slept(2), []);
+        let seen = slept(10_000);
+        assert_eq!(seen, [Warning::Suspended { time_ns: 10_000_000_000 }]);
+        assert!(seen[0].to_string().starts_with("the host was suspended for 10.0 s while it was measured. "));
+        assert_eq!(seen[0].severity(), Severity::Severe);
+    }
+
+    #[test]
+    fn a_change_of_the_host_is_told_as_it_is() {
+        let seen = of(|report| report.at_end.clock_source = Some("hpet".to_owned()));
+        let text = "clock source changed from tsc to hpet";
+        assert_eq!(seen, [Warning::EnvironmentChanged { changes: vec![text.to_owned()] }]);
+        assert!(seen[0].to_string().contains(text));
+    }
+
+    #[test]
+    fn throttling_within_the_run_is_told_and_earlier_one_is_not() {
+        let throttled = |periods| Some(Throttling { periods, time_ns: periods * 50_000_000 });
+        assert_eq!(
+            of(|report| (report.at_start.throttling, report.at_end.throttling) =
+                (throttled(3), throttled(3))),
+            []
+        );
+        let seen = of(|report| {
+            (report.at_start.throttling, report.at_end.throttling) = (throttled(3), throttled(5))
+        });
+        assert_eq!(seen, [Warning::Throttled { periods: 2, time_ns: 100_000_000 }]);
+    }
+
+    #[test]
+    fn steal_time_counts_against_one_cpu() {
+        // The sample has 4 CPUs and runs for 10 s: 40 s of CPU time.
+        let stolen = |ms| of(|report| report.at_end.cpu_steal_ms = Some(ms));
+        assert_eq!(stolen(20), []);
+        let seen = stolen(400);
+        assert!(matches!(seen[..], [Warning::StealTime { cpus }] if (cpus - 0.04).abs() < 1e-9), "{seen:?}");
+        assert_eq!(seen[0].severity(), Severity::Doubtful);
+        assert_eq!(stolen(3_000)[0].severity(), Severity::Severe);
+    }
+
+    #[test]
+    fn other_processes_count_by_the_cpus_that_they_leave() {
+        // Of 40 s of CPU time, the sample's own 2 s are not idle.
+        let idle = |ms| of(|report| report.at_end.cpu_idle_ms = Some(ms));
+        assert_eq!(idle(38_000), []);
+        assert_eq!(idle(29_000), [], "0.9 of 4 CPUs: two are left");
+        let many = idle(25_000);
+        assert!(matches!(many[..], [Warning::OtherLoad { competing: false, .. }]), "{many:?}");
+        assert_eq!(many[0].severity(), Severity::Slight);
+        let competing = idle(8_000);
+        assert!(
+            matches!(competing[..], [Warning::OtherLoad { competing: true, busy_cpus, .. }] if busy_cpus > 2.9)
+        );
+        assert_eq!(competing[0].severity(), Severity::Severe);
+    }
+
+    #[test]
+    fn warm_ups_are_not_others() {
+        // 100 ms of CPU time a second for the rounds; the warm-ups take as long as the rounds, a second in all.
+        let own = |gap_ns| {
+            let mut cell = sample::cell();
+            cell.gap_ns = gap_ns;
+            cell.cost_per_round.client.cpu_ns = 1_000.0;
+            cell.cost_per_round.server.cpu_ns = 0.0;
+            cell.trials.iter_mut().for_each(|trial| trial.warmup_ns = 200_000_000);
+            own_cpu_ms(&cell)
+        };
+        assert_eq!(own(None), 100.0 + 100.0);
+        assert_eq!(own(Some(1_000_000)), 100.0 + 2_000.0);
+    }
+
+    #[test]
+    fn in_a_short_run_running_tasks_are_counted_if_they_run_before_and_after() {
+        let running = |before, after| {
+            of(|report| {
+                report.at_end.uptime_ms = report.at_start.uptime_ms.map(|ms| ms + 20);
+                (report.at_start.running_tasks, report.at_end.running_tasks) = (Some(before), Some(after));
+            })
+        };
+        assert_eq!(running(1, 9), []);
+        assert_eq!(running(9, 1), []);
+        let seen = running(6, 5);
+        assert!(matches!(
+            seen[..],
+            [Warning::OtherLoad { competing: true, busy_cpus: 4.0, cpus: 4, counted: true }]
+        ));
+        let told = "before and after this short run, other processes were ready to run on 4 of 4 CPUs";
+        assert_eq!(seen[0].finding(), told);
+    }
+
+    #[test]
+    fn a_frequency_that_is_not_fixed_is_told() {
+        let seen = of(|report| _ = report.at_end.governors.insert("powersave".to_owned()));
+        // The governor appeared during the run, which is a change besides.
+        let scaling = Warning::FrequencyScaling { governors: vec!["powersave".to_owned()], moved: None };
+        assert_eq!(seen.last(), Some(&scaling));
+        let moved = |cpu, khz| of(|report| _ = report.at_end.frequencies_khz.insert(cpu, khz));
+        assert_eq!(moved(2, 2_100_000), []);
+        assert_eq!(moved(1, 1_000_000), [], "no side ran there");
+        assert!(
+            matches!(&moved(2, 1_000_000)[..], [Warning::FrequencyScaling { moved: Some(_), governors }] if governors.is_empty())
+        );
+    }
+}

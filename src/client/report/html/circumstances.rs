@@ -1,0 +1,170 @@
+//! What the figures rest on: warnings and grades, what was measured on, and by which commands.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::{self, Write};
+
+use super::cells::run_name;
+use super::markup::{Datum, Table, Text};
+use crate::client::judge::compare::{Conditions, Side};
+use crate::client::report::{Report, clock_line, doubts, host_line, latency, samples_line};
+
+/// Writes each run's warnings and its grade.
+pub(super) fn write_doubts(sides: &[Side], out: &mut String) -> fmt::Result {
+    for side in sides {
+        if sides.len() > 1 {
+            writeln!(out, "<h3>{}</h3>", Text(run_name(side)))?;
+        }
+        out.write_str("<ul>\n")?;
+        let mut lines = Vec::new();
+        // Into memory, which cannot fail.
+        doubts::write(&side.report, &mut lines).map_err(|_| fmt::Error)?;
+        for line in String::from_utf8_lossy(&lines).lines() {
+            let kind = if line.starts_with("Warning") { " class=\"bad\"" } else { "" };
+            writeln!(out, "<li{kind}>{}</li>", Text(line))?;
+        }
+        for cell in side.report.results.iter() {
+            if let Some(error) = &cell.error {
+                writeln!(out, "<li class=\"bad\">{} failed: {}</li>", Text(&cell.cell), Text(error))?;
+            }
+        }
+        out.write_str("</ul>\n")?;
+    }
+    Ok(())
+}
+
+/// Writes on what and by what each run measured: in a few lines, and all of it in a table, where what differs between
+/// runs comes first.
+pub(super) fn write_environment(sides: &[Side], out: &mut String) -> fmt::Result {
+    for side in sides {
+        let report = &side.report;
+        if sides.len() > 1 {
+            writeln!(out, "<h3>{}</h3>", Text(run_name(side)))?;
+        }
+        out.write_str("<dl>\n")?;
+        let mut line = |name: &str, text: &str| writeln!(out, "<dt>{name}</dt><dd>{}</dd>", Text(text));
+        line("host", &host_line(&report.environment))?;
+        line("clock", &clock_line(report))?;
+        if let Some(samples) = samples_line(report) {
+            line("samples", &samples)?;
+        }
+        let load = |snapshot: &crate::client::host::Snapshot| {
+            snapshot
+                .load_average
+                .map_or("not told".to_owned(), |load| load.map(|one| one.to_string()).join(", "))
+        };
+        line(
+            "load, 1, 5 and 15 minutes",
+            &format!("{} before, {} after", load(&report.at_start), load(&report.at_end)),
+        )?;
+        line("time taken", &latency(report.times.total_ns as f64))?;
+        out.write_str("</dl>\n")?;
+    }
+    let facts: Vec<BTreeMap<String, String>> = sides.iter().map(|side| facts(&side.report)).collect();
+    let keys: BTreeSet<&String> = facts.iter().flat_map(BTreeMap::keys).collect();
+    let value = |facts: &BTreeMap<String, String>, key: &String| facts.get(key).cloned();
+    let (differ, same): (Vec<&String>, Vec<&String>) = keys
+        .into_iter()
+        .partition(|key| facts.windows(2).any(|pair| value(&pair[0], key) != value(&pair[1], key)));
+    let table = |name: &str, keys: &[&String]| Table {
+        name: name.to_owned(),
+        heads: std::iter::once("fact".to_owned()).chain(sides.iter().map(run_name)).collect(),
+        names: 1 + sides.len(),
+        prose: true,
+        rows: keys
+            .iter()
+            .map(|key| {
+                let told = facts
+                    .iter()
+                    .map(|facts| Datum::word(value(facts, key).unwrap_or_else(|| "not told".to_owned())));
+                std::iter::once(Datum::word((*key).clone())).chain(told).collect()
+            })
+            .collect(),
+    };
+    if !differ.is_empty() {
+        out.write_str("<h3>What differs between the runs</h3>\n")?;
+        table("What differs between the runs", &differ).write(None, out)?;
+    }
+    let all: Vec<&String> = differ.iter().chain(&same).copied().collect();
+    out.write_str("<details><summary>All that the host tells, and what was asked for</summary>\n")?;
+    table("All that the host tells, and what was asked for", &all).write(None, out)?;
+    out.write_str("</details>\n")
+}
+
+/// What a run measured under, by the fact's place in the report's JSON.
+fn facts(report: &Report) -> BTreeMap<String, String> {
+    let asked = Conditions::of(report).asked().into_iter();
+    let asked = asked.filter_map(|(key, value)| Some((key.to_owned(), value?)));
+    report.environment.facts().into_iter().chain(asked).collect()
+}
+
+/// Writes the commands that measure each run again, as a shell takes them.
+pub(super) fn write_commands(sides: &[Side], commands: &[Vec<String>], out: &mut String) -> fmt::Result {
+    for (side, command) in sides.iter().zip(commands) {
+        if sides.len() > 1 {
+            writeln!(out, "<h3>{}</h3>", Text(run_name(side)))?;
+        }
+        let words: Vec<String> = command.iter().map(|word| quoted(word)).collect();
+        writeln!(out, "<pre><code>ipc-client {}</code></pre>", Text(words.join(" ")))?;
+        if words.iter().any(|word| word == "--profile" || word.starts_with("--profile=")) {
+            out.write_str(
+                "<p class=\"note\">What that profile is, stands in the configuration of its host.</p>\n",
+            )?;
+        }
+    }
+    Ok(())
+}
+
+/// A word as a POSIX shell reads it.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_=,.:/+@%~".contains(c);
+    match !word.is_empty() && !word.starts_with('~') && word.chars().all(plain) {
+        true => word.to_owned(),
+        false => format!("'{}'", word.replace('\'', "'\\''")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::report::sample;
+
+    #[test]
+    fn what_was_asked_for_differs_like_what_the_host_tells() {
+        let side = |change: &dyn Fn(&mut Report)| {
+            let mut report = sample::single();
+            change(&mut report);
+            Side { name: "run".to_owned(), run: None, uuid: None, label: None, report }
+        };
+        let written = |sides: &[Side]| {
+            let mut out = String::new();
+            write_environment(sides, &mut out).unwrap();
+            out.split("<details>").next().unwrap().to_owned()
+        };
+        let before = || side(&|_| {});
+        assert!(!written(&[before(), before()]).contains("What differs"));
+        let after = side(&|report| {
+            report.settings.trials = 7;
+            report.environment.kernel.release = Some("6.99".to_owned());
+        });
+        let told = written(&[before(), after]);
+        for part in ["What differs between the runs", "settings.trials", "kernel.release", "6.99"] {
+            assert!(told.contains(part), "{part}: {told}");
+        }
+        assert!(!told.contains("settings.timing"), "{told}");
+    }
+
+    #[test]
+    fn words_are_quoted_as_a_shell_needs_it() {
+        for (word, expected) in [
+            ("--size", "--size"),
+            ("8,64,4k", "8,64,4k"),
+            ("a b", "'a b'"),
+            ("it's", "'it'\\''s'"),
+            ("", "''"),
+            ("$(reboot)", "'$(reboot)'"),
+            ("~/x", "'~/x'"),
+        ] {
+            assert_eq!(quoted(word), expected);
+        }
+    }
+}

@@ -1,0 +1,255 @@
+//! Reports of made-up trials with fixed numbers, for tests of the formats.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use super::{CellReport, Clock, Report, SCHEMA, Settings, Times};
+use crate::client::ClientError;
+use crate::client::bench::{Cell, Outcome};
+use crate::client::host::fixture::Tree;
+use crate::client::host::placement::Placement;
+use crate::client::host::{Build, Environment, Snapshot, Throttling};
+use crate::client::judge::warnings::{Grade, judge};
+use crate::client::measure::{CpusSeen, Probe, Recorder, Trial, histogram};
+use crate::protocol::{ChannelSpec, Usage, Wait};
+use crate::transports::Pace;
+use crate::transports::sys::clock::{Calibration, ClockChoice};
+
+/// Many cells, five trials: pinned and not, with options, sizes, lost datagrams, drift, one that broke off.
+pub(in crate::client) fn sweep() -> Report {
+    let shmem = cell("shmem", 8, Wait::Adaptive, Some((0, 1)));
+    let tcp = Cell { wait: Wait::Block, ..cell("tcp", 65_536, Wait::Block, None) };
+    let nodelay = Cell {
+        spec: ChannelSpec {
+            options: BTreeMap::from([("nodelay".to_owned(), "false".to_owned())]),
+            ..tcp.spec.clone()
+        },
+        ..tcp.clone()
+    };
+    let outcomes = [
+        Outcome { precision_reached: Some(0.012), ..outcome(shmem, 5, 20_000, 381) },
+        Outcome { precision_reached: Some(0.03), ..outcome(tcp, 5, 2_000, 91_000) },
+        outcome(nodelay, 5, 1_000, 44_000_000),
+        lossy(outcome(cell("udp", 64, Wait::Spin, Some((1, 1))), 5, 1_500, 67_700)),
+        Outcome {
+            error: Some(ClientError::Silent { method: "pipe".to_owned(), losses: 5 }),
+            ..outcome(cell("pipe", 8, Wait::Block, None), 0, 0, 0)
+        },
+    ];
+    report(&outcomes, "auto", &["bench", "--method", "all", "--size", "8,64,64k"], 5)
+}
+
+/// One cell, one trial.
+pub(in crate::client) fn single() -> Report {
+    report(
+        &[outcome(cell("tcp", 8, Wait::Block, None), 1, 10_000, 91_000)],
+        "round",
+        &["bench", "-n", "10000"],
+        1,
+    )
+}
+
+/// Several channels at once.
+pub(in crate::client) fn parallel() -> Report {
+    let cell = Cell { parallel: 100, ..cell("tcp", 8, Wait::Block, None) };
+    report(&[outcome(cell, 1, 10_000, 91_000)], "round", &["bench", "-n", "100", "--parallel", "100"], 1)
+}
+
+/// A fixed rate and a gap, and batches.
+pub(in crate::client) fn paced() -> Report {
+    let every = Duration::from_micros(200);
+    let rate = Cell { pace: Some(Pace::Every(every)), ..cell("tcp", 8, Wait::Block, None) };
+    let gap = Cell { pace: Some(Pace::Gap(Duration::from_millis(1))), ..rate.clone() };
+    let mut rate = outcome(rate, 2, 5_000, 91_000);
+    for trial in &mut rate.trials {
+        let mut response = histogram();
+        for bucket in trial.recorder.histogram.iter_recorded() {
+            response.record_n(bucket.value_iterated_to() * 3, bucket.count_at_value()).unwrap();
+        }
+        trial.response = Some(response);
+    }
+    report(&[rate, outcome(gap, 2, 500, 120_000)], "batch:1000", &["bench", "--rate", "5k/s"], 2)
+}
+
+fn report(outcomes: &[Outcome], timing: &str, arguments: &[&str], trials: u32) -> Report {
+    let mut report = Report {
+        schema: SCHEMA,
+        started_unix_s: 1_700_000_000,
+        times: Times {
+            total_ns: 3_000_000_000,
+            daemon_ns: 3_000_000,
+            queue_ns: 200_000,
+            clock_ns: 1_500_000,
+            environment_ns: 2_600_000,
+            channels_ns: 6_100_000,
+            warmup_ns: 200_000_000,
+            rounds_ns: 2_700_000_000,
+        },
+        settings: Settings {
+            arguments: arguments.iter().map(|&argument| argument.to_owned()).collect(),
+            profile_flags: None,
+            trials,
+            rounds: None,
+            duration_ns: Some(600_000_000),
+            warmup_rounds: None,
+            warmup_ns: Some(60_000_000),
+            timing: timing.to_owned(),
+            precision_fraction: (trials == 5).then_some(0.02),
+            private_daemon: true,
+            verification: "all of it".to_owned(),
+        },
+        clock: Clock {
+            source: "tsc".to_owned(),
+            reason: "constant rate, and the kernel's own clock source".to_owned(),
+            cost_ns: 29.75,
+            resolution_ns: 20.0,
+            frequency_hz: 2_596_129_767.5,
+            uncertainty_ppm: 28.5,
+        },
+        environment: environment(),
+        at_start: snapshot(0),
+        at_end: snapshot(3_000),
+        results: outcomes.iter().map(|outcome| rounded(CellReport::of(outcome))).collect(),
+        warnings: Vec::new(),
+        grade: Grade::F,
+        summed_runs: Vec::new(),
+    };
+    judge(&mut report);
+    report
+}
+
+/// Without the digits in which the logarithms of one C library differ from another's.
+fn rounded(mut cell: CellReport) -> CellReport {
+    let round = |value: &mut f64| *value = (*value * 1e3).round() / 1e3;
+    if let Some(spans) = &mut cell.confidence_95_ns {
+        let spans = [&mut spans.p50, &mut spans.p90, &mut spans.p99, &mut spans.p99_9, &mut spans.mean];
+        for span in spans.into_iter().flatten() {
+            round(&mut span.low);
+            round(&mut span.high);
+        }
+    }
+    if let Some(drift) = &mut cell.drift {
+        round(&mut drift.slope_fraction);
+        round(&mut drift.p_value);
+    }
+    cell
+}
+
+fn cell(method: &str, size_bytes: u32, wait: Wait, cpus: Option<(u32, u32)>) -> Cell {
+    Cell {
+        spec: ChannelSpec {
+            method: method.to_owned(),
+            size_bytes,
+            wait: Some(wait),
+            server_cpu: cpus.map(|(_, server)| server),
+            client_cpu: None,
+            options: BTreeMap::new(),
+        },
+        wait,
+        placement: match cpus {
+            None => Placement::Unpinned,
+            Some((client, server)) if client == server => Placement::SameCore,
+            Some(_) => Placement::CrossCore,
+        },
+        client_cpu: cpus.map(|(client, _)| client),
+        pace: None,
+        parallel: 1,
+        optional: false,
+    }
+}
+
+/// Trials of so many rounds around `ns`, of which each is a little slower than the last.
+fn outcome(cell: Cell, trials: u64, rounds: u64, ns: u64) -> Outcome {
+    // Its ticks are nanoseconds on any host.
+    let scale = Calibration::run(ClockChoice::Monotonic).unwrap().scale();
+    let trial = |number: u64| {
+        let ns = ns + ns * number / 100;
+        // A skewed shape with a tail: one of 100 takes 4 times as long, one of 1000 takes 30 times.
+        let rounds_ns: Vec<u64> = (0..rounds)
+            .map(|round| match round * 7919 % 1000 {
+                0 => ns * 30 + round,
+                rank @ 1..10 => ns * 4 + rank,
+                rank => ns * (900 + rank * rank / 2500) / 1000,
+            })
+            .collect();
+        let mut recorder = Recorder::default();
+        rounds_ns.chunks(100).for_each(|block| recorder.record(block, scale));
+        Trial {
+            recorder,
+            response: None,
+            rounds,
+            lost: 0,
+            elapsed_ps: rounds_ns.iter().sum::<u64>() * 1000,
+            longest_gap: None,
+            probe: (ns < 1000)
+                .then_some(Probe { untimed_mean_ps: ns as f64 * 1000.0, untimed_rounds: rounds / 2 }),
+            warmup_rounds: rounds / 10,
+            warmup_time: Duration::from_millis(20),
+            client_usage: usage(rounds, ns),
+            server_usage: usage(rounds, ns / 2),
+            cpus: CpusSeen { client: vec![0], server: vec![0, 1] },
+        }
+    };
+    Outcome {
+        cell,
+        trials: (0..trials).map(trial).collect(),
+        error: None,
+        precision_reached: None,
+        overhead: Duration::from_millis(1),
+    }
+}
+
+fn lossy(mut outcome: Outcome) -> Outcome {
+    for trial in &mut outcome.trials {
+        trial.lost = 3;
+        // A kernel that does not tell.
+        trial.client_usage.migrations = None;
+    }
+    outcome
+}
+
+fn usage(rounds: u64, ns: u64) -> Usage {
+    Usage {
+        cpu_ns: rounds * ns / 4,
+        voluntary_switches: rounds,
+        involuntary_switches: rounds / 100,
+        minor_faults: 3,
+        major_faults: 0,
+        migrations: Some(1),
+        cpu: Some(0),
+    }
+}
+
+fn environment() -> Environment {
+    let tree = Tree::new()
+        .file("proc/sys/kernel/hostname", "sample")
+        .file("proc/sys/kernel/osrelease", "6.1.0-sample")
+        .file("proc/cpuinfo", "processor\t: 0\nmodel name\t: Sample CPU @ 3 GHz")
+        .cpu(0, 0, 0, 0, "0", "0-1")
+        .cpu(1, 1, 0, 0, "1", "0-1")
+        .online("0-1");
+    Environment {
+        build: Build {
+            version: "0.1.0".to_owned(),
+            profile: "release".to_owned(),
+            target: "x86_64-linux-gnu".to_owned(),
+        },
+        ..Environment::capture_from(tree.path())
+    }
+}
+
+fn snapshot(after_ms: u64) -> Snapshot {
+    Snapshot {
+        uptime_ms: Some(1_000_000 + after_ms),
+        suspended_ms: None,
+        load_average: Some([0.5, 0.25, 0.125]),
+        running_tasks: Some(1),
+        cpu_total_ms: Some(2_000_000 + 2 * after_ms),
+        cpu_idle_ms: Some(500_000 + after_ms / 4),
+        cpu_steal_ms: Some(40),
+        throttling: Some(Throttling { periods: 0, time_ns: 0 }),
+        frequencies_khz: BTreeMap::from([(0, 3_000_000), (1, 2_900_000)]),
+        governors: BTreeSet::from(["performance".to_owned()]),
+        clock_source: Some("tsc".to_owned()),
+    }
+}
