@@ -5,9 +5,9 @@
 
 use divan::Bencher;
 use divan::counter::ItemsCount;
-use ipcd::client::{Client, LeaseWait, Private};
-use ipcd::protocol::ChannelSpec;
-use ipcd::transports::sys::clock::{Calibration, ClockChoice};
+use ipcd::internals::client::{Client, LeaseWait, Private};
+use ipcd::internals::protocol::ChannelSpec;
+use ipcd::internals::transports::sys::clock::{Calibration, ClockChoice};
 
 const ROUNDS: usize = 1000;
 

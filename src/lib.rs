@@ -1,27 +1,19 @@
-//! `ipcd` measures what a round trip between two processes costs on this host.
+//! Measures what a round trip between two processes costs on this host, by every IPC mechanism it offers.
 //!
-//! Three processes take part: a client that measures ([`client`]), a daemon that supervises ([`daemon`]), and one
-//! responder process for each data channel, which echoes and does nothing else.
+//! Three processes take part: a client that measures, a daemon that supervises, and one responder process for each
+//! data channel, which echoes and does nothing else.
 //!
-//! | module | what stands there | may import |
-//! |---|---|---|
-//! | [`protocol`] | greeting, frames, messages, socket address rules, exit codes | nothing of this crate |
-//! | [`transports`] | the contract of a mechanism, the list, one file for each, OS calls | `protocol` |
-//! | [`config`] | configuration files, and the values that they share with the command lines | `protocol`, `transports` |
-//! | `exposition` | the text format of metrics | nothing of this crate |
-//! | [`daemon`] | control socket, queue, supervision of responders | all above |
-//! | [`client`] | connection, measuring, reports, command line | all above but `daemon` |
-//!
-//! `daemon` and `client` never import each other. `unsafe` stands in `transports` only.
+//! The programs `ipcd` and `ipc-client` are built from this crate. Its public interface is for programs that measure
+//! by themselves: connect ([`Client`]) or start a private daemon ([`Private`]), list the methods
+//! ([`Client::methods`]), open a channel ([`Client::open`]) and run rounds on it ([`Channel`]).
 //!
 //! # Example
 //!
-//! A program opens a channel and runs rounds on it. Here it starts a private daemon from its own executable, so
-//! that nothing has to be running; [`client::Client::connect`] reaches one that is.
+//! A program opens a channel and runs rounds on it. This one starts a private daemon from its own executable;
+//! [`Client::connect`] connects to a running daemon instead.
 //!
 //! ```standalone_crate
-//! use ipcd::client::{Client, LeaseWait, Private};
-//! use ipcd::protocol::ChannelSpec;
+//! use ipcd::{ChannelSpec, Client, LeaseWait, Private};
 //!
 //! fn main() -> Result<(), Box<dyn std::error::Error>> {
 //!     // This executable is also run as the private daemon and as its responders: those calls never return.
@@ -33,7 +25,7 @@
 //!         println!("{}: {:?}", method.name, method.unavailable);
 //!     }
 //!
-//!     client.acquire(LeaseWait::Queue, |place| eprintln!("{place} in line"))?;
+//!     client.acquire(LeaseWait::Queue, |place| eprintln!("position {place} in the queue"))?;
 //!     let mut channel = client.open(&ChannelSpec::new("tcp"))?;
 //!     let latencies = channel.timed(1000)?;
 //!     assert_eq!(latencies.len(), 1000);
@@ -44,22 +36,27 @@
 //! }
 //! ```
 
-// These panic where nobody can be told (a full file system, a reader that is gone): `protocol::say`, or `writeln!` and its result.
+// These panic where the output cannot be written (a full file system, a closed pipe): use `writeln!` and its result.
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
-pub mod client;
-pub mod config;
-pub mod daemon;
+mod client;
+mod config;
+mod daemon;
 mod exposition;
-pub mod protocol;
-pub mod transports;
+#[doc(hidden)]
+pub mod internals;
+mod protocol;
+mod transports;
 
-/// Becomes a private daemon or a responder, and never returns, if this process was started as one; else returns.
+pub use client::{Channel, Client, ClientError, LeaseWait, Opened, Private, PrivateError};
+pub use protocol::{ChannelSpec, MethodState, Wait};
+
+/// Runs as a private daemon or a responder, and never returns, if this process was started as one; otherwise returns.
 ///
-/// A program that uses [`client::Private`] calls this first in `main`: the private daemon and its responders are
-/// the program's own executable, so that they can never be older than it.
+/// A program that uses [`Private`] calls this first in `main`: the private daemon and its responders are the program's
+/// own executable, so they are always the same version.
 ///
-/// It also has SIGXFSZ ignored: a file that would become too large (`RLIMIT_FSIZE`) is then an error and not the end.
+/// It also ignores SIGXFSZ, so that exceeding `RLIMIT_FSIZE` is an error instead of the end of the process.
 pub fn enter_role() {
     transports::sys::survive_file_size_limit();
     daemon::enter_role();

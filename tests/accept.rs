@@ -4,8 +4,8 @@
 
 use std::time::{Duration, Instant};
 
-use ipcd::client::{Client, ClientError};
-use ipcd::protocol::{Exit, Refusal, SocketAddress};
+use ipcd::internals::client::{Client, ClientError};
+use ipcd::internals::protocol::{Exit, Refusal, SocketAddress};
 use rustix::io::Errno;
 use rustix::process::Signal;
 

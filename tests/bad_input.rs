@@ -12,10 +12,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 
-use ipcd::protocol::frame::{MAX_BODY, frame};
-use ipcd::protocol::{Exit, GREETING_LEN, Greeting, PROTOCOL_VERSION};
+use ipcd::internals::protocol::frame::{MAX_BODY, frame};
+use ipcd::internals::protocol::{Exit, GREETING_LEN, Greeting, PROTOCOL_VERSION};
 
-use ipcd::transports::ALL;
+use ipcd::internals::transports::ALL;
 
 use crate::conformance::here;
 use crate::harness::{NOBODY, Output, PATIENCE, Sandbox, eventually, nobody_can_run, run};

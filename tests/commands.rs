@@ -3,8 +3,8 @@
 use std::fs;
 use std::process::Command;
 
-use ipcd::protocol::Exit;
-use ipcd::transports::{ALL, FEATURES, Group};
+use ipcd::internals::protocol::Exit;
+use ipcd::internals::transports::{ALL, FEATURES, Group};
 use rustix::process::Signal;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use serde_json::Value;
@@ -162,7 +162,7 @@ fn names_that_nobody_has_are_told_all_at_once() {
                 output.says(&["no group \"pigeon\", \"smoke\"; methods are tcp, ", "groups are all, "]);
             assert_eq!(output.stdout, "");
         }
-        for feature in FEATURES.iter().filter(|name| ipcd::transports::find(name).is_err()) {
+        for feature in FEATURES.iter().filter(|name| ipcd::internals::transports::find(name).is_err()) {
             let output = client(sandbox, &["explain", feature]).expect(Exit::Usage);
             output.says(&[&format!("build it with --features {feature}")]);
         }

@@ -8,8 +8,8 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use ipcd::config::{Config, Source};
-use ipcd::protocol::{Exit, Resource};
+use ipcd::internals::config::{Config, Source};
+use ipcd::internals::protocol::{Exit, Resource};
 use serde_json::Value;
 
 use crate::harness::{Daemon, NOBODY, Output, Sandbox, is_root, nobody_can_run, run};

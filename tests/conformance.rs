@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
-use ipcd::client::{Client, ClientError};
-use ipcd::protocol::{ChannelSpec, Exit, Refusal, Wait};
-use ipcd::transports::{ALL, Group, Mechanism, find};
+use ipcd::internals::client::{Client, ClientError};
+use ipcd::internals::protocol::{ChannelSpec, Exit, Refusal, Wait};
+use ipcd::internals::transports::{ALL, Group, Mechanism, find};
 use serde_json::Value;
 
 use crate::harness::{Daemon, SOON, Sandbox, eventually, not_tested, rounds, run};

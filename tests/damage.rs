@@ -5,8 +5,8 @@ use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use ipcd::client::history::{Filter, History};
-use ipcd::protocol::Exit;
+use ipcd::internals::client::history::{Filter, History};
+use ipcd::internals::protocol::Exit;
 
 use crate::harness::{Sandbox, run};
 use crate::history::{Place, copies, recorded};

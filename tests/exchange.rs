@@ -3,8 +3,8 @@
 use std::fs;
 use std::io::Write as _;
 
-use ipcd::client::history::{Run, write_line};
-use ipcd::protocol::Exit;
+use ipcd::internals::client::history::{Run, write_line};
+use ipcd::internals::protocol::Exit;
 
 use crate::harness::{PATIENCE, run};
 use crate::history::{Place, recorded};

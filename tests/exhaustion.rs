@@ -11,8 +11,8 @@ mod queues;
 use std::path::Path;
 use std::process::Command;
 
-use ipcd::client::{Channel, Client, ClientError, LeaseWait};
-use ipcd::protocol::{ChannelSpec, Exit, SocketAddress, chain};
+use ipcd::internals::client::{Channel, Client, ClientError, LeaseWait};
+use ipcd::internals::protocol::{ChannelSpec, Exit, SocketAddress, chain};
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 
 use crate::harness::{Daemon, Output, Sandbox, not_tested, rounds};

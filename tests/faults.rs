@@ -5,8 +5,8 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
 
-use ipcd::protocol::Exit;
-use ipcd::transports::{Delivery, Mechanism};
+use ipcd::internals::protocol::Exit;
+use ipcd::internals::transports::{Delivery, Mechanism};
 use rustix::process::{Pid, Signal, kill_process_group};
 
 use crate::conformance::{here, with_options};

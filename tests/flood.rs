@@ -14,13 +14,13 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use ipcd::client::{Client, ClientError, LeaseWait};
-use ipcd::protocol::frame::{MAX_BODY, frame};
-use ipcd::protocol::link::LinkError;
-use ipcd::protocol::{
+use ipcd::internals::client::{Client, ClientError, LeaseWait};
+use ipcd::internals::protocol::frame::{MAX_BODY, frame};
+use ipcd::internals::protocol::link::LinkError;
+use ipcd::internals::protocol::{
     ChannelSpec, DialError, Greeting, Refusal, Reply, Request, Resource, SocketAddress, encode,
 };
-use ipcd::transports::sys::allow_descriptors;
+use ipcd::internals::transports::sys::allow_descriptors;
 
 use rustix::process::Uid;
 use rustix::thread::set_thread_res_uid;

@@ -8,7 +8,7 @@ mod grpc;
 
 use std::fs;
 
-use ipcd::protocol::ChannelSpec;
+use ipcd::internals::protocol::ChannelSpec;
 
 use crate::conformance::here;
 use crate::harness::{Sandbox, run};
@@ -71,8 +71,8 @@ mod frameworks {
     use std::io::{Read, Write};
     use std::os::unix::net::UnixStream;
 
-    use ipcd::protocol::{ChannelSpec, Token};
-    use ipcd::transports::find;
+    use ipcd::internals::protocol::{ChannelSpec, Token};
+    use ipcd::internals::transports::find;
 
     use super::{ROOM, status};
     use crate::harness::{Announced, Daemon, PATIENCE, eventually, responders, run};

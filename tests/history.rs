@@ -7,9 +7,9 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use ipcd::client::history::{Filter, History, Imported, Run, write_line};
-use ipcd::client::report::Report;
-use ipcd::protocol::Exit;
+use ipcd::internals::client::history::{Filter, History, Imported, Run, write_line};
+use ipcd::internals::client::report::Report;
+use ipcd::internals::protocol::Exit;
 use rustix::process::Signal;
 
 use crate::harness::{

@@ -7,13 +7,13 @@ use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-use ipcd::protocol::frame::{MAX_BODY, frame};
-use ipcd::protocol::link::{Link, send_part};
-use ipcd::protocol::{
+use ipcd::internals::protocol::frame::{MAX_BODY, frame};
+use ipcd::internals::protocol::link::{Link, send_part};
+use ipcd::internals::protocol::{
     ChannelSpec, End, Event, GREETING_LEN, Greeting, PROTOCOL_VERSION, Refusal, Reply, Request, decode,
     encode,
 };
-use ipcd::transports::Delivery;
+use ipcd::internals::transports::Delivery;
 
 use crate::conformance::here;
 use crate::harness::{Announced, Daemon, PATIENCE, eventually, rounds, run};

@@ -2,8 +2,8 @@
 
 use std::os::unix::process::ExitStatusExt;
 
-use ipcd::client::report::Report;
-use ipcd::protocol::Exit;
+use ipcd::internals::client::report::Report;
+use ipcd::internals::protocol::Exit;
 use rustix::process::Signal;
 
 use crate::harness::{Process, SOON, Sandbox, responder_of, run, wait_until_measuring};

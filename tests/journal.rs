@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt;
 use std::process::{Command, Stdio};
 
-use ipcd::protocol::Exit;
+use ipcd::internals::protocol::Exit;
 
 use crate::config;
 use crate::harness::{PATIENCE, Process, SOON, Sandbox, eventually, run};

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
 
-use ipcd::protocol::Exit;
-use ipcd::transports;
+use ipcd::internals::protocol::Exit;
+use ipcd::internals::transports;
 use rustix::io::Errno;
 
 use crate::exhaustion::{may_unshare, skips, under};

@@ -4,9 +4,9 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 
-use ipcd::client::{Client, ClientError, LeaseWait};
-use ipcd::protocol::{ChannelSpec, Exit, OverLimit, Refusal, Resource, Scope, SocketAddress};
-use ipcd::transports::{find, memory_of};
+use ipcd::internals::client::{Client, ClientError, LeaseWait};
+use ipcd::internals::protocol::{ChannelSpec, Exit, OverLimit, Refusal, Resource, Scope, SocketAddress};
+use ipcd::internals::transports::{find, memory_of};
 
 use crate::conformance::here;
 use crate::harness::{Daemon, NOBODY, PATIENCE, Sandbox, nobody_can_run, rounds, run};

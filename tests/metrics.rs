@@ -10,8 +10,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use ipcd::protocol::{ChannelSpec, Exit};
-use ipcd::transports::sys::usage;
+use ipcd::internals::protocol::{ChannelSpec, Exit};
+use ipcd::internals::transports::sys::usage;
 use rustix::process::Signal;
 
 use crate::harness::{Daemon, PATIENCE, SOON, Sandbox, eventually, responders, rounds, run};

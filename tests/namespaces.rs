@@ -3,7 +3,7 @@
 
 use std::process::Command;
 
-use ipcd::protocol::Exit;
+use ipcd::internals::protocol::Exit;
 
 use crate::harness::{SOON, Sandbox, is_root, not_tested, run};
 

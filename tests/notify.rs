@@ -8,8 +8,8 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use ipcd::client::{Client, LeaseWait};
-use ipcd::protocol::{ChannelSpec, Exit, SocketAddress};
+use ipcd::internals::client::{Client, LeaseWait};
+use ipcd::internals::protocol::{ChannelSpec, Exit, SocketAddress};
 use rustix::process::Signal;
 
 use crate::harness::{Daemon, PATIENCE, Peer, Process, SOON, Sandbox, eventually, run};

@@ -1,8 +1,8 @@
 //! Several channels at once: their rounds add up, one's end is the end of all, and nothing is left.
 
-use ipcd::protocol::Exit;
-use ipcd::transports::Delivery;
-use ipcd::transports::sys::usage;
+use ipcd::internals::protocol::Exit;
+use ipcd::internals::transports::Delivery;
+use ipcd::internals::transports::sys::usage;
 use rustix::process::Signal;
 
 use crate::conformance::here;

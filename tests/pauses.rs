@@ -6,8 +6,8 @@ use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use ipcd::protocol::{Exit, GREETING_LEN, Greeting, Wait};
-use ipcd::transports::Delivery;
+use ipcd::internals::protocol::{Exit, GREETING_LEN, Greeting, Wait};
+use ipcd::internals::transports::Delivery;
 use rustix::process::Signal;
 use serde_json::Value;
 

@@ -3,8 +3,8 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 
-use ipcd::client::{ClientError, LeaseWait};
-use ipcd::protocol::{ChannelSpec, OverLimit, Refusal, Resource};
+use ipcd::internals::client::{ClientError, LeaseWait};
+use ipcd::internals::protocol::{ChannelSpec, OverLimit, Refusal, Resource};
 use rustix::process::Signal;
 
 use crate::config::{File, with};

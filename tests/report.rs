@@ -3,9 +3,9 @@
 
 use std::fs;
 
-use ipcd::client::history::History;
-use ipcd::client::report::Report;
-use ipcd::protocol::Exit;
+use ipcd::internals::client::history::History;
+use ipcd::internals::client::report::Report;
+use ipcd::internals::protocol::Exit;
 
 use crate::harness::{Sandbox, run};
 use crate::history::Place;

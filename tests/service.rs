@@ -5,7 +5,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 
-use ipcd::protocol::{ChannelSpec, Exit, PROTOCOL_VERSION, Status};
+use ipcd::internals::protocol::{ChannelSpec, Exit, PROTOCOL_VERSION, Status};
 use rustix::process::Signal;
 
 use crate::conformance::here;
@@ -229,7 +229,7 @@ fn without_a_daemon_bench_starts_one_and_methods_tells_of_this_host() {
 
         let mut methods = sandbox.client(&["methods"]);
         let output = sandbox.finish(methods.env_remove("IPCD_SOCKET")).expect(Exit::Success);
-        for mechanism in ipcd::transports::ALL {
+        for mechanism in ipcd::internals::transports::ALL {
             let names = std::iter::once(&mechanism.info().name).chain(mechanism.info().aliases);
             assert!(names.into_iter().all(|name| output.stdout.contains(name)), "{}", output.stdout);
         }
@@ -343,7 +343,7 @@ fn an_idle_daemon_does_not_run() {
         let daemon = sandbox.daemon();
         let _idle = daemon.lease();
         daemon.status();
-        let used = || ipcd::transports::sys::usage(Some(daemon.pid)).unwrap();
+        let used = || ipcd::internals::transports::sys::usage(Some(daemon.pid)).unwrap();
         let before = eventually("it has come to rest", PATIENCE, || {
             let once = used();
             std::thread::sleep(std::time::Duration::from_millis(50));

@@ -9,8 +9,8 @@ use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use ipcd::protocol::{ChannelSpec, End, Exit, Greeting};
-use ipcd::transports::{Delivery, Mechanism};
+use ipcd::internals::protocol::{ChannelSpec, End, Exit, Greeting};
+use ipcd::internals::transports::{Delivery, Mechanism};
 use rustix::process::Signal;
 use serde_json::Value;
 

@@ -18,8 +18,8 @@ mod posing;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{Scope, ScopedJoinHandle};
 
-use ipcd::protocol::ChannelSpec;
-use ipcd::transports::{Delivery, Mechanism};
+use ipcd::internals::protocol::ChannelSpec;
+use ipcd::internals::transports::{Delivery, Mechanism};
 
 use crate::conformance::here;
 use crate::harness::{Daemon, by_abstract_name, rounds};

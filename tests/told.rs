@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use ipcd::client::history::{History, Label};
-use ipcd::client::report::Report;
-use ipcd::protocol::Exit;
+use ipcd::internals::client::history::{History, Label};
+use ipcd::internals::client::report::Report;
+use ipcd::internals::protocol::Exit;
 use serde_json::Value;
 
 use crate::harness::{Sandbox, run};

@@ -7,8 +7,8 @@ use std::ops::RangeInclusive;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::process::Command;
 
-use ipcd::protocol::Exit;
-use ipcd::transports::{Group, Mechanism, Reach};
+use ipcd::internals::protocol::Exit;
+use ipcd::internals::transports::{Group, Mechanism, Reach};
 use rustix::process::{Gid, Uid};
 use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 

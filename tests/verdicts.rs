@@ -3,10 +3,10 @@
 use std::fs;
 use std::path::Path;
 
-use ipcd::client::history::{History, Label};
-use ipcd::client::host::placement::Placement;
-use ipcd::client::report::{Latency, Report};
-use ipcd::protocol::Exit;
+use ipcd::internals::client::history::{History, Label};
+use ipcd::internals::client::host::placement::Placement;
+use ipcd::internals::client::report::{Latency, Report};
+use ipcd::internals::protocol::Exit;
 use serde_json::Value;
 
 use crate::harness::{Output, Sandbox, run};

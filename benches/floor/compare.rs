@@ -1,7 +1,7 @@
 //! Runs the two sides of a row in turn, and tells how they compare.
 
-use ipcd::client::stats::median;
-use ipcd::protocol::Wait;
+use ipcd::internals::client::stats::median;
+use ipcd::internals::protocol::Wait;
 
 use crate::programs::{Figures, Program, Programs, Run, Timing};
 use crate::rows::Row;

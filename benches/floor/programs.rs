@@ -9,8 +9,8 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use ipcd::client::host::placement::CpuPair;
-use ipcd::protocol::Wait;
+use ipcd::internals::client::host::placement::CpuPair;
+use ipcd::internals::protocol::Wait;
 use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::Value;
 

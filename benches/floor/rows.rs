@@ -1,8 +1,8 @@
 //! What is compared with what, and which ratio is wanted.
 
-use ipcd::client::host::placement::CpuPair;
-use ipcd::protocol::Wait;
-use ipcd::transports;
+use ipcd::internals::client::host::placement::CpuPair;
+use ipcd::internals::protocol::Wait;
+use ipcd::internals::transports;
 
 use crate::programs::{Program, Run, Timing};
 

@@ -6,8 +6,8 @@ use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
-use ipcd::client::{Client, LeaseWait};
-use ipcd::protocol::SocketAddress;
+use ipcd::internals::client::{Client, LeaseWait};
+use ipcd::internals::protocol::SocketAddress;
 use tempfile::TempDir;
 
 pub(crate) const IPCD: &str = env!("CARGO_BIN_EXE_ipcd");

@@ -11,8 +11,8 @@ use std::error::Error;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use ipcd::client::stats::median;
-use ipcd::protocol::ChannelSpec;
+use ipcd::internals::client::stats::median;
+use ipcd::internals::protocol::ChannelSpec;
 
 use daemon::Daemon;
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Command;
 use clap_mangen::Man;
 use clap_mangen::roff::{Roff, bold, italic, roman};
-use ipcd::protocol::Exit;
+use ipcd::internals::protocol::Exit;
 
 use super::words::{self, Term};
 use super::{Made, settings};
@@ -19,11 +19,11 @@ struct Program {
 pub(super) fn all() -> Vec<Made> {
     let programs = [
         Program {
-            command: ipcd::daemon::cli::command(),
+            command: ipcd::internals::daemon::cli::command(),
             see_also: "ipc-client(1), ipcd.toml(5), systemd.service(5)",
         },
         Program {
-            command: ipcd::client::cli::command(),
+            command: ipcd::internals::client::cli::command(),
             see_also: "ipcd(1), ipcd.toml(5), systemd.timer(5)",
         },
     ];

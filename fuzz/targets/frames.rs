@@ -5,9 +5,9 @@
 
 use std::fmt::Debug;
 
-use ipcd::protocol::frame::{Assembler, HEADER_LEN, MAX_BODY, TooLong};
-use ipcd::protocol::{Refusal, Reply, Request, decode, encode};
-use ipcd::transports::{Announcement, Assignment, Settings};
+use ipcd::internals::protocol::frame::{Assembler, HEADER_LEN, MAX_BODY, TooLong};
+use ipcd::internals::protocol::{Refusal, Reply, Request, decode, encode};
+use ipcd::internals::transports::{Announcement, Assignment, Settings};
 use libfuzzer_sys::fuzz_target;
 use serde::Serialize;
 use serde::de::DeserializeOwned;

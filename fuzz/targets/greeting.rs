@@ -1,7 +1,7 @@
 //! The greeting, in whatever pieces it comes: both sides give up as soon as it cannot become one, and not before.
 #![no_main]
 
-use ipcd::protocol::{GREETING_LEN, Greeting};
+use ipcd::internals::protocol::{GREETING_LEN, Greeting};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {

@@ -1,6 +1,6 @@
 //! The daemon's loop over one connection, fed whatever the input is: it ends when its client goes, whatever that said.
 //!
-//! No channel is allowed, so that no process is started: an [`Open`](ipcd::protocol::Request::Open) goes as far as
+//! No channel is allowed, so that no process is started: an [`Open`](ipcd::internals::protocol::Request::Open) goes as far as
 //! the limits. Input: whether a greeting comes first, then what the client sends before it closes its side.
 #![no_main]
 
@@ -12,8 +12,8 @@ use std::os::unix::net::UnixStream;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
-use ipcd::daemon::{Config, Limit, Limits, Notify, Sources, Surroundings, run};
-use ipcd::protocol::Greeting;
+use ipcd::internals::daemon::{Config, Limit, Limits, Notify, Sources, Surroundings, run};
+use ipcd::internals::protocol::Greeting;
 use libfuzzer_sys::fuzz_target;
 
 /// What a socket takes without anybody reading.

@@ -15,7 +15,7 @@ use crate::transports::sys::clock::{Calibration, ClockChoice, TscRefusal};
 
 /// One thing to measure.
 #[derive(Debug, Clone)]
-pub struct Cell {
+pub(crate) struct Cell {
     /// The channel to open; `method` is the mechanism's own name.
     pub spec: ChannelSpec,
     /// The wait strategy that the channel will have, its default filled in.
@@ -34,7 +34,7 @@ pub struct Cell {
 
 /// How long to go on with trials.
 #[derive(Debug, Clone, Copy)]
-pub struct Precision {
+pub(crate) struct Precision {
     /// The half width of the median's confidence interval, as a fraction of the median, that is enough.
     pub fraction: f64,
     /// When to give up.
@@ -43,7 +43,7 @@ pub struct Precision {
 
 /// What to measure and how often.
 #[derive(Debug, Clone)]
-pub struct Bench {
+pub(crate) struct Bench {
     /// The cells.
     pub cells: Vec<Cell>,
     /// Trials of each cell: each a fresh channel and a fresh responder process. With a precision, the fewest.
@@ -59,7 +59,10 @@ impl Bench {
     ///
     /// # Errors
     /// The client cannot run there; or, inside, the clock asked for is not to be had.
-    pub fn calibrate(&self, choice: ClockChoice) -> Result<Result<Calibration, TscRefusal>, ClientError> {
+    pub(crate) fn calibrate(
+        &self,
+        choice: ClockChoice,
+    ) -> Result<Result<Calibration, TscRefusal>, ClientError> {
         let cpu = self.cells.first().and_then(|cell| cell.client_cpu);
         let _pinned = cpu.map(Pinned::to).transpose()?;
         Ok(Calibration::run(choice))
@@ -68,7 +71,7 @@ impl Bench {
 
 /// What a cell's trials came to, in their order.
 #[derive(Debug)]
-pub struct Outcome {
+pub(crate) struct Outcome {
     /// The cell.
     pub cell: Cell,
     /// The trials that were completed.
@@ -82,7 +85,7 @@ pub struct Outcome {
 }
 
 /// What a benchmark tells while it runs, between blocks of rounds.
-pub trait Observer {
+pub(crate) trait Observer {
     /// A trial begins. `index` is the cell's in the plan.
     fn begins(&mut self, index: usize, cell: &Cell, trial: u32);
     /// So many rounds of the trial are done, which took so long.
@@ -97,7 +100,7 @@ pub trait Observer {
 /// Runs the whole plan. Each trial goes through all cells, in an order that differs from the last one's, so that a
 /// disturbance does not always meet the same cell. Once the client is [interrupted](Client::interrupt), each cell that
 /// lacks trials has that as its error.
-pub fn run(
+pub(crate) fn run(
     client: &mut Client,
     bench: &Bench,
     calibration: &Calibration,
@@ -214,7 +217,7 @@ fn run_trial(
 impl Outcome {
     /// The median of each trial, in picoseconds.
     #[must_use]
-    pub fn medians(&self) -> Vec<f64> {
+    pub(crate) fn medians(&self) -> Vec<f64> {
         self.trials
             .iter()
             .filter(|trial| !trial.recorder.histogram.is_empty())

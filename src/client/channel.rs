@@ -39,13 +39,13 @@ impl Opened {
 
     /// The daemon's number for it.
     #[must_use]
-    pub fn id(&self) -> ChannelId {
+    pub(crate) fn id(&self) -> ChannelId {
         self.id
     }
 
     /// The mechanism's name.
     #[must_use]
-    pub fn method(&self) -> &'static str {
+    pub(crate) fn method(&self) -> &'static str {
         self.settings.method
     }
 
@@ -54,7 +54,7 @@ impl Opened {
     ///
     /// # Errors
     /// The connection fails, or the system allows no more descriptors or timers.
-    pub fn connect(self, news: BorrowedFd<'_>) -> Result<Channel, ConnectError> {
+    pub(crate) fn connect(self, news: BorrowedFd<'_>) -> Result<Channel, ConnectError> {
         let Self { id, mechanism, settings, endpoint, responder_pid } = self;
         find_room(mechanism.holds(settings.size))
             .map_err(|source| CallError { what: "finding memory for the payloads", source })?;
@@ -104,12 +104,6 @@ impl Channel {
         self.settings.method
     }
 
-    /// What both sides have agreed on.
-    #[must_use]
-    pub fn settings(&self) -> &Settings {
-        &self.settings
-    }
-
     /// The responder's process.
     #[must_use]
     pub fn responder_pid(&self) -> u32 {
@@ -146,7 +140,7 @@ impl Channel {
     }
 
     /// Runs a block of rounds that start when the pacer says; `response`, as long as `service`, gets the time from then.
-    pub fn paced_block(
+    pub(crate) fn paced_block(
         &mut self,
         clock: ClockSource,
         pacer: &mut Pacer,

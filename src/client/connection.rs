@@ -96,7 +96,7 @@ impl Client {
     /// What ends a run of trials, once it is set, with [`ClientError::Interrupted`]: the trial that goes on then between
     /// two blocks of its rounds.
     #[must_use]
-    pub fn interrupt(&self) -> Arc<AtomicBool> {
+    pub(crate) fn interrupt(&self) -> Arc<AtomicBool> {
         Arc::clone(&self.interrupt)
     }
 
@@ -107,7 +107,7 @@ impl Client {
 
     /// Where the daemon listens; `None` for a private one.
     #[must_use]
-    pub fn path(&self) -> Option<&Path> {
+    pub(crate) fn path(&self) -> Option<&Path> {
         self.path.as_deref()
     }
 
@@ -137,7 +137,7 @@ impl Client {
     ///
     /// # Errors
     /// [`Refusal::OverLimit`] if it does not; the daemon is lost.
-    pub fn admits(&mut self, channels: u32) -> Result<(), ClientError> {
+    pub(crate) fn admits(&mut self, channels: u32) -> Result<(), ClientError> {
         let uid = rustix::process::geteuid().as_raw();
         match self.status()?.limit(Resource::Channels) {
             Some(limit) => Ok(limit.ever_admits(uid, channels.into()).map_err(Refusal::from)?),
@@ -232,7 +232,7 @@ impl Client {
     ///
     /// # Errors
     /// It has ended; the daemon is lost.
-    pub fn usage(&mut self, channel: &Channel) -> Result<Usage, ClientError> {
+    pub(crate) fn usage(&mut self, channel: &Channel) -> Result<Usage, ClientError> {
         self.usage_of(channel.id(), channel.method())
     }
 
@@ -271,7 +271,7 @@ impl Client {
 
     /// What a round's error really was: asks the daemon how the responder ended.
     #[must_use]
-    pub fn explain(&mut self, channel: &Channel, source: RoundError) -> ClientError {
+    pub(crate) fn explain(&mut self, channel: &Channel, source: RoundError) -> ClientError {
         self.explain_one_of(&[channel.id()], channel.method(), source).1
     }
 

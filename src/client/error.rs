@@ -110,7 +110,7 @@ impl ClientError {
 
     /// Whether a channel that could not be opened is not to be had, here or by this client, where other mechanisms may be.
     #[must_use]
-    pub fn is_lack(&self) -> bool {
+    pub(crate) fn is_lack(&self) -> bool {
         match self {
             Self::Connect { source, .. } => source.is_lack(),
             // It did not get at its client.
@@ -124,7 +124,7 @@ impl ClientError {
 
     /// What the user can do, where that is not plain from the error.
     #[must_use]
-    pub fn advice(&self) -> Option<&'static str> {
+    pub(crate) fn advice(&self) -> Option<&'static str> {
         match self {
             Self::Dial(error) => error.advice(),
             Self::Private(error) => error.advice(),

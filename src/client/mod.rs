@@ -4,20 +4,20 @@
 //! `ipc-client` is made of. A measurement goes through `bench` (the plan), `measure` (the timed blocks), the
 //! transport, the histogram, and `report`.
 
-pub mod bench;
+pub(crate) mod bench;
 mod channel;
-pub mod cli;
+pub(crate) mod cli;
 mod connection;
 mod error;
-pub mod export;
-pub mod history;
-pub mod host;
-pub mod judge;
-pub mod measure;
+pub(crate) mod export;
+pub(crate) mod history;
+pub(crate) mod host;
+pub(crate) mod judge;
+pub(crate) mod measure;
 mod private;
-pub mod report;
-pub mod stats;
-pub mod sum;
+pub(crate) mod report;
+pub(crate) mod stats;
+pub(crate) mod sum;
 
 pub use channel::{Channel, Opened};
 pub use connection::{Client, LeaseWait};

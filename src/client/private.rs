@@ -37,7 +37,7 @@ pub enum PrivateError {
 impl PrivateError {
     /// The exit code that tells of it.
     #[must_use]
-    pub fn exit(&self) -> Exit {
+    pub(crate) fn exit(&self) -> Exit {
         match self {
             Self::System(error) if is_shortage(error) => Exit::Unavailable,
             // 127 is the loader's, which could not map what it needs.
@@ -50,7 +50,7 @@ impl PrivateError {
 
     /// What the user can do.
     #[must_use]
-    pub fn advice(&self) -> Option<&'static str> {
+    pub(crate) fn advice(&self) -> Option<&'static str> {
         matches!(self, Self::Ended { .. })
             .then_some("what it lacks it has said above; it has the limits of this process (\"ulimit -a\")")
     }
@@ -98,7 +98,7 @@ impl Private {
 
     /// The daemon's process id.
     #[must_use]
-    pub fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.process.child.id()
     }
 

@@ -111,7 +111,7 @@ impl Sum {
 
     /// What a reader has to know of it, in sentences.
     #[must_use]
-    pub fn notes(&self) -> Vec<String> {
+    pub(crate) fn notes(&self) -> Vec<String> {
         let mut notes = Vec::new();
         if !self.told.is_empty() {
             let all: Vec<&str> = self.told.iter().map(String::as_str).collect();

@@ -13,7 +13,7 @@ use super::metrics::{self, MetricsFlags, MetricsSettings};
 use super::{Config, Found, Origin, Problem, values};
 
 /// Clients that measure at a time, where nobody has said otherwise.
-pub const DEFAULT_MEASUREMENTS: usize = 1;
+pub(crate) const DEFAULT_MEASUREMENTS: usize = 1;
 /// What goes into the log.
 const DEFAULT_LOG: &str = "info";
 /// The control socket's permissions: its owner's alone, or with a group, the group's too.
@@ -25,7 +25,7 @@ const LOG_VARIABLE: &str = "RUST_LOG";
 
 /// The flags of `ipcd start`.
 #[derive(Debug, Clone, Default, Args)]
-pub struct Flags {
+pub(crate) struct Flags {
     /// A configuration file, instead of $IPCD_CONFIG, or of /etc/ipcd/ipcd.toml and $XDG_CONFIG_HOME/ipcd/ipcd.toml.
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
@@ -126,7 +126,7 @@ impl Section {
 
 /// How the daemon runs, and where each value comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Settings {
+pub(crate) struct Settings {
     /// The control socket, if anybody has named it.
     pub socket: Option<Found<PathBuf>>,
     /// The group that may use it, by name or number.
@@ -148,7 +148,7 @@ pub struct Settings {
 /// An environment variable that makes no sense.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("${name} is \"{value}\": {why}")]
-pub struct VariableError {
+pub(crate) struct VariableError {
     name: &'static str,
     value: String,
     why: String,
@@ -159,14 +159,14 @@ impl Settings {
     ///
     /// # Errors
     /// `$RUST_LOG` is no filter, or `$IPCD_METRICS` no address.
-    pub fn of(flags: &Flags, config: &Config) -> Result<Self, VariableError> {
+    pub(crate) fn of(flags: &Flags, config: &Config) -> Result<Self, VariableError> {
         let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
         Self::from(flags, &variable, &config.daemon)
     }
 
     /// What of it goes against each other, which flags may have brought about.
     #[must_use]
-    pub fn contradictions(&self) -> Vec<Problem> {
+    pub(crate) fn contradictions(&self) -> Vec<Problem> {
         self.limits.contradictions(&self.measurements)
     }
 

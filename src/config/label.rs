@@ -13,7 +13,7 @@ pub struct Label(String);
 impl Label {
     /// The name.
     #[must_use]
-    pub fn as_str(&self) -> &str {
+    pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
 }

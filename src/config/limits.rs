@@ -17,7 +17,7 @@ pub struct Limit {
 impl Limit {
     /// So much for all together, and half of it for each user: none can take all.
     #[must_use]
-    pub const fn shared(total: u64) -> Self {
+    pub(crate) const fn shared(total: u64) -> Self {
         Self { total, per_user: if total < 2 { total } else { total / 2 } }
     }
 
@@ -66,7 +66,7 @@ impl Limits {
 
     /// The limit of `resource`.
     #[must_use]
-    pub fn of(&self, resource: Resource) -> Limit {
+    pub(crate) fn of(&self, resource: Resource) -> Limit {
         match resource {
             Resource::Connections => self.connections,
             Resource::Channels => self.channels,
@@ -79,7 +79,7 @@ impl Limits {
 /// The flags of the limits.
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Limits")]
-pub struct LimitFlags {
+pub(crate) struct LimitFlags {
     /// Control connections at a time [default: 256].
     #[arg(long, value_name = "N", value_parser = values::limit)]
     pub max_connections: Option<u64>,
@@ -142,7 +142,7 @@ pub(super) type Section = [Option<Found<u64>>; KEYS.len()];
 
 /// The limits, and where each comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LimitSettings([Found<u64>; KEYS.len()]);
+pub(crate) struct LimitSettings([Found<u64>; KEYS.len()]);
 
 impl LimitSettings {
     /// What holds: the flags, the files, the defaults.
@@ -208,7 +208,7 @@ impl LimitSettings {
 
     /// The limits.
     #[must_use]
-    pub fn limits(&self) -> Limits {
+    pub(crate) fn limits(&self) -> Limits {
         let limit = |at: usize| Limit { total: self.0[at].value, per_user: self.0[at + 1].value };
         Limits { connections: limit(0), channels: limit(2), queue: limit(4), memory: limit(6) }
     }

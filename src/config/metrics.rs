@@ -15,7 +15,7 @@ const RESULTS: &str = "results.prom";
 
 /// A place to listen at for who asks for metrics.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum MetricsAddress {
+pub(crate) enum MetricsAddress {
     /// A TCP address, which every user of the host can reach if it is a loopback one, and others if it is not.
     Tcp(SocketAddr),
     /// A unix socket, for whom the control socket is for.
@@ -49,7 +49,7 @@ impl FromStr for MetricsAddress {
 /// The flags of metrics.
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Metrics")]
-pub struct MetricsFlags {
+pub(crate) struct MetricsFlags {
     /// Tell metrics in Prometheus' format at http://ADDR/metrics, such as 127.0.0.1:9464 or `[::1]:9464`, or at a unix
     /// socket, by its absolute path [default: $IPCD_METRICS, else as configured, else nowhere].
     #[arg(long, value_name = "ADDR", value_parser = address)]
@@ -76,7 +76,7 @@ pub(super) const KEYS: [&str; 2] = ["metrics", "metrics-results"];
 
 /// Where metrics are told, and where each value comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct MetricsSettings {
+pub(crate) struct MetricsSettings {
     /// Where; nowhere if `None`.
     pub metrics: Option<Found<MetricsAddress>>,
     /// The file of results; none if `None`.

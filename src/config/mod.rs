@@ -25,16 +25,19 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-pub use daemon::{DEFAULT_MEASUREMENTS, Flags, Settings, VariableError};
-pub use label::{Label, LabelError};
-pub use limits::{Limit, LimitFlags, LimitSettings, Limits};
-pub use metrics::{MetricsAddress, MetricsFlags, MetricsSettings};
-pub use placement::{Placement, UnknownPlacement};
+pub(crate) use daemon::DEFAULT_MEASUREMENTS;
+pub(crate) use daemon::{Flags, Settings, VariableError};
+pub use label::Label;
+pub(crate) use label::LabelError;
+pub use limits::{Limit, Limits};
+pub(crate) use metrics::{MetricsAddress, MetricsSettings};
+pub use placement::Placement;
+
 pub(crate) use profile::exclude;
 #[cfg(test)]
 pub(crate) use profile::{EXCLUDE, KEYS, Shape};
-pub use profile::{Profile, UnknownProfile};
-pub use values::Timing;
+pub(crate) use profile::{Profile, UnknownProfile};
+pub(crate) use values::Timing;
 
 use crate::protocol::SocketAddress;
 
@@ -55,7 +58,7 @@ pub struct Source {
 
 /// The files, by the rule above, the one that goes before the others last.
 #[must_use]
-pub fn sources(named: Option<&Path>) -> Vec<Source> {
+pub(crate) fn sources(named: Option<&Path>) -> Vec<Source> {
     let var = |name| std::env::var_os(name).filter(|value| !value.is_empty());
     sources_from(named, var(VARIABLE), var("XDG_CONFIG_HOME"), var("HOME"))
 }
@@ -107,7 +110,7 @@ impl fmt::Display for Origin {
 
 /// A value and where it comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Found<T> {
+pub(crate) struct Found<T> {
     /// The value.
     pub value: T,
     /// Where it comes from.
@@ -125,7 +128,7 @@ pub struct Problem {
 impl Problem {
     /// What is wrong with a value that stands there.
     #[must_use]
-    pub fn new(origin: Origin, what: String) -> Self {
+    pub(crate) fn new(origin: Origin, what: String) -> Self {
         Self { origin, what }
     }
 }
@@ -183,7 +186,7 @@ impl Config {
 
     /// Reads what can be read of the files, and all that is wrong with them, in their order.
     #[must_use]
-    pub fn look_at(sources: &[Source]) -> (Self, Vec<Problem>) {
+    pub(crate) fn look_at(sources: &[Source]) -> (Self, Vec<Problem>) {
         let mut config = Self::default();
         let mut problems = Vec::new();
         for source in sources {
@@ -212,7 +215,7 @@ impl Config {
     }
 
     /// Puts them in the order of the files and their lines.
-    pub fn in_order(&self, problems: &mut [Problem]) {
+    pub(crate) fn in_order(&self, problems: &mut [Problem]) {
         let file = |path: &Path| self.files.iter().position(|(source, _)| source.path == path);
         problems.sort_by_key(|problem| match &problem.origin {
             Origin::File(path, line) => (file(path), *line),
@@ -222,20 +225,20 @@ impl Config {
 
     /// What is right as it stands, but comes to nothing on this host or without more on the command line.
     #[must_use]
-    pub fn doubts(&self) -> Vec<Problem> {
+    pub(crate) fn doubts(&self) -> Vec<Problem> {
         let mut doubts = together::doubts(&self.profiles);
         self.in_order(&mut doubts);
         doubts
     }
 
     /// The files that were looked for, and whether they were there.
-    pub fn files(&self) -> impl Iterator<Item = (&Path, bool)> {
+    pub(crate) fn files(&self) -> impl Iterator<Item = (&Path, bool)> {
         self.files.iter().map(|(source, there)| (source.path.as_path(), *there))
     }
 
     /// Where daemon and client meet: at `named`, at `$IPCD_SOCKET`, where the files say, or at one of the usual places.
     #[must_use]
-    pub fn address(&self, named: Option<&Path>) -> SocketAddress {
+    pub(crate) fn address(&self, named: Option<&Path>) -> SocketAddress {
         let configured = self.daemon.socket.as_ref().map(|socket| socket.value.as_path());
         SocketAddress::resolve_with(named, configured)
     }

@@ -23,11 +23,11 @@ pub enum Placement {
 
 impl Placement {
     /// All placements, from no choice to the farthest.
-    pub const ALL: [Self; 5] =
+    pub(crate) const ALL: [Self; 5] =
         [Self::Unpinned, Self::SameCore, Self::Smt, Self::CrossCore, Self::CrossSocket];
 
     /// The name on the command line and in JSON.
-    pub const fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Unpinned => "unpinned",
             Self::SameCore => "same-core",

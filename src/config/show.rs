@@ -6,7 +6,7 @@ use super::{Config, Found, Origin, Settings, limits};
 impl Config {
     /// The settings and the profiles as TOML, each with its origin.
     #[must_use]
-    pub fn show(&self, settings: &Settings) -> String {
+    pub(crate) fn show(&self, settings: &Settings) -> String {
         let mut text = String::new();
         for (path, there) in self.files() {
             line(&mut text, &format!("# {}: {}", path.display(), if there { "read" } else { "not there" }));

@@ -18,7 +18,7 @@ const MAX_TIME: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// What is timed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Timing {
+pub(crate) enum Timing {
     /// Each round.
     Round,
     /// So many rounds as a whole.

@@ -9,7 +9,7 @@
 //! them.
 
 mod channel;
-pub mod cli;
+pub(crate) mod cli;
 mod configure;
 mod connection;
 mod lease;
@@ -24,15 +24,19 @@ mod signals;
 mod socket;
 
 pub use crate::config::{Limit, Limits};
-pub use metrics::{Endpoint, Metrics};
+pub(crate) use metrics::Endpoint;
+pub(crate) use metrics::Metrics;
 pub use notify::Notify;
-pub use server::{Again, Config, Reload, Sources, Surroundings, run};
-pub use socket::{Access, BindError, Bound, Handed, activated, bind};
+pub(crate) use server::{Again, Reload};
+pub use server::{Config, Sources, Surroundings, run};
+pub(crate) use socket::Access;
+pub(crate) use socket::BindError;
+pub(crate) use socket::{Handed, activated, bind};
 
 use crate::protocol::role;
 
 /// Becomes a private daemon or a responder, and never returns, if this process was started as one; else returns.
-pub fn enter_role() {
+pub(crate) fn enter_role() {
     let code = match std::env::args_os().nth(1) {
         Some(arg) if arg == role::RESPONDER => responder::main(),
         Some(arg) if arg == role::PRIVATE_DAEMON => cli::private_daemon(),

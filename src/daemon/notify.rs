@@ -26,7 +26,7 @@ struct Watchdog {
 impl Notify {
     /// The manager that has started this process, if one has and wants to hear of it.
     #[must_use]
-    pub fn from_environment() -> Self {
+    pub(crate) fn from_environment() -> Self {
         let mute = std::env::var_os("NOTIFY_SOCKET").is_none_or(|socket| socket.is_empty());
         let patience = sd_notify::watchdog_enabled().filter(|patience| !patience.is_zero() && !mute);
         // The first one at once: it shows that the loop runs.

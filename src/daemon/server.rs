@@ -19,7 +19,8 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 
 use self::shortage::{Spare, poll_all};
-pub use self::surroundings::{Again, Reload, Surroundings};
+pub use self::surroundings::Surroundings;
+pub(crate) use self::surroundings::{Again, Reload};
 use super::channel::Channel;
 use super::connection::{Connection, Gone};
 use super::lease::Lease;

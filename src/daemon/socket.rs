@@ -26,7 +26,7 @@ const METRICS: &str = "metrics";
 
 /// Why a daemon has no control socket.
 #[derive(Debug, thiserror::Error)]
-pub enum BindError {
+pub(crate) enum BindError {
     /// Another daemon holds it.
     #[error("the socket {} is held by a running daemon, {}", .path.display(), show_holder(.pid))]
     AlreadyRunning {
@@ -85,7 +85,7 @@ fn show_holder(pid: &Option<u32>) -> String {
 impl BindError {
     /// The exit code that tells of it.
     #[must_use]
-    pub fn exit(&self) -> Exit {
+    pub(crate) fn exit(&self) -> Exit {
         match self {
             Self::AlreadyRunning { .. } => Exit::AlreadyRunning,
             Self::NotASocket(_)
@@ -131,13 +131,13 @@ pub struct Bound {
 impl Bound {
     /// Where it is.
     #[must_use]
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
     /// Whether the service manager has made it, and keeps it.
     #[must_use]
-    pub fn is_activated(&self) -> bool {
+    pub(crate) fn is_activated(&self) -> bool {
         self.lock.is_none()
     }
 
@@ -145,7 +145,7 @@ impl Bound {
     ///
     /// # Errors
     /// [`BindError::Access`], for a group that this user may not give it to.
-    pub fn set_access(&self, access: Access) -> Result<(), BindError> {
+    pub(crate) fn set_access(&self, access: Access) -> Result<(), BindError> {
         if self.is_activated() {
             return Ok(());
         }
@@ -177,7 +177,7 @@ impl AsFd for Bound {
 ///
 /// # Errors
 /// See [`BindError`]. A place that a running daemon holds is an error, not a reason to try the next.
-pub fn bind(address: &SocketAddress) -> Result<Bound, BindError> {
+pub(crate) fn bind(address: &SocketAddress) -> Result<Bound, BindError> {
     let mut unusable = None;
     for candidate in &address.candidates {
         match candidate.prepare() {
@@ -210,7 +210,7 @@ fn bind_at(path: &Path) -> Result<Bound, BindError> {
 
 /// What the service manager has handed over.
 #[derive(Debug, Default)]
-pub struct Handed {
+pub(crate) struct Handed {
     /// The control socket.
     pub control: Option<Bound>,
     /// Where metrics are told.
@@ -222,7 +222,7 @@ pub struct Handed {
 ///
 /// # Errors
 /// [`BindError::Activation`] if the control socket is not one unix stream socket that listens.
-pub fn activated() -> Result<Handed, BindError> {
+pub(crate) fn activated() -> Result<Handed, BindError> {
     let wrong = |what: String| BindError::Activation(what);
     let sockets = inherited_listeners().map_err(|error| wrong(format!("what $LISTEN_FDS says: {error}")))?;
     let (mut metrics, mut control): (Vec<_>, Vec<_>) =

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 const SOCKET_NAME: &str = "ipcd.sock";
 
 /// The longest path that a socket can have (`sun_path` holds 108 bytes, the last one 0).
-pub const MAX_PATH_LEN: usize = 107;
+pub(crate) const MAX_PATH_LEN: usize = 107;
 
 /// The socket's address: one that was named, or candidates in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -90,7 +90,7 @@ impl SocketAddress {
 
     /// The same, where a configuration file may have named it.
     #[must_use]
-    pub fn resolve_with(named: Option<&Path>, configured: Option<&Path>) -> Self {
+    pub(crate) fn resolve_with(named: Option<&Path>, configured: Option<&Path>) -> Self {
         let var = |name| std::env::var_os(name).filter(|value| !value.is_empty());
         Self::from_surroundings(
             named,
@@ -142,7 +142,7 @@ impl Candidate {
     ///
     /// # Errors
     /// See [`AddressError`].
-    pub fn prepare(&self) -> Result<(), AddressError> {
+    pub(crate) fn prepare(&self) -> Result<(), AddressError> {
         self.check_length()?;
         let folder = self.folder();
         let fail = |source| AddressError::Folder { path: folder.to_owned(), source };
@@ -164,7 +164,7 @@ impl Candidate {
     ///
     /// # Errors
     /// See [`AddressError`].
-    pub fn check(&self) -> Result<(), AddressError> {
+    pub(crate) fn check(&self) -> Result<(), AddressError> {
         self.check_length()?;
         if self.folder().symlink_metadata().is_err() {
             return Ok(()); // Nobody is there, as connecting will tell.

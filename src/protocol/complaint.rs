@@ -31,7 +31,7 @@ pub fn chain(error: &(dyn Error + 'static)) -> String {
 }
 
 /// Tells on stderr, in one paragraph, why `program` failed and what the user can do.
-pub fn complain(program: &str, error: &(dyn Error + 'static), advice: Option<&str>) {
+pub(crate) fn complain(program: &str, error: &(dyn Error + 'static), advice: Option<&str>) {
     tell(program, Level::Error, &chain(error));
     if let Some(advice) = advice {
         tell(program, Level::Error, advice);
@@ -40,7 +40,7 @@ pub fn complain(program: &str, error: &(dyn Error + 'static), advice: Option<&st
 
 /// Tells what the command line's reader says: help and the version, for which all is well, or why it cannot be.
 #[must_use]
-pub fn tell_of_usage(program: &str, said: &clap::Error) -> Exit {
+pub(crate) fn tell_of_usage(program: &str, said: &clap::Error) -> Exit {
     match said.use_stderr() {
         true if is_journal() => tell(program, Level::Error, &said.render().to_string()),
         // Where nobody can be told, the exit code has to tell.
@@ -50,7 +50,7 @@ pub fn tell_of_usage(program: &str, said: &clap::Error) -> Exit {
 }
 
 /// Tells a text on stderr: to the journal with its priority, line by line, to a person as `program`'s word.
-pub fn tell(program: &str, level: Level, text: &str) {
+pub(crate) fn tell(program: &str, level: Level, text: &str) {
     for line in text.lines().filter(|line| !line.trim().is_empty()) {
         match is_journal() {
             true => say(format_args!("<{}>{}", priority(level), printable(line, &[]))),
@@ -61,7 +61,7 @@ pub fn tell(program: &str, level: Level, text: &str) {
 
 /// Tells a line on stderr, in one piece: other processes write there too. Nothing in it drives a terminal. Where nobody can be told (a full file system, a
 /// reader that is gone), the exit code has to tell.
-pub fn say(line: fmt::Arguments<'_>) {
+pub(crate) fn say(line: fmt::Arguments<'_>) {
     let _ =
         std::io::stderr().write_all(format!("{}\n", printable(&line.to_string(), &['\n', '\t'])).as_bytes());
 }
@@ -69,7 +69,7 @@ pub fn say(line: fmt::Arguments<'_>) {
 /// Whether stderr is the journal's: `JOURNAL_STREAM` names the device and the inode that it is connected to. What it was at
 /// the first look holds.
 #[must_use]
-pub fn is_journal() -> bool {
+pub(crate) fn is_journal() -> bool {
     static IS_JOURNAL: OnceLock<bool> = OnceLock::new();
     *IS_JOURNAL.get_or_init(|| {
         let stream = env::var("JOURNAL_STREAM").ok();
@@ -84,7 +84,7 @@ pub fn is_journal() -> bool {
 
 /// The priority of syslog(3) that a level is.
 #[must_use]
-pub fn priority(level: Level) -> u8 {
+pub(crate) fn priority(level: Level) -> u8 {
     match level {
         Level::Error => 3,
         Level::Warn => 4,

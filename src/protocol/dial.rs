@@ -70,7 +70,7 @@ fn show_tried(tried: &[(PathBuf, String)]) -> String {
 impl DialError {
     /// The exit code that tells of it.
     #[must_use]
-    pub fn exit(&self) -> Exit {
+    pub(crate) fn exit(&self) -> Exit {
         match self {
             Self::NoDaemon { .. } => Exit::NoDaemon,
             Self::Permission { .. } | Self::Address(AddressError::NotPrivate { .. }) => Exit::Permission,
@@ -87,7 +87,7 @@ impl DialError {
 
     /// What the user can do.
     #[must_use]
-    pub fn advice(&self) -> Option<&'static str> {
+    pub(crate) fn advice(&self) -> Option<&'static str> {
         Some(match self {
             // What is short, and where that is raised, is told.
             Self::Shortage { .. } => return None,

@@ -88,7 +88,7 @@ impl Exit {
 
     /// The table for `--help`.
     #[must_use]
-    pub fn table() -> String {
+    pub(crate) fn table() -> String {
         let mut text = String::from("Exit codes:\n");
         for exit in Self::ALL {
             text.push_str(&format!("  {:>2}  {}\n", exit.code(), exit.meaning()));

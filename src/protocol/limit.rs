@@ -24,7 +24,7 @@ impl Resource {
 
     /// Its name in a status and in the name of its limit.
     #[must_use]
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Connections => "connections",
             Self::Channels => "channels",
@@ -35,7 +35,7 @@ impl Resource {
 
     /// So much of it, for a person.
     #[must_use]
-    pub fn show(self, amount: u64) -> String {
+    pub(crate) fn show(self, amount: u64) -> String {
         match self {
             Self::Memory => show_bytes(amount),
             Self::Connections | Self::Channels | Self::Queue => amount.to_string(),
@@ -108,7 +108,7 @@ impl LimitUse {
     ///
     /// # Errors
     /// Which limit stands against it.
-    pub fn ever_admits(&self, uid: u32, asked: u64) -> Result<(), OverLimit> {
+    pub(crate) fn ever_admits(&self, uid: u32, asked: u64) -> Result<(), OverLimit> {
         let each = [(Scope::User { uid }, self.limit_per_user), (Scope::Total, self.limit)];
         match each.into_iter().find(|(_, limit)| asked > *limit) {
             Some((scope, limit)) => Err(OverLimit { resource: self.resource, scope, limit, used: 0, asked }),

@@ -21,7 +21,7 @@ use super::frame::{Assembler, TooLong, frame};
 use super::{DecodeError, GREETING_LEN, Greeting, GreetingError, decode, encode};
 
 /// The most file descriptors that come with one frame.
-pub const MAX_DESCRIPTORS: usize = 4;
+pub(crate) const MAX_DESCRIPTORS: usize = 4;
 
 /// Sends what the socket takes of `bytes`, and `descriptors` with the first of them.
 ///
@@ -45,7 +45,7 @@ pub fn send_part(
 ///
 /// # Errors
 /// The system's; [`Errno::AGAIN`] if there is nothing now.
-pub fn receive_part(
+pub(crate) fn receive_part(
     socket: BorrowedFd<'_>,
     buffer: &mut [u8],
     descriptors: &mut Vec<OwnedFd>,

@@ -145,7 +145,7 @@ pub struct ChannelSpec {
 
 impl ChannelSpec {
     /// The smallest payload: it holds the round's number.
-    pub const DEFAULT_SIZE_BYTES: u32 = 8;
+    pub(crate) const DEFAULT_SIZE_BYTES: u32 = 8;
 
     /// A channel of this mechanism with everything at its default.
     #[must_use]
@@ -258,7 +258,7 @@ pub struct MethodState {
 impl MethodState {
     /// Why this client cannot have it, whatever it is, as far as the daemon can tell.
     #[must_use]
-    pub fn lacking(&self) -> Option<&Unavailable> {
+    pub(crate) fn lacking(&self) -> Option<&Unavailable> {
         self.unavailable.as_ref().or(self.closed.as_ref())
     }
 }
@@ -304,7 +304,7 @@ impl Usage {
 
     /// What was used by both together.
     #[must_use]
-    pub fn plus(&self, other: &Self) -> Self {
+    pub(crate) fn plus(&self, other: &Self) -> Self {
         Self {
             cpu_ns: self.cpu_ns + other.cpu_ns,
             voluntary_switches: self.voluntary_switches + other.voluntary_switches,

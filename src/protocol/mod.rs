@@ -8,27 +8,31 @@ mod codec;
 mod complaint;
 mod dial;
 mod exit;
-pub mod frame;
+pub(crate) mod frame;
 mod greeting;
 mod limit;
-pub mod link;
+pub(crate) mod link;
 mod message;
 mod printable;
 mod refusal;
 pub mod role;
-pub mod shortage;
+pub(crate) mod shortage;
 mod status;
 
-pub use address::{AddressError, Candidate, MAX_PATH_LEN, SocketAddress};
+pub(crate) use address::AddressError;
+pub(crate) use address::MAX_PATH_LEN;
+pub use address::SocketAddress;
 pub use codec::{DecodeError, MAX_DECODED, decode, encode};
-pub use complaint::{chain, complain, is_journal, priority, say, tell, tell_of_usage};
+pub use complaint::chain;
+pub(crate) use complaint::{complain, is_journal, priority, say, tell, tell_of_usage};
 pub use dial::{DialError, dial};
 pub use exit::Exit;
-pub use greeting::{GREETING_LEN, Greeting, GreetingError, PROTOCOL_VERSION};
+pub(crate) use greeting::GreetingError;
+pub use greeting::{GREETING_LEN, Greeting, PROTOCOL_VERSION};
 pub use limit::{LimitUse, OverLimit, Resource, Scope, UserUse};
 pub use message::{
     ChannelId, ChannelSpec, End, Event, MethodState, Reply, Request, Token, Unavailable, Usage, Wait,
 };
-pub use printable::{Printable, is_unprintable, printable};
+pub(crate) use printable::{Printable, is_unprintable, printable};
 pub use refusal::Refusal;
 pub use status::{ChannelStatus, Status, Totals};

@@ -7,13 +7,13 @@ use std::io::{self, Write};
 /// Whether a character does something else than to be seen: controls, by which a terminal is driven (of both sets, C0 and
 /// C1), and what turns the direction of the text behind it, by which a name can look like another.
 #[must_use]
-pub fn is_unprintable(character: char) -> bool {
+pub(crate) fn is_unprintable(character: char) -> bool {
     character.is_control() || matches!(character, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// A text in which such characters are shown instead: `\u{1b}`. `keep` are those that stay.
 #[must_use]
-pub fn printable<'a>(text: &'a str, keep: &[char]) -> Cow<'a, str> {
+pub(crate) fn printable<'a>(text: &'a str, keep: &[char]) -> Cow<'a, str> {
     let is_shown = |character: char| is_unprintable(character) && !keep.contains(&character);
     if !text.contains(is_shown) {
         return Cow::Borrowed(text);
@@ -32,7 +32,7 @@ pub fn printable<'a>(text: &'a str, keep: &[char]) -> Cow<'a, str> {
 /// A writer of text with lines and tabulators, in which nothing else drives a terminal. Everything that a command tells of
 /// runs as text goes through it.
 #[derive(Debug)]
-pub struct Printable<W> {
+pub(crate) struct Printable<W> {
     out: W,
     /// The beginning of a character whose rest was not written yet.
     begun: Vec<u8>,
@@ -40,7 +40,7 @@ pub struct Printable<W> {
 
 impl<W: Write> Printable<W> {
     /// Text that goes on to `out`.
-    pub fn new(out: W) -> Self {
+    pub(crate) fn new(out: W) -> Self {
         Self { out, begun: Vec::new() }
     }
 }

@@ -17,14 +17,14 @@ struct Shortage {
 }
 
 /// The error of a call that met a limit, with what is to be told of it: which, what it is, and what would be right.
-pub fn because(error: impl Into<io::Error>, limit: impl Display) -> io::Error {
+pub(crate) fn because(error: impl Into<io::Error>, limit: impl Display) -> io::Error {
     let error = error.into();
     io::Error::new(error.kind(), Shortage { limit: limit.to_string(), error })
 }
 
 /// Whether an error is that something has run out, by itself or by one of its causes.
 #[must_use]
-pub fn is_shortage(error: &(dyn Error + 'static)) -> bool {
+pub(crate) fn is_shortage(error: &(dyn Error + 'static)) -> bool {
     let mut cause = Some(error);
     while let Some(error) = cause {
         if error.downcast_ref::<io::Error>().is_some_and(io_is_shortage) {
@@ -79,7 +79,7 @@ fn descriptors() -> String {
 
 /// How much memory this process may have.
 #[must_use]
-pub fn memory() -> String {
+pub(crate) fn memory() -> String {
     match getrlimit(Resource::As).current {
         Some(most) => {
             format!("{This} may have {most} bytes of memory; raise RLIMIT_AS (ulimit -v, LimitAS= in a unit)")
@@ -91,7 +91,7 @@ pub fn memory() -> String {
 }
 
 /// The error of a process or thread that could not be started.
-pub fn no_process(error: impl Into<io::Error>) -> io::Error {
+pub(crate) fn no_process(error: impl Into<io::Error>) -> io::Error {
     let error = error.into();
     if Errno::from_io_error(&error) != Some(Errno::AGAIN) {
         return error;
@@ -108,7 +108,7 @@ pub fn no_process(error: impl Into<io::Error>) -> io::Error {
 }
 
 /// The error of a timer or a queued signal that the kernel has no room for, or a sandbox forbids.
-pub fn no_signal(error: impl Into<io::Error>) -> io::Error {
+pub(crate) fn no_signal(error: impl Into<io::Error>) -> io::Error {
     let error = error.into();
     if Errno::from_io_error(&error) != Some(Errno::AGAIN) {
         return forbidden(error);
@@ -125,13 +125,13 @@ pub fn no_signal(error: impl Into<io::Error>) -> io::Error {
 }
 
 /// What a system call is told not to be permitted by that asks for no permission.
-pub const FORBIDDEN: &str = "a sandbox forbids it (seccomp)";
+pub(crate) const FORBIDDEN: &str = "a sandbox forbids it (seccomp)";
 
 /// What may be behind a system call that the kernel does not know, beside the kernel.
-pub const HIDDEN: &str = "or a sandbox hides it (seccomp)";
+pub(crate) const HIDDEN: &str = "or a sandbox hides it (seccomp)";
 
 /// The error of a system call that asks for no permission, and that kernels have.
-pub fn forbidden(error: impl Into<io::Error>) -> io::Error {
+pub(crate) fn forbidden(error: impl Into<io::Error>) -> io::Error {
     let error = error.into();
     match Errno::from_io_error(&error) {
         Some(Errno::PERM) => because(error, FORBIDDEN),
@@ -142,14 +142,14 @@ pub fn forbidden(error: impl Into<io::Error>) -> io::Error {
 
 /// A setting of the kernel, as `/proc/sys` has it.
 #[must_use]
-pub fn sysctl(name: &str) -> Option<String> {
+pub(crate) fn sysctl(name: &str) -> Option<String> {
     let text = fs::read_to_string(format!("/proc/sys/{name}")).ok()?;
     Some(text.split_whitespace().collect::<Vec<_>>().join(" "))
 }
 
 /// A limit of this process, as it is told.
 #[must_use]
-pub fn limit(resource: Resource) -> String {
+pub(crate) fn limit(resource: Resource) -> String {
     shown(getrlimit(resource).current)
 }
 

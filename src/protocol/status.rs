@@ -64,7 +64,7 @@ pub struct Totals {
 
 impl Status {
     /// How many of a kind are listed one by one: a status fits into a frame, whatever the limits are.
-    pub const MOST_LISTED: usize = 500;
+    pub(crate) const MOST_LISTED: usize = 500;
 
     /// How much there is of `resource`, and of how much.
     #[must_use]

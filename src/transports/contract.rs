@@ -174,7 +174,7 @@ pub enum Delivery {
 impl Delivery {
     /// In a word or two.
     #[must_use]
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Stream => "stream",
             Self::Message => "message",
@@ -201,13 +201,13 @@ pub enum Reach {
 impl Reach {
     /// Whether a daemon of this process's user reaches a client.
     #[must_use]
-    pub fn includes(self, client: Owner) -> bool {
+    pub(crate) fn includes(self, client: Owner) -> bool {
         self != Self::SameUser || client.uid == Owner::this().uid
     }
 
     /// In a few words.
     #[must_use]
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Anyone => "whoever may use the daemon",
             Self::Group => "the daemon's user and group",
@@ -238,16 +238,16 @@ pub struct Capabilities {
 
 impl Capabilities {
     /// The largest payload of a mechanism that itself sets no limit: 16 MiB.
-    pub const MAX_SIZE: usize = 16 << 20;
+    pub(crate) const MAX_SIZE: usize = 16 << 20;
 
     /// Any payload that holds a round's number.
-    pub const ANY_SIZE: Self = Self { min_size: 8, max_size: Self::MAX_SIZE };
+    pub(crate) const ANY_SIZE: Self = Self { min_size: 8, max_size: Self::MAX_SIZE };
 
     /// The size of a payload of so many bytes.
     ///
     /// # Errors
     /// It does not fit; what would.
-    pub fn size(&self, size_bytes: u32) -> Result<usize, String> {
+    pub(crate) fn size(&self, size_bytes: u32) -> Result<usize, String> {
         let size = usize::try_from(size_bytes).ok();
         size.filter(|size| (self.min_size..=self.max_size).contains(size)).ok_or_else(|| {
             let carries = match (self.min_size, self.max_size) {
@@ -331,14 +331,14 @@ pub enum ConnectError {
 impl ConnectError {
     /// Whether a name's permissions do not let this user in.
     #[must_use]
-    pub fn is_denied(&self) -> bool {
+    pub(crate) fn is_denied(&self) -> bool {
         self.is_any_of(&[Errno::ACCESS])
     }
 
     /// Whether this process cannot have it here: something has run out, the system forbids the call to whoever makes it, or
     /// the daemon's processes are not to be seen.
     #[must_use]
-    pub fn is_unavailable(&self) -> bool {
+    pub(crate) fn is_unavailable(&self) -> bool {
         matches!(self, Self::OtherNamespace)
             || is_shortage(self)
             || self.is_any_of(&[Errno::PERM, Errno::NOSYS, Errno::AFNOSUPPORT])
@@ -347,13 +347,13 @@ impl ConnectError {
     /// Whether nobody is where the responder, which lives, says that it is: this process sees another network, other files
     /// or other queues than it.
     #[must_use]
-    pub fn is_elsewhere(&self) -> bool {
+    pub(crate) fn is_elsewhere(&self) -> bool {
         matches!(self, Self::OtherNamespace | Self::Round(RoundError::PeerClosed))
     }
 
     /// Whether this process does not get at the channel of a responder that lives, rather than something being wrong with it.
     #[must_use]
-    pub fn is_lack(&self) -> bool {
+    pub(crate) fn is_lack(&self) -> bool {
         matches!(self, Self::Call(_)) || self.is_denied() || self.is_unavailable() || self.is_elsewhere()
     }
 

@@ -21,7 +21,7 @@ mod settings;
 mod stream;
 mod supervisor;
 mod sync;
-pub mod sys;
+pub(crate) mod sys;
 mod turn;
 mod unix_socket;
 mod watch;
@@ -64,16 +64,20 @@ mod vsock;
 #[cfg(feature = "zeromq")]
 mod zeromq;
 
-pub use contract::{
-    CallError, Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism,
-    OptionSpec, Reach, RoundError, ServeError, Served,
-};
-pub use pace::{Pace, Pacer};
-pub use payload::Payload;
-pub use rounds::{Block, Round, Rounds};
-pub use settings::{Grant, Owner, Settings, only_cpu};
-pub use supervisor::{Announcement, Assignment, Supervisor};
-pub use watch::{Alive, Unwatched, Watch};
+pub(crate) use contract::{CallError, Capabilities, Explanation, Info, OptionSpec, ServeError, Served};
+pub use contract::{ConnectError, Delivery, Endpoint, Group, Mechanism, Reach, RoundError};
+pub(crate) use pace::Pace;
+pub(crate) use pace::Pacer;
+#[cfg(test)]
+pub(crate) use payload::Payload;
+pub use rounds::Rounds;
+pub(crate) use rounds::{Block, Round};
+pub(crate) use settings::only_cpu;
+pub use settings::{Grant, Owner, Settings};
+pub(crate) use supervisor::Supervisor;
+pub use supervisor::{Announcement, Assignment};
+pub use watch::Watch;
+pub(crate) use watch::{Alive, Unwatched};
 
 use std::collections::BTreeMap;
 
@@ -124,7 +128,7 @@ pub static ALL: &[&dyn Mechanism] = &[
 pub const FEATURES: [&str; 6] = ["tokio", "http", "grpc", "dbus", "zeromq", "iceoryx2"];
 
 /// Those of them that this build lacks.
-pub fn not_built() -> impl Iterator<Item = &'static str> {
+pub(crate) fn not_built() -> impl Iterator<Item = &'static str> {
     FEATURES.into_iter().filter(|name| find(name).is_err())
 }
 
@@ -165,7 +169,7 @@ pub fn instance_name() -> std::io::Result<String> {
 
 /// Removes what daemons of this user have left that were killed together with their responders, or while they looked at what
 /// the host has.
-pub fn remove_leftovers_of_the_dead() {
+pub(crate) fn remove_leftovers_of_the_dead() {
     ALL.iter().for_each(|mechanism| mechanism.remove_leftovers(&place::probe_name()));
     for name in place::dead_names() {
         log::info!("removing {name}, which a killed daemon has left");
@@ -185,7 +189,7 @@ pub fn states() -> Vec<MethodState> {
 ///
 /// # Errors
 /// What the host lacks, or what stands between the two.
-pub fn available_to(
+pub(crate) fn available_to(
     mechanism: &dyn Mechanism,
     options: &BTreeMap<String, String>,
     client: Owner,
@@ -224,7 +228,7 @@ fn closed_to(mechanism: &dyn Mechanism, client: Owner, groups: Option<&[u32]>) -
 
 /// Every mechanism, as this process has it on this host for this client, who is in these further groups.
 #[must_use]
-pub fn states_for(client: Owner, groups: Option<&[u32]>) -> Vec<MethodState> {
+pub(crate) fn states_for(client: Owner, groups: Option<&[u32]>) -> Vec<MethodState> {
     ALL.iter()
         .map(|mechanism| MethodState {
             name: mechanism.info().name.to_owned(),

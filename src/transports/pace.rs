@@ -14,7 +14,7 @@ const SPUN: Duration = Duration::from_micros(100);
 
 /// What decides when a round starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Pace {
+pub(crate) enum Pace {
     /// So long after the end of the last one: each starts from rest.
     Gap(Duration),
     /// One each such interval, whether the last one is done or not: one that is late starts at once, and its response
@@ -40,7 +40,7 @@ impl Pacer {
         clippy::cast_sign_loss,
         reason = "a duration's ticks are no more than that"
     )]
-    pub fn new(pace: Pace, scale: Scale) -> Self {
+    pub(crate) fn new(pace: Pace, scale: Scale) -> Self {
         let (Pace::Gap(interval) | Pace::Every(interval)) = pace;
         Self { pace, interval: (interval.as_nanos() as f64 * scale.ticks_per_ns()) as u64, scale, next: None }
     }

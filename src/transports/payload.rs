@@ -42,7 +42,7 @@ impl Payload {
     /// # Panics
     /// If it cannot hold a round's number: [`Settings`](super::Settings) are checked before.
     #[must_use]
-    pub fn new(size: usize, token: &Token) -> Self {
+    pub(crate) fn new(size: usize, token: &Token) -> Self {
         assert!(size >= STAMP_LEN, "the settings are checked");
         let seed = token.client_half().first_chunk().expect("16 bytes hold 8");
         let room = size.max(MIN_ROOM);
@@ -60,21 +60,21 @@ impl Payload {
 
     /// Writes the round's number into the ping.
     #[inline(always)]
-    pub fn stamp(&mut self, round: u64) {
+    pub(crate) fn stamp(&mut self, round: u64) {
         let (size, ping) = (self.size, &mut self.ping);
         stamps(size, round, |at, stamp| ping[at..at + STAMP_LEN].copy_from_slice(stamp));
     }
 
     /// Tells where a ping of this round carries its number, and how.
     #[inline(always)]
-    pub fn stamps(&self, round: u64, write: impl FnMut(usize, &[u8; STAMP_LEN])) {
+    pub(crate) fn stamps(&self, round: u64, write: impl FnMut(usize, &[u8; STAMP_LEN])) {
         stamps(self.size, round, write);
     }
 
     /// What to send.
     #[inline(always)]
     #[must_use]
-    pub fn ping(&self) -> &[u8] {
+    pub(crate) fn ping(&self) -> &[u8] {
         &self.ping[..self.size]
     }
 
@@ -84,13 +84,13 @@ impl Payload {
     /// If neither the payload nor its room is so long.
     #[inline(always)]
     #[must_use]
-    pub fn ping_piece<const LEN: usize>(&self) -> &[u8; LEN] {
+    pub(crate) fn ping_piece<const LEN: usize>(&self) -> &[u8; LEN] {
         self.ping.first_chunk().expect("no piece is longer than the room")
     }
 
     /// Where to receive.
     #[inline(always)]
-    pub fn pong(&mut self) -> &mut [u8] {
+    pub(crate) fn pong(&mut self) -> &mut [u8] {
         &mut self.pong[..self.size]
     }
 
@@ -99,7 +99,7 @@ impl Payload {
     /// # Panics
     /// As there.
     #[inline(always)]
-    pub fn pong_piece<const LEN: usize>(&mut self) -> &mut [u8; LEN] {
+    pub(crate) fn pong_piece<const LEN: usize>(&mut self) -> &mut [u8; LEN] {
         self.pong.first_chunk_mut().expect("no piece is longer than the room")
     }
 
@@ -115,18 +115,18 @@ impl Payload {
 
     /// What to send, and where to receive meanwhile.
     #[inline(always)]
-    pub fn both(&mut self) -> (&[u8], &mut [u8]) {
+    pub(crate) fn both(&mut self) -> (&[u8], &mut [u8]) {
         (&self.ping[..self.size], &mut self.pong[..self.size])
     }
 
     /// The pong is the ping: for a side that echoes to itself.
     #[inline(always)]
-    pub fn echo(&mut self) {
+    pub(crate) fn echo(&mut self) {
         self.pong.copy_from_slice(&self.ping);
     }
 
     /// Receives into a newly allocated buffer from now on.
-    pub fn reallocate(&mut self) {
+    pub(crate) fn reallocate(&mut self) {
         self.may_share = false;
         self.pong = Buffer::new(self.ping.len());
     }
@@ -137,7 +137,7 @@ impl Payload {
     /// it is not, so that all bytes have come through the channel once, and any that is changed later stays so: what
     /// [`verify`](Self::verify) finds is the same. The numbers are wiped: they have to come back.
     #[inline(always)]
-    pub fn pong_in_place(&mut self) -> &mut [u8] {
+    pub(crate) fn pong_in_place(&mut self) -> &mut [u8] {
         if !self.in_place {
             return self.pong();
         }
@@ -151,7 +151,7 @@ impl Payload {
     /// # Errors
     /// [`RoundError::WrongPong`].
     #[inline(always)]
-    pub fn check_in_place(&mut self, round: u64) -> Result<(), RoundError> {
+    pub(crate) fn check_in_place(&mut self, round: u64) -> Result<(), RoundError> {
         if self.in_place {
             return self.check_of(&self.ping, round);
         }
@@ -166,7 +166,7 @@ impl Payload {
     /// The round that the pong claims to be of.
     #[inline(always)]
     #[must_use]
-    pub fn pong_round(&self) -> u64 {
+    pub(crate) fn pong_round(&self) -> u64 {
         u64::from_le_bytes(*self.pong.first_chunk().expect("a payload holds a round's number"))
     }
 
@@ -175,7 +175,7 @@ impl Payload {
     /// # Errors
     /// [`RoundError::WrongPong`].
     #[inline(always)]
-    pub fn check(&self, round: u64) -> Result<(), RoundError> {
+    pub(crate) fn check(&self, round: u64) -> Result<(), RoundError> {
         self.check_of(&self.pong, round)
     }
 
@@ -196,7 +196,7 @@ impl Payload {
     ///
     /// # Errors
     /// [`RoundError::WrongPong`].
-    pub fn verify(&mut self) -> Result<(), RoundError> {
+    pub(crate) fn verify(&mut self) -> Result<(), RoundError> {
         let round = u64::from_le_bytes(*self.ping.first_chunk().expect("a payload holds a round's number"));
         if mem::take(&mut self.in_place) {
             // But for its number, which is the first round's.

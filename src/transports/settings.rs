@@ -86,7 +86,7 @@ impl Settings {
     ///
     /// # Errors
     /// As [`Settings::of`].
-    pub fn check_for(spec: &ChannelSpec, state: Option<&MethodState>) -> Result<Self, Refusal> {
+    pub(crate) fn check_for(spec: &ChannelSpec, state: Option<&MethodState>) -> Result<Self, Refusal> {
         let largest = state.map_or(Largest::ANY, |state| Largest {
             size: usize::try_from(state.max_size_bytes).unwrap_or(usize::MAX),
             limit: state.max_size_because.clone(),
@@ -110,7 +110,7 @@ impl Settings {
     ///
     /// # Errors
     /// [`Refusal::UnknownMethod`], or [`Refusal::Unfit`] with what would be right. Nothing is clamped.
-    pub fn of(spec: &ChannelSpec, grant: Grant) -> Result<(&'static dyn Mechanism, Self), Refusal> {
+    pub(crate) fn of(spec: &ChannelSpec, grant: Grant) -> Result<(&'static dyn Mechanism, Self), Refusal> {
         Self::within(spec, grant, None)
     }
 
@@ -155,7 +155,7 @@ impl Settings {
     /// The same for sides that may run on one CPU only, if these are known. Where it is the same one, looking again is in vain,
     /// since the other side cannot run meanwhile: an adaptive wait sleeps at once.
     #[must_use]
-    pub fn on_cpus(self, client: Option<u32>, responder: Option<u32>) -> Self {
+    pub(crate) fn on_cpus(self, client: Option<u32>, responder: Option<u32>) -> Self {
         let shared = client.is_some() && client == responder;
         let wait = if shared && self.wait == Wait::Adaptive { Wait::Block } else { self.wait };
         Self { wait, ..self }
@@ -166,14 +166,14 @@ impl Settings {
     /// # Panics
     /// If the mechanism has no such option.
     #[must_use]
-    pub fn is_on(&self, option: &str) -> bool {
+    pub(crate) fn is_on(&self, option: &str) -> bool {
         self.options[option] == "true"
     }
 }
 
 /// The only CPU that the calling thread may run on, if there is only one.
 #[must_use]
-pub fn only_cpu() -> Option<u32> {
+pub(crate) fn only_cpu() -> Option<u32> {
     let cpus = sched_getaffinity(None).ok().filter(|cpus| cpus.count() == 1)?;
     (0..CpuSet::MAX_CPU).find(|cpu| cpus.is_set(*cpu)).and_then(|cpu| u32::try_from(cpu).ok())
 }

@@ -53,7 +53,7 @@ impl Supervisor {
     ///
     /// # Errors
     /// The supervisor is gone.
-    pub fn take_assignment(socket: OwnedFd) -> Result<(Assignment, Self), LinkError> {
+    pub(crate) fn take_assignment(socket: OwnedFd) -> Result<(Assignment, Self), LinkError> {
         let mut link = Link::new(socket);
         let assignment = link.receive(None)?;
         Ok((assignment, Self { link, watch: None }))
@@ -63,7 +63,7 @@ impl Supervisor {
     ///
     /// # Errors
     /// The system allows no more descriptors or timers.
-    pub fn watch(&mut self) -> Result<(), CallError> {
+    pub(crate) fn watch(&mut self) -> Result<(), CallError> {
         self.watch = Some(Watch::new(self.link.as_fd()).while_doing("watching the supervisor")?);
         Ok(())
     }
@@ -73,7 +73,7 @@ impl Supervisor {
     ///
     /// # Errors
     /// The supervisor is gone.
-    pub fn ready(&mut self, endpoint: &str, descriptors: &[BorrowedFd<'_>]) -> Result<(), ServeError> {
+    pub(crate) fn ready(&mut self, endpoint: &str, descriptors: &[BorrowedFd<'_>]) -> Result<(), ServeError> {
         let ready = Announcement::Ready {
             endpoint: endpoint.to_owned(),
             descriptors: u32::try_from(descriptors.len()).unwrap_or(u32::MAX),
@@ -87,7 +87,7 @@ impl Supervisor {
     }
 
     /// Tells why the responder ends. If nobody listens any more, nobody needs to know.
-    pub fn failed(&mut self, reason: String) {
+    pub(crate) fn failed(&mut self, reason: String) {
         let _ = self.link.send(&Announcement::Failed { reason }, &[]);
     }
 
@@ -95,7 +95,7 @@ impl Supervisor {
     ///
     /// # Errors
     /// The system's.
-    pub fn wait_for_end(&mut self) -> Result<Served, ServeError> {
+    pub(crate) fn wait_for_end(&mut self) -> Result<Served, ServeError> {
         match self.link.receive::<()>(None) {
             Ok(()) | Err(LinkError::Closed) => Ok(Served::ClientGone),
             Err(error) => Err(std::io::Error::other(error)).while_doing("waiting for the supervisor")?,
@@ -107,7 +107,7 @@ impl Supervisor {
     ///
     /// # Errors
     /// The system's.
-    pub fn proven(&mut self) -> Result<(), ServeError> {
+    pub(crate) fn proven(&mut self) -> Result<(), ServeError> {
         self.proven_until(Signal::KILL)
     }
 
@@ -116,7 +116,7 @@ impl Supervisor {
     ///
     /// # Errors
     /// The system's.
-    pub fn proven_until(&mut self, signal: Signal) -> Result<(), ServeError> {
+    pub(crate) fn proven_until(&mut self, signal: Signal) -> Result<(), ServeError> {
         self.watch = None;
         // The thread that started this process is the supervisor's main thread, which ends with it.
         set_parent_process_death_signal(Some(signal)).while_doing("tying this process to its supervisor")?;

@@ -13,7 +13,7 @@ use crate::protocol::shortage;
 ///
 /// A blocking call that returns `EINTR` [checks](Self::check) and goes on waiting if that is fine; a spinning wait
 /// checks when one is [due](Self::due).
-pub trait Alive {
+pub(crate) trait Alive {
     /// Whether a check is due; costs next to nothing.
     fn due(&self) -> bool;
 
@@ -26,7 +26,7 @@ pub trait Alive {
 
 /// For a side that is ended from outside: a responder, once its supervisor's death ends it.
 #[derive(Debug, Clone, Copy)]
-pub struct Unwatched;
+pub(crate) struct Unwatched;
 
 impl Alive for Unwatched {
     #[inline(always)]
@@ -56,10 +56,10 @@ pub struct Watch {
 
 impl Watch {
     /// How long a round may take on a mechanism that loses nothing.
-    pub const PATIENCE: Duration = Duration::from_secs(10);
+    pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
     /// How long a round may take before its datagram counts as lost.
-    pub const LOSS_PATIENCE: Duration = Duration::from_millis(500);
+    pub(crate) const LOSS_PATIENCE: Duration = Duration::from_millis(500);
 
     /// Watches for bytes or end of file on `control`, from this thread.
     ///
@@ -81,12 +81,12 @@ impl Watch {
 
     /// Whether `round` has waited so long that its datagram must be lost.
     #[must_use]
-    pub fn lost_patience(&self, round: u64) -> bool {
+    pub(crate) fn lost_patience(&self, round: u64) -> bool {
         self.round == round && self.waited >= ticks(Self::LOSS_PATIENCE)
     }
 
     /// Forgets how long was waited: for one wait after another under the same round number.
-    pub fn restart(&mut self) {
+    pub(crate) fn restart(&mut self) {
         self.waited = 0;
     }
 

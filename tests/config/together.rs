@@ -1,6 +1,6 @@
 //! What goes against each other, or cannot be on any host, is wrong; what only this host lacks is a warning.
 
-use ipcd::protocol::Exit;
+use ipcd::internals::protocol::Exit;
 
 use super::{File, finish, with};
 use crate::harness::run;

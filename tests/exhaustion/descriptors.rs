@@ -7,9 +7,9 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use ipcd::protocol::link::{Link, LinkError};
-use ipcd::protocol::{ChannelSpec, Exit, Token, role};
-use ipcd::transports::{Announcement, Assignment, Grant, Mechanism, Owner, instance_name};
+use ipcd::internals::protocol::link::{Link, LinkError};
+use ipcd::internals::protocol::{ChannelSpec, Exit, Token, role};
+use ipcd::internals::transports::{Announcement, Assignment, Grant, Mechanism, Owner, instance_name};
 use rustix::process::{Resource, Signal};
 
 use super::{Bystander, Limited, TWO, entries, measure, says, under};

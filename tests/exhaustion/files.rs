@@ -3,8 +3,8 @@
 use std::fs;
 use std::path::PathBuf;
 
-use ipcd::protocol::Exit;
-use ipcd::transports::Mechanism;
+use ipcd::internals::protocol::Exit;
+use ipcd::internals::transports::Mechanism;
 
 use super::{Bystander, daemon_in, entries, may_unshare, skips, under};
 use crate::conformance::here;

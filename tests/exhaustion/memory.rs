@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use ipcd::protocol::Exit;
+use ipcd::internals::protocol::Exit;
 use rustix::process::Resource;
 
 use super::{Bystander, Limited, TWO, measure, says, sized, under};

@@ -1,6 +1,6 @@
 //! Ports: the range that is given out is narrow, and another channel has what there is.
 
-use ipcd::protocol::Exit;
+use ipcd::internals::protocol::Exit;
 use rustix::process::Signal;
 
 use super::{daemon_in, may_unshare, under};

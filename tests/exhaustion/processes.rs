@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
 
-use ipcd::protocol::Exit;
+use ipcd::internals::protocol::Exit;
 
 use super::{Bystander, LimitedBy, TWO, under};
 use crate::conformance::here;

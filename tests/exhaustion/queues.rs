@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
 
-use ipcd::protocol::{ChannelSpec, Exit};
+use ipcd::internals::protocol::{ChannelSpec, Exit};
 use rustix::process::Resource;
 
 use super::{Bystander, Limited, LimitedBy, TWO, daemon_in, may_unshare, measure, says, skips, under};

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use ipcd::protocol::{GREETING_LEN, Greeting};
+use ipcd::internals::protocol::{GREETING_LEN, Greeting};
 
 use crate::harness::Daemon;
 

@@ -4,7 +4,7 @@
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
 
-use ipcd::transports::find;
+use ipcd::internals::transports::find;
 
 use super::ROOM;
 use super::frameworks::{anonymous, opened, proven};

@@ -3,9 +3,11 @@
 use std::error::Error;
 use std::os::fd::{AsFd, BorrowedFd};
 
-use ipcd::protocol::link::Link;
-use ipcd::protocol::{ChannelId, ChannelSpec, End, Event, Reply, Request, SocketAddress, chain, dial};
-use ipcd::transports::{ConnectError, Endpoint, RoundError, Rounds, Settings, Watch, find};
+use ipcd::internals::protocol::link::Link;
+use ipcd::internals::protocol::{
+    ChannelId, ChannelSpec, End, Event, Reply, Request, SocketAddress, chain, dial,
+};
+use ipcd::internals::transports::{ConnectError, Endpoint, RoundError, Rounds, Settings, Watch, find};
 
 use super::daemon::clock;
 use super::{Daemon, PATIENCE};

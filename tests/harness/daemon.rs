@@ -5,10 +5,10 @@ use std::process::Command;
 use std::sync::OnceLock;
 use std::thread;
 
-use ipcd::client::{Channel, Client, LeaseWait};
-use ipcd::protocol::{ChannelSpec, Exit, SocketAddress, Status};
-use ipcd::transports::RoundError;
-use ipcd::transports::sys::clock::{Calibration, ClockChoice, ClockSource};
+use ipcd::internals::client::{Channel, Client, LeaseWait};
+use ipcd::internals::protocol::{ChannelSpec, Exit, SocketAddress, Status};
+use ipcd::internals::transports::RoundError;
+use ipcd::internals::transports::sys::clock::{Calibration, ClockChoice, ClockSource};
 use rustix::process::Signal;
 
 use super::leftovers::{children, shared_memory};

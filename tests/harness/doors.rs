@@ -4,9 +4,9 @@ use std::io;
 use std::net::{TcpStream, UdpSocket};
 use std::os::fd::OwnedFd;
 
-use ipcd::protocol::ChannelSpec;
-use ipcd::transports::Mechanism;
-use ipcd::transports::sys::VsockAddress;
+use ipcd::internals::protocol::ChannelSpec;
+use ipcd::internals::transports::Mechanism;
+use ipcd::internals::transports::sys::VsockAddress;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 
 /// How a stranger gets at a channel before its client, and what comes of it there.

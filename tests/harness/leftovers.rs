@@ -7,7 +7,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use ipcd::transports::sys::mq::{End, MessageQueue};
+use ipcd::internals::transports::sys::mq::{End, MessageQueue};
 
 /// So many channels of a daemon are looked for by their names.
 const CHANNELS: u32 = 1000;

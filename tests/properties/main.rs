@@ -10,11 +10,11 @@ use std::collections::BTreeSet;
 use std::fmt::Debug;
 
 use allocation_counter::measure;
-use ipcd::protocol::frame::{Assembler, HEADER_LEN, MAX_BODY, TooLong, frame};
-use ipcd::protocol::{
+use ipcd::internals::protocol::frame::{Assembler, HEADER_LEN, MAX_BODY, TooLong, frame};
+use ipcd::internals::protocol::{
     DecodeError, GREETING_LEN, Greeting, MAX_DECODED, PROTOCOL_VERSION, Reply, Request, decode, encode,
 };
-use ipcd::transports::{Announcement, Assignment};
+use ipcd::internals::transports::{Announcement, Assignment};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
@@ -257,7 +257,7 @@ fn every_kind_of_message_is_among_those_that_are_tried() {
 #[test]
 fn the_layout_of_a_version_stays() {
     assert_eq!(PROTOCOL_VERSION, 1, "write down the new version's bytes here");
-    let opens = encode(&Request::Open(ipcd::protocol::ChannelSpec::new("tcp"))).unwrap();
+    let opens = encode(&Request::Open(ipcd::internals::protocol::ChannelSpec::new("tcp"))).unwrap();
     assert_eq!(opens, [5, 3, b't', b'c', b'p', 8, 0, 0, 0, 0]);
     assert_eq!(encode(&Request::Acquire { wait: true }).unwrap(), [3, 1]);
     assert_eq!(encode(&Reply::Queued { place: 300 }).unwrap(), [4, 251, 44, 1]);

@@ -1,10 +1,10 @@
 //! Any message that client, daemon and responder can say to each other.
 
-use ipcd::protocol::{
+use ipcd::internals::protocol::{
     ChannelSpec, ChannelStatus, End, Event, LimitUse, MethodState, OverLimit, Refusal, Reply, Request,
     Resource, Scope, Status, Token, Totals, Unavailable, Usage, UserUse, Wait,
 };
-use ipcd::transports::{Announcement, Assignment, Grant, Owner};
+use ipcd::internals::transports::{Announcement, Assignment, Grant, Owner};
 use proptest::collection::{btree_map, vec};
 use proptest::option;
 use proptest::prelude::*;

@@ -6,9 +6,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
-use ipcd::client::{Client, ClientError, LeaseWait};
-use ipcd::protocol::{ChannelSpec, Exit, Refusal, SocketAddress, chain};
-use ipcd::transports::Delivery;
+use ipcd::internals::client::{Client, ClientError, LeaseWait};
+use ipcd::internals::protocol::{ChannelSpec, Exit, Refusal, SocketAddress, chain};
+use ipcd::internals::transports::Delivery;
 use rustix::process::Signal;
 
 use crate::bench::{Bench, Fate, ends};

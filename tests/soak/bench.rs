@@ -4,9 +4,9 @@ use std::os::unix::process::ExitStatusExt;
 use std::time::Duration;
 
 use fastrand::Rng;
-use ipcd::client::host::placement::{Placement, Topology};
-use ipcd::protocol::{Exit, Wait};
-use ipcd::transports::{Delivery, Mechanism};
+use ipcd::internals::client::host::placement::{Placement, Topology};
+use ipcd::internals::protocol::{Exit, Wait};
+use ipcd::internals::transports::{Delivery, Mechanism};
 use rustix::process::Signal;
 use serde_json::Value;
 

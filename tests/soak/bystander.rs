@@ -3,8 +3,8 @@
 use std::error::Error;
 use std::time::{Duration, Instant};
 
-use ipcd::client::{Client, LeaseWait};
-use ipcd::protocol::{ChannelSpec, SocketAddress, chain};
+use ipcd::internals::client::{Client, LeaseWait};
+use ipcd::internals::protocol::{ChannelSpec, SocketAddress, chain};
 
 use crate::harness::rounds;
 use crate::storm::Storm;

@@ -7,8 +7,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
-use ipcd::protocol::Exit;
-use ipcd::transports::Mechanism;
+use ipcd::internals::protocol::Exit;
+use ipcd::internals::transports::Mechanism;
 use rustix::process::Signal;
 
 use crate::actions::a_moment;

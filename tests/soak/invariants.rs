@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use ipcd::transports::{ALL, Delivery, Mechanism};
+use ipcd::internals::transports::{ALL, Delivery, Mechanism};
 
 use crate::alone::named_objects;
 use crate::harness::{Daemon, PATIENCE, Sandbox};

@@ -9,8 +9,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
-use ipcd::protocol::Exit;
-use ipcd::transports::sys::allow_descriptors;
+use ipcd::internals::protocol::Exit;
+use ipcd::internals::transports::sys::allow_descriptors;
 use rustix::process::Signal;
 
 use crate::harness::{Daemon, PATIENCE, Sandbox, run_within};

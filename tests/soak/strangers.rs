@@ -12,9 +12,9 @@ use std::thread;
 use std::time::Duration;
 
 use fastrand::Rng;
-use ipcd::protocol::link::Link;
-use ipcd::protocol::{ChannelSpec, Event, Reply, Token, chain};
-use ipcd::transports::RoundError;
+use ipcd::internals::protocol::link::Link;
+use ipcd::internals::protocol::{ChannelSpec, Event, Reply, Token, chain};
+use ipcd::internals::transports::RoundError;
 use rustix::net::{SendFlags, send};
 
 use crate::actions::a_moment;

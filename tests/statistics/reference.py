@@ -74,7 +74,6 @@ def interval(values):
         "values": values.tolist(), "median": float(np.median(values)), "low": low, "high": high,
         "outer": None if len(values) < 6 else [float(outer.low), float(outer.high)],
         "spread": float(np.ptp(values) / np.median(values)),
-        "robust_spread": float(stats.median_abs_deviation(values, scale="normal") / np.median(values)),
     }
 
 

@@ -7,11 +7,11 @@ use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use ipcd::protocol::{End, Token};
-use ipcd::transports::sys::Region;
-use ipcd::transports::sys::mq::{End as QueueEnd, MessageQueue};
-use ipcd::transports::sys::sysv::{Message, Queue};
-use ipcd::transports::{ConnectError, Endpoint, Settings, Watch, find};
+use ipcd::internals::protocol::{End, Token};
+use ipcd::internals::transports::sys::Region;
+use ipcd::internals::transports::sys::mq::{End as QueueEnd, MessageQueue};
+use ipcd::internals::transports::sys::sysv::{Message, Queue};
+use ipcd::internals::transports::{ConnectError, Endpoint, Settings, Watch, find};
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::thread::futex;
@@ -257,7 +257,7 @@ fn a_client_of_another_channel_is_turned_away() {
 /// A mechanism is found by its name: the tables of strangers are by name.
 #[test]
 fn every_mechanism_has_its_way_in() {
-    for mechanism in ipcd::transports::ALL {
+    for mechanism in ipcd::internals::transports::ALL {
         let name = mechanism.info().name;
         way_in(name);
         assert!(find(name).is_ok());

@@ -5,10 +5,10 @@ use std::io::{Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use ipcd::protocol::Token;
-use ipcd::transports::sys::mq::MessageQueue;
-use ipcd::transports::sys::sysv::{Message, Queue};
-use ipcd::transports::sys::{Region, Semaphore, process_vm};
+use ipcd::internals::protocol::Token;
+use ipcd::internals::transports::sys::mq::MessageQueue;
+use ipcd::internals::transports::sys::sysv::{Message, Queue};
+use ipcd::internals::transports::sys::{Region, Semaphore, process_vm};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, SocketAddrAny, connect, recv, recvfrom, send};

@@ -4,9 +4,9 @@
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use ipcd::protocol::{ChannelSpec, End};
-use ipcd::transports::Endpoint;
-use ipcd::transports::sys::allow_descriptors;
+use ipcd::internals::protocol::{ChannelSpec, End};
+use ipcd::internals::transports::Endpoint;
+use ipcd::internals::transports::sys::allow_descriptors;
 
 use super::doors::knock;
 use super::{MANY, attacked, every_door};

@@ -7,10 +7,10 @@ use std::fs::{Permissions, set_permissions};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt, chown};
 use std::path::PathBuf;
 
-use ipcd::protocol::{Refusal, Reply, Token};
-use ipcd::transports::sys::mq::{End as QueueEnd, MessageQueue};
-use ipcd::transports::sys::sysv::Queue;
-use ipcd::transports::{Mechanism, Reach};
+use ipcd::internals::protocol::{Refusal, Reply, Token};
+use ipcd::internals::transports::sys::mq::{End as QueueEnd, MessageQueue};
+use ipcd::internals::transports::sys::sysv::Queue;
+use ipcd::internals::transports::{Mechanism, Reach};
 use rustix::fs::{Access, access};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, recv, send};

@@ -5,9 +5,9 @@ use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use ipcd::protocol::{ChannelSpec, End, Event, Reply, Request, Wait};
-use ipcd::transports::sys::Region;
-use ipcd::transports::{Mechanism, RoundError};
+use ipcd::internals::protocol::{ChannelSpec, End, Event, Reply, Request, Wait};
+use ipcd::internals::transports::sys::Region;
+use ipcd::internals::transports::{Mechanism, RoundError};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::Signal;
 

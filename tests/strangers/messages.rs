@@ -9,11 +9,11 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use ipcd::protocol::{ChannelSpec, Exit, Token};
-use ipcd::transports::RoundError;
-use ipcd::transports::sys::mq::{End as QueueEnd, MessageQueue};
-use ipcd::transports::sys::signal::Words;
-use ipcd::transports::sys::sysv::{Message, Queue};
+use ipcd::internals::protocol::{ChannelSpec, Exit, Token};
+use ipcd::internals::transports::RoundError;
+use ipcd::internals::transports::sys::mq::{End as QueueEnd, MessageQueue};
+use ipcd::internals::transports::sys::signal::Words;
+use ipcd::internals::transports::sys::sysv::{Message, Queue};
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 
 use super::doors::sysv_queue;

@@ -3,10 +3,10 @@
 use std::fs;
 use std::os::unix::fs::chown;
 
-use ipcd::protocol::{ChannelSpec, Refusal, Reply};
-use ipcd::transports::Mechanism;
-use ipcd::transports::sys::mq::{End as QueueEnd, MessageQueue};
-use ipcd::transports::sys::sysv::Queue;
+use ipcd::internals::protocol::{ChannelSpec, Refusal, Reply};
+use ipcd::internals::transports::Mechanism;
+use ipcd::internals::transports::sys::mq::{End as QueueEnd, MessageQueue};
+use ipcd::internals::transports::sys::sysv::Queue;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, socket_with};
 
 use super::{MANY, attacked, carrying, spec};

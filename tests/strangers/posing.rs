@@ -7,9 +7,9 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use ipcd::protocol::link::Link;
-use ipcd::protocol::{Exit, PROTOCOL_VERSION, Reply, Request, Status, Token, Totals, Usage};
-use ipcd::transports::states;
+use ipcd::internals::protocol::link::Link;
+use ipcd::internals::protocol::{Exit, PROTOCOL_VERSION, Reply, Request, Status, Token, Totals, Usage};
+use ipcd::internals::transports::states;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::sockopt::socket_peercred;
 use serde_json::Value;
@@ -160,7 +160,7 @@ fn pose(sandbox: &Sandbox, method: &str, kind: Kind, mischief: Mischief) {
 
 /// A number of this method's own.
 fn tag(method: &str) -> u32 {
-    let index = ipcd::transports::ALL.iter().position(|one| one.info().name == method);
+    let index = ipcd::internals::transports::ALL.iter().position(|one| one.info().name == method);
     u32::try_from(index.unwrap()).unwrap()
 }
 

@@ -114,7 +114,7 @@ pub enum HistoryError {
 impl HistoryError {
     /// The exit code that tells of it.
     #[must_use]
-    pub fn exit(&self) -> Exit {
+    pub(crate) fn exit(&self) -> Exit {
         match self {
             Self::NotThere(_) | Self::NoRun(_) | Self::NoSuchRun { .. } | Self::File(_) => Exit::Nothing,
             _ => Exit::Failure,
@@ -132,7 +132,7 @@ impl HistoryError {
 
     /// What the user can do, where that is not plain from the error.
     #[must_use]
-    pub fn advice(&self) -> Option<&'static str> {
+    pub(crate) fn advice(&self) -> Option<&'static str> {
         use rusqlite::ErrorCode;
         match self {
             Self::NoPlace => Some("name one with --history"),

@@ -15,7 +15,7 @@ use crate::client::report::{Report, SCHEMA, json};
 use crate::protocol::{is_unprintable, printable};
 
 /// The version of a line's layout. Keys are added without a new one.
-pub const EXCHANGE_FORMAT: u32 = 1;
+pub(crate) const EXCHANGE_FORMAT: u32 = 1;
 
 /// The longest line: a run of thousands of cells and trials. A longer one is no run.
 const LONGEST: u64 = 256 << 20;
@@ -121,7 +121,7 @@ pub fn write_line(run: &Run, out: &mut dyn Write) -> io::Result<()> {
 }
 
 /// Reads the runs of such lines, one after the other; blank lines are passed over. Ids are 0: they are a history's.
-pub fn read_lines(lines: impl BufRead) -> impl Iterator<Item = Result<Run, ImportError>> {
+pub(crate) fn read_lines(lines: impl BufRead) -> impl Iterator<Item = Result<Run, ImportError>> {
     let mut lines = lines;
     let mut number = 0;
     std::iter::from_fn(move || {
@@ -197,7 +197,7 @@ impl History {
     ///
     /// # Errors
     /// See [`ImportError`], of which [`Line`](ImportError::Line) is none here.
-    pub fn import_undamaged(
+    pub(crate) fn import_undamaged(
         &mut self,
         lines: impl BufRead,
         imported: &mut Imported,

@@ -37,7 +37,7 @@ pub(super) struct Condition {
 impl Filter {
     /// Whether it tells some results of a run from others.
     #[must_use]
-    pub fn is_of_cells(&self) -> bool {
+    pub(crate) fn is_of_cells(&self) -> bool {
         !(self.methods.is_empty()
             && self.sizes.is_empty()
             && self.waits.is_empty()
@@ -46,7 +46,7 @@ impl Filter {
 
     /// Whether a result is one that is meant, by what the filter says of cells.
     #[must_use]
-    pub fn lets_through(&self, cell: &CellReport) -> bool {
+    pub(crate) fn lets_through(&self, cell: &CellReport) -> bool {
         fn meant<T: PartialEq>(wanted: &[T], is: impl Fn(&T) -> bool) -> bool {
             wanted.is_empty() || wanted.iter().any(is)
         }

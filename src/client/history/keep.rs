@@ -8,7 +8,7 @@ use super::{History, HistoryError, Label};
 
 /// A run that others are compared with.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub struct Baseline {
+pub(crate) struct Baseline {
     /// Its name.
     pub name: String,
     /// The run's id.
@@ -19,7 +19,7 @@ pub struct Baseline {
 
 /// What age removes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
-pub struct Pruned {
+pub(crate) struct Pruned {
     /// Runs that are too old.
     pub runs: u64,
     /// Their results.
@@ -57,7 +57,7 @@ impl History {
     ///
     /// # Errors
     /// The database's.
-    pub fn remove_baseline(&mut self, name: &Label) -> Result<bool, HistoryError> {
+    pub(crate) fn remove_baseline(&mut self, name: &Label) -> Result<bool, HistoryError> {
         self.write(|transaction| {
             Ok(transaction.execute("DELETE FROM baseline WHERE name = ?1", [name.as_str()])? > 0)
         })
@@ -67,7 +67,7 @@ impl History {
     ///
     /// # Errors
     /// The database's.
-    pub fn baselines(&self) -> Result<Vec<Baseline>, HistoryError> {
+    pub(crate) fn baselines(&self) -> Result<Vec<Baseline>, HistoryError> {
         let mut baselines = Vec::new();
         let sql = "SELECT name, run.id, started_unix_s FROM baseline JOIN run ON run.id = baseline.run ORDER BY name";
         self.each_row(sql, &[], &mut |row| {
@@ -86,7 +86,7 @@ impl History {
     ///
     /// # Errors
     /// The database's; then all of them are still there.
-    pub fn prune(&mut self, before_unix_s: u64, remove: bool) -> Result<Pruned, HistoryError> {
+    pub(crate) fn prune(&mut self, before_unix_s: u64, remove: bool) -> Result<Pruned, HistoryError> {
         const OLD: &str = "started_unix_s < ?1 AND id NOT IN (SELECT run FROM baseline)";
         let before = before_unix_s.cast_signed();
         let pruned = self.write(|transaction| {

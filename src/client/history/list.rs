@@ -53,7 +53,7 @@ pub struct ResultRow {
 }
 
 /// What hears of a list's rows; a break ends the list.
-pub type Listener<'a, T> = &'a mut dyn FnMut(T) -> ControlFlow<()>;
+pub(crate) type Listener<'a, T> = &'a mut dyn FnMut(T) -> ControlFlow<()>;
 
 const RUN_COLUMNS: &str = "run.id, run.uuid, run.started_unix_s, run.host, run.label, run.grade,
     (SELECT group_concat(name, char(10)) FROM (SELECT name FROM baseline WHERE run = run.id ORDER BY name)),
@@ -69,7 +69,7 @@ impl History {
     ///
     /// # Errors
     /// The database's.
-    pub fn is_empty(&self) -> Result<bool, HistoryError> {
+    pub(crate) fn is_empty(&self) -> Result<bool, HistoryError> {
         let mut empty = true;
         self.each_row("SELECT 1 FROM run LIMIT 1", &[], &mut |_| {
             empty = false;

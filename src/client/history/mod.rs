@@ -28,19 +28,20 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::Connection;
 
-pub use crate::config::{Label, LabelError};
+pub use crate::config::Label;
 pub use error::HistoryError;
-pub use exchange::{EXCHANGE_FORMAT, ImportError, Imported, LineError, read_lines, write_line};
+pub(crate) use exchange::read_lines;
+pub(crate) use exchange::{ImportError, LineError};
+pub use exchange::{Imported, write_line};
 pub use filter::Filter;
-pub use keep::{Baseline, Pruned};
-pub use list::{Listener, ResultRow, RunRow};
+pub(crate) use keep::Baseline;
+pub(crate) use list::Listener;
+pub(crate) use list::{ResultRow, RunRow};
 pub use load::Run;
-pub use newest::Newest;
-pub use pick::{Pick, PickError};
-pub use place::place;
-pub use schema::HISTORY_SCHEMA;
-pub use series::{Asked, Point, Series};
-pub use store::Recorded;
+pub(crate) use newest::Newest;
+pub use pick::Pick;
+pub(crate) use place::place;
+pub(crate) use series::{Asked, Point, Series};
 
 /// An open history.
 #[derive(Debug)]
@@ -104,7 +105,7 @@ impl History {
 
     /// Where it is.
     #[must_use]
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 

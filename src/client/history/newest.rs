@@ -12,7 +12,7 @@ use crate::client::report::CellReport;
 
 /// A cell's newest result.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Newest {
+pub(crate) struct Newest {
     /// The cell, and its host.
     pub series: Series,
     /// The run's id.
@@ -42,7 +42,7 @@ impl History {
     ///
     /// # Errors
     /// The database's, or what is stored is damaged.
-    pub fn newest(&self, filter: &Filter, each: Listener<'_, Newest>) -> Result<(), HistoryError> {
+    pub(crate) fn newest(&self, filter: &Filter, each: Listener<'_, Newest>) -> Result<(), HistoryError> {
         let label = if filter.label.is_some() { "AND run.label = ?" } else { "" };
         let sql = format!(
             "SELECT run.id, run.uuid, run.label, run.started_unix_s, run.environment, run.report, detail.report

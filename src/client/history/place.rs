@@ -14,7 +14,7 @@ const NAME: &str = "history.sqlite";
 ///
 /// # Errors
 /// [`HistoryError::NoPlace`]: nothing says where, and there is no home.
-pub fn place(named: Option<&Path>) -> Result<PathBuf, HistoryError> {
+pub(crate) fn place(named: Option<&Path>) -> Result<PathBuf, HistoryError> {
     place_from(named, &|name| std::env::var_os(name).filter(|value| !value.is_empty()))
 }
 

@@ -11,7 +11,7 @@ use super::HistoryError;
 const MIGRATIONS: [&str; 2] = [include_str!("schema/1.sql"), include_str!("schema/2.sql")];
 
 /// The layout's version, kept in the file's `user_version`.
-pub const HISTORY_SCHEMA: i64 = MIGRATIONS.len() as i64;
+pub(crate) const HISTORY_SCHEMA: i64 = MIGRATIONS.len() as i64;
 
 /// What tells a history from other SQLite files: "ipcd".
 const APPLICATION_ID: i64 = 0x6970_6364;

@@ -13,7 +13,7 @@ use crate::client::report::{Latency, Settings};
 
 /// A cell on a host.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Series {
+pub(crate) struct Series {
     /// Its id in this history.
     pub id: i64,
     /// The host's name, empty if that was not told.
@@ -24,7 +24,7 @@ pub struct Series {
 
 /// What a cell came to in one run.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Point {
+pub(crate) struct Point {
     /// The run's id.
     pub run: i64,
     /// When the run began.
@@ -37,7 +37,7 @@ pub struct Point {
 
 /// Of a run's report, what moves its figures beside the environment.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Asked {
+pub(crate) struct Asked {
     /// What was asked for.
     pub settings: Settings,
     /// The clock's source.
@@ -77,7 +77,7 @@ impl History {
     ///
     /// # Errors
     /// The database's.
-    pub fn series(&self, filter: &Filter) -> Result<Vec<Series>, HistoryError> {
+    pub(crate) fn series(&self, filter: &Filter) -> Result<Vec<Series>, HistoryError> {
         let all = filter.series();
         let sql = format!("SELECT id, host, cell FROM series WHERE {} ORDER BY host, cell", all.sql);
         let mut series = Vec::new();
@@ -93,7 +93,12 @@ impl History {
     ///
     /// # Errors
     /// The database's.
-    pub fn points(&self, series: &Series, filter: &Filter, limit: u32) -> Result<Vec<Point>, HistoryError> {
+    pub(crate) fn points(
+        &self,
+        series: &Series,
+        filter: &Filter,
+        limit: u32,
+    ) -> Result<Vec<Point>, HistoryError> {
         let sql = format!(
             "SELECT {POINT} FROM result JOIN run ON run.id = result.run
              WHERE series = ?1 AND result.started_unix_s >= ?2 AND result.started_unix_s < ?3
@@ -114,7 +119,7 @@ impl History {
     ///
     /// # Errors
     /// The database's.
-    pub fn points_of_label(
+    pub(crate) fn points_of_label(
         &self,
         label: &Label,
         filter: &Filter,
@@ -143,7 +148,7 @@ impl History {
     ///
     /// # Errors
     /// The database's, or it is damaged.
-    pub fn environment(&self, id: i64) -> Result<Environment, HistoryError> {
+    pub(crate) fn environment(&self, id: i64) -> Result<Environment, HistoryError> {
         let json: String = self
             .db
             .query_row("SELECT json FROM environment WHERE id = ?1", [id], |row| row.get(0))
@@ -159,7 +164,7 @@ impl History {
     ///
     /// # Errors
     /// The database's, or it is damaged.
-    pub fn asked(&self, run: i64) -> Result<Asked, HistoryError> {
+    pub(crate) fn asked(&self, run: i64) -> Result<Asked, HistoryError> {
         let read = || {
             let mut report = self.db.prepare_cached("SELECT report FROM run WHERE id = ?1")?;
             report.query_row([run], |row| row.get::<_, String>(0))

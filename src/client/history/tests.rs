@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use tempfile::TempDir;
 
+use super::schema::HISTORY_SCHEMA;
 use super::*;
 use crate::client::report::{Report, sample};
 use crate::protocol::Exit;

@@ -17,7 +17,7 @@ pub struct Build {
 
 impl Build {
     /// The build of the running program.
-    pub fn this() -> Self {
+    pub(crate) fn this() -> Self {
         let library = match () {
             () if cfg!(target_env = "gnu") => "-gnu",
             () if cfg!(target_env = "musl") => "-musl",

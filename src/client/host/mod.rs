@@ -11,13 +11,13 @@ mod cgroup;
 mod cpu;
 mod cpu_list;
 mod difference;
-pub mod doctor;
+pub(crate) mod doctor;
 #[cfg(test)]
 #[path = "tests/fixture.rs"]
 pub(crate) mod fixture;
 mod kernel;
 mod machine;
-pub mod placement;
+pub(crate) mod placement;
 mod power;
 pub(crate) mod root;
 mod snapshot;
@@ -30,15 +30,16 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-pub use build::Build;
-pub use cgroup::Throttling;
-pub use cpu::Cpu;
-pub use cpu_list::{CpuList, CpuListError};
-pub use difference::Difference;
-pub use kernel::Kernel;
-pub use machine::Machine;
-pub use power::Power;
-pub use snapshot::Snapshot;
+pub(crate) use build::Build;
+#[cfg(test)]
+pub(crate) use cgroup::Throttling;
+pub(crate) use cpu::Cpu;
+pub(crate) use cpu_list::CpuList;
+pub(crate) use difference::Difference;
+pub(crate) use kernel::Kernel;
+pub(crate) use machine::Machine;
+pub(crate) use power::Power;
+pub(crate) use snapshot::Snapshot;
 
 use root::{Root, values};
 
@@ -84,7 +85,7 @@ pub struct Environment {
 
 impl Environment {
     /// The environment of this process.
-    pub fn capture() -> Self {
+    pub(crate) fn capture() -> Self {
         let mut environment = Self::capture_from(Path::new("/"));
         // What system calls tell: all of it on any kernel, even where a sandbox hides most of /proc.
         let uname = rustix::system::uname();
@@ -98,7 +99,7 @@ impl Environment {
     }
 
     /// The environment that the files below `root` tell, and this program's own build.
-    pub fn capture_from(root: &Path) -> Self {
+    pub(crate) fn capture_from(root: &Path) -> Self {
         let root = Root(root);
         Self {
             hostname: root.text("proc/sys/kernel/hostname"),
@@ -117,12 +118,12 @@ impl Environment {
     }
 
     /// Every fact by its place in the JSON, such as `kernel.release`.
-    pub fn facts(&self) -> BTreeMap<String, String> {
+    pub(crate) fn facts(&self) -> BTreeMap<String, String> {
         difference::facts(self)
     }
 
     /// What differs from this environment to `other`, in the order of the keys; host name and boot id included.
-    pub fn differences(&self, other: &Self) -> Vec<Difference> {
+    pub(crate) fn differences(&self, other: &Self) -> Vec<Difference> {
         difference::differences(self, other)
     }
 }

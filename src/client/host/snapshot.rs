@@ -52,13 +52,13 @@ pub struct Snapshot {
 
 impl Snapshot {
     /// The state of this host now.
-    pub fn capture() -> Self {
+    pub(crate) fn capture() -> Self {
         let suspended_ms = since(ClockId::Boottime) - since(ClockId::Monotonic);
         Self { suspended_ms: Some(suspended_ms), ..Self::capture_from(Path::new("/")) }
     }
 
     /// The state told by the `/proc` and `/sys` below `root`.
-    pub fn capture_from(root: &Path) -> Self {
+    pub(crate) fn capture_from(root: &Path) -> Self {
         let root = Root(root);
         let stat = root.text("proc/stat").unwrap_or_default();
         let cpu_time = cpu_time_ms(&stat);
@@ -81,21 +81,21 @@ impl Snapshot {
 
     /// The share of all CPU time since `earlier` that the hypervisor took, from 0 to 1. `None` if the host does not
     /// tell, or if less than one step of the kernel's count has passed.
-    pub fn steal_fraction_since(&self, earlier: &Self) -> Option<f64> {
+    pub(crate) fn steal_fraction_since(&self, earlier: &Self) -> Option<f64> {
         let total = self.cpu_total_ms?.checked_sub(earlier.cpu_total_ms?).filter(|&total| total > 0)?;
         let steal = self.cpu_steal_ms?.checked_sub(earlier.cpu_steal_ms?)?;
         Some(steal as f64 / total as f64)
     }
 
     /// How long the host was suspended since `earlier`, in milliseconds.
-    pub fn suspended_since(&self, earlier: &Self) -> Option<u64> {
+    pub(crate) fn suspended_since(&self, earlier: &Self) -> Option<u64> {
         let ms = self.suspended_ms?.checked_sub(earlier.suspended_ms?)?;
         // The clocks are read one after the other.
         Some(u64::try_from(ms).unwrap_or(0))
     }
 
     /// What the CPU quota cost since `earlier`.
-    pub fn throttled_since(&self, earlier: &Self) -> Option<Throttling> {
+    pub(crate) fn throttled_since(&self, earlier: &Self) -> Option<Throttling> {
         let (now, before) = (self.throttling?, earlier.throttling?);
         Some(Throttling {
             periods: now.periods.checked_sub(before.periods)?,
@@ -105,7 +105,7 @@ impl Snapshot {
 
     /// The settings that changed since `earlier` and that a run should have found constant, each as a sentence such
     /// as `governor changed from powersave to performance`.
-    pub fn changes_since(&self, earlier: &Self) -> Vec<String> {
+    pub(crate) fn changes_since(&self, earlier: &Self) -> Vec<String> {
         let join = |names: &BTreeSet<String>| {
             let joined = names.iter().map(String::as_str).collect::<Vec<_>>().join(" + ");
             (!joined.is_empty()).then_some(joined)

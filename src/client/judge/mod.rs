@@ -1,6 +1,6 @@
 //! Judges results: warnings and a grade for one run, and the verdicts of `compare`, `check` and `trend` between runs.
 
-pub mod check;
-pub mod compare;
-pub mod trend;
-pub mod warnings;
+pub(crate) mod check;
+pub(crate) mod compare;
+pub(crate) mod trend;
+pub(crate) mod warnings;

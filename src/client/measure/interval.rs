@@ -10,7 +10,7 @@ use super::histogram;
 /// A part of a trial. The intervals of a trial follow each other without a gap, so that their counts and histograms
 /// add up to the trial's; the last one is shorter.
 #[derive(Debug)]
-pub struct Interval<'a> {
+pub(crate) struct Interval<'a> {
     /// Its end, from the start of the trial's timed rounds.
     pub since_start: Duration,
     /// Its length. Intervals end between blocks of rounds, so that it is a little more than the plan's.

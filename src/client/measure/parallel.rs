@@ -35,7 +35,7 @@ const DESCRIPTORS: u64 = 6;
 ///
 /// # Errors
 /// A channel cannot be opened, or breaks off: [`ClientError::OneOf`] says which; or [`ClientError::Interrupted`].
-pub fn run(
+pub(crate) fn run(
     client: &mut Client,
     spec: &ChannelSpec,
     count: u32,

@@ -12,13 +12,13 @@ const SLICES: usize = 64;
 
 /// An empty histogram of latencies in picoseconds, to 3 significant digits: 0.3 MiB, however many are recorded.
 #[must_use]
-pub fn histogram() -> Histogram<u64> {
+pub(crate) fn histogram() -> Histogram<u64> {
     Histogram::new_with_bounds(1, LONGEST_PS, 3).expect("the bounds are valid")
 }
 
 /// Collects the latencies of a trial.
 #[derive(Debug, Clone)]
-pub struct Recorder {
+pub(crate) struct Recorder {
     /// In picoseconds.
     pub histogram: Histogram<u64>,
     slices: Vec<Slice>,
@@ -40,7 +40,7 @@ impl Default for Recorder {
 
 impl Recorder {
     /// Takes in what a block has stored, in clock ticks.
-    pub fn record(&mut self, ticks: &[u64], scale: Scale) {
+    pub(crate) fn record(&mut self, ticks: &[u64], scale: Scale) {
         let mut slice = Slice::default();
         for ticks in ticks {
             let ps = scale.to_ps(*ticks).clamp(1, LONGEST_PS);
@@ -52,7 +52,7 @@ impl Recorder {
     }
 
     /// Takes in a block that was timed as a whole: `count` rounds, `ticks` in all, as one sample of their mean.
-    pub fn record_batch(&mut self, ticks: u64, count: usize, scale: Scale) {
+    pub(crate) fn record_batch(&mut self, ticks: u64, count: usize, scale: Scale) {
         let mean = u64::try_from(count).ok().and_then(|rounds| scale.to_ps(ticks).checked_div(rounds));
         if let Some(ps) = mean {
             self.histogram.saturating_record(ps.clamp(1, LONGEST_PS));
@@ -62,7 +62,7 @@ impl Recorder {
 
     /// The means of the slices in their order, in picoseconds.
     #[must_use]
-    pub fn series(&self) -> Vec<f64> {
+    pub(crate) fn series(&self) -> Vec<f64> {
         self.slices
             .iter()
             .filter(|slice| slice.count > 0)

@@ -23,7 +23,7 @@ const FAST_PS: f64 = 1_000_000.0;
 
 /// When a trial has enough rounds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stop {
+pub(crate) enum Stop {
     /// After so many.
     Rounds(u64),
     /// After so long.
@@ -32,7 +32,7 @@ pub enum Stop {
 
 /// The rounds before those that count. They end when either limit is reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Warmup {
+pub(crate) struct Warmup {
     /// At most so many.
     pub rounds: u64,
     /// At most so long.
@@ -41,7 +41,7 @@ pub struct Warmup {
 
 /// What a trial does.
 #[derive(Debug, Clone, Copy)]
-pub struct Plan {
+pub(crate) struct Plan {
     /// When it has enough rounds.
     pub stop: Stop,
     /// The rounds before.
@@ -56,7 +56,7 @@ pub struct Plan {
 
 /// What timing rounds one by one costs, found by timing as many as a whole.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Probe {
+pub(crate) struct Probe {
     /// Mean of the rounds that were timed as a whole.
     pub untimed_mean_ps: f64,
     /// How many those were.
@@ -66,7 +66,7 @@ pub struct Probe {
 /// A long time that is in no round's latency: a block of rounds that was timed as a whole, or what lay between
 /// two rounds beyond their pace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Gap {
+pub(crate) struct Gap {
     /// How long it was.
     pub elapsed_ps: u64,
     /// How many rounds the block had; 0 between two rounds.
@@ -80,7 +80,7 @@ impl Gap {
 
 /// What a trial came to.
 #[derive(Debug, Clone)]
-pub struct Trial {
+pub(crate) struct Trial {
     /// Latencies: of each round, or means of batches.
     pub recorder: Recorder,
     /// From when each round should have started, with [`Pace::Every`], in picoseconds.
@@ -109,7 +109,7 @@ pub struct Trial {
 
 /// CPUs on which a side was seen, without repetition.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct CpusSeen {
+pub(crate) struct CpusSeen {
     /// The client's.
     pub client: Vec<u32>,
     /// The responder's.
@@ -121,7 +121,7 @@ pub struct CpusSeen {
 ///
 /// # Errors
 /// The channel breaks off, with what the daemon tells about it; or [`ClientError::Interrupted`].
-pub fn run(
+pub(crate) fn run(
     client: &mut Client,
     channel: &mut Channel,
     calibration: &Calibration,

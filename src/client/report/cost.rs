@@ -34,7 +34,7 @@ pub struct Cost {
 impl Cost {
     /// A process's usage, spread over its rounds.
     #[must_use]
-    pub fn of(usage: &Usage, rounds: u64) -> Self {
+    pub(crate) fn of(usage: &Usage, rounds: u64) -> Self {
         let each = |n: u64| if rounds == 0 { 0.0 } else { n as f64 / rounds as f64 };
         Self {
             cpu_ns: each(usage.cpu_ns),

@@ -10,7 +10,7 @@ use crate::client::judge::warnings::Warning;
 ///
 /// # Errors
 /// The writer's.
-pub fn write(report: &Report, out: impl Write) -> io::Result<()> {
+pub(crate) fn write(report: &Report, out: impl Write) -> io::Result<()> {
     let mut out = csv::Writer::from_writer(out);
     for (number, cell) in report.results.iter().enumerate() {
         let row = row(report, cell);

@@ -11,7 +11,7 @@ use tempfile::{Builder, NamedTempFile};
 /// A file, or standard output, cannot be written.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot write {}", path.display())]
-pub struct FileError {
+pub(crate) struct FileError {
     /// The file that was named; `standard output` for that.
     pub path: PathBuf,
     /// Why.
@@ -21,7 +21,7 @@ pub struct FileError {
 impl FileError {
     /// What became of standard output.
     #[must_use]
-    pub fn stdout(source: io::Error) -> Self {
+    pub(crate) fn stdout(source: io::Error) -> Self {
         Self { path: "standard output".into(), source }
     }
 }
@@ -30,7 +30,7 @@ impl FileError {
 ///
 /// # Errors
 /// It cannot.
-pub fn check(path: &Path) -> Result<(), FileError> {
+pub(crate) fn check(path: &Path) -> Result<(), FileError> {
     let checked = match Place::of(path) {
         Ok(Place::Beside { folder, .. }) => temporary(&folder).map(drop),
         Ok(Place::Into) => Ok(()),
@@ -44,7 +44,7 @@ pub fn check(path: &Path) -> Result<(), FileError> {
 ///
 /// # Errors
 /// The file system's, or those of `fill`; what was there is still there.
-pub fn write_whole(
+pub(crate) fn write_whole(
     path: &Path,
     fill: impl FnOnce(&mut dyn Write) -> io::Result<()>,
 ) -> Result<(), FileError> {
@@ -55,7 +55,7 @@ pub fn write_whole(
 ///
 /// # Errors
 /// As [`write_whole`].
-pub fn write_for_all(
+pub(crate) fn write_for_all(
     path: &Path,
     fill: impl FnOnce(&mut dyn Write) -> io::Result<()>,
 ) -> Result<(), FileError> {

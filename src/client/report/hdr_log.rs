@@ -12,13 +12,13 @@ use super::Report;
 use super::latency::PS_PER_NS;
 
 /// What is added to the tag of a line that tells latencies from the intended start.
-pub const RESPONSE: &str = ":response";
+pub(crate) const RESPONSE: &str = ":response";
 
 /// The longest latency told apart from longer ones: an hour.
 const LONGEST_NS: u64 = 3_600_000_000_000;
 
 /// Writes such a log.
-pub struct HdrLog<W> {
+pub(crate) struct HdrLog<W> {
     out: W,
     serializer: V2DeflateSerializer,
 }
@@ -28,7 +28,7 @@ impl<W: Write> HdrLog<W> {
     ///
     /// # Errors
     /// The writer's.
-    pub fn begin(mut out: W, start: SystemTime) -> io::Result<Self> {
+    pub(crate) fn begin(mut out: W, start: SystemTime) -> io::Result<Self> {
         let mut serializer = V2DeflateSerializer::new();
         IntervalLogWriterBuilder::new()
             .add_comment("[Histogram log format version 1.3]")
@@ -48,7 +48,7 @@ impl<W: Write> HdrLog<W> {
     ///
     /// # Errors
     /// The writer's.
-    pub fn line(
+    pub(crate) fn line(
         &mut self,
         tag: &str,
         picoseconds: &Histogram<u64>,
@@ -64,7 +64,7 @@ impl<W: Write> HdrLog<W> {
     }
 
     /// Ends the log and gives the writer back.
-    pub fn into_inner(self) -> W {
+    pub(crate) fn into_inner(self) -> W {
         self.out
     }
 }
@@ -74,7 +74,7 @@ impl<W: Write> HdrLog<W> {
 ///
 /// # Errors
 /// The writer's.
-pub fn write(report: &Report, out: impl Write) -> io::Result<()> {
+pub(crate) fn write(report: &Report, out: impl Write) -> io::Result<()> {
     let start = SystemTime::UNIX_EPOCH + Duration::from_secs(report.started_unix_s);
     let mut log = HdrLog::begin(out, start)?;
     for cell in &report.results {

@@ -10,7 +10,7 @@ use serde::Serialize;
 ///
 /// # Errors
 /// The writer's.
-pub fn write(value: &impl Serialize, out: &mut dyn Write) -> io::Result<()> {
+pub(crate) fn write(value: &impl Serialize, out: &mut dyn Write) -> io::Result<()> {
     serde_json::to_writer_pretty(&mut *out, value)?;
     writeln!(out)
 }
@@ -19,7 +19,7 @@ pub fn write(value: &impl Serialize, out: &mut dyn Write) -> io::Result<()> {
 ///
 /// # Errors
 /// The writer's.
-pub fn write_in_line(value: &impl Serialize, out: &mut dyn Write) -> io::Result<()> {
+pub(crate) fn write_in_line(value: &impl Serialize, out: &mut dyn Write) -> io::Result<()> {
     Ok(serde_json::to_writer(out, value)?)
 }
 
@@ -27,7 +27,7 @@ pub fn write_in_line(value: &impl Serialize, out: &mut dyn Write) -> io::Result<
 ///
 /// # Errors
 /// If a map's key is none in JSON.
-pub fn text(value: &impl Serialize) -> serde_json::Result<String> {
+pub(crate) fn text(value: &impl Serialize) -> serde_json::Result<String> {
     let mut text = Vec::new();
     serde_json::to_writer(&mut text as &mut dyn Write, value)?;
     Ok(String::from_utf8(text).expect("JSON is UTF-8"))

@@ -34,7 +34,7 @@ pub struct Latency {
 impl Latency {
     /// What a histogram in picoseconds tells.
     #[must_use]
-    pub fn of(histogram: &Histogram<u64>) -> Self {
+    pub(crate) fn of(histogram: &Histogram<u64>) -> Self {
         let Some(summary) = Summary::of(histogram) else { return Self::default() };
         let ns = |ps: u64| ps as f64 / PS_PER_NS;
         Self {
@@ -52,7 +52,7 @@ impl Latency {
 
     /// One of the statistics.
     #[must_use]
-    pub fn get(&self, statistic: Statistic) -> Option<f64> {
+    pub(crate) fn get(&self, statistic: Statistic) -> Option<f64> {
         match statistic {
             Statistic::Min => self.min,
             Statistic::P50 => self.p50,
@@ -67,7 +67,7 @@ impl Latency {
 
     /// The statistics that are told, with their names, in the order of a report.
     #[must_use]
-    pub fn named(&self) -> [(&'static str, Option<f64>); 8] {
+    pub(crate) fn named(&self) -> [(&'static str, Option<f64>); 8] {
         Statistic::ALL.map(|statistic| (statistic.label(), self.get(statistic)))
     }
 }

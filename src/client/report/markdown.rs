@@ -9,7 +9,7 @@ use super::{Report, doubts, words};
 ///
 /// # Errors
 /// The writer's.
-pub fn write(report: &Report, mut out: impl Write) -> io::Result<()> {
+pub(crate) fn write(report: &Report, mut out: impl Write) -> io::Result<()> {
     let table = Words::of(&report.results);
     let common = match table.common.len() {
         0 => String::new(),

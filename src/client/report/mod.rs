@@ -12,37 +12,39 @@
 
 mod columns;
 mod cost;
-pub mod csv;
+pub(crate) mod csv;
 pub(in crate::client) mod doubts;
-pub mod file;
+pub(crate) mod file;
 #[cfg(test)]
 #[path = "tests/golden.rs"]
 mod golden;
-pub mod hdr_log;
-pub mod html;
-pub mod json;
+pub(crate) mod hdr_log;
+pub(crate) mod html;
+pub(crate) mod json;
 mod latency;
-pub mod markdown;
-pub mod matrix;
+pub(crate) mod markdown;
+pub(crate) mod matrix;
 mod model;
 #[cfg(test)]
 #[path = "tests/sample.rs"]
 pub(in crate::client) mod sample;
-pub mod stream;
-pub mod text;
+pub(crate) mod stream;
+pub(crate) mod text;
 pub(in crate::client) mod units;
 mod words;
 
 use crate::client::host::Environment;
 
-pub use cost::{Cost, Costs};
+pub(crate) use cost::{Cost, Costs};
+pub use latency::Latency;
 pub(in crate::client) use latency::PS_PER_NS;
-pub use latency::{Latency, Quantiles, Span};
+pub(crate) use latency::Span;
+pub use model::Report;
 pub(in crate::client) use model::confidence;
-pub use model::{
-    CellReport, Clock, LongestGap, ProbeReport, Report, SCHEMA, Settings, Times, TrialReport, cell_name,
+pub(crate) use model::{
+    CellReport, Clock, LongestGap, ProbeReport, SCHEMA, Settings, Times, TrialReport, cell_name,
 };
-pub use stream::IntervalReport;
+pub(crate) use stream::IntervalReport;
 pub(in crate::client) use units::{latency, percent, rate, size, utc};
 pub(in crate::client) use words::{
     clock as clock_line, host as host_line, method as cell_method, pace as cell_pace, samples as samples_line,

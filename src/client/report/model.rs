@@ -18,7 +18,7 @@ use crate::transports::Pace;
 use crate::transports::sys::clock::Calibration;
 
 /// The version of the JSON's layout. Keys are added without a new version; a change of what is there is a new one.
-pub const SCHEMA: u32 = 1;
+pub(crate) const SCHEMA: u32 = 1;
 
 /// All that a run of `bench` has to tell.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -267,7 +267,7 @@ fn one() -> u32 {
 /// A cell's name: all that tells it from others of the run, without blanks and commas. It is the tag of its lines in
 /// an HdrHistogram log.
 #[must_use]
-pub fn cell_name(cell: &Cell) -> String {
+pub(crate) fn cell_name(cell: &Cell) -> String {
     let mut parts = vec![cell.spec.method.clone()];
     parts.extend(cell.spec.options.iter().map(|(name, value)| format!("{name}={value}")));
     parts.push(format!("{}B", cell.spec.size_bytes));
@@ -286,7 +286,7 @@ pub fn cell_name(cell: &Cell) -> String {
 impl CellReport {
     /// What a cell's outcome tells.
     #[must_use]
-    pub fn of(outcome: &Outcome) -> Self {
+    pub(crate) fn of(outcome: &Outcome) -> Self {
         let cell = &outcome.cell;
         let trials = &outcome.trials;
         let mut all = histogram();

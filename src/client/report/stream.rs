@@ -14,7 +14,7 @@ use crate::protocol::Wait;
 /// A line.
 #[derive(Debug, Serialize)]
 #[serde(tag = "type", rename_all = "lowercase")]
-pub enum Line<'a> {
+pub(crate) enum Line<'a> {
     /// A part of a trial is over.
     Interval(&'a IntervalReport),
     /// What a cell came to, after all trials.
@@ -25,7 +25,7 @@ pub enum Line<'a> {
 
 /// A part of a trial.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct IntervalReport {
+pub(crate) struct IntervalReport {
     /// The cell's name, as in its result.
     pub cell: String,
     /// The mechanism.
@@ -59,7 +59,7 @@ pub struct IntervalReport {
 impl IntervalReport {
     /// What an interval of this trial tells.
     #[must_use]
-    pub fn of(cell: &Cell, trial: u32, interval: &Interval<'_>) -> Self {
+    pub(crate) fn of(cell: &Cell, trial: u32, interval: &Interval<'_>) -> Self {
         let nanos = |time: std::time::Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
         Self {
             cell: cell_name(cell),
@@ -83,7 +83,7 @@ impl IntervalReport {
 ///
 /// # Errors
 /// The writer's.
-pub fn write(line: &Line<'_>, out: &mut dyn Write) -> io::Result<()> {
+pub(crate) fn write(line: &Line<'_>, out: &mut dyn Write) -> io::Result<()> {
     json::write_in_line(line, out)?;
     writeln!(out)?;
     out.flush()
@@ -93,7 +93,7 @@ pub fn write(line: &Line<'_>, out: &mut dyn Write) -> io::Result<()> {
 ///
 /// # Errors
 /// The writer's.
-pub fn write_end(report: &Report, out: &mut dyn Write) -> io::Result<()> {
+pub(crate) fn write_end(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     for cell in &report.results {
         write(&Line::Result(cell), out)?;
     }

@@ -34,14 +34,14 @@ const THRESHOLDS: [(f64, f64); 10] = [
 ];
 
 /// So many values it takes before a change can be told from none.
-pub const FEWEST_FOR_A_CHANGE: usize = 10;
+pub(crate) const FEWEST_FOR_A_CHANGE: usize = 10;
 
 /// The indices at which a new level begins, in order. None for fewer than [`FEWEST_FOR_A_CHANGE`] values, or if one is
 /// not a number.
 ///
 /// Takes time in n log² n: 5 ms for a thousand values.
 #[must_use]
-pub fn change_points(values: &[f64]) -> Vec<usize> {
+pub(crate) fn change_points(values: &[f64]) -> Vec<usize> {
     if values.len() < FEWEST_FOR_A_CHANGE || values.iter().any(|value| value.is_nan()) {
         return Vec::new();
     }
@@ -50,7 +50,7 @@ pub fn change_points(values: &[f64]) -> Vec<usize> {
 
 /// The same with another threshold; for the simulation that has found ours.
 #[must_use]
-pub fn change_points_above(values: &[f64], threshold: f64) -> Vec<usize> {
+pub(crate) fn change_points_above(values: &[f64], threshold: f64) -> Vec<usize> {
     let cuts: Vec<Cut> =
         seeded(values.len()).into_iter().filter_map(|(from, to)| best_cut(values, from, to)).collect();
     let mut found = Vec::new();
@@ -140,8 +140,9 @@ impl PartialEq for Ordered {
 impl Eq for Ordered {}
 
 /// The largest statistic of a series: what the simulation looks at.
+#[allow(dead_code, reason = "tests/statistics/change_points.rs calls it")]
 #[must_use]
-pub fn largest_statistic(values: &[f64]) -> f64 {
+pub(crate) fn largest_statistic(values: &[f64]) -> f64 {
     let cuts = seeded(values.len()).into_iter().filter_map(|(from, to)| best_cut(values, from, to));
     cuts.map(|cut| cut.statistic).fold(0.0, f64::max)
 }

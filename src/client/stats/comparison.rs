@@ -13,7 +13,7 @@ use super::{
 /// An interval excludes zero by chance in about 5 % of all comparisons of equal things: who makes twenty
 /// comparisons should expect one.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Comparison {
+pub(crate) struct Comparison {
     /// The relative change from A to B.
     pub change: f64,
     /// Its 95 % confidence interval.
@@ -24,7 +24,7 @@ pub struct Comparison {
 
 impl Comparison {
     /// Whether the interval excludes zero: a difference that chance does not explain.
-    pub fn is_real(&self) -> bool {
+    pub(crate) fn is_real(&self) -> bool {
         !self.interval.contains(0.0)
     }
 
@@ -32,7 +32,7 @@ impl Comparison {
     ///
     /// Half of the interval's width, since a smaller change would not push zero out of it, and the change that
     /// was seen where there is none.
-    pub fn smallest_detectable(&self) -> f64 {
+    pub(crate) fn smallest_detectable(&self) -> f64 {
         self.interval.half_width() + self.change.abs()
     }
 }
@@ -42,7 +42,7 @@ impl Comparison {
 ///
 /// A pair sees the same host, so what drifts slower than a pair lasts cancels out. `None` for fewer than two
 /// pairs, or a value that is not positive and finite.
-pub fn compare_pairs(pairs: &[(f64, f64)]) -> Option<Comparison> {
+pub(crate) fn compare_pairs(pairs: &[(f64, f64)]) -> Option<Comparison> {
     if pairs.iter().any(|(a, b)| *a <= 0.0 || *b <= 0.0) {
         // Two negative values would make a positive ratio; everything else is for `median_interval` to refuse.
         return None;
@@ -62,7 +62,7 @@ pub fn compare_pairs(pairs: &[(f64, f64)]) -> Option<Comparison> {
 /// Where the test cannot reach 95 % (fewer than four against four), Student's t on the logarithms with pooled
 /// variance takes its place. `None` for fewer than two trials in a group, or a value that is not positive and
 /// finite.
-pub fn compare_groups(a: &[f64], b: &[f64]) -> Option<Comparison> {
+pub(crate) fn compare_groups(a: &[f64], b: &[f64]) -> Option<Comparison> {
     let positive = |value: &f64| *value > 0.0 && value.is_finite();
     let usable = |values: &[f64]| values.len() >= 2 && values.iter().all(positive);
     if !usable(a) || !usable(b) {

@@ -21,13 +21,13 @@ impl Drift {
     /// A `slope_fraction` as a fraction of the start. The line through the median goes from `1 - f / 2` to `1 + f / 2`, whose
     /// ratio is e^f but for terms of third order; unlike the line, that never falls below zero where most of the change is at
     /// one end.
-    pub fn of_start(slope_fraction: f64) -> f64 {
+    pub(crate) fn of_start(slope_fraction: f64) -> f64 {
         slope_fraction.exp_m1()
     }
 
     /// Whether the trend is worth a warning: p < 0.01, and a change of more than 5 % (with many points, a
     /// trend is certain long before it matters).
-    pub fn significant(&self) -> bool {
+    pub(crate) fn significant(&self) -> bool {
         self.p_value < 0.01 && self.slope_fraction.abs() > 0.05
     }
 }
@@ -50,7 +50,7 @@ impl Drift {
 ///
 /// `None` for fewer than three points, one that is not finite, or a median that is not positive. Takes time
 /// and memory in the square of the number of points: keep it below some thousand.
-pub fn drift(series: &[f64]) -> Option<Drift> {
+pub(crate) fn drift(series: &[f64]) -> Option<Drift> {
     let n = series.len();
     let center = median(series).filter(|center| n >= 3 && *center > 0.0)?;
     let mut slopes = Vec::with_capacity(n * (n - 1) / 2);

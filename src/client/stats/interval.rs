@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::{distribution::t_975, spread::sorted};
 
 /// The confidence of every interval of this module.
-pub const CONFIDENCE: f64 = 0.95;
+pub(crate) const CONFIDENCE: f64 = 0.95;
 
 /// A confidence interval, both ends included, in the unit of the values it comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -18,12 +18,12 @@ pub struct Interval {
 
 impl Interval {
     /// Whether the value lies in the interval.
-    pub fn contains(&self, value: f64) -> bool {
+    pub(crate) fn contains(&self, value: f64) -> bool {
         (self.low..=self.high).contains(&value)
     }
 
     /// Half of the interval's width.
-    pub fn half_width(&self) -> f64 {
+    pub(crate) fn half_width(&self) -> f64 {
         (self.high - self.low) / 2.0
     }
 }
@@ -45,7 +45,7 @@ impl Interval {
 ///
 /// `None` for fewer than two values, or one that is not positive and finite. Equal values give an interval
 /// without width: then the clock or the histogram's buckets limit what is known, not the trials.
-pub fn median_interval(values: &[f64]) -> Option<Interval> {
+pub(crate) fn median_interval(values: &[f64]) -> Option<Interval> {
     let sorted = sorted(values).filter(|sorted| sorted.len() >= 2 && sorted[0] > 0.0)?;
     interpolated_order_statistics(&sorted).or_else(|| student_t_of_logarithms(&sorted))
 }
@@ -57,7 +57,7 @@ pub fn median_interval(values: &[f64]) -> Option<Interval> {
 /// `tests/statistics/coverage.txt`). So begin to look at six.
 ///
 /// `None` if the center is not positive.
-pub fn relative_half_width(interval: Interval, center: f64) -> Option<f64> {
+pub(crate) fn relative_half_width(interval: Interval, center: f64) -> Option<f64> {
     (center > 0.0).then(|| interval.half_width() / center)
 }
 

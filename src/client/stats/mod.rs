@@ -5,7 +5,7 @@
 //! |---|---|
 //! | what did the rounds of one trial, or of all, cost? | [`Summary`], [`Outliers`] |
 //! | how sure is that, over trials? | [`median_interval`], [`relative_half_width`] |
-//! | do the trials agree? | [`spread`](spread()), [`robust_spread`] |
+//! | do the trials agree? | [`spread`](spread()) |
 //! | did the host change while it was measured? | [`drift`](drift()) |
 //! | since when is it different, over months of runs? | [`change_points`](change_points()) |
 //! | are two things different? | [`compare_pairs`], [`compare_groups`] |
@@ -46,10 +46,14 @@ mod reference;
 mod spread;
 mod summary;
 
-pub use change_points::{FEWEST_FOR_A_CHANGE, change_points, change_points_above, largest_statistic};
-pub use comparison::{Comparison, compare_groups, compare_pairs};
-pub use drift::{Drift, drift};
-pub use interval::{CONFIDENCE, Interval, median_interval, relative_half_width};
-pub use outliers::Outliers;
-pub use spread::{median, robust_spread, spread};
-pub use summary::{MIN_SAMPLES_BEYOND, Statistic, Summary, quantile};
+pub(crate) use change_points::{FEWEST_FOR_A_CHANGE, change_points};
+pub(crate) use comparison::{Comparison, compare_groups, compare_pairs};
+pub(crate) use drift::Drift;
+pub(crate) use drift::drift;
+pub(crate) use interval::Interval;
+pub(crate) use interval::{CONFIDENCE, median_interval, relative_half_width};
+pub(crate) use outliers::Outliers;
+pub use spread::median;
+pub(crate) use spread::spread;
+pub use summary::Statistic;
+pub(crate) use summary::{MIN_SAMPLES_BEYOND, Summary, quantile};

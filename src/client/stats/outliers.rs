@@ -21,7 +21,7 @@ pub struct Outliers {
 
 impl Outliers {
     /// Counts the slow outliers; zero of an empty histogram.
-    pub fn of(histogram: &Histogram<u64>) -> Self {
+    pub(crate) fn of(histogram: &Histogram<u64>) -> Self {
         let q1 = value_at(histogram, 0.25) as f64;
         let q3 = value_at(histogram, 0.75) as f64;
         let fence = |ranges: f64| q3 + ranges * (q3 - q1);

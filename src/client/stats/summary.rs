@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 ///
 /// With fewer, the "quantile" is the story of a handful of rounds: ten samples beyond it already leave its
 /// rank uncertain by a third (the count beyond has a standard deviation of about √10).
-pub const MIN_SAMPLES_BEYOND: u64 = 10;
+pub(crate) const MIN_SAMPLES_BEYOND: u64 = 10;
 
 /// One number of a [`Summary`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -33,11 +33,11 @@ pub enum Statistic {
 
 impl Statistic {
     /// Every statistic, in the order of a report.
-    pub const ALL: [Self; 8] =
+    pub(crate) const ALL: [Self; 8] =
         [Self::Min, Self::P50, Self::P90, Self::P99, Self::P99_9, Self::P99_99, Self::Max, Self::Mean];
 
     /// The name that a report shows.
-    pub const fn label(self) -> &'static str {
+    pub(crate) const fn label(self) -> &'static str {
         match self {
             Self::Min => "min",
             Self::P50 => "p50",
@@ -64,7 +64,7 @@ impl Statistic {
 /// digits a bucket is at most 1/1024 of its values wide: each number is within 1/2048, 0.049 %, of the exact
 /// one, and exact for values below 2048.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Summary {
+pub(crate) struct Summary {
     /// How many samples there are; at least one.
     pub count: u64,
     /// The smallest sample.
@@ -87,7 +87,7 @@ pub struct Summary {
 
 impl Summary {
     /// Sums up the histogram; `None` if it is empty.
-    pub fn of(histogram: &Histogram<u64>) -> Option<Self> {
+    pub(crate) fn of(histogram: &Histogram<u64>) -> Option<Self> {
         let count = histogram.len();
         if count == 0 {
             return None;
@@ -107,7 +107,8 @@ impl Summary {
     }
 
     /// One of the numbers; `None` if it is a quantile that is not shown.
-    pub fn get(&self, statistic: Statistic) -> Option<f64> {
+    #[cfg(test)]
+    pub(crate) fn get(&self, statistic: Statistic) -> Option<f64> {
         let value = match statistic {
             Statistic::Min => Some(self.min),
             Statistic::P50 => self.p50,
@@ -125,7 +126,7 @@ impl Summary {
 /// The nearest-rank `quantile` (0 to 1), in the unit of the histogram's values; `None` with fewer than
 /// [`MIN_SAMPLES_BEYOND`] samples beyond it.
 #[must_use]
-pub fn quantile(histogram: &Histogram<u64>, quantile: f64) -> Option<u64> {
+pub(crate) fn quantile(histogram: &Histogram<u64>, quantile: f64) -> Option<u64> {
     let count = histogram.len();
     let beyond = count.checked_sub(nearest_rank(quantile, count))?;
     (beyond >= MIN_SAMPLES_BEYOND).then(|| value_at(histogram, quantile))

@@ -17,7 +17,7 @@ pub(in crate::daemon) const MOST_SCRAPES: usize = 8;
 
 /// A place at which metrics are told. A unix socket's files go with it.
 #[derive(Debug)]
-pub struct Endpoint {
+pub(crate) struct Endpoint {
     listener: Listener,
     results: Option<Results>,
 }
@@ -35,7 +35,7 @@ impl Endpoint {
     ///
     /// # Errors
     /// The address is taken, or the system refuses.
-    pub fn bind(
+    pub(crate) fn bind(
         address: &MetricsAddress,
         access: Access,
         results: Option<PathBuf>,
@@ -63,7 +63,7 @@ impl Endpoint {
     ///
     /// # Errors
     /// It is no TCP or unix stream socket that listens.
-    pub fn over(socket: OwnedFd, results: Option<PathBuf>) -> Result<Self, BindError> {
+    pub(crate) fn over(socket: OwnedFd, results: Option<PathBuf>) -> Result<Self, BindError> {
         let asked = || {
             let family = sockopt::socket_domain(&socket)?;
             let listens =
@@ -82,7 +82,7 @@ impl Endpoint {
 
     /// Whether other hosts may reach it.
     #[must_use]
-    pub fn is_open(&self) -> bool {
+    pub(crate) fn is_open(&self) -> bool {
         match &self.listener {
             Listener::Tcp(listener) => {
                 listener.local_addr().map_or(true, |address| !address.ip().to_canonical().is_loopback())
@@ -93,7 +93,7 @@ impl Endpoint {
 
     /// Where that is, as a browser or curl has it.
     #[must_use]
-    pub fn shown(&self) -> String {
+    pub(crate) fn shown(&self) -> String {
         match &self.listener {
             Listener::Tcp(listener) => match listener.local_addr() {
                 Ok(address) => format!("http://{address}/metrics"),

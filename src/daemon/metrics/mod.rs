@@ -9,11 +9,11 @@ mod results;
 mod scrape;
 mod serve;
 
-pub use endpoint::Endpoint;
+pub(crate) use endpoint::Endpoint;
 pub(super) use endpoint::MOST_SCRAPES;
 use request::{Request, Status};
 use scrape::Scrape;
-pub use serve::Metrics;
+pub(crate) use serve::Metrics;
 
 use std::collections::BTreeMap;
 use std::rc::Rc;

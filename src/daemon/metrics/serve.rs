@@ -47,7 +47,7 @@ impl Serve for Scrapes {
 impl Metrics {
     /// Metrics that are told at this endpoint.
     #[must_use]
-    pub fn at(endpoint: Endpoint) -> Self {
+    pub(crate) fn at(endpoint: Endpoint) -> Self {
         Self(Box::new(Scrapes::at(endpoint)))
     }
 

@@ -12,7 +12,7 @@ use super::TICK;
 
 /// The timer.
 #[derive(Debug)]
-pub struct Alarm {
+pub(crate) struct Alarm {
     timer: AsyncFd<OwnedFd>,
 }
 
@@ -21,7 +21,7 @@ impl Alarm {
     ///
     /// # Errors
     /// The system allows no more descriptors.
-    pub fn start() -> io::Result<Self> {
+    pub(crate) fn start() -> io::Result<Self> {
         let timer =
             timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK)?;
         let every = Timespec { tv_sec: 0, tv_nsec: TICK.subsec_nanos().into() };
@@ -37,7 +37,7 @@ impl Alarm {
     ///
     /// # Errors
     /// The runtime ends.
-    pub async fn ring(&self) -> io::Result<()> {
+    pub(crate) async fn ring(&self) -> io::Result<()> {
         let mut ready = self.timer.readable().await?;
         // How often it rang does not matter.
         let _ = ready.try_io(|timer| Ok(rustix::io::read(timer, &mut [0; 8])?));

@@ -23,7 +23,7 @@ pub fn allow_descriptors(count: u64) {
 ///
 /// # Errors
 /// The system's.
-pub fn find_descriptors(count: usize) -> io::Result<()> {
+pub(crate) fn find_descriptors(count: usize) -> io::Result<()> {
     let mut found = Vec::with_capacity(count);
     for _ in 0..count {
         found.push(match found.first() {
@@ -40,7 +40,7 @@ pub fn find_descriptors(count: usize) -> io::Result<()> {
 ///
 /// # Errors
 /// The variables make no sense, or name descriptors that are not open.
-pub fn inherited_listeners() -> io::Result<Vec<(OwnedFd, String)>> {
+pub(crate) fn inherited_listeners() -> io::Result<Vec<(OwnedFd, String)>> {
     static TAKEN: AtomicBool = AtomicBool::new(false);
     let numbers = sd_notify::listen_fds_with_names()?;
     if TAKEN.swap(true, Ordering::SeqCst) {

@@ -31,7 +31,7 @@ impl Mapping {
 ///
 /// # Errors
 /// The system's.
-pub fn find_room(bytes: u64) -> io::Result<()> {
+pub(crate) fn find_room(bytes: u64) -> io::Result<()> {
     let len = usize::try_from(bytes).map_err(|_| Errno::NOMEM)?;
     // SAFETY: a new mapping, where the kernel likes, which nobody but this function knows of.
     unsafe {

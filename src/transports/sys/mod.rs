@@ -3,37 +3,39 @@
 
 #[cfg(feature = "_tokio")]
 mod alarm;
-pub mod clock;
+pub(crate) mod clock;
 mod descriptors;
 mod file_size;
 #[cfg(miri)]
 pub mod futex;
 mod mapping;
-pub mod mq;
+pub(crate) mod mq;
 mod peer;
 pub mod process_vm;
 mod region;
 mod ring;
 mod semaphore;
-pub mod signal;
-pub mod sysv;
+pub(crate) mod signal;
+pub(crate) mod sysv;
 mod tick;
 mod truncation;
 mod usage;
 mod vsock;
 
 #[cfg(feature = "_tokio")]
-pub use alarm::Alarm;
-pub use descriptors::{allow_descriptors, find_descriptors, inherited_listeners};
-pub use file_size::survive_file_size_limit;
-pub use mapping::find_room;
-pub use peer::{peer, peer_groups};
+pub(crate) use alarm::Alarm;
+pub use descriptors::allow_descriptors;
+pub(crate) use descriptors::{find_descriptors, inherited_listeners};
+pub(crate) use file_size::survive_file_size_limit;
+pub(crate) use mapping::find_room;
+pub(crate) use peer::{peer, peer_groups};
 pub use region::Region;
-pub use ring::{Ring, RingOptions};
+pub(crate) use ring::{Ring, RingOptions};
 pub use semaphore::Semaphore;
-pub use tick::{TICK, Ticker};
-pub use truncation::was_truncated;
-pub use usage::{thread_cpu_ns, usage};
+pub(crate) use tick::{TICK, Ticker};
+pub(crate) use truncation::was_truncated;
+pub(crate) use usage::thread_cpu_ns;
+pub use usage::usage;
 pub use vsock::VsockAddress;
 
 use rustix::io::Errno;

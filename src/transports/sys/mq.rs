@@ -81,7 +81,7 @@ impl MessageQueue {
     ///
     /// # Errors
     /// The system's.
-    pub fn message_size(&self) -> io::Result<usize> {
+    pub(crate) fn message_size(&self) -> io::Result<usize> {
         // SAFETY: all-zero is a valid mq_attr, and the pointer is to a live local.
         unsafe {
             let mut attributes: libc::mq_attr = mem::zeroed();

@@ -13,7 +13,7 @@ use crate::transports::Owner;
 ///
 /// # Errors
 /// The system's.
-pub fn peer(socket: impl AsFd) -> Result<Owner, Errno> {
+pub(crate) fn peer(socket: impl AsFd) -> Result<Owner, Errno> {
     let mut told = libc::ucred { pid: 0, uid: 0, gid: 0 };
     let mut len = libc::socklen_t::try_from(mem::size_of_val(&told)).expect("12 bytes");
     // SAFETY: the kernel writes a ucred, and no more than `len` bytes, into one; any bytes are a valid one.
@@ -38,7 +38,7 @@ pub fn peer(socket: impl AsFd) -> Result<Owner, Errno> {
 ///
 /// # Errors
 /// The system's.
-pub fn peer_groups(socket: impl AsFd) -> Result<Vec<u32>, Errno> {
+pub(crate) fn peer_groups(socket: impl AsFd) -> Result<Vec<u32>, Errno> {
     // Most users have a few.
     let mut groups: Vec<libc::gid_t> = vec![0; 64];
     loop {

@@ -32,7 +32,7 @@ impl std::fmt::Debug for Region {
 impl Region {
     /// The memory of a `shared_memory` segment.
     #[must_use]
-    pub fn of_shmem(shmem: shared_memory::Shmem) -> Self {
+    pub(crate) fn of_shmem(shmem: shared_memory::Shmem) -> Self {
         let base = NonNull::new(shmem.as_ptr()).expect("a mapping is never at address 0");
         Self { base, len: shmem.len(), _guard: None, _owner: Box::new(shmem) }
     }
@@ -63,7 +63,7 @@ impl Region {
     ///
     /// # Errors
     /// The system's.
-    pub fn outliving_truncation(self) -> std::io::Result<Self> {
+    pub(crate) fn outliving_truncation(self) -> std::io::Result<Self> {
         let guard = Guard::over(self.base.as_ptr().addr(), self.len)?;
         Ok(Self { _guard: Some(guard), ..self })
     }
@@ -134,7 +134,7 @@ impl Region {
     /// # Panics
     /// If they do not fit, or are not a multiple of 8 at a multiple of 8.
     #[inline(always)]
-    pub fn store<const LEN: usize>(&self, offset: usize, bytes: &[u8; LEN]) {
+    pub(crate) fn store<const LEN: usize>(&self, offset: usize, bytes: &[u8; LEN]) {
         for (index, eight) in bytes.as_chunks::<8>().0.iter().enumerate() {
             self.eight::<LEN>(offset, index).store(u64::from_ne_bytes(*eight), Ordering::Relaxed);
         }
@@ -145,7 +145,7 @@ impl Region {
     /// # Panics
     /// As there.
     #[inline(always)]
-    pub fn load<const LEN: usize>(&self, offset: usize, bytes: &mut [u8; LEN]) {
+    pub(crate) fn load<const LEN: usize>(&self, offset: usize, bytes: &mut [u8; LEN]) {
         for (index, eight) in bytes.as_chunks_mut::<8>().0.iter_mut().enumerate() {
             *eight = self.eight::<LEN>(offset, index).load(Ordering::Relaxed).to_ne_bytes();
         }

@@ -30,7 +30,7 @@ const RECEIVE: u64 = 2;
 
 /// How a ring is driven.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RingOptions {
+pub(crate) struct RingOptions {
     /// A thread of the kernel takes submissions, so that none costs a system call.
     pub sqpoll: bool,
     /// Whether a wait is for the kernel, or is looking at the completion queue again and again.
@@ -38,7 +38,7 @@ pub struct RingOptions {
 }
 
 /// A connected stream socket and the ring that drives it.
-pub struct Ring {
+pub(crate) struct Ring {
     ring: IoUring,
     socket: OwnedFd,
     sqpoll: bool,
@@ -76,7 +76,7 @@ impl Ring {
     ///
     /// # Errors
     /// The kernel has no io_uring, or forbids it to this process: to make one, or to use it.
-    pub fn new(socket: OwnedFd, options: RingOptions) -> io::Result<Self> {
+    pub(crate) fn new(socket: OwnedFd, options: RingOptions) -> io::Result<Self> {
         let ring = working(options)?;
         let linked_max = socket_send_buffer_size(&socket)? / 4;
         Ok(Self { ring, socket, sqpoll: options.sqpoll, wait: options.wait, linked_max, given_up: false })
@@ -86,7 +86,7 @@ impl Ring {
     ///
     /// # Errors
     /// As [`Ring::new`].
-    pub fn probe(options: RingOptions) -> io::Result<()> {
+    pub(crate) fn probe(options: RingOptions) -> io::Result<()> {
         working(options).map(drop)
     }
 
@@ -94,7 +94,7 @@ impl Ring {
     ///
     /// # Errors
     /// The peer has closed, `alive` gives up, or the system's. The socket is then shut down.
-    pub fn receive(
+    pub(crate) fn receive(
         &mut self,
         buffer: &mut [u8],
         alive: &mut impl Alive,
@@ -108,7 +108,7 @@ impl Ring {
     /// # Errors
     /// As [`Ring::receive`].
     #[inline]
-    pub fn send_and_receive(
+    pub(crate) fn send_and_receive(
         &mut self,
         out: &[u8],
         into: &mut [u8],
@@ -125,7 +125,7 @@ impl Ring {
     /// # Errors
     /// As [`Ring::receive`].
     #[inline]
-    pub fn send_and_refill(
+    pub(crate) fn send_and_refill(
         &mut self,
         buffer: &mut [u8],
         alive: &mut impl Alive,

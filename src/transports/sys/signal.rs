@@ -88,7 +88,7 @@ impl Words {
     ///
     /// # Errors
     /// As for [`send`](Self::send), but [`Errno::AGAIN`] if there is no room.
-    pub fn try_out(&self) -> Result<(), Errno> {
+    pub(crate) fn try_out(&self) -> Result<(), Errno> {
         let tid = rustix::thread::gettid().as_raw_nonzero().get();
         self.send(self.pid, tid, 0)
             .map_err(|error| if error == Errno::NOBUFS { Errno::AGAIN } else { error })?;
@@ -101,7 +101,7 @@ impl Words {
     /// The system's; [`Errno::AGAIN`] if there is none and it may not `wait`; [`Errno::INTR`] if a signal handler has
     /// run, or if another process has sent the signal.
     #[inline(always)]
-    pub fn receive(&self, pid: i32, wait: bool) -> Result<u64, Errno> {
+    pub(crate) fn receive(&self, pid: i32, wait: bool) -> Result<u64, Errno> {
         // SAFETY: all-zero is a valid siginfo_t and timespec; every pointer is to a live value. The kernel fills in
         // the fields that are read, as the code says; any bytes are valid for them.
         unsafe {
@@ -127,7 +127,7 @@ impl Words {
 ///
 /// # Errors
 /// As [`Words::try_out`]; the signal then stays blocked, since one that is left would end the process.
-pub fn probe() -> Result<(), Errno> {
+pub(crate) fn probe() -> Result<(), Errno> {
     // SAFETY: all-zero is a valid sigset_t, and every pointer is to a live local.
     let (before, status) = unsafe {
         let mut before: libc::sigset_t = mem::zeroed();
@@ -146,7 +146,7 @@ pub fn probe() -> Result<(), Errno> {
 
 /// How many signals may wait to be received, of this user.
 #[must_use]
-pub fn pending_limit() -> u64 {
+pub(crate) fn pending_limit() -> u64 {
     // SAFETY: all-zero is a valid rlimit, and the pointer is to a live local.
     unsafe {
         let mut limit: libc::rlimit = mem::zeroed();

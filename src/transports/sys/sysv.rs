@@ -55,7 +55,7 @@ impl Queue {
 
     /// The queue with this key, if this user has made it.
     #[must_use]
-    pub fn find_own(key: i32) -> Option<Self> {
+    pub(crate) fn find_own(key: i32) -> Option<Self> {
         let queue = Self::get(key, 0).ok()?;
         let status = queue.status().ok()?;
         (status.msg_perm.cuid == rustix::process::geteuid().as_raw()).then_some(queue)
@@ -80,7 +80,7 @@ impl Queue {
     ///
     /// # Errors
     /// The system's.
-    pub fn give_to(self, uid: u32, gid: u32) -> Result<(), Errno> {
+    pub(crate) fn give_to(self, uid: u32, gid: u32) -> Result<(), Errno> {
         let mut status = self.status()?;
         status.msg_perm.uid = uid;
         status.msg_perm.gid = gid;
@@ -135,7 +135,7 @@ impl Queue {
     ///
     /// # Panics
     /// If the process has said so of another queue.
-    pub fn remove_on_sigterm(self, marker: CString) -> io::Result<()> {
+    pub(crate) fn remove_on_sigterm(self, marker: CString) -> io::Result<()> {
         LAST.set((self, marker)).expect("a responder has one queue");
         // SAFETY: all-zero is a valid sigaction and sigset_t; the handler does only what it may, see there.
         unsafe {

@@ -14,7 +14,7 @@ use std::sync::Once;
 use std::time::Duration;
 
 /// How often a waiting thread looks around.
-pub const TICK: Duration = Duration::from_millis(250);
+pub(crate) const TICK: Duration = Duration::from_millis(250);
 
 thread_local! {
     /// Ticks of this thread. Written by the signal handler, which runs in this thread: a plain cell, read
@@ -43,7 +43,7 @@ extern "C" fn on_tick(_: libc::c_int, info: *const libc::siginfo_t, _: *const li
 
 /// The timer. Ends with its value; does not leave its thread.
 #[derive(Debug)]
-pub struct Ticker {
+pub(crate) struct Ticker {
     timer: libc::timer_t,
     /// The timer signals the thread that made it, and `ticks` counts for the thread that calls it.
     not_send: PhantomData<*const ()>,
@@ -54,7 +54,7 @@ impl Ticker {
     ///
     /// # Errors
     /// The system's: it allows no more timers or signals.
-    pub fn start() -> io::Result<Self> {
+    pub(crate) fn start() -> io::Result<Self> {
         static HANDLER: Once = Once::new();
         HANDLER.call_once(|| {
             // SAFETY: all-zero is a valid sigaction; the handler only touches a thread-local cell that needs no
@@ -97,7 +97,7 @@ impl Ticker {
     /// Ticks of this thread so far, of whichever timer; wraps around.
     #[inline(always)]
     #[must_use]
-    pub fn ticks(&self) -> u32 {
+    pub(crate) fn ticks(&self) -> u32 {
         // SAFETY: as in the handler; volatile, since the handler writes behind the compiler's back.
         TICKS.with(|ticks| unsafe { ticks.as_ptr().read_volatile() })
     }

@@ -93,7 +93,7 @@ fn places() -> impl Iterator<Item = &'static Place> {
 
 /// Whether guarded memory was truncated and this thread has touched what is no more; asked once, it is forgotten.
 #[must_use]
-pub fn was_truncated() -> bool {
+pub(crate) fn was_truncated() -> bool {
     TRUNCATED.with(|truncated| {
         let truncated = truncated.as_ptr();
         // SAFETY: the cell is this thread's own; volatile, since the handler writes behind the compiler's back.

@@ -24,7 +24,7 @@ pub fn usage(pid: Option<u32>) -> std::io::Result<Usage> {
 /// The CPU time that the calling thread has used until now. That of `/proc` is brought up to date at ticks and switches
 /// only, which are milliseconds apart in a thread that never sleeps.
 #[must_use]
-pub fn thread_cpu_ns() -> u64 {
+pub(crate) fn thread_cpu_ns() -> u64 {
     let time = Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).unwrap_or_default();
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -14,7 +14,7 @@ pub mod transports;
 
 /// What the protocols use of the control protocol.
 pub mod protocol {
-    /// As `ipcd::protocol::Token`.
+    /// As `ipcd::internals::protocol::Token`.
     #[derive(Debug, Clone, Copy)]
     pub struct Token([u8; 32]);
 

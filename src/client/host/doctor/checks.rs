@@ -9,7 +9,7 @@ use crate::client::report::units::latency;
 
 /// What the checks look at.
 #[derive(Debug, Clone, Copy)]
-pub struct Host<'a> {
+pub(crate) struct Host<'a> {
     /// What stays.
     pub environment: &'a Environment,
     /// What moves, at two moments between which this program slept.
@@ -23,7 +23,7 @@ pub struct Host<'a> {
 /// What a check came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum State {
+pub(crate) enum State {
     /// As it should be for measuring.
     Ok,
     /// It moves latencies, or makes them vary.
@@ -35,7 +35,7 @@ pub enum State {
 impl State {
     /// Its name.
     #[must_use]
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Ok => "ok",
             Self::Doubtful => "doubtful",
@@ -46,7 +46,7 @@ impl State {
 
 /// One property of the host.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Check {
+pub(crate) struct Check {
     /// Which.
     pub name: &'static str,
     /// What it came to.
@@ -98,7 +98,7 @@ const CHECKS: [Row; 16] = [
 
 /// Checks the host.
 #[must_use]
-pub fn checks(host: Host<'_>) -> Vec<Check> {
+pub(crate) fn checks(host: Host<'_>) -> Vec<Check> {
     let check = |(name, look): Row| {
         let (state, finding, advice) = look(host);
         Check { name, state, finding, advice }

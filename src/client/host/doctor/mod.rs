@@ -6,20 +6,20 @@ mod text;
 
 use serde::Serialize;
 
-pub use checks::{Check, Host, State, checks};
-pub use self_test::{SelfTest, twice};
-pub use text::{write_checks, write_self_tests};
+pub(crate) use checks::{Check, Host, checks};
+pub(crate) use self_test::{SelfTest, twice};
+pub(crate) use text::{write_checks, write_self_tests};
 
 use crate::client::judge::warnings::{self, Warning};
 use crate::client::report::Report;
 use crate::client::stats::Statistic;
 
 /// The version of the JSON's layout, as [`crate::client::report::SCHEMA`].
-pub const SCHEMA: u32 = 1;
+pub(crate) const SCHEMA: u32 = 1;
 
 /// All that the doctor has to tell.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Diagnosis {
+pub(crate) struct Diagnosis {
     /// [`SCHEMA`].
     pub schema: u32,
     /// The host's settings.
@@ -34,7 +34,7 @@ impl Diagnosis {
     /// Judges the report, whose results are each cell twice, in the order of the tests. The settings are advice and
     /// do not count: what they do to figures shows in the figures.
     #[must_use]
-    pub fn new(checks: Vec<Check>, self_tests: Vec<SelfTest>, mut report: Report) -> Self {
+    pub(crate) fn new(checks: Vec<Check>, self_tests: Vec<SelfTest>, mut report: Report) -> Self {
         warnings::judge(&mut report);
         for cell in &mut report.results {
             // The test is about medians.

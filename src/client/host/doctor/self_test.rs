@@ -11,7 +11,7 @@ const PS_PER_NS: f64 = 1000.0;
 
 /// One cell against itself.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct SelfTest {
+pub(crate) struct SelfTest {
     /// The mechanism.
     pub method: String,
     /// Bytes carried each way in a round.
@@ -40,14 +40,14 @@ pub struct SelfTest {
 
 /// The plan of one cell's test: the cell twice, its trials interleaved, so that what drifts slowly meets both alike.
 #[must_use]
-pub fn twice(bench: &Bench, cell: usize) -> Bench {
+pub(crate) fn twice(bench: &Bench, cell: usize) -> Bench {
     Bench { cells: vec![bench.cells[cell].clone(); 2], ..bench.clone() }
 }
 
 impl SelfTest {
     /// What the two cells of [`twice`] came to.
     #[must_use]
-    pub fn of(a: &Outcome, b: &Outcome) -> Self {
+    pub(crate) fn of(a: &Outcome, b: &Outcome) -> Self {
         let ns =
             |outcome: &Outcome| -> Vec<f64> { outcome.medians().iter().map(|ps| ps / PS_PER_NS).collect() };
         let pairs: Vec<(f64, f64)> = ns(a).into_iter().zip(ns(b)).collect();

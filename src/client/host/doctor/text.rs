@@ -13,7 +13,7 @@ use crate::client::report::units::{latency, size};
 ///
 /// # Errors
 /// The writer's.
-pub fn write_checks(checks: &[Check], width: usize, out: &mut dyn Write) -> io::Result<()> {
+pub(crate) fn write_checks(checks: &[Check], width: usize, out: &mut dyn Write) -> io::Result<()> {
     let names = checks.iter().map(|check| check.name.len()).max().unwrap_or(0);
     writeln!(out, "This host:")?;
     for Check { name, state, finding, advice } in checks {
@@ -32,7 +32,7 @@ pub fn write_checks(checks: &[Check], width: usize, out: &mut dyn Write) -> io::
 ///
 /// # Errors
 /// The writer's.
-pub fn write_self_tests(diagnosis: &Diagnosis, out: &mut dyn Write) -> io::Result<()> {
+pub(crate) fn write_self_tests(diagnosis: &Diagnosis, out: &mut dyn Write) -> io::Result<()> {
     writeln!(
         out,
         "Self-test: each measured against itself, {} pairs of trials:",

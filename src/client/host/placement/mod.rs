@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::client::host::CpuList;
 
-pub use crate::config::{Placement, UnknownPlacement};
-pub use topology::{CpuPosition, Topology};
+pub use crate::config::Placement;
+pub use topology::Topology;
 
 /// The logical CPUs that the two sides are pinned to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -8,7 +8,7 @@ use crate::client::host::{CpuList, sysfs_cpu};
 
 /// Where a logical CPU lies. What the host does not tell is `None`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CpuPosition {
+pub(crate) struct CpuPosition {
     /// The logical CPU's number.
     pub cpu: u32,
     /// Its core's number, unique within the socket only.
@@ -63,29 +63,24 @@ impl Topology {
         }
     }
 
-    /// Every online CPU, in ascending order.
-    pub fn cpus(&self) -> &[CpuPosition] {
-        &self.cpus
-    }
-
     /// The online CPUs that this process may use.
-    pub fn allowed(&self) -> &CpuList {
+    pub(crate) fn allowed(&self) -> &CpuList {
         &self.allowed
     }
 
     /// Where an online CPU lies.
-    pub fn position(&self, cpu: u32) -> Option<&CpuPosition> {
+    pub(crate) fn position(&self, cpu: u32) -> Option<&CpuPosition> {
         self.cpus.iter().find(|position| position.cpu == cpu)
     }
 
     /// Says why a CPU that the user named cannot be used. Isolated CPUs can: `isolcpus=` takes them from the mask that
     /// processes start with, so that only those who name them run there.
-    pub fn check_cpu(&self, cpu: u32) -> Result<(), PlacementError> {
+    pub(crate) fn check_cpu(&self, cpu: u32) -> Result<(), PlacementError> {
         self.checked(cpu).map(|_| ())
     }
 
     /// The placement that a pair of CPUs amounts to; never [`Placement::Unpinned`].
-    pub fn classify(&self, pair: CpuPair) -> Result<Placement, PlacementError> {
+    pub(crate) fn classify(&self, pair: CpuPair) -> Result<Placement, PlacementError> {
         relation(self.checked(pair.client)?, self.checked(pair.server)?).ok_or(PlacementError::Unknown)
     }
 
@@ -111,7 +106,8 @@ impl Topology {
 
     /// The placements that this host can give to this process, each with its best pair; [`Placement::Unpinned`], which
     /// needs no pair, is left out.
-    pub fn available(&self) -> Vec<(Placement, CpuPair)> {
+    #[cfg(test)]
+    fn available(&self) -> Vec<(Placement, CpuPair)> {
         let resolved = |placement| Some((placement, self.resolve(placement).ok()??));
         Placement::ALL.into_iter().filter_map(resolved).collect()
     }

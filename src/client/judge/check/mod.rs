@@ -14,12 +14,12 @@ use crate::client::stats::{Interval, Statistic, median, median_interval};
 use crate::protocol::Exit;
 
 /// The version of the JSON's layout, which `docs/json.md` tells.
-pub const CHECK_SCHEMA: u32 = 1;
+pub(crate) const CHECK_SCHEMA: u32 = 1;
 
 /// What a check came to, from the best to what counts most.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum State {
+pub(crate) enum State {
     /// It is as fast as it has to be.
     Fine,
     /// There was nothing to look at.
@@ -33,7 +33,7 @@ pub enum State {
 impl State {
     /// The exit code that tells of it.
     #[must_use]
-    pub fn exit(self) -> Exit {
+    pub(crate) fn exit(self) -> Exit {
         match self {
             Self::Fine => Exit::Success,
             Self::Nothing => Exit::Nothing,
@@ -55,7 +55,7 @@ impl State {
 /// What a cell is held against.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Against {
+pub(crate) enum Against {
     /// The same cell of the baseline.
     Baseline,
     /// A latency that was named.
@@ -64,7 +64,7 @@ pub enum Against {
 
 /// Why something is not plainly fine or regressed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Why {
+pub(crate) struct Why {
     /// Which; `docs/json.md` has the list.
     pub kind: &'static str,
     /// In words.
@@ -73,7 +73,7 @@ pub struct Why {
 
 /// One thing that was looked at.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Finding {
+pub(crate) struct Finding {
     /// The cell's name.
     pub cell: String,
     /// What it was held against.
@@ -113,7 +113,7 @@ pub struct Finding {
 
 /// All that a check has to tell.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Check {
+pub(crate) struct Check {
     /// [`CHECK_SCHEMA`].
     pub schema: u32,
     /// What counts most of its findings; `nothing` if there are none.
@@ -132,7 +132,7 @@ pub struct Check {
 impl Check {
     /// From what was found; the comparison, if there was one, has the baseline as its A.
     #[must_use]
-    pub fn of(run: SideSummary, comparison: Option<Comparison>, findings: Vec<Finding>) -> Self {
+    pub(crate) fn of(run: SideSummary, comparison: Option<Comparison>, findings: Vec<Finding>) -> Self {
         let state = findings.iter().map(|finding| finding.state).max().unwrap_or(State::Nothing);
         let (baseline, differences) =
             comparison.map(|comparison| (comparison.a, comparison.differences)).unzip();
@@ -150,7 +150,7 @@ impl Check {
     ///
     /// # Errors
     /// The writer's.
-    pub fn write_text(&self, out: &mut dyn Write) -> io::Result<()> {
+    pub(crate) fn write_text(&self, out: &mut dyn Write) -> io::Result<()> {
         match &self.baseline {
             Some(baseline) => writeln!(out, "{} against {}", self.run.in_words(), baseline.in_words())?,
             None => writeln!(out, "{}", self.run.in_words())?,
@@ -210,7 +210,7 @@ fn share(fraction: f64) -> String {
 /// Holds each cell against the baseline: `comparison` has the baseline as its A. Slower by more than `most`, a fraction,
 /// is a regression; without a `most`, whatever is really slower.
 #[must_use]
-pub fn against(comparison: &Comparison, most: Option<f64>) -> Vec<Finding> {
+pub(crate) fn against(comparison: &Comparison, most: Option<f64>) -> Vec<Finding> {
     let finding = |cell: &str| Finding {
         cell: cell.to_owned(),
         against: Against::Baseline,
@@ -291,7 +291,7 @@ fn regression(change: &Change, most: f64) -> (State, Option<Why>) {
 
 /// Holds each cell against a bound that a statistic has to stay below.
 #[must_use]
-pub fn below(cells: &[CellReport], statistic: Statistic, most_ns: f64) -> Vec<Finding> {
+pub(crate) fn below(cells: &[CellReport], statistic: Statistic, most_ns: f64) -> Vec<Finding> {
     let finding = |cell: &CellReport| {
         let values = over_trials(cell, statistic);
         let figure = values.as_ref().map_or_else(|_| cell.latency_ns.get(statistic), |values| median(values));

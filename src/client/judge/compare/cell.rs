@@ -27,7 +27,7 @@ pub enum Verdict {
 impl Verdict {
     /// In words.
     #[must_use]
-    pub fn words(self) -> &'static str {
+    pub(crate) fn words(self) -> &'static str {
         match self {
             Self::Faster => "faster",
             Self::Slower => "slower",
@@ -87,7 +87,7 @@ pub enum Reason {
 impl Reason {
     /// Its name in the JSON.
     #[must_use]
-    pub fn kind(&self) -> &'static str {
+    pub(crate) fn kind(&self) -> &'static str {
         match self {
             Self::OnlyIn(_) => "only_in_one",
             Self::BrokeOff(_) => "broke_off",
@@ -100,7 +100,7 @@ impl Reason {
 
     /// In words, with names for A and B.
     #[must_use]
-    pub fn text(&self, [a, b]: [&str; 2]) -> String {
+    pub(crate) fn text(&self, [a, b]: [&str; 2]) -> String {
         let name = |which: &Which| match which {
             Which::A => a,
             Which::B => b,
@@ -242,7 +242,7 @@ impl CellComparison {
 
     /// The change of one statistic, if all trials have it.
     #[must_use]
-    pub fn change(&self, statistic: Statistic) -> Option<&Change> {
+    pub(crate) fn change(&self, statistic: Statistic) -> Option<&Change> {
         self.changes.iter().find(|change| change.statistic == statistic)
     }
 }

@@ -6,7 +6,7 @@ use crate::client::host::{Difference, Environment};
 use crate::client::report::{Report, Settings, latency};
 
 /// A difference as a reader wants to hear it: `kernel 6.1 → 6.8`.
-pub struct Circumstance<'a>(pub &'a Difference);
+pub(crate) struct Circumstance<'a>(pub &'a Difference);
 
 /// Keys of the environment's JSON that have a name of their own.
 const NAMES: [(&str, &str); 33] = [
@@ -89,7 +89,7 @@ impl fmt::Display for Circumstance<'_> {
 
 /// What a run ran under, as far as it may move a latency and stays the same during the run.
 #[derive(Debug, Clone, Copy)]
-pub struct Conditions<'a> {
+pub(crate) struct Conditions<'a> {
     /// The host.
     pub environment: &'a Environment,
     /// What was asked for.
@@ -101,13 +101,13 @@ pub struct Conditions<'a> {
 impl<'a> Conditions<'a> {
     /// Those of a report.
     #[must_use]
-    pub fn of(report: &'a Report) -> Self {
+    pub(crate) fn of(report: &'a Report) -> Self {
         Self { environment: &report.environment, settings: &report.settings, clock: &report.clock.source }
     }
 
     /// What differs between two runs beside their figures, and may move a latency: environments, settings, clocks.
     #[must_use]
-    pub fn differences(&self, other: &Self) -> Vec<Difference> {
+    pub(crate) fn differences(&self, other: &Self) -> Vec<Difference> {
         let mut all = environments(self.environment, other.environment);
         all.extend(self.asked_differences(other));
         all
@@ -124,7 +124,7 @@ impl<'a> Conditions<'a> {
 
     /// What was asked for, and the clock: each by its place in the report's JSON, `None` where it is not set.
     #[must_use]
-    pub fn asked(&self) -> [(&'static str, Option<String>); 10] {
+    pub(crate) fn asked(&self) -> [(&'static str, Option<String>); 10] {
         let number = |value: Option<u64>| value.map(|value| value.to_string());
         let settings = self.settings;
         [

@@ -8,7 +8,7 @@ use crate::client::host::{Difference, Environment};
 
 /// Environments and settings of a history's runs, as far as they were asked for.
 #[derive(Debug)]
-pub struct Known<'a> {
+pub(crate) struct Known<'a> {
     pub(super) history: &'a History,
     environments: BTreeMap<i64, Environment>,
     asked: BTreeMap<i64, Asked>,
@@ -17,7 +17,7 @@ pub struct Known<'a> {
 impl<'a> Known<'a> {
     /// Nothing is known yet.
     #[must_use]
-    pub fn new(history: &'a History) -> Self {
+    pub(crate) fn new(history: &'a History) -> Self {
         Self { history, environments: BTreeMap::new(), asked: BTreeMap::new() }
     }
 
@@ -25,7 +25,7 @@ impl<'a> Known<'a> {
     ///
     /// # Errors
     /// The history's.
-    pub fn changed(&mut self, from: &Point, to: &Point) -> Result<Vec<Difference>, HistoryError> {
+    pub(crate) fn changed(&mut self, from: &Point, to: &Point) -> Result<Vec<Difference>, HistoryError> {
         self.read(from.run, from.environment)?;
         self.read(to.run, to.environment)?;
         let known = |point: &Point| self.conditions(point.run, point.environment);

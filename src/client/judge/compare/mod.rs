@@ -13,13 +13,13 @@ mod text;
 use serde::Serialize;
 use uuid::Uuid;
 
-pub use cell::{CellComparison, Change, Reason, Verdict, Which};
+pub(crate) use cell::{CellComparison, Change, Reason, Verdict};
 pub(in crate::client) use cell::{obstacle_of_runs, over_trials};
-pub use circumstances::{Circumstance, Conditions};
-pub use known::Known;
-pub use noise::{Noise, NoiseSource};
+pub(crate) use circumstances::{Circumstance, Conditions};
+pub(crate) use known::Known;
+pub(crate) use noise::{Noise, NoiseSource};
 pub(in crate::client) use text::signed;
-pub use text::{write_markdown, write_text};
+pub(crate) use text::{write_markdown, write_text};
 
 use super::warnings::Grade;
 use crate::client::history::{History, HistoryError, Pick};
@@ -28,7 +28,7 @@ use crate::client::report::{CellReport, Report};
 use crate::client::stats::Statistic;
 
 /// The statistics that are compared.
-pub const COMPARED: [Statistic; 6] =
+pub(crate) const COMPARED: [Statistic; 6] =
     [Statistic::P50, Statistic::P90, Statistic::P99, Statistic::P99_9, Statistic::P99_99, Statistic::Mean];
 
 /// A run that is compared.
@@ -141,7 +141,7 @@ impl Comparison {
 
     /// Whether anything could be compared.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.cells.iter().all(|cell| cell.verdict == Verdict::NotComparable)
     }
 }
@@ -149,7 +149,7 @@ impl Comparison {
 impl Side {
     /// Whether this is that run, whatever each was named by.
     #[must_use]
-    pub fn is(&self, other: &Self) -> bool {
+    pub(crate) fn is(&self, other: &Self) -> bool {
         match (self.uuid, other.uuid) {
             (Some(one), Some(other)) => one == other,
             // Files of reports, which have none.
@@ -161,7 +161,7 @@ impl Side {
 impl SideSummary {
     /// Of this side.
     #[must_use]
-    pub fn of(side: &Side) -> Self {
+    pub(crate) fn of(side: &Side) -> Self {
         Self {
             name: side.name.clone(),
             run: side.run,

@@ -76,7 +76,7 @@ impl Noise {
     ///
     /// # Errors
     /// The history's.
-    pub fn of_runs(
+    pub(crate) fn of_runs(
         series: &Series,
         (run, environment): (i64, i64),
         known: &mut Known<'_>,
@@ -88,7 +88,7 @@ impl Noise {
 
     /// For one of [`COMPARED`].
     #[must_use]
-    pub fn fraction(&self, statistic: Statistic) -> f64 {
+    pub(crate) fn fraction(&self, statistic: Statistic) -> f64 {
         let at = COMPARED.iter().position(|compared| *compared == statistic);
         at.map_or(f64::INFINITY, |at| self.fractions[at])
     }

@@ -13,7 +13,7 @@ const SAME_RUN: &str = "A and B are one and the same run: nothing can be told fr
 ///
 /// # Errors
 /// The writer's.
-pub fn write_text(comparison: &Comparison, out: &mut dyn Write) -> io::Result<()> {
+pub(crate) fn write_text(comparison: &Comparison, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "A: {}", side(&comparison.a))?;
     writeln!(out, "B: {}", side(&comparison.b))?;
     writeln!(out, "between them: {}", differences(comparison))?;
@@ -56,7 +56,7 @@ pub fn write_text(comparison: &Comparison, out: &mut dyn Write) -> io::Result<()
 ///
 /// # Errors
 /// The writer's.
-pub fn write_markdown(comparison: &Comparison, out: &mut dyn Write) -> io::Result<()> {
+pub(crate) fn write_markdown(comparison: &Comparison, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "- A: {}\n- B: {}", escape(&side(&comparison.a)), escape(&side(&comparison.b)))?;
     writeln!(out, "- Between them: {}\n", escape(&differences(comparison)))?;
     if comparison.same_run {

@@ -5,7 +5,7 @@ mod text;
 use serde::Serialize;
 
 pub(in crate::client) use text::line as change_line;
-pub use text::write_text;
+pub(crate) use text::write_text;
 
 use super::compare::Known;
 use crate::client::history::{Filter, History, HistoryError, Point, Series};
@@ -16,11 +16,11 @@ use crate::client::stats::{FEWEST_FOR_A_CHANGE, Interval, Statistic, change_poin
 const NEAR: usize = 3;
 
 /// The version of the JSON's layout, which `docs/json.md` tells.
-pub const TREND_SCHEMA: u32 = 1;
+pub(crate) const TREND_SCHEMA: u32 = 1;
 
 /// The JSON.
 #[derive(Debug, Serialize)]
-pub struct TrendDocument<'a> {
+pub(crate) struct TrendDocument<'a> {
     /// [`TREND_SCHEMA`].
     pub schema: u32,
     /// The series, by host and cell.

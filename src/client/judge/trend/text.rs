@@ -17,7 +17,7 @@ const FEWEST_BARS: usize = 4;
 ///
 /// # Errors
 /// The writer's.
-pub fn write_text(trends: &[Trend], width: usize, out: &mut dyn Write) -> io::Result<()> {
+pub(crate) fn write_text(trends: &[Trend], width: usize, out: &mut dyn Write) -> io::Result<()> {
     for (number, trend) in trends.iter().enumerate() {
         if number > 0 {
             writeln!(out)?;

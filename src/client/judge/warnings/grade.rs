@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 /// How much a warning takes from a result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Severity {
+pub(crate) enum Severity {
     /// Good to know; it speaks against nothing that is shown.
     Note,
     /// The figures hold, and a better host or plan would narrow them.
@@ -44,10 +44,10 @@ pub enum Grade {
 
 impl Grade {
     /// Every grade, the best first.
-    pub const ALL: [Self; 6] = [Self::A, Self::B, Self::C, Self::D, Self::E, Self::F];
+    pub(crate) const ALL: [Self; 6] = [Self::A, Self::B, Self::C, Self::D, Self::E, Self::F];
 
     /// The grade of a result with these warnings.
-    pub fn of(severities: impl IntoIterator<Item = Severity>) -> Self {
+    pub(crate) fn of(severities: impl IntoIterator<Item = Severity>) -> Self {
         let (mut worst, mut times) = (Severity::Note, 0);
         for severity in severities {
             if severity > worst {
@@ -67,7 +67,7 @@ impl Grade {
 
     /// The letter.
     #[must_use]
-    pub fn letter(self) -> &'static str {
+    pub(crate) fn letter(self) -> &'static str {
         match self {
             Self::A => "A",
             Self::B => "B",
@@ -80,7 +80,7 @@ impl Grade {
 
     /// What the letter means, in a few words.
     #[must_use]
-    pub fn meaning(self) -> &'static str {
+    pub(crate) fn meaning(self) -> &'static str {
         match self {
             Self::A => "nothing was found that speaks against the figures",
             Self::B => "the figures hold; a better host or plan would narrow them",

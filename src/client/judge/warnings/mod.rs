@@ -22,8 +22,9 @@ mod warning;
 
 use serde::{Serialize, Serializer};
 
-pub use grade::{Grade, GradeError, Severity};
-pub use warning::{Sharing, Warning};
+pub(crate) use grade::Grade;
+pub(crate) use grade::Severity;
+pub(crate) use warning::{Sharing, Warning};
 
 pub(crate) use warning::percent;
 
@@ -32,7 +33,7 @@ pub(crate) use run::{Others, stolen_cpus};
 use crate::client::report::Report;
 
 /// Finds what makes the report doubtful, and grades it. What was found before is found anew.
-pub fn judge(report: &mut Report) {
+pub(crate) fn judge(report: &mut Report) {
     report.warnings = run::warnings(report);
     judge_cells(report);
 }
@@ -59,7 +60,7 @@ pub(crate) fn grade(report: &mut Report) {
 ///
 /// # Errors
 /// The serializer's.
-pub fn with_text<S: Serializer>(warnings: &[Warning], serializer: S) -> Result<S::Ok, S::Error> {
+pub(crate) fn with_text<S: Serializer>(warnings: &[Warning], serializer: S) -> Result<S::Ok, S::Error> {
     #[derive(Serialize)]
     struct WithText<'a> {
         #[serde(flatten)]

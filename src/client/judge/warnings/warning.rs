@@ -175,7 +175,7 @@ pub enum Sharing {
 impl Warning {
     /// How much it takes from the result.
     #[must_use]
-    pub fn severity(&self) -> Severity {
+    pub(crate) fn severity(&self) -> Severity {
         use Severity::{Doubtful, Fatal, Note, Severe, Slight};
         match self {
             Self::BrokenOff { .. } => Fatal,
@@ -227,7 +227,7 @@ impl Warning {
 
     /// What was seen.
     #[must_use]
-    pub fn finding(&self) -> String {
+    pub(crate) fn finding(&self) -> String {
         match self {
             Self::BrokenOff { rounds } => {
                 format!("the trials ended early: {rounds} rounds were completed in whole trials")
@@ -329,7 +329,7 @@ impl Warning {
 
     /// What it means, where that is not plain, and what to do.
     #[must_use]
-    pub fn advice(&self) -> &'static str {
+    pub(crate) fn advice(&self) -> &'static str {
         match self {
             Self::BrokenOff { .. } => "See the error, and measure again.",
             Self::NoisyHost { pinned: false, .. } => {

@@ -25,7 +25,7 @@ use crate::client::report::matrix::Measured;
 
 /// What a report is made of.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Document {
+pub(crate) struct Document {
     /// What stands above it; otherwise which host it is of.
     pub title: Option<String>,
     /// The runs.
@@ -48,7 +48,7 @@ const POLICY: &str = include_str!("policy.txt");
 ///
 /// # Errors
 /// The writer's.
-pub fn write(document: &Document, out: &mut dyn Write) -> io::Result<()> {
+pub(crate) fn write(document: &Document, out: &mut dyn Write) -> io::Result<()> {
     let mut page = String::new();
     write_head(document, &mut page).map_err(io::Error::other)?;
     write_body(document, &mut page)?;

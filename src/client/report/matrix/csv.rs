@@ -25,7 +25,7 @@ const HEADER: [&str; 14] = [
 ///
 /// # Errors
 /// The writer's.
-pub fn write(matrix: &Matrix, out: impl Write) -> io::Result<()> {
+pub(crate) fn write(matrix: &Matrix, out: impl Write) -> io::Result<()> {
     let mut out = csv::Writer::from_writer(out);
     out.write_record(HEADER)?;
     let options: Vec<_> = matrix.options.iter().map(|(name, value)| format!("{name}={value}")).collect();

@@ -11,7 +11,7 @@ const MOST_CPUS: usize = 512;
 
 /// What one file, or one of the matrices in it, tells.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Measured {
+pub(crate) struct Measured {
     /// What was measured, in a line.
     pub title: String,
     /// The CPUs, in ascending order.
@@ -21,7 +21,7 @@ pub struct Measured {
 
 /// What it tells of a client's and a responder's CPU.
 #[derive(Debug, Clone, PartialEq)]
-pub struct MeasuredPair {
+pub(crate) struct MeasuredPair {
     /// The median.
     pub p50_ns: Option<f64>,
     /// Its 95 % confidence interval.
@@ -49,7 +49,7 @@ impl fmt::Display for MeasuredPair {
 impl Measured {
     /// Every ordered pair of the CPUs, all of the first client's CPU, then all of the next one's; `None` for one that the
     /// file does not tell of.
-    pub fn pairs(&self) -> impl Iterator<Item = Option<&MeasuredPair>> {
+    pub(crate) fn pairs(&self) -> impl Iterator<Item = Option<&MeasuredPair>> {
         let pair = |client, server| self.pairs.get(&(client, server));
         self.cpus.iter().flat_map(move |client| self.cpus.iter().map(move |server| pair(*client, *server)))
     }
@@ -64,7 +64,7 @@ impl Measured {
     ///
     /// # Errors
     /// What is wrong with it, with the line.
-    pub fn read(text: &str) -> Result<Vec<Self>, String> {
+    pub(crate) fn read(text: &str) -> Result<Vec<Self>, String> {
         let mut reader = csv::Reader::from_reader(text.as_bytes());
         let header = reader.headers().map_err(|error| error.to_string())?.clone();
         let column = |name: &str| {

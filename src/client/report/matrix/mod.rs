@@ -1,15 +1,15 @@
 //! The matrix of CPUs: the median round trip for every ordered pair of them, and its formats.
 
-pub mod csv;
+pub(crate) mod csv;
 mod levels;
 mod measured;
-pub mod svg;
-pub mod text;
+pub(crate) mod svg;
+pub(crate) mod text;
 
 use std::collections::BTreeMap;
 
 pub(in crate::client) use levels::{COLOURS as HEAT, Levels, ONE_CPU};
-pub use measured::{Measured, MeasuredPair};
+pub(crate) use measured::Measured;
 
 use super::Span;
 use super::units::{latency, size};
@@ -19,7 +19,7 @@ use crate::protocol::Wait;
 
 /// What was measured for every ordered pair of CPUs.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Matrix {
+pub(crate) struct Matrix {
     /// The mechanism.
     pub method: String,
     /// The mechanism's options that were named.
@@ -40,7 +40,7 @@ pub struct Matrix {
 
 /// What was measured for one client's and one responder's CPU.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Pair {
+pub(crate) struct Pair {
     /// Where the client ran.
     pub client_cpu: u32,
     /// Where the responder ran.
@@ -55,7 +55,7 @@ pub struct Pair {
 
 /// What one trial of a pair tells. Its histogram is not kept: a host of 64 CPUs has 12,288 of them.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct PairTrial {
+pub(crate) struct PairTrial {
     /// Rounds completed.
     pub rounds: u64,
     /// The shortest round trip.
@@ -67,31 +67,31 @@ pub struct PairTrial {
 impl Pair {
     /// The median of the trials' medians.
     #[must_use]
-    pub fn p50_ns(&self) -> Option<f64> {
+    pub(crate) fn p50_ns(&self) -> Option<f64> {
         median(&self.medians())
     }
 
     /// Its 95 % confidence interval, over trials; none for a single trial.
     #[must_use]
-    pub fn p50_95_ns(&self) -> Option<Span> {
+    pub(crate) fn p50_95_ns(&self) -> Option<Span> {
         median_interval(&self.medians()).map(|interval| Span { low: interval.low, high: interval.high })
     }
 
     /// The shortest round trip of all trials.
     #[must_use]
-    pub fn min_ns(&self) -> Option<f64> {
+    pub(crate) fn min_ns(&self) -> Option<f64> {
         self.trials.iter().map(|trial| trial.min_ns).reduce(f64::min)
     }
 
     /// Whether both sides took turns on one CPU.
     #[must_use]
-    pub fn is_of_one_cpu(&self) -> bool {
+    pub(crate) fn is_of_one_cpu(&self) -> bool {
         self.client_cpu == self.server_cpu
     }
 
     /// Rounds of all trials.
     #[must_use]
-    pub fn rounds(&self) -> u64 {
+    pub(crate) fn rounds(&self) -> u64 {
         self.trials.iter().map(|trial| trial.rounds).sum()
     }
 

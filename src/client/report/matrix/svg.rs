@@ -41,7 +41,7 @@ impl Layout {
 ///
 /// # Errors
 /// The writer's.
-pub fn write(matrix: &Matrix, out: &mut dyn Write) -> io::Result<()> {
+pub(crate) fn write(matrix: &Matrix, out: &mut dyn Write) -> io::Result<()> {
     // The text is made at once; writing to a string cannot fail.
     out.write_all(draw(matrix).unwrap_or_default().as_bytes())
 }

@@ -35,7 +35,7 @@ enum Cells {
 ///
 /// # Errors
 /// The writer's.
-pub fn write(matrix: &Matrix, width: Option<usize>, out: &mut dyn Write) -> io::Result<()> {
+pub(crate) fn write(matrix: &Matrix, width: Option<usize>, out: &mut dyn Write) -> io::Result<()> {
     let levels = Levels::of(matrix);
     let unit = unit(matrix);
     let word = |pair: &Pair| pair.p50_ns().map_or(NONE.to_owned(), |ns| three_digits(ns / unit.0));

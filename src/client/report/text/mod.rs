@@ -13,7 +13,7 @@ use super::{IntervalReport, Report, doubts, units, words};
 ///
 /// # Errors
 /// The writer's.
-pub fn write(report: &Report, width: Option<u16>, out: &mut dyn Write) -> io::Result<()> {
+pub(crate) fn write(report: &Report, width: Option<u16>, out: &mut dyn Write) -> io::Result<()> {
     let mut lines = Vec::new();
     let samples = words::samples(report);
     for cell in &report.results {
@@ -41,7 +41,7 @@ pub fn write(report: &Report, width: Option<u16>, out: &mut dyn Write) -> io::Re
 ///
 /// # Errors
 /// The writer's.
-pub fn write_interval(interval: &IntervalReport, out: &mut dyn Write) -> io::Result<()> {
+pub(crate) fn write_interval(interval: &IntervalReport, out: &mut dyn Write) -> io::Result<()> {
     let seconds = interval.length_ns as f64 / 1e9;
     let quantile = |ns: Option<f64>| ns.map_or_else(|| "-".to_owned(), units::latency);
     write!(

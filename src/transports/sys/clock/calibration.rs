@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Serialize, Serializer};
 
 use super::host::{HostFacts, Trust, TscRefusal, judge};
-use super::trial::{Anchor, Span, Trial, difference_ppm};
+use super::trial::Trial;
 use super::{Clock, ClockChoice, ClockSource, MonotonicClock, Scale, TscClock};
 
 /// Why a clock was taken.
@@ -86,10 +86,10 @@ pub struct Calibration {
     pub frequency_hz: f64,
     /// Ticks a nanosecond.
     pub ticks_per_ns: f64,
-    /// How far the frequency can be off, in parts per million: shrinks as [`Self::refine`] sees more time.
+    /// How far the frequency can be off, in parts per million.
     pub uncertainty_ppm: f64,
     /// How far the last two estimates of the frequency lie apart, in parts per million: the halves of the
-    /// first calibration, later the calibrations before and after [`Self::refine`].
+    /// calibration.
     pub drift_ppm: f64,
     /// The frequency of the counter that the processor or hypervisor states, in Hz, for comparison; few do.
     pub stated_hz: Option<f64>,
@@ -99,9 +99,6 @@ pub struct Calibration {
     pub monotonic: ReadCost,
     #[serde(skip)]
     scale: Scale,
-    /// The first anchor of the counter, if that is the clock.
-    #[serde(skip)]
-    start: Option<Anchor>,
 }
 
 impl Calibration {
@@ -148,7 +145,6 @@ impl Calibration {
             tsc: Some(trial.tsc_cost),
             monotonic: trial.monotonic_cost,
             scale,
-            start: Some(trial.span.from),
         })
     }
 
@@ -164,54 +160,31 @@ impl Calibration {
             tsc: None,
             monotonic: ReadCost::measure(MonotonicClock, Scale::NANOSECONDS),
             scale: Scale::NANOSECONDS,
-            start: None,
         }
-    }
-
-    /// Measures the frequency anew, from the first calibration until now, and returns [`Self::drift_ppm`]: by
-    /// how much it changed. To be called after a run and before its ticks are converted. Takes about 5
-    /// µs.
-    ///
-    /// A drift of several hundred ppm is not an error of measurement: the host was suspended or the virtual
-    /// machine moved to another, and the ticks on either side have different worth.
-    pub fn refine(&mut self) -> f64 {
-        if let (ClockSource::Tsc(tsc), Some(start)) = (self.source, self.start) {
-            let span = Span { from: start, to: Anchor::take(tsc) };
-            let ticks_per_ns = span.ticks_per_ns();
-            self.drift_ppm = difference_ppm(self.ticks_per_ns, ticks_per_ns);
-            // A counter that was reset says nothing about the rate; the drift tells.
-            if ticks_per_ns > 0.0 {
-                self.uncertainty_ppm = span.uncertainty_ppm();
-                self.frequency_hz = ticks_per_ns * 1e9;
-                self.ticks_per_ns = ticks_per_ns;
-                self.scale = Scale::new(ticks_per_ns);
-            }
-        }
-        self.drift_ppm
     }
 
     /// What a tick is worth, by the latest estimate.
-    pub fn scale(&self) -> Scale {
+    pub(crate) fn scale(&self) -> Scale {
         self.scale
     }
 
     /// Nanoseconds that so many ticks take.
-    pub fn to_ns(&self, ticks: u64) -> f64 {
+    pub(crate) fn to_ns(&self, ticks: u64) -> f64 {
         self.scale.to_ns(ticks)
     }
 
     /// Picoseconds that so many ticks take, rounded to nearest; see [`Scale::to_ps`].
-    pub fn to_ps(&self, ticks: u64) -> u64 {
+    pub(crate) fn to_ps(&self, ticks: u64) -> u64 {
         self.scale.to_ps(ticks)
     }
 
     /// One read of the chosen clock, in nanoseconds.
-    pub fn cost_ns(&self) -> f64 {
+    pub(crate) fn cost_ns(&self) -> f64 {
         self.read_cost().cost_ns
     }
 
     /// The smallest difference that the chosen clock tells, in nanoseconds.
-    pub fn resolution_ns(&self) -> f64 {
+    pub(crate) fn resolution_ns(&self) -> f64 {
         self.read_cost().resolution_ns
     }
 
@@ -239,23 +212,22 @@ mod tests {
     }
 
     /// Ticks over 50 ms, in time, over what `Instant` says.
-    fn ratio_to_instant(clock: impl Clock, calibration: &mut Calibration) -> f64 {
+    fn ratio_to_instant(clock: impl Clock, calibration: &Calibration) -> f64 {
         let instant = Instant::now();
         let start = clock.now();
         while instant.elapsed() < Duration::from_millis(50) {}
         let ticks = clock.now() - start;
         let elapsed = instant.elapsed();
-        calibration.refine();
         calibration.to_ns(ticks) / elapsed.as_nanos() as f64
     }
 
     #[test]
     fn calibrated_time_agrees_with_instant_within_500_ppm() {
         for choice in [ClockChoice::Auto, ClockChoice::Monotonic] {
-            let mut calibration = Calibration::run(choice).expect("neither is ever refused");
-            let mut error = || match calibration.source {
-                ClockSource::Tsc(clock) => (ratio_to_instant(clock, &mut calibration) - 1.0).abs(),
-                ClockSource::Monotonic(clock) => (ratio_to_instant(clock, &mut calibration) - 1.0).abs(),
+            let calibration = Calibration::run(choice).expect("neither is ever refused");
+            let error = || match calibration.source {
+                ClockSource::Tsc(clock) => (ratio_to_instant(clock, &calibration) - 1.0).abs(),
+                ClockSource::Monotonic(clock) => (ratio_to_instant(clock, &calibration) - 1.0).abs(),
             };
             // Losing the processor between the reads of the two clocks spoils one attempt.
             assert!((0..3).any(|_| error() < 500e-6), "last error {} by {}", error(), calibration.source);
@@ -276,17 +248,6 @@ mod tests {
         assert_eq!(calibration.reason, Reason::TscRefused(TscRefusal::NotInvariant));
         assert_eq!(calibration.cost_ns(), calibration.monotonic.cost_ns);
         assert_eq!((calibration.frequency_hz, calibration.tsc), (1e9, None));
-    }
-
-    #[test]
-    fn refining_makes_the_frequency_surer() {
-        let mut calibration = Calibration::run(ClockChoice::Auto).expect("auto always finds a clock");
-        let (frequency_hz, uncertainty_ppm) = (calibration.frequency_hz, calibration.uncertainty_ppm);
-        std::thread::sleep(Duration::from_millis(30));
-        let drift_ppm = calibration.refine();
-        assert_eq!(drift_ppm, calibration.drift_ppm);
-        assert!(drift_ppm < 1000.0, "{drift_ppm} ppm after {frequency_hz} Hz");
-        assert!(calibration.uncertainty_ppm <= uncertainty_ppm);
     }
 
     #[test]

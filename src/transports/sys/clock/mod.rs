@@ -38,16 +38,17 @@ use std::str::FromStr;
 
 use rustix::time::{ClockId, clock_gettime};
 
-pub use calibration::{Calibration, ReadCost, Reason};
-pub use host::TscRefusal;
-pub use scale::Scale;
+pub use calibration::Calibration;
+pub(crate) use calibration::ReadCost;
+pub(crate) use host::TscRefusal;
+pub(crate) use scale::Scale;
 
 /// A clock that a timed loop reads, as a type, so that the loop is compiled once for each and a read is
 /// inlined.
 ///
 /// A read is made after every load before it and before every store after it, and does not go back on one
 /// CPU.
-pub trait Clock: Copy {
+pub(crate) trait Clock: Copy {
     /// Ticks since an origin that stays the same as long as the process lives. [`Scale`] turns differences
     /// into time.
     fn now(self) -> u64;

@@ -3,7 +3,7 @@
 /// What a tick is worth. Copied into whoever converts; conversion of a whole run's ticks belongs after the
 /// run, with the scale of the refined calibration.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Scale {
+pub(crate) struct Scale {
     ticks_per_ns: f64,
     /// Picoseconds a tick, times 2^32: a multiplication and a shift give the integer result.
     ps_per_tick: u64,
@@ -19,20 +19,20 @@ impl Scale {
     }
 
     /// Ticks a nanosecond, which is the frequency in GHz.
-    pub fn ticks_per_ns(self) -> f64 {
+    pub(crate) fn ticks_per_ns(self) -> f64 {
         self.ticks_per_ns
     }
 
     /// Nanoseconds that so many ticks take.
     #[inline]
-    pub fn to_ns(self, ticks: u64) -> f64 {
+    pub(crate) fn to_ns(self, ticks: u64) -> f64 {
         ticks as f64 / self.ticks_per_ns
     }
 
     /// Picoseconds that so many ticks take, rounded to nearest; 213 days fit, and more than that is
     /// `u64::MAX`.
     #[inline]
-    pub fn to_ps(self, ticks: u64) -> u64 {
+    pub(crate) fn to_ps(self, ticks: u64) -> u64 {
         let rounded = (u128::from(ticks) * u128::from(self.ps_per_tick) + (1 << 31)) >> 32;
         u64::try_from(rounded).unwrap_or(u64::MAX)
     }

@@ -18,7 +18,7 @@ mod watch;
 
 use rustix::io::Errno;
 
-/// What the protocols use of `ipcd::transports::RoundError`.
+/// What the protocols use of `ipcd::internals::transports::RoundError`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RoundError {
     Ended,
@@ -32,7 +32,7 @@ impl From<Errno> for RoundError {
     }
 }
 
-/// As `ipcd::transports::Alive`.
+/// As `ipcd::internals::transports::Alive`.
 pub trait Alive {
     fn due(&self) -> bool;
 
