@@ -39,16 +39,29 @@
 // These panic where the output cannot be written (a full file system, a closed pipe): use `writeln!` and its result.
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
+// Without the attributes below, this error would be followed by hundreds about names that other systems lack.
+#[cfg(not(target_os = "linux"))]
+compile_error!("ipcd measures Linux mechanisms and builds on Linux only");
+
+#[cfg(target_os = "linux")]
 mod client;
+#[cfg(target_os = "linux")]
 mod config;
+#[cfg(target_os = "linux")]
 mod daemon;
+#[cfg(target_os = "linux")]
 mod exposition;
 #[doc(hidden)]
+#[cfg(target_os = "linux")]
 pub mod internals;
+#[cfg(target_os = "linux")]
 mod protocol;
+#[cfg(target_os = "linux")]
 mod transports;
 
+#[cfg(target_os = "linux")]
 pub use client::{Channel, Client, ClientError, LeaseWait, Opened, Private, PrivateError};
+#[cfg(target_os = "linux")]
 pub use protocol::{ChannelSpec, MethodState, Wait};
 
 /// Runs as a private daemon or a responder, and never returns, if this process was started as one; otherwise returns.
@@ -57,6 +70,7 @@ pub use protocol::{ChannelSpec, MethodState, Wait};
 /// own executable, so they are always the same version.
 ///
 /// It also ignores SIGXFSZ, so that exceeding `RLIMIT_FSIZE` is an error instead of the end of the process.
+#[cfg(target_os = "linux")]
 pub fn enter_role() {
     transports::sys::survive_file_size_limit();
     daemon::enter_role();
