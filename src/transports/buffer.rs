@@ -2,7 +2,7 @@
 //!
 //! The kernel copies from and to pages of its own. A copy between places that lie differently in their pages takes longer:
 //! 3 to 4 % more a round of 1 MiB, 16 bytes beside a page's beginning, where an allocator puts large pieces
-//! (`docs/floor.md`).
+//! (`docs/measurements.md`).
 
 use std::ops::{Deref, DerefMut};
 

@@ -3,7 +3,7 @@
 
     fleet.py FOLDER      with ipcd and ipc-client in it; as root
 
-What docs/fleet.md tells is done here: each host has the configuration of the package, but for shorter trials, and measures by
+What docs/guide.md tells is done here: each host has the configuration of the package, but for shorter trials, and measures by
 the two commands of the timer's unit. Prometheus asks the services, and on one host the node exporter instead. The rules, the
 dashboard and the merged history follow. One host is slow, since somebody has left a traffic shaper on its loopback; another has
 got slower since last week, by a past that is planted. Every step is a promise, with a deadline.
@@ -116,7 +116,7 @@ class Host:
 
 
 def configuration(folder, hosts):
-    """As docs/fleet.md has it, but for the times: what holds for minutes there holds for seconds here."""
+    """As docs/guide.md has it, but for the times: what holds for minutes there holds for seconds here."""
     rules = folder / "rules.yml"
     rules.write_text(re.sub(r"for: \w+", "for: 1s", RULES.read_text()))
     targets = lambda collected: ", ".join(f'"{host.target}"' for host in hosts if host.collected == collected)

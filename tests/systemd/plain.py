@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The README's plain steps, for hosts without packages: they install a service that serves, with systemd and without, and their
+"""The steps of docs/install.md for hosts without packages: they install a service that serves, with systemd and without, and their
 removal leaves nothing.
 
     plain.py      as root, from a checkout whose programs and pages are built, on a machine that may be thrown away afterwards
@@ -12,26 +12,26 @@ from pathlib import Path
 
 from host import Failed, eventually, files, finish, is_active, need, run, start
 
-README = Path(__file__).resolve().parents[2] / "README.md"
+PAGE = Path(__file__).resolve().parents[2] / "docs/install.md"
 
-INSTALL = "On other hosts with systemd (247 or newer), as root, from a checkout:"
-REMOVE = "and, gone again (the shell is bash):"
-WITHOUT_SYSTEMD = "Members of the group may measure here too:"
+INSTALL = "With systemd 247 or newer, as root, from a checkout:"
+REMOVE = "To remove it again (bash):"
+WITHOUT_SYSTEMD = "The last line runs in the foreground, for your service supervisor:"
 
 
 def steps(after):
     """The lines of the indented block after this text, for the user alice; what builds has been done."""
-    parts = README.read_text().split(f"{after}\n\n")
-    need(len(parts) == 2, f"README.md does not say \"{after}\"")
+    parts = PAGE.read_text().split(f"{after}\n\n")
+    need(len(parts) == 2, f"docs/install.md does not say \"{after}\"")
     block = itertools.takewhile(lambda line: line.startswith("    "), parts[1].splitlines())
     lines = [line.strip().replace("ipcd USER", "ipcd alice") for line in block if "cargo build" not in line]
-    need(lines, f"README.md has no steps after \"{after}\"")
+    need(lines, f"docs/install.md has no steps after \"{after}\"")
     return lines
 
 
 def do(lines):
     """Does steps in the checkout, as far as the first that fails."""
-    run("bash", "-euc", "\n".join([f"cd {README.parent}", *lines]))
+    run("bash", "-euc", "\n".join([f"cd {PAGE.parents[1]}", *lines]))
 
 
 def serves():
@@ -85,7 +85,7 @@ def main():
         without_systemd()
     except Failed as failure:
         sys.exit(f"FAILED: {failure}")
-    print("the README's plain steps do what they say")
+    print("the README's steps in docs/install.md work")
 
 
 if __name__ == "__main__":
