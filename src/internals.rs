@@ -46,11 +46,13 @@ pub mod daemon {
     }
 }
 pub mod protocol {
+    pub use crate::diagnostics::error_chain;
+    pub use crate::exit::Exit;
     pub use crate::protocol::{
-        ChannelId, ChannelSpec, ChannelStatus, DecodeError, DialError, End, Event, Exit, GREETING_LEN,
-        Greeting, LimitUse, MAX_DECODED, MethodState, OverLimit, PROTOCOL_VERSION, Refusal, Reply, Request,
-        Resource, Scope, SocketAddress, Status, Token, Totals, Unavailable, Usage, UserUse, Wait, chain,
-        decode, dial, encode, role,
+        ChannelId, ChannelSpec, ChannelStatus, DecodeError, DialError, End, Event, GREETING_LEN, Greeting,
+        LimitUse, MAX_DECODED, MethodState, OverLimit, PROTOCOL_VERSION, Refusal, Reply, Request, Resource,
+        Scope, SocketAddress, Status, Token, Totals, Unavailable, Usage, UserUse, Wait, decode, dial, encode,
+        role,
     };
     pub mod frame {
         pub use crate::protocol::frame::{Assembler, HEADER_LEN, MAX_BODY, TooLong, frame};

@@ -50,12 +50,18 @@ mod config;
 #[cfg(target_os = "linux")]
 mod daemon;
 #[cfg(target_os = "linux")]
+mod diagnostics;
+#[cfg(target_os = "linux")]
+mod exit;
+#[cfg(target_os = "linux")]
 mod exposition;
 #[doc(hidden)]
 #[cfg(target_os = "linux")]
 pub mod internals;
 #[cfg(target_os = "linux")]
 mod protocol;
+#[cfg(target_os = "linux")]
+mod shortage;
 #[cfg(target_os = "linux")]
 mod transports;
 

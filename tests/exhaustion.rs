@@ -12,7 +12,7 @@ use std::path::Path;
 use std::process::Command;
 
 use ipcd::internals::client::{Channel, Client, ClientError, LeaseWait};
-use ipcd::internals::protocol::{ChannelSpec, Exit, SocketAddress, chain};
+use ipcd::internals::protocol::{ChannelSpec, Exit, SocketAddress, error_chain};
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 
 use crate::harness::{Daemon, Output, Sandbox, not_tested, rounds};
@@ -63,7 +63,7 @@ fn sized(method: &str, size_bytes: u32) -> ChannelSpec {
 /// Checks that an error says what is to be said of a shortage.
 #[track_caller]
 fn says(error: &ClientError, parts: &[&str]) {
-    let told = chain(error);
+    let told = error_chain(error);
     for part in parts {
         assert!(told.contains(part), "no \"{part}\" in: {told}");
     }

@@ -2,9 +2,10 @@
 
 use std::io;
 
+use crate::exit::Exit;
 use crate::protocol::link::LinkError;
-use crate::protocol::shortage::is_shortage;
-use crate::protocol::{DialError, End, Exit, GreetingError, Refusal};
+use crate::protocol::{DialError, End, GreetingError, Refusal};
+use crate::shortage::is_shortage;
 use crate::transports::{ConnectError, RoundError};
 
 use super::PrivateError;

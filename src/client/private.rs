@@ -9,8 +9,9 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
-use crate::protocol::shortage::{is_shortage, no_process};
-use crate::protocol::{Exit, role};
+use crate::exit::Exit;
+use crate::protocol::role;
+use crate::shortage::{explain_spawn, is_shortage};
 
 /// How long a private daemon may take to end once its client is gone.
 const END_PATIENCE: Timespec = Timespec { tv_sec: 2, tv_nsec: 0 };
@@ -85,7 +86,7 @@ impl Private {
             .stdout(Stdio::null())
             .process_group(0)
             .spawn()
-            .map_err(no_process)?;
+            .map_err(explain_spawn)?;
         match pidfd(child.id()) {
             Ok(pidfd) => Ok(Self { process: Process { child, pidfd }, socket }),
             Err(error) => {

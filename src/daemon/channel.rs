@@ -11,12 +11,11 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
+use crate::diagnostics::error_chain;
 use crate::protocol::frame::{Assembler, frame};
 use crate::protocol::link::{receive_part, send_part};
-use crate::protocol::shortage::no_process;
-use crate::protocol::{
-    ChannelId, ChannelSpec, ChannelStatus, End, Refusal, Token, chain, decode, encode, role,
-};
+use crate::protocol::{ChannelId, ChannelSpec, ChannelStatus, End, Refusal, Token, decode, encode, role};
+use crate::shortage::explain_spawn;
 use crate::transports::sys::find_descriptors;
 use crate::transports::{Announcement, Assignment, Grant, Mechanism, Owner, Settings, available_to};
 
@@ -109,9 +108,9 @@ impl Channel {
         name: String,
         client: Owner,
     ) -> Result<Self, Refusal> {
-        let spawn_failed = |error: io::Error| Refusal::Spawn { reason: chain(&no_process(error)) };
+        let spawn_failed = |error: io::Error| Refusal::Spawn { reason: error_chain(&explain_spawn(error)) };
         // What fails for the lack of one in the midst of it would be told as something else.
-        find_descriptors(DESCRIPTORS).map_err(|error| Refusal::Shortage { reason: chain(&error) })?;
+        find_descriptors(DESCRIPTORS).map_err(|error| Refusal::Shortage { reason: error_chain(&error) })?;
         let mut bytes = [0; 32];
         fill_random(&mut bytes).map_err(|error| spawn_failed(error.into()))?;
         let token = Token::new(bytes);
@@ -237,7 +236,7 @@ impl Channel {
                             }
                             // The kernel drops what there is no room for.
                             let error: io::Error = Errno::MFILE.into();
-                            self.fail(format!("what it hands over cannot be taken: {}", chain(&error)));
+                            self.fail(format!("what it hands over cannot be taken: {}", error_chain(&error)));
                         }
                         Ok(Announcement::Failed { reason }) => self.failure = Some(reason),
                         // It is this program itself: not to be expected, and not to be trusted on.

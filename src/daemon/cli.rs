@@ -18,8 +18,10 @@ use super::{
     bind, logging, run,
 };
 use crate::config::{self, Flags, MetricsSettings};
-use crate::protocol::shortage::is_shortage;
-use crate::protocol::{DialError, Exit, Reply, Request, complain, dial, say, tell_of_usage};
+use crate::diagnostics::{print_line, report_error, report_usage_error};
+use crate::exit::Exit;
+use crate::protocol::{DialError, Reply, Request, dial};
+use crate::shortage::is_shortage;
 
 /// How long a daemon may take to answer a request about itself.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(2);
@@ -90,7 +92,7 @@ pub fn command() -> clap::Command {
 pub fn main() -> Exit {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) => return tell_of_usage("ipcd", &error),
+        Err(error) => return report_usage_error("ipcd", &error),
     };
     match cli.command {
         Command::Start(args) => start(&args),
@@ -231,7 +233,7 @@ fn ask(args: &SocketArgs, request: &Request) -> Exit {
         Ok(Reply::Stopping) => {
             // It is gone when it closes this connection.
             while link.receive::<Reply>(Some(ANSWER_PATIENCE)).is_ok() {}
-            say(format_args!("ipcd: the daemon at {} stops", path.display()));
+            print_line(format_args!("ipcd: the daemon at {} stops", path.display()));
             Exit::Success
         }
         Ok(Reply::Refused(refusal)) => fail(&refusal, refusal.advice(), refusal.exit()),
@@ -246,6 +248,6 @@ fn ask(args: &SocketArgs, request: &Request) -> Exit {
 
 /// Tells of an error.
 fn fail(error: &(dyn Error + 'static), advice: Option<&str>, exit: Exit) -> Exit {
-    complain("ipcd", error, advice);
+    report_error("ipcd", error, advice);
     exit
 }

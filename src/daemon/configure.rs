@@ -11,7 +11,8 @@ use super::{Access, Again, Config, Reload, logging};
 use crate::config::{
     self, ConfigError, Flags, Found, MetricsSettings, Problem, Settings, Source, VariableError, sources,
 };
-use crate::protocol::{Exit, chain, complain, say, tell};
+use crate::diagnostics::{error_chain, print_line, print_message, report_error};
+use crate::exit::Exit;
 
 /// Why there is nothing to run by.
 #[derive(Debug, thiserror::Error)]
@@ -77,7 +78,7 @@ pub(super) fn reload<'a>(flags: &'a Flags, signals: &'a Signals, first: &Setting
         }
         let now = match Configured::by(flags) {
             Ok(now) => now,
-            Err(error) => return Again::Keep(chain(&error).replace('\n', "; ")),
+            Err(error) => return Again::Keep(error_chain(&error).replace('\n', "; ")),
         };
         let path = |settings: &Settings| settings.socket.as_ref().map(|socket| socket.value.clone());
         if path(&now.settings) != path(&before) {
@@ -113,18 +114,18 @@ pub(super) fn check(files: &[PathBuf], named: Option<&Path>) -> Exit {
                 files.in_order(&mut problems);
             }
         }
-        Err(error) => say(format_args!("{error}")),
+        Err(error) => print_line(format_args!("{error}")),
     }
     let is_wrong = settings.is_err() || !problems.is_empty();
     // Where an editor finds it: the file's name begins the line.
     if !problems.is_empty() {
-        say(format_args!("{}", ConfigError::from(problems)));
+        print_line(format_args!("{}", ConfigError::from(problems)));
     }
     if is_wrong {
         return Exit::Usage;
     }
     for doubt in files.doubts() {
-        say(format_args!("{doubt}"));
+        print_line(format_args!("{doubt}"));
     }
     let lines = files
         .files()
@@ -137,7 +138,7 @@ pub(super) fn show(flags: &Flags) -> Exit {
     match Configured::by(flags) {
         Ok(Configured { files, settings, .. }) => print(&files.show(&settings)),
         Err(error) => {
-            complain("ipcd", &error, None);
+            report_error("ipcd", &error, None);
             Exit::Usage
         }
     }
@@ -149,7 +150,7 @@ fn print(text: &str) -> Exit {
         // Whoever reads has seen enough.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Success,
         Err(error) => {
-            tell("ipcd", Level::Error, &format!("cannot write standard output: {error}"));
+            print_message("ipcd", Level::Error, &format!("cannot write standard output: {error}"));
             Exit::Failure
         }
     }

@@ -8,7 +8,7 @@ use std::time::SystemTime;
 use env_logger::{Builder, Logger};
 use log::{Level, Log, Metadata, Record};
 
-use crate::protocol::{is_journal, printable, priority, tell};
+use crate::diagnostics::{journal_line, print_message, printable, stderr_is_journal};
 
 static LOG: OnceLock<Filtered> = OnceLock::new();
 
@@ -38,8 +38,8 @@ pub(super) fn set_filter(filter: &str) {
 /// the filter may hold back.
 pub(super) fn announce(level: Level, text: &str) {
     let metadata = Metadata::builder().level(level).target(module_path!()).build();
-    if !is_journal() || LOG.get().is_none_or(|log| log.enabled(&metadata)) {
-        tell("ipcd", level, text);
+    if !stderr_is_journal() || LOG.get().is_none_or(|log| log.enabled(&metadata)) {
+        print_message("ipcd", level, text);
     }
 }
 
@@ -62,10 +62,10 @@ fn logger(filter: &str) -> Logger {
     builder.parse_filters(filter);
     builder.format(move |out, record| {
         let text = record.args().to_string();
-        let text = printable(&text, &[]);
-        if is_journal() {
-            return writeln!(out, "<{}>{text}", priority(record.level()));
+        if stderr_is_journal() {
+            return writeln!(out, "{}", journal_line(record.level(), &text));
         }
+        let text = printable(&text, &[]);
         let style = out.default_level_style(record.level());
         let time = humantime::format_rfc3339_seconds(SystemTime::now());
         let (level, target) = (record.level(), record.target());

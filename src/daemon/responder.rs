@@ -12,9 +12,11 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::stdio::{dup2_stdin, stdin};
 use rustix::thread::{CpuSet, sched_setaffinity};
 
+use crate::diagnostics::error_chain;
+use crate::exit::Exit;
+use crate::protocol::encode;
 use crate::protocol::frame::frame;
 use crate::protocol::link::send_part;
-use crate::protocol::{Exit, chain, encode};
 use crate::transports::sys::find_room;
 use crate::transports::{Announcement, Assignment, Served, Settings, Supervisor, only_cpu};
 
@@ -37,7 +39,7 @@ pub(super) fn main() -> Exit {
     let socket = match take_stdin() {
         Ok(socket) => socket,
         Err(error) => {
-            let reason = format!("taking over its socket failed: {}", chain(&error));
+            let reason = format!("taking over its socket failed: {}", error_chain(&error));
             // There is no other way to say it than by that very socket; if nobody listens, nobody needs to know.
             if let Ok(body) = encode(&Announcement::Failed { reason }) {
                 let _ = send_part(stdin(), &frame(&body), &[]);
@@ -83,11 +85,11 @@ fn serve(assignment: &Assignment, supervisor: &mut Supervisor) -> Result<Served,
     }
     let settings = settings.on_cpus(assignment.spec.client_cpu, only_cpu());
     find_room(mechanism.holds(settings.size))
-        .map_err(|error| format!("finding memory for the payloads failed: {}", chain(&error)))?;
+        .map_err(|error| format!("finding memory for the payloads failed: {}", error_chain(&error)))?;
     bound_memory(mechanism.holds(settings.size))
-        .map_err(|error| format!("bounding its memory failed: {}", chain(&error)))?;
-    supervisor.watch().map_err(|error| chain(&error))?;
-    mechanism.respond(&settings, supervisor).map_err(|error| chain(&error))
+        .map_err(|error| format!("bounding its memory failed: {}", error_chain(&error)))?;
+    supervisor.watch().map_err(|error| error_chain(&error))?;
+    mechanism.respond(&settings, supervisor).map_err(|error| error_chain(&error))
 }
 
 /// What a responder may have beside its payloads: what its runtime and its libraries allocate, the stacks of their threads.

@@ -30,7 +30,8 @@ use super::ration::Rations;
 use super::socket::{Access, Bound};
 
 use crate::config::{self, Limits};
-use crate::protocol::{ChannelId, Refusal, Reply, Resource, Totals, chain};
+use crate::diagnostics::error_chain;
+use crate::protocol::{ChannelId, Refusal, Reply, Resource, Totals};
 use crate::transports;
 use crate::transports::sys::allow_descriptors;
 
@@ -308,7 +309,7 @@ impl Server {
                     return Err(error);
                 }
                 // One connection's trouble: a filter's refusal, a fault of the network's.
-                Some(_) => self.accept_later(&chain(&error)),
+                Some(_) => self.accept_later(&error_chain(&error)),
             },
         }
         Ok(false)

@@ -18,7 +18,8 @@ use rustix::fs::{FlockOperation, Mode, OFlags, flock};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketType, getsockname, sockopt};
 
-use crate::protocol::{AddressError, Exit, SocketAddress};
+use crate::exit::Exit;
+use crate::protocol::{AddressError, SocketAddress};
 use crate::transports::sys::inherited_listeners;
 
 /// What the service manager calls the socket of metrics (`FileDescriptorName=`).

@@ -12,8 +12,9 @@ use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, socket_with};
 
 use super::link::{Link, LinkError};
-use super::shortage::is_shortage;
-use super::{AddressError, Exit, GreetingError, SocketAddress};
+use super::{AddressError, GreetingError, SocketAddress};
+use crate::exit::Exit;
+use crate::shortage::is_shortage;
 
 /// How long a daemon may take to accept and to greet.
 pub(super) const GREETING_PATIENCE: Duration = Duration::from_secs(2);

@@ -5,34 +5,26 @@
 
 mod address;
 mod codec;
-mod complaint;
 mod dial;
-mod exit;
 pub(crate) mod frame;
 mod greeting;
 mod limit;
 pub(crate) mod link;
 mod message;
-mod printable;
 mod refusal;
 pub mod role;
-pub(crate) mod shortage;
 mod status;
 
 pub(crate) use address::AddressError;
 pub(crate) use address::MAX_PATH_LEN;
 pub use address::SocketAddress;
 pub use codec::{DecodeError, MAX_DECODED, decode, encode};
-pub use complaint::chain;
-pub(crate) use complaint::{complain, is_journal, priority, say, tell, tell_of_usage};
 pub use dial::{DialError, dial};
-pub use exit::Exit;
 pub(crate) use greeting::GreetingError;
 pub use greeting::{GREETING_LEN, Greeting, PROTOCOL_VERSION};
 pub use limit::{LimitUse, OverLimit, Resource, Scope, UserUse};
 pub use message::{
     ChannelId, ChannelSpec, End, Event, MethodState, Reply, Request, Token, Unavailable, Usage, Wait,
 };
-pub(crate) use printable::{Printable, is_unprintable, printable};
 pub use refusal::Refusal;
 pub use status::{ChannelStatus, Status, Totals};

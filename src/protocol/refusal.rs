@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{ChannelId, End, Exit, OverLimit, Resource, Unavailable};
+use super::{ChannelId, End, OverLimit, Resource, Unavailable};
+use crate::exit::Exit;
 
 /// Why a request is refused.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]

@@ -24,7 +24,7 @@ use super::{
     Supervisor, Watch, proof,
 };
 use crate::protocol::Wait;
-use crate::protocol::shortage::forbidden;
+use crate::shortage::explain_sandbox;
 
 /// Whether tokio can start here.
 pub(super) fn probe() -> Result<(), CallError> {
@@ -50,7 +50,7 @@ impl Runtime {
     /// A runtime that waits so; it can block and spin.
     fn new(wait: Wait) -> Result<Self, CallError> {
         Self::built(tokio::runtime::Builder::new_current_thread().enable_io(), wait)
-            .map_err(forbidden)
+            .map_err(explain_sandbox)
             .while_doing("starting tokio")
     }
 
@@ -58,7 +58,7 @@ impl Runtime {
     #[cfg(feature = "zeromq")]
     pub(super) fn with_timers(wait: Wait) -> Result<Self, CallError> {
         Self::built(tokio::runtime::Builder::new_current_thread().enable_io().enable_time(), wait)
-            .map_err(forbidden)
+            .map_err(explain_sandbox)
             .while_doing("starting tokio")
     }
 

@@ -9,8 +9,9 @@ use std::time::Duration;
 use rustix::io::Errno;
 
 use super::{Owner, Rounds, Settings, Supervisor, Watch};
-use crate::protocol::shortage::is_shortage;
-use crate::protocol::{Unavailable, Wait, chain};
+use crate::diagnostics::error_chain;
+use crate::protocol::{Unavailable, Wait};
+use crate::shortage::is_shortage;
 
 /// One mechanism. Its file holds both sides.
 ///
@@ -287,7 +288,7 @@ pub struct CallError {
 
 impl From<CallError> for Unavailable {
     fn from(error: CallError) -> Self {
-        Self(chain(&error))
+        Self(error_chain(&error))
     }
 }
 

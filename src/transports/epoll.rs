@@ -17,8 +17,8 @@ use super::{
     CallError, Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism, Reach,
     Rounds, ServeError, Served, Settings, Supervisor, Watch,
 };
-use crate::protocol::shortage::forbidden;
 use crate::protocol::{Unavailable, Wait};
+use crate::shortage::explain_sandbox;
 
 static INFO: Info = Info {
     name: "epoll",
@@ -61,7 +61,7 @@ impl Mechanism for Epoll {
         match Looped::new(Socket(ours), Wait::Spin)?.wait(0) {
             // Nobody has sent anything.
             Ok(()) | Err(Errno::AGAIN) => Ok(()),
-            Err(error) => Err(CallError { what: "waiting by epoll", source: forbidden(error) }.into()),
+            Err(error) => Err(CallError { what: "waiting by epoll", source: explain_sandbox(error) }.into()),
         }
     }
 
@@ -99,9 +99,9 @@ impl Looped {
     fn new(socket: Socket, strategy: Wait) -> Result<Self, CallError> {
         ioctl_fionbio(&socket.0, true).while_doing("keeping the socket from blocking")?;
         let epoll =
-            create(CreateFlags::CLOEXEC).map_err(forbidden).while_doing("making an epoll instance")?;
+            create(CreateFlags::CLOEXEC).map_err(explain_sandbox).while_doing("making an epoll instance")?;
         add(&epoll, &socket.0, EventData::new_u64(0), EventFlags::IN)
-            .map_err(forbidden)
+            .map_err(explain_sandbox)
             .while_doing("registering the socket with epoll")?;
         Ok(Self { socket, epoll, strategy })
     }

@@ -11,8 +11,8 @@ use super::{
     Alive, CallError, Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism,
     Reach, RoundError, Rounds, ServeError, Served, Settings, Supervisor, Watch,
 };
-use crate::protocol::shortage::forbidden;
 use crate::protocol::{Token, Unavailable, Wait};
+use crate::shortage::explain_sandbox;
 
 static INFO: Info = Info {
     name: "eventfd",
@@ -76,7 +76,7 @@ impl Mechanism for EventFd {
 }
 
 fn counter() -> Result<OwnedFd, CallError> {
-    eventfd(0, EventfdFlags::CLOEXEC).map_err(forbidden).while_doing("making an eventfd")
+    eventfd(0, EventfdFlags::CLOEXEC).map_err(explain_sandbox).while_doing("making an eventfd")
 }
 
 /// A round's payload goes through them as it is: a ping's 8 bytes are its round's number, from 1 on, so never 0 nor the

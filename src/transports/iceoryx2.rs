@@ -25,8 +25,8 @@ use super::{
     Alive, CallError, Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism,
     Reach, Round, RoundError, Rounds, ServeError, Served, Settings, Supervisor, Unwatched, Watch, place,
 };
-use crate::protocol::shortage::because;
 use crate::protocol::{Token, Unavailable, Wait};
+use crate::shortage::explain;
 
 static INFO: Info = Info {
     name: "iceoryx2",
@@ -177,7 +177,7 @@ fn require_room(size: usize) -> io::Result<()> {
     let needed = 2 * topic_bytes(size);
     if there.f_bavail * there.f_frsize < needed {
         let needed = usize::try_from(needed).unwrap_or(usize::MAX);
-        return Err(because(Errno::NOSPC, place::room(&folder, needed)));
+        return Err(explain(Errno::NOSPC, place::room(&folder, needed)));
     }
     Ok(())
 }

@@ -16,8 +16,8 @@ use super::{
     CallError, Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism,
     OptionSpec, Reach, Round, RoundError, Rounds, ServeError, Served, Settings, Supervisor, Unwatched, Watch,
 };
-use crate::protocol::shortage::{FORBIDDEN, HIDDEN, because};
 use crate::protocol::{Unavailable, Wait};
+use crate::shortage::{FORBIDDEN, HIDDEN, explain};
 
 static INFO: Info = Info {
     name: "io-uring",
@@ -119,7 +119,7 @@ fn ring(socket: Socket, settings: &Settings) -> Result<Ring, CallError> {
     Ring::new(socket.0, options)
         // What the reason does not tell speaks for itself.
         .map_err(|error| match why_not(&error, &disabled(), options.sqpoll) {
-            Some(why) => because(error, why),
+            Some(why) => explain(error, why),
             None => error,
         })
         .while_doing(if options.sqpoll { "making an io_uring with sqpoll" } else { "making an io_uring" })

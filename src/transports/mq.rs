@@ -18,8 +18,8 @@ use super::{
     CallError, Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism, Owner,
     Reach, Rounds, ServeError, Served, Settings, Supervisor, Watch,
 };
-use crate::protocol::shortage::{FORBIDDEN, HIDDEN, because, limit, sysctl};
 use crate::protocol::{Unavailable, Wait};
+use crate::shortage::{FORBIDDEN, HIDDEN, explain, limit, sysctl};
 
 static INFO: Info = Info {
     name: "mq",
@@ -216,7 +216,7 @@ fn make(name: &CString, size: usize, end: End) -> Result<MessageQueue, CallError
     MessageQueue::make(name, size, end)
         .map_err(|error| match error.raw_os_error() {
             // The kernel tells a lack of descriptors by the same number.
-            Some(libc::EMFILE) if find_descriptors(1).is_ok() => because(
+            Some(libc::EMFILE) if find_descriptors(1).is_ok() => explain(
                 error,
                 format_args!(
                     "the queues of user {} may take {} bytes together; raise RLIMIT_MSGQUEUE (ulimit -q, LimitMSGQUEUE= \
@@ -225,11 +225,11 @@ fn make(name: &CString, size: usize, end: End) -> Result<MessageQueue, CallError
                     limit(Resource::Msgqueue)
                 ),
             ),
-            Some(libc::ENOSPC) => because(
+            Some(libc::ENOSPC) => explain(
                 error,
                 format_args!("there may be {} queues; raise fs.mqueue.queues_max", setting("queues_max")),
             ),
-            Some(libc::EINVAL) => because(
+            Some(libc::EINVAL) => explain(
                 error,
                 format_args!(
                     "a queue may hold {} messages of {} bytes; raise fs.mqueue.msg_max or fs.mqueue.msgsize_max",
@@ -237,7 +237,7 @@ fn make(name: &CString, size: usize, end: End) -> Result<MessageQueue, CallError
                     setting("msgsize_max")
                 ),
             ),
-            Some(libc::EPERM) => because(error, FORBIDDEN),
+            Some(libc::EPERM) => explain(error, FORBIDDEN),
             _ => error,
         })
         .while_doing("making a message queue")

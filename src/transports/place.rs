@@ -13,7 +13,7 @@ use rustix::io::{Errno, pwrite};
 
 use super::contract::While;
 use super::{CallError, Owner, Settings};
-use crate::protocol::shortage::{FORBIDDEN, because, forbidden};
+use crate::shortage::{FORBIDDEN, explain, explain_sandbox};
 
 /// Where the system keeps shared memory that has a name.
 pub(super) const SHARED_MEMORY: &str = "/dev/shm";
@@ -122,9 +122,9 @@ pub(super) const MAKING_A_PIPE: &str = "making a named pipe";
 fn no_pipe(error: Errno, folder: &Path) -> io::Error {
     match error {
         Errno::PERM => {
-            because(error, format_args!("{FORBIDDEN}, or the file system of {} has none", folder.display()))
+            explain(error, format_args!("{FORBIDDEN}, or the file system of {} has none", folder.display()))
         }
-        _ => in_place(forbidden(error), folder),
+        _ => in_place(explain_sandbox(error), folder),
     }
 }
 
@@ -145,7 +145,7 @@ pub(super) fn probe_shared_memory() -> Result<Option<OwnedFd>, CallError> {
     let file = nameless(Path::new(SHARED_MEMORY)).map_err(no_segment).while_doing(MAKING)?;
     let full = |file| fstatvfs(file).is_ok_and(|there| there.f_blocks > 0 && there.f_bavail == 0);
     match file {
-        Some(file) if full(&file) => Err(because(Errno::NOSPC, room(&file, PAGE))).while_doing(MAKING),
+        Some(file) if full(&file) => Err(explain(Errno::NOSPC, room(&file, PAGE))).while_doing(MAKING),
         file => Ok(file),
     }
 }
@@ -161,9 +161,9 @@ fn nameless(folder: &Path) -> Result<Option<OwnedFd>, Errno> {
 
 fn no_segment(error: Errno) -> io::Error {
     match error {
-        Errno::ROFS => because(error, "/dev/shm can only be read (mount -o remount,rw /dev/shm)"),
-        Errno::NOENT => because(error, "there is no /dev/shm; mount a tmpfs there"),
-        Errno::NOSPC | Errno::DQUOT => because(error, "no room is left in /dev/shm; free some"),
+        Errno::ROFS => explain(error, "/dev/shm can only be read (mount -o remount,rw /dev/shm)"),
+        Errno::NOENT => explain(error, "there is no /dev/shm; mount a tmpfs there"),
+        Errno::NOSPC | Errno::DQUOT => explain(error, "no room is left in /dev/shm; free some"),
         _ => error.into(),
     }
 }
@@ -172,13 +172,13 @@ fn no_segment(error: Errno) -> io::Error {
 fn in_place(error: io::Error, folder: &Path) -> io::Error {
     let folder = folder.display();
     match Errno::from_io_error(&error) {
-        Some(Errno::NOSPC | Errno::DQUOT) => because(
+        Some(Errno::NOSPC | Errno::DQUOT) => explain(
             error,
             format_args!(
                 "no room is left in {folder}; free some, or name another folder by $TMPDIR where the daemon starts"
             ),
         ),
-        Some(Errno::ROFS) => because(
+        Some(Errno::ROFS) => explain(
             error,
             format_args!("{folder} can only be read; name another folder by $TMPDIR where the daemon starts"),
         ),
@@ -292,8 +292,8 @@ pub(super) fn let_client_in(path: &Path, client: Owner) -> io::Result<()> {
 /// Takes a file's blocks now: a full file system is an error here, and a SIGBUS when its memory is first written to.
 pub(super) fn reserve(file: impl AsFd, len: usize) -> io::Result<()> {
     take_blocks(&file, len).map_err(|error| match Errno::from_io_error(&error) {
-        Some(Errno::NOSPC | Errno::DQUOT) => because(error, room(&file, len)),
-        _ => forbidden(error),
+        Some(Errno::NOSPC | Errno::DQUOT) => explain(error, room(&file, len)),
+        _ => explain_sandbox(error),
     })
 }
 

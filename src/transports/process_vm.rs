@@ -16,8 +16,8 @@ use super::{
     Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism, Reach, Rounds,
     ServeError, Served, Settings, Supervisor, Watch, sealed,
 };
-use crate::protocol::shortage::{HIDDEN, forbidden};
 use crate::protocol::{Unavailable, Wait};
+use crate::shortage::{HIDDEN, explain_sandbox};
 
 static INFO: Info = Info {
     name: "process-vm",
@@ -65,7 +65,7 @@ impl Mechanism for ProcessMemory {
             Err(Errno::NOSYS) => Err(Unavailable(format!(
                 "this kernel was built without process_vm_readv (CONFIG_CROSS_MEMORY_ATTACH), {HIDDEN}"
             ))),
-            error => Ok(error.map_err(forbidden).while_doing("reading memory by process_vm_readv")?),
+            error => Ok(error.map_err(explain_sandbox).while_doing("reading memory by process_vm_readv")?),
         }
     }
 

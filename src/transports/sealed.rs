@@ -10,7 +10,7 @@ use super::contract::While;
 use super::place::{PAGE, reserve};
 use super::sys::Region;
 use super::{CallError, ConnectError, Endpoint};
-use crate::protocol::shortage::forbidden;
+use crate::shortage::explain_sandbox;
 
 /// What an endpoint of such memory says; all that counts is the descriptor that comes with it.
 pub(super) const ADDRESS: &str = "sealed memfd";
@@ -21,7 +21,7 @@ const SEALS: SealFlags = SealFlags::SHRINK.union(SealFlags::GROW).union(SealFlag
 /// Makes `len` bytes of it, all of which are there: too little memory is an error here, and not a SIGBUS when it is
 /// first written to.
 pub(super) fn make(name: &str, len: usize) -> Result<(Region, OwnedFd), CallError> {
-    let file = create(name).map_err(forbidden).while_doing("making a memfd")?;
+    let file = create(name).map_err(explain_sandbox).while_doing("making a memfd")?;
     reserve(&file, len).while_doing("reserving memory for the memfd")?;
     fcntl_add_seals(&file, SEALS).while_doing("sealing the memfd")?;
     let memory = Region::of_file(&file, len).while_doing("mapping the memfd")?;

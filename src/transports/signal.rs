@@ -14,8 +14,8 @@ use super::{
     CallError, Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism, Reach,
     RoundError, Rounds, ServeError, Served, Settings, Supervisor, Watch,
 };
-use crate::protocol::shortage::no_signal;
 use crate::protocol::{Unavailable, Wait};
+use crate::shortage::explain_signal;
 
 static INFO: Info = Info {
     name: "signal",
@@ -58,7 +58,7 @@ impl Mechanism for RealTimeSignal {
         match pending_limit() {
             // A word, and a tick.
             limit @ 0..2 => Err(Unavailable(format!("RLIMIT_SIGPENDING is {limit}"))),
-            _ => Ok(signal::probe().map_err(no_signal).while_doing(QUEUEING)?),
+            _ => Ok(signal::probe().map_err(explain_signal).while_doing(QUEUEING)?),
         }
     }
 
@@ -98,7 +98,7 @@ const QUEUEING: &str = "queueing a signal";
 /// This side's end, for which the kernel has room.
 fn words() -> Result<Words, CallError> {
     let words = Words::of_this_thread().while_doing("blocking a signal")?;
-    words.try_out().map_err(no_signal).while_doing(QUEUEING)?;
+    words.try_out().map_err(explain_signal).while_doing(QUEUEING)?;
     Ok(words)
 }
 

@@ -24,8 +24,8 @@ use super::{
     CallError, Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism, Owner,
     Reach, Rounds, ServeError, Served, Settings, Supervisor, Watch,
 };
-use crate::protocol::shortage::{FORBIDDEN, HIDDEN, because, forbidden, sysctl};
 use crate::protocol::{Unavailable, Wait};
+use crate::shortage::{FORBIDDEN, HIDDEN, explain, explain_sandbox, sysctl};
 
 static INFO: Info = Info {
     name: "sysv-mq",
@@ -162,12 +162,12 @@ fn make(key: i32) -> Result<Queue, CallError> {
         .map_err(|error| match error.raw_os_error() {
             Some(libc::ENOSPC) => {
                 let most = sysctl("kernel/msgmni").unwrap_or_else(|| "so many".to_owned());
-                because(
+                explain(
                     error,
                     format_args!("there may be {most} queues; raise kernel.msgmni, or remove some (ipcrm)"),
                 )
             }
-            Some(libc::EPERM) => because(error, FORBIDDEN),
+            Some(libc::EPERM) => explain(error, FORBIDDEN),
             _ => error,
         })
         .while_doing("making a message queue")
@@ -180,11 +180,11 @@ fn try_out(queue: Queue) -> Result<(), CallError> {
     match queue.send(PING, &mut message, len, false) {
         // Another process that looks just now has taken it for one that is left.
         Err(Errno::PIPE) => return Ok(()),
-        sent => sent.map_err(forbidden).while_doing("sending a message")?,
+        sent => sent.map_err(explain_sandbox).while_doing("sending a message")?,
     }
     match queue.receive(PING, &mut message, false) {
         Err(Errno::PIPE) => Ok(()),
-        received => received.map(drop).map_err(forbidden).while_doing("receiving a message"),
+        received => received.map(drop).map_err(explain_sandbox).while_doing("receiving a message"),
     }
 }
 

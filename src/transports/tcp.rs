@@ -11,8 +11,8 @@ use super::{
     Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism, OptionSpec, Reach,
     Rounds, ServeError, Served, Settings, Supervisor, Watch, proof,
 };
-use crate::protocol::shortage::{because, sysctl};
 use crate::protocol::{Unavailable, Wait};
+use crate::shortage::{explain, sysctl};
 
 static INFO: Info = Info {
     name: "tcp",
@@ -100,7 +100,7 @@ pub(super) fn no_port(error: io::Error) -> io::Error {
         io::ErrorKind::AddrInUse | io::ErrorKind::AddrNotAvailable => {
             let range =
                 sysctl("net/ipv4/ip_local_port_range").unwrap_or_else(|| "that are given out".to_owned());
-            because(
+            explain(
                 error,
                 format_args!(
                     "none of the ports {range} is left; wait for some, or widen net.ipv4.ip_local_port_range"

@@ -12,8 +12,8 @@ use super::{
     Alive, Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism, Reach,
     Rounds, ServeError, Served, Settings, Supervisor, Watch, proof,
 };
-use crate::protocol::shortage::FORBIDDEN;
 use crate::protocol::{Unavailable, Wait};
+use crate::shortage::FORBIDDEN;
 
 static INFO: Info = Info {
     name: "vsock",

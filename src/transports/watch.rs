@@ -7,7 +7,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::RoundError;
 use super::sys::{TICK, Ticker, was_truncated};
-use crate::protocol::shortage;
+use crate::shortage;
 
 /// What a waiting side asks now and then.
 ///
@@ -66,7 +66,7 @@ impl Watch {
     /// # Errors
     /// The system allows no more descriptors or timers.
     pub fn new(control: BorrowedFd<'_>) -> std::io::Result<Self> {
-        let ticker = Ticker::start().map_err(shortage::no_signal)?;
+        let ticker = Ticker::start().map_err(shortage::explain_signal)?;
         // Of a channel that this thread had before, it does not matter any more.
         let _ = was_truncated();
         Ok(Self {

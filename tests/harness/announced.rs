@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use ipcd::internals::protocol::link::Link;
 use ipcd::internals::protocol::{
-    ChannelId, ChannelSpec, End, Event, Reply, Request, SocketAddress, chain, dial,
+    ChannelId, ChannelSpec, End, Event, Reply, Request, SocketAddress, dial, error_chain,
 };
 use ipcd::internals::transports::{ConnectError, Endpoint, RoundError, Rounds, Settings, Watch, find};
 
@@ -39,7 +39,7 @@ impl Announced {
     /// # Errors
     /// The daemon is lost: in words.
     pub(crate) fn ask(daemon: &Daemon, spec: &ChannelSpec) -> Result<Result<Self, Box<Reply>>, String> {
-        let lost = |error: &(dyn Error + 'static)| chain(error);
+        let lost = |error: &(dyn Error + 'static)| error_chain(error);
         let address = SocketAddress::resolve(Some(&daemon.socket));
         let (mut link, _) = dial(&address).map_err(|error| lost(&error))?;
         link.send(&Request::Acquire { wait: true }, &[]).map_err(|error| lost(&error))?;

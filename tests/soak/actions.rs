@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 use ipcd::internals::client::{Client, ClientError, LeaseWait};
-use ipcd::internals::protocol::{ChannelSpec, Exit, Refusal, SocketAddress, chain};
+use ipcd::internals::protocol::{ChannelSpec, Exit, Refusal, SocketAddress, error_chain};
 use ipcd::internals::transports::Delivery;
 use rustix::process::Signal;
 
@@ -113,7 +113,8 @@ fn private_client_ends(storm: &Storm<'_>, random: &mut Rng) -> Result<(), String
 fn responder(storm: &Storm<'_>, random: &mut Rng, client: &Process) -> Result<Option<Peer>, String> {
     let mut asks = connect(storm)?;
     while !client.ends_within(Duration::from_millis(1)) && !storm.is_over() {
-        let status = asks.status().map_err(|error| format!("asking for the status: {}", chain(&error)))?;
+        let status =
+            asks.status().map_err(|error| format!("asking for the status: {}", error_chain(&error)))?;
         let own: Vec<_> =
             status.channels.iter().filter(|channel| channel.client_pid == client.pid()).collect();
         if let Some(channel) = random.choice(own) {
@@ -190,7 +191,7 @@ fn responder_pauses(storm: &Storm<'_>, random: &mut Rng) -> Result<(), String> {
 
 fn connect(storm: &Storm<'_>) -> Result<Client, String> {
     let address = SocketAddress::resolve(Some(&storm.daemon.socket));
-    Client::connect(&address).map_err(|error| format!("connecting: {}", chain(&error)))
+    Client::connect(&address).map_err(|error| format!("connecting: {}", error_chain(&error)))
 }
 
 /// Runs a client of the library, whose errors are excused if the daemon was ended.
@@ -198,7 +199,7 @@ fn by_library(
     storm: &Storm<'_>,
     act: impl FnOnce(&mut Client) -> Result<(), ClientError>,
 ) -> Result<(), String> {
-    let done = connect(storm).and_then(|mut client| act(&mut client).map_err(|error| chain(&error)));
+    let done = connect(storm).and_then(|mut client| act(&mut client).map_err(|error| error_chain(&error)));
     done.or_else(|error| storm.excuses(&error))
 }
 

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::time::{Duration, Instant};
 
 use ipcd::internals::client::{Client, LeaseWait};
-use ipcd::internals::protocol::{ChannelSpec, SocketAddress, chain};
+use ipcd::internals::protocol::{ChannelSpec, SocketAddress, error_chain};
 
 use crate::harness::rounds;
 use crate::storm::Storm;
@@ -31,7 +31,7 @@ pub(crate) fn comes(storm: &Storm<'_>) -> Result<(), String> {
 }
 
 fn visit(storm: &Storm<'_>, method: &str) -> Result<(), String> {
-    let told = |what: &str, error: &(dyn Error + 'static)| format!("{what}: {}", chain(error));
+    let told = |what: &str, error: &(dyn Error + 'static)| format!("{what}: {}", error_chain(error));
     let mut clock = Instant::now();
     let mut wait = |what| {
         let time: Duration = clock.elapsed();

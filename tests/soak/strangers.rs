@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use ipcd::internals::protocol::link::Link;
-use ipcd::internals::protocol::{ChannelSpec, Event, Reply, Token, chain};
+use ipcd::internals::protocol::{ChannelSpec, Event, Reply, Token, error_chain};
 use ipcd::internals::transports::RoundError;
 use rustix::net::{SendFlags, send};
 
@@ -103,14 +103,14 @@ fn measures(announced: Announced, random: &mut Rng) -> (Result<&'static str, Str
     };
     let mut connected = match connected {
         Ok(connected) => connected,
-        Err(error) => return (failed(&mut link, format!("connecting: {}", chain(&error))), link),
+        Err(error) => return (failed(&mut link, format!("connecting: {}", error_chain(&error))), link),
     };
     for _ in 0..random.usize(1..10) {
         match connected.rounds(20) {
             Ok(()) => {}
             // A datagram may be, by what its mechanism promises.
             Err(RoundError::Lost(_)) => return (Ok("a datagram was lost among strangers'"), link),
-            Err(error) => return (failed(&mut link, format!("rounds: {}", chain(&error))), link),
+            Err(error) => return (failed(&mut link, format!("rounds: {}", error_chain(&error))), link),
         }
     }
     (Ok("all rounds done amid strangers"), link)

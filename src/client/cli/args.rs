@@ -22,7 +22,8 @@ use super::trend::TrendArgs;
 use crate::client::host::placement::Placement;
 use crate::client::judge::warnings::Grade;
 use crate::client::measure::Timing;
-use crate::protocol::{Exit, Wait};
+use crate::exit::Exit;
+use crate::protocol::Wait;
 use crate::transports;
 use crate::transports::sys::clock::ClockChoice;
 

@@ -21,7 +21,8 @@ use crate::client::judge::warnings::{Grade, judge};
 use crate::client::measure::{Stop, Timing};
 use crate::client::report::{CellReport, Clock, Report, SCHEMA, Settings, Times, doubts};
 use crate::client::{ClientError, LeaseWait};
-use crate::protocol::{Exit, chain, complain, say, tell};
+use crate::diagnostics::{error_chain, print_line, print_message, report_error};
+use crate::exit::Exit;
 
 pub(super) fn run(
     args: &BenchArgs,
@@ -51,7 +52,7 @@ pub(super) fn run(
     }
     let wait = if args.no_wait { LeaseWait::No } else { LeaseWait::Queue };
     client.acquire(wait, |place| {
-        say(format_args!("ipc-client: another measurement runs; number {place} in line"))
+        print_line(format_args!("ipc-client: another measurement runs; number {place} in line"))
     })?;
     watch.lap(&mut times.queue_ns);
     keep_possible(&mut client, &mut bench)?;
@@ -72,7 +73,7 @@ pub(super) fn run(
     drop(client);
     let interrupted = outcomes.iter().any(|outcome| matches!(outcome.error, Some(ClientError::Interrupted)));
     if interrupted && outcomes.iter().all(|outcome| outcome.trials.is_empty()) {
-        tell(
+        print_message(
             "ipc-client",
             Level::Error,
             "the run was interrupted before a trial was completed: there is no result",
@@ -123,8 +124,8 @@ pub(super) fn exit(outcomes: &[Outcome], otherwise: Exit) -> Exit {
     let errors: Vec<&ClientError> = outcomes.iter().filter_map(|outcome| outcome.error.as_ref()).collect();
     // A lost daemon fails every cell that is left: that is told once.
     let mut told = BTreeSet::new();
-    for error in errors.iter().filter(|error| told.insert(chain(**error))) {
-        complain("ipc-client", *error, error.advice());
+    for error in errors.iter().filter(|error| told.insert(error_chain(**error))) {
+        report_error("ipc-client", *error, error.advice());
     }
     errors.first().map_or(otherwise, |error| error.exit())
 }
@@ -133,8 +134,10 @@ pub(super) fn exit(outcomes: &[Outcome], otherwise: Exit) -> Exit {
 pub(super) fn doubtful(report: &Report, required: Option<Grade>) -> Exit {
     let Some(required) = required.filter(|required| report.grade > *required) else { return Exit::Success };
     let head = format!("the grade is {}, and {required} was required:", report.grade);
-    tell("ipc-client", Level::Error, &head);
-    doubts::reasons(report, required).iter().for_each(|reason| tell("ipc-client", Level::Error, reason));
+    print_message("ipc-client", Level::Error, &head);
+    doubts::reasons(report, required)
+        .iter()
+        .for_each(|reason| print_message("ipc-client", Level::Error, reason));
     Exit::Doubtful
 }
 
@@ -182,7 +185,7 @@ fn tell_times(times: &Times) {
     let Times { total_ns, daemon_ns, queue_ns, clock_ns, environment_ns, channels_ns, warmup_ns, rounds_ns } =
         *times;
     let told = daemon_ns + queue_ns + clock_ns + environment_ns + channels_ns + warmup_ns + rounds_ns;
-    say(format_args!("ipc-client: where the time went:"));
+    print_line(format_args!("ipc-client: where the time went:"));
     for (what, ns) in [
         ("the daemon: finding or starting it", daemon_ns),
         ("the queue: waiting in line", queue_ns),
@@ -194,7 +197,7 @@ fn tell_times(times: &Times) {
         ("the rest: digesting and reporting", total_ns.saturating_sub(told)),
         ("all of it", total_ns),
     ] {
-        say(format_args!("  {:>12.3} ms  {what}", ns as f64 / 1e6));
+        print_line(format_args!("  {:>12.3} ms  {what}", ns as f64 / 1e6));
     }
 }
 

@@ -14,7 +14,8 @@ use crate::client::judge::check::{Check, against, below};
 use crate::client::judge::compare::{Comparison, SideSummary};
 use crate::client::report::json;
 use crate::client::stats::Statistic;
-use crate::protocol::{Exit, Printable};
+use crate::diagnostics::Printable;
+use crate::exit::Exit;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\

@@ -9,7 +9,9 @@ use super::args::{QueryArgs, SocketArgs};
 use crate::client::report::json;
 use crate::client::{Client, ClientError, Private};
 use crate::config::{Config, sources};
-use crate::protocol::{DialError, Exit, Printable, SocketAddress, tell};
+use crate::diagnostics::{Printable, print_message};
+use crate::exit::Exit;
+use crate::protocol::{DialError, SocketAddress};
 
 /// The daemon that runs, or a private one if none does and none was named.
 pub(super) fn find_or_start(args: &SocketArgs, private: bool) -> Result<Client, Failure> {
@@ -33,7 +35,7 @@ fn start(why: &str) -> Result<Client, ClientError> {
     let private = Private::start()?;
     let pid = private.pid();
     let told = format!("{why}: a private daemon, process {pid}, serves this run and ends with it");
-    tell("ipc-client", Level::Info, &told);
+    print_message("ipc-client", Level::Info, &told);
     Client::over(private)
 }
 

@@ -19,7 +19,8 @@ use crate::client::host::doctor::{Diagnosis, Host, SelfTest, checks, twice, writ
 use crate::client::host::{Environment, Snapshot};
 use crate::client::judge::warnings::Grade;
 use crate::client::report::{CellReport, Clock, Report, SCHEMA, Times, json};
-use crate::protocol::{Exit, say};
+use crate::diagnostics::print_line;
+use crate::exit::Exit;
 use crate::transports::sys::clock::ClockChoice;
 
 /// How long the host is watched while nothing is measured: the kernel counts CPU time in steps of 10 ms.
@@ -38,7 +39,7 @@ pub(super) fn run(args: &DoctorArgs) -> Result<Exit, Failure> {
     let mut plan = plan(&bench_args(args), &Default::default(), &states)?;
     let wait = if args.no_wait { LeaseWait::No } else { LeaseWait::Queue };
     client.acquire(wait, |place| {
-        say(format_args!("ipc-client: another measurement runs; number {place} in line"))
+        print_line(format_args!("ipc-client: another measurement runs; number {place} in line"))
     })?;
 
     keep_possible(&mut client, &mut plan)?;

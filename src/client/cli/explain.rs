@@ -11,7 +11,8 @@ use super::args::SocketArgs;
 use super::choice::{Meaning, meanings};
 use super::methods::{groups, sizes, states};
 use super::terminal::prose_width;
-use crate::protocol::{Exit, MethodState, Wait};
+use crate::exit::Exit;
+use crate::protocol::{MethodState, Wait};
 use crate::transports::{self, Delivery, Mechanism};
 
 const BOLD: Style = Style::new().bold();

@@ -10,7 +10,8 @@ use super::history::select::{CellArgs, RunsArgs};
 use super::history::{PlaceArgs, say_nothing};
 use crate::client::export::prometheus;
 use crate::client::report::file;
-use crate::protocol::{Exit, say};
+use crate::diagnostics::print_line;
+use crate::exit::Exit;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -45,7 +46,7 @@ pub(super) fn run(args: &ExportArgs) -> Result<Exit, Failure> {
     } else {
         file::write_for_all(&args.prometheus, |out| out.write_all(exported.text.as_bytes()))?;
         let (results, path) = (exported.results, args.prometheus.display());
-        say(format_args!("ipc-client: {results} results exported to {path}"));
+        print_line(format_args!("ipc-client: {results} results exported to {path}"));
     }
     Ok(Exit::Success)
 }

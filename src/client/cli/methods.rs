@@ -11,7 +11,9 @@ use super::daemon::address;
 use super::terminal::prose_width;
 use crate::client::report::{json, size};
 use crate::client::{Client, ClientError};
-use crate::protocol::{DialError, Exit, MethodState, say};
+use crate::diagnostics::print_line;
+use crate::exit::Exit;
+use crate::protocol::{DialError, MethodState};
 use crate::transports::{self, Group, Info, Mechanism};
 
 pub(super) fn run(args: &QueryArgs) -> Result<Exit, Failure> {
@@ -34,7 +36,7 @@ pub(super) fn states(args: &SocketArgs) -> Result<Vec<MethodState>, Failure> {
     match Client::connect(&address) {
         Ok(mut client) => Ok(client.methods()?),
         Err(ClientError::Dial(DialError::NoDaemon { .. })) if !address.named => {
-            say(format_args!("ipc-client: no daemon runs: this is what a private one can do"));
+            print_line(format_args!("ipc-client: no daemon runs: this is what a private one can do"));
             Ok(transports::states())
         }
         Err(error) => Err(error.into()),

@@ -40,7 +40,8 @@ pub use self::documented::command;
 use super::ClientError;
 use super::report::file::FileError;
 use crate::config::ConfigError;
-use crate::protocol::{Exit, complain, is_journal, printable, priority, tell, tell_of_usage};
+use crate::diagnostics::{journal_line, print_message, report_error, report_usage_error, stderr_is_journal};
+use crate::exit::Exit;
 
 /// Why a command failed: what is told, and the exit code that tells of it.
 #[derive(Debug)]
@@ -56,9 +57,9 @@ impl Failure {
         Self { error: error.into(), advice: None, exit: Exit::Usage }
     }
 
-    /// Tells of it.
-    fn tell(&self) -> Exit {
-        complain("ipc-client", self.error.as_ref(), self.advice.as_deref());
+    /// Prints the error and the advice.
+    fn print(&self) -> Exit {
+        report_error("ipc-client", self.error.as_ref(), self.advice.as_deref());
         self.exit
     }
 
@@ -106,7 +107,7 @@ pub fn main() -> Exit {
                 matches = args::command().try_get_matches_from(words);
                 profile_flags = Some(flags);
             }
-            Err(failure) => return failure.tell(),
+            Err(failure) => return failure.print(),
         }
     }
     let parsed = matches.and_then(|matches| {
@@ -116,7 +117,7 @@ pub fn main() -> Exit {
     });
     let (cli, options) = match parsed {
         Ok(parsed) => parsed,
-        Err(error) => return tell_of_usage("ipc-client", &error),
+        Err(error) => return report_usage_error("ipc-client", &error),
     };
     begin_log();
     let result = match &cli.command {
@@ -137,7 +138,7 @@ pub fn main() -> Exit {
         Ok(exit) => exit,
         // Whoever read the results has seen enough.
         Err(failure) if is_broken_pipe(failure.error.as_ref()) => Exit::Success,
-        Err(failure) => failure.tell(),
+        Err(failure) => failure.print(),
     }
 }
 
@@ -145,9 +146,9 @@ pub fn main() -> Exit {
 fn begin_log() {
     let mut builder = env_logger::Builder::new();
     builder.filter_level(LevelFilter::Warn).parse_default_env();
-    if is_journal() {
+    if stderr_is_journal() {
         builder.format(|out, record| {
-            writeln!(out, "<{}>{}", priority(record.level()), printable(&record.args().to_string(), &[]))
+            writeln!(out, "{}", journal_line(record.level(), &record.args().to_string()))
         });
     }
     builder.init();
@@ -155,7 +156,7 @@ fn begin_log() {
 
 /// Tells what is not as it was asked for, though the command goes on.
 fn warn(what: fmt::Arguments<'_>) {
-    tell("ipc-client", Level::Warn, &what.to_string());
+    print_message("ipc-client", Level::Warn, &what.to_string());
 }
 
 /// Whether results could not be written because nobody reads on; a channel's broken pipe is another thing.

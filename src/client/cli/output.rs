@@ -8,7 +8,7 @@ use super::Failure;
 use super::args::{BenchArgs, Format};
 use crate::client::report::file::{self, FileError};
 use crate::client::report::{Report, csv, json, markdown, stream, text};
-use crate::protocol::Printable;
+use crate::diagnostics::Printable;
 
 /// The results' formats and files, as the command line has them.
 pub(super) struct Output {

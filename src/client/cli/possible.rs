@@ -8,7 +8,7 @@ use super::choice::skip;
 use super::options::told;
 use crate::client::bench::{Bench, Cell};
 use crate::client::{Client, ClientError};
-use crate::protocol::chain;
+use crate::diagnostics::error_chain;
 
 /// Opens a channel of each method that only a group has named, once for each choice of its options, and leaves the cells of
 /// those out that cannot be, with a line on stderr. It takes the lease.
@@ -47,8 +47,8 @@ fn is_possible(client: &mut Client, cell: &Cell) -> Result<bool, ClientError> {
         Err(error) if error.is_lack() => {
             let what = told(&cell.spec.method, &cell.spec.options);
             match error.advice() {
-                Some(advice) => skip(what, format_args!("{}; {advice}", chain(&error))),
-                None => skip(what, chain(&error)),
+                Some(advice) => skip(what, format_args!("{}; {advice}", error_chain(&error))),
+                None => skip(what, error_chain(&error)),
             }
             Ok(false)
         }

@@ -7,7 +7,7 @@ use clap::Args;
 use super::Failure;
 use crate::client::history::{History, HistoryError, Label, place};
 use crate::client::report::Report;
-use crate::protocol::say;
+use crate::diagnostics::print_line;
 
 /// Whether a run is recorded, and where.
 #[derive(Debug, Args)]
@@ -38,7 +38,11 @@ impl RecordArgs {
         if self.record {
             let mut history = History::create(&place(self.history.as_deref())?)?;
             let recorded = history.record(report, self.label.as_ref())?;
-            say(format_args!("ipc-client: recorded as run {} in {}", recorded.id, history.path().display()));
+            print_line(format_args!(
+                "ipc-client: recorded as run {} in {}",
+                recorded.id,
+                history.path().display()
+            ));
         }
         Ok(())
     }

@@ -17,7 +17,8 @@ use crate::client::report::file;
 use crate::client::report::html::{Document, write};
 use crate::client::report::matrix::Measured;
 use crate::client::stats::Statistic;
-use crate::protocol::{Exit, say};
+use crate::diagnostics::print_line;
+use crate::exit::Exit;
 
 /// The longest file that is taken for a matrix.
 const LONGEST_MATRIX: u64 = 64 << 20;
@@ -73,7 +74,7 @@ pub(super) fn run(args: &ReportArgs) -> Result<Exit, Failure> {
     }
     runs.retain(|run| !run.report.results.is_empty());
     if runs.is_empty() && matrices.is_empty() {
-        say(format_args!("ipc-client: no run that was named has such cells"));
+        print_line(format_args!("ipc-client: no run that was named has such cells"));
         return Ok(Exit::Nothing);
     }
     let trends = match &history {

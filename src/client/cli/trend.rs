@@ -11,7 +11,8 @@ use super::{Failure, parse, terminal};
 use crate::client::judge::trend::{TREND_SCHEMA, TrendDocument, TrendPlan, trends, write_text};
 use crate::client::report::json;
 use crate::client::stats::Statistic;
-use crate::protocol::{Exit, Printable};
+use crate::diagnostics::Printable;
+use crate::exit::Exit;
 
 #[derive(Debug, Args)]
 pub(super) struct TrendArgs {

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::protocol::Exit;
+use crate::exit::Exit;
 
 /// What to do with a file that is damaged. Its log has what is not in it yet.
 const DAMAGED: &str = "move it away, with its -wal and -shm beside it: then the next run makes a new one; \"sqlite3 FILE .recover\" saves \

@@ -12,7 +12,7 @@ use super::blob::{self, Cause};
 use super::store::insert;
 use super::{History, HistoryError, Label, Run};
 use crate::client::report::{Report, SCHEMA, json};
-use crate::protocol::{is_unprintable, printable};
+use crate::diagnostics::{is_unprintable, printable};
 
 /// The version of a line's layout. Keys are added without a new one.
 pub(crate) const EXCHANGE_FORMAT: u32 = 1;

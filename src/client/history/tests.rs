@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use super::schema::HISTORY_SCHEMA;
 use super::*;
 use crate::client::report::{Report, sample};
-use crate::protocol::Exit;
+use crate::exit::Exit;
 
 /// A history in a folder of its own.
 fn fresh() -> (TempDir, History) {
@@ -307,7 +307,7 @@ fn lines_that_are_no_runs_are_named_and_those_before_them_stay() {
         let (_folder, mut other) = fresh();
         let mut imported = Imported::default();
         let error = other.import(format!("{}\n\n{bad}\n", good[0]).as_bytes(), &mut imported).unwrap_err();
-        let said = crate::protocol::chain(&error);
+        let said = crate::diagnostics::error_chain(&error);
         assert!(said.contains("line 3") && said.contains(why), "{said}");
         assert_eq!(imported, Imported { new: 1, ..Imported::default() });
         assert_eq!(runs(&other, &Filter::default(), None).len(), 1);

@@ -17,8 +17,8 @@ use super::spent::{Own, Spent};
 use super::trial::{Runner, silent};
 use super::{Plan, Trial};
 use crate::client::{Client, ClientError, Opened};
-use crate::protocol::shortage::no_process;
 use crate::protocol::{ChannelId, ChannelSpec, Usage};
+use crate::shortage::explain_spawn;
 use crate::transports::sys::allow_descriptors;
 use crate::transports::sys::clock::Calibration;
 use crate::transports::{ConnectError, RoundError};
@@ -223,7 +223,7 @@ impl Lead<'_> {
         let opened = self.client.ask(spec)?;
         let (id, method) = (opened.id(), opened.method());
         self.sides.push((id, method));
-        start(opened).map_err(|error| ClientError::Thread(no_process(error)))?;
+        start(opened).map_err(|error| ClientError::Thread(explain_spawn(error)))?;
         match self.next(&mut || ())? {
             (_, News::Connected) => Ok(()),
             (number, News::Unconnected(error)) => {

@@ -13,7 +13,8 @@ use crate::client::host::{Environment, Snapshot};
 use crate::client::judge::warnings::{Grade, Warning, with_text};
 use crate::client::measure::{Trial, histogram};
 use crate::client::stats::{CONFIDENCE, Drift, Outliers, drift, median_interval};
-use crate::protocol::{Usage, Wait, chain};
+use crate::diagnostics::error_chain;
+use crate::protocol::{Usage, Wait};
 use crate::transports::Pace;
 use crate::transports::sys::clock::Calibration;
 
@@ -352,7 +353,7 @@ impl CellReport {
             },
             precision_reached_fraction: outcome.precision_reached,
             trials: trials.iter().map(TrialReport::of).collect(),
-            error: outcome.error.as_ref().map(|error| chain(error)),
+            error: outcome.error.as_ref().map(|error| error_chain(error)),
             // Until the whole report is judged.
             warnings: Vec::new(),
             grade: Grade::F,

@@ -8,7 +8,7 @@ use super::{Again, Config, Notify, Reload, Server};
 use crate::config::Limits;
 use crate::daemon::metrics::{MOST_SCRAPES, Metrics};
 use crate::daemon::socket::Bound;
-use crate::protocol::chain;
+use crate::diagnostics::error_chain;
 use crate::transports::sys::allow_descriptors;
 
 impl Server {
@@ -61,7 +61,7 @@ impl Server {
         self.lease.resize(config.measurements);
         self.call_up(&before);
         if let Err(error) = access {
-            self.keep(&chain(&error));
+            self.keep(&error_chain(&error));
         }
     }
 

@@ -3,9 +3,8 @@
 use super::{ConnectionId, Held, Server, count};
 use crate::daemon::channel::Channel;
 use crate::daemon::lease::Acquired;
-use crate::protocol::{
-    ChannelId, ChannelSpec, PROTOCOL_VERSION, Refusal, Reply, Request, Resource, Status, chain,
-};
+use crate::diagnostics::error_chain;
+use crate::protocol::{ChannelId, ChannelSpec, PROTOCOL_VERSION, Refusal, Reply, Request, Resource, Status};
 use crate::transports::sys::{find_descriptors, peer_groups};
 use crate::transports::{self, Owner};
 
@@ -19,7 +18,9 @@ impl Server {
             Request::Status => Reply::Status(self.status()),
             Request::Methods => match find_descriptors(PROBE_DESCRIPTORS) {
                 Ok(()) => Reply::Methods(transports::states_for(self.peer(id), self.groups(id).as_deref())),
-                Err(error) => return self.refuse(Some(id), Refusal::Shortage { reason: chain(&error) }),
+                Err(error) => {
+                    return self.refuse(Some(id), Refusal::Shortage { reason: error_chain(&error) });
+                }
             },
             Request::Stop => match self.may_stop(id) {
                 Ok(()) => {

@@ -11,7 +11,8 @@ use rustix::process::{Resource, getrlimit};
 
 use super::{Bound, Server, timespec};
 use crate::daemon::connection::Connection;
-use crate::protocol::{Refusal, chain};
+use crate::diagnostics::error_chain;
+use crate::protocol::Refusal;
 
 /// How long no connection is accepted where it can neither be had nor be turned away.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -55,7 +56,7 @@ impl Server {
     /// Deals with a connection that cannot be accepted for lack of descriptors or memory. Returns whether it is gone: else
     /// the listener would be ready at once, again and again, and is left alone for a while.
     pub(super) fn turn_away_for(&mut self, error: &io::Error, bound: &Bound) -> bool {
-        let reason = chain(error);
+        let reason = error_chain(error);
         let turned_away = self.spare.lend(|| {
             let connection = Connection::new(bound.accept().ok()?).ok()?;
             let (pid, uid) = (connection.peer.pid, connection.peer.uid);

@@ -13,7 +13,8 @@ use crate::client::history::Pick;
 use crate::client::judge::compare::{COMPARED, Comparison, write_markdown, write_text};
 use crate::client::report::json;
 use crate::client::stats::Statistic;
-use crate::protocol::{Exit, Printable, say};
+use crate::diagnostics::{Printable, print_line};
+use crate::exit::Exit;
 
 #[derive(Debug, Args)]
 pub(super) struct CompareArgs {
@@ -73,7 +74,7 @@ pub(super) fn run(args: &CompareArgs) -> Result<Exit, Failure> {
     }
     out.flush()?;
     if comparison.is_empty() {
-        say(format_args!("ipc-client: nothing of {} and {} can be compared", args.a, args.b));
+        print_line(format_args!("ipc-client: nothing of {} and {} can be compared", args.a, args.b));
         return Ok(Exit::Nothing);
     }
     Ok(Exit::Success)

@@ -8,7 +8,7 @@ use crate::client::cli::history::PlaceArgs;
 use crate::client::history::{History, HistoryError, Pick, read_lines};
 use crate::client::judge::compare::Side;
 use crate::client::report::{Report, SCHEMA};
-use crate::protocol::Exit;
+use crate::exit::Exit;
 
 /// The longest file that is taken for a report.
 const LONGEST: u64 = 256 << 20;
@@ -55,7 +55,7 @@ fn from_file(path: &Path) -> Result<Side, Failure> {
     if text.trim_start().starts_with("{\"ipcd_history\"") {
         let mut runs = read_lines(text.as_bytes());
         let first = runs.next().unwrap_or_else(|| unreachable!("it begins with one"));
-        let run = first.map_err(|error| failure(crate::protocol::chain(&error)))?;
+        let run = first.map_err(|error| failure(crate::diagnostics::error_chain(&error)))?;
         return match runs.next() {
             None => Ok(side(Some(run.uuid), run.label, run.report)),
             Some(_) => {

@@ -12,7 +12,8 @@ use super::{PlaceArgs, say_nothing};
 use crate::client::cli::Failure;
 use crate::client::history::{Filter, History, ImportError, Imported, LineError, Pick, write_line};
 use crate::client::report::file;
-use crate::protocol::{Exit, chain, say};
+use crate::diagnostics::{error_chain, print_line};
+use crate::exit::Exit;
 
 #[derive(Debug, Args)]
 pub(super) struct ExportArgs {
@@ -83,7 +84,7 @@ pub(super) fn export(place: &PlaceArgs, args: &ExportArgs) -> Result<Exit, Failu
         Some(failure) => return Err(failure.into()),
         None => written?,
     }
-    say(format_args!("ipc-client: {} exported", runs(u64::try_from(ids.len()).unwrap_or(u64::MAX))));
+    print_line(format_args!("ipc-client: {} exported", runs(u64::try_from(ids.len()).unwrap_or(u64::MAX))));
     Ok(Exit::Success)
 }
 
@@ -140,7 +141,7 @@ fn import_one(
     history.import_undamaged(lines, imported, &mut |error| {
         passed_over += 1;
         if passed_over <= TOLD {
-            say(format_args!("ipc-client: {}: passed over: {}", path.display(), chain(error)));
+            print_line(format_args!("ipc-client: {}: passed over: {}", path.display(), error_chain(error)));
         }
     })
 }
@@ -178,7 +179,7 @@ fn tell(path: &Path, history: &History, imported: Imported) {
         damaged => format!(", {damaged} lines passed over that are no runs"),
     };
     let (new, were) = (runs(new), if known == 1 { "was" } else { "were" });
-    say(format_args!(
+    print_line(format_args!(
         "ipc-client: {from}: {new} imported into {into}, {known} {were} there already{damaged}"
     ));
 }

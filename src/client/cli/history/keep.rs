@@ -12,7 +12,8 @@ use super::{LIST_SCHEMA, PlaceArgs};
 use crate::client::cli::{Failure, parse};
 use crate::client::history::{Baseline, Filter, Label, Pick};
 use crate::client::report::{json, utc};
-use crate::protocol::{Exit, Printable, say};
+use crate::diagnostics::{Printable, print_line};
+use crate::exit::Exit;
 
 #[derive(Debug, Args)]
 pub(super) struct PruneArgs {
@@ -81,7 +82,7 @@ pub(super) fn baseline(place: &PlaceArgs, args: &BaselineArgs) -> Result<Exit, F
             let before = history.set_baseline(name, id)?;
             let before = before.filter(|before| *before != id);
             let before = before.map_or_else(String::new, |before| format!("; it was run {before}"));
-            say(format_args!("ipc-client: baseline {name} is run {id}{before}"));
+            print_line(format_args!("ipc-client: baseline {name} is run {id}{before}"));
             let mut hidden = None;
             let labelled = Filter { label: Some(name.clone()), ..Filter::default() };
             history.runs(&labelled, Some(1), &mut |row| {
@@ -89,14 +90,14 @@ pub(super) fn baseline(place: &PlaceArgs, args: &BaselineArgs) -> Result<Exit, F
                 ControlFlow::Break(())
             })?;
             if let Some(labelled) = hidden {
-                say(format_args!(
+                print_line(format_args!(
                     "ipc-client: runs have the label {name} too, the newest of them run {labelled}: {name} means the \
                      baseline from now on, and their list is \"history --label {name}\""
                 ));
             }
         }
         None if history.remove_baseline(name)? => {
-            say(format_args!("ipc-client: there is no baseline {name} any more"))
+            print_line(format_args!("ipc-client: there is no baseline {name} any more"))
         }
         None => {
             let error = format!("there is no baseline `{name}` in the history");

@@ -11,7 +11,8 @@ use super::{LIST_SCHEMA, PlaceArgs, say_nothing};
 use crate::client::cli::Failure;
 use crate::client::history::{History, HistoryError, Listener, ResultRow, RunRow};
 use crate::client::report::{json, latency, utc};
-use crate::protocol::{Exit, Printable};
+use crate::diagnostics::Printable;
+use crate::exit::Exit;
 
 /// Rows of a list that is not limited otherwise.
 const ROWS: u32 = 20;

@@ -12,7 +12,8 @@ use clap::{Args, Subcommand};
 
 use super::Failure;
 use crate::client::history::{History, HistoryError, place};
-use crate::protocol::{Exit, say};
+use crate::diagnostics::print_line;
+use crate::exit::Exit;
 
 /// The version of the layout of lists in JSON, which `docs/json.md` tells.
 const LIST_SCHEMA: u32 = 1;
@@ -21,11 +22,11 @@ const LIST_SCHEMA: u32 = 1;
 pub(super) fn say_nothing(history: &History) -> Result<(), HistoryError> {
     if history.is_empty()? {
         let path = history.path().display();
-        say(format_args!(
+        print_line(format_args!(
             "ipc-client: the history {path} is empty: \"ipc-client bench --record\" and \"history import\" fill it"
         ));
     } else {
-        say(format_args!("ipc-client: nothing in the history is like that"));
+        print_line(format_args!("ipc-client: nothing in the history is like that"));
     }
     Ok(())
 }

@@ -15,7 +15,8 @@ use crate::client::history::{Filter, History, Pick, Run};
 use crate::client::report::file::write_whole;
 use crate::client::report::{Report, hdr_log, utc};
 use crate::client::sum::Sum;
-use crate::protocol::{Exit, say};
+use crate::diagnostics::print_line;
+use crate::exit::Exit;
 
 #[derive(Debug, Args)]
 pub(super) struct ShowArgs {
@@ -50,7 +51,7 @@ pub(super) fn run(place: &PlaceArgs, args: &ShowArgs) -> Result<Exit, Failure> {
     let filter = args.cells.filter()?;
     report.results.retain(|cell| filter.lets_through(cell));
     if report.results.is_empty() && filter.is_of_cells() {
-        say(format_args!("ipc-client: no run that was named has such cells"));
+        print_line(format_args!("ipc-client: no run that was named has such cells"));
         return Ok(Exit::Nothing);
     }
     if let Some(path) = &args.hdr_log {
@@ -105,9 +106,9 @@ fn report(history: &History, args: &ShowArgs) -> Result<Option<Report>, Failure>
             exit: Exit::Nothing,
         })?;
     }
-    say(format_args!("ipc-client: the sum of {runs} runs"));
+    print_line(format_args!("ipc-client: the sum of {runs} runs"));
     for note in sum.notes() {
-        say(format_args!("ipc-client: {note}"));
+        print_line(format_args!("ipc-client: {note}"));
     }
     let arguments = std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned());
     Ok(Some(sum.report(arguments.collect())))
@@ -116,6 +117,6 @@ fn report(history: &History, args: &ShowArgs) -> Result<Option<Report>, Failure>
 /// A run's report. Which run it is of, a report does not tell.
 fn named(run: Run) -> Report {
     let label = run.label.map_or_else(String::new, |label| format!(", label {label}"));
-    say(format_args!("ipc-client: run {} of {}{label}", run.id, utc(run.report.started_unix_s)));
+    print_line(format_args!("ipc-client: run {} of {}{label}", run.id, utc(run.report.started_unix_s)));
     run.report
 }

@@ -22,7 +22,9 @@ use crate::client::host::placement::Topology;
 use crate::client::report::file;
 use crate::client::report::matrix::{Matrix, csv, svg, text};
 use crate::client::{ClientError, LeaseWait};
-use crate::protocol::{Exit, Wait, complain, say, tell};
+use crate::diagnostics::{print_line, print_message, report_error};
+use crate::exit::Exit;
+use crate::protocol::Wait;
 use crate::transports::Settings;
 use crate::transports::sys::clock::{Calibration, ClockChoice};
 
@@ -115,7 +117,7 @@ pub(super) fn run(args: &MatrixArgs, options: &BTreeMap<String, String>) -> Resu
     choice::available(plan.mechanism, &plan.spec.options, &states)?;
     Settings::check_for(&plan.spec, choice::state(plan.mechanism, &states)).map_err(Failure::unavailable)?;
     if plan.estimate() > LONG {
-        say(format_args!(
+        print_line(format_args!(
             "ipc-client: {} pairs of CPUs, {} trials each: about {}",
             plan.pairs.len(),
             plan.trials,
@@ -124,7 +126,7 @@ pub(super) fn run(args: &MatrixArgs, options: &BTreeMap<String, String>) -> Resu
     }
     let wait = if args.no_wait { LeaseWait::No } else { LeaseWait::Queue };
     client.acquire(wait, |place| {
-        say(format_args!("ipc-client: another measurement runs; number {place} in line"))
+        print_line(format_args!("ipc-client: another measurement runs; number {place} in line"))
     })?;
     let calibration = Calibration::run(ClockChoice::Auto).map_err(Failure::unavailable)?;
 
@@ -171,10 +173,10 @@ fn write(matrix: &Matrix, format: Format, width: Option<usize>, out: &mut dyn Wr
 /// What failed, told once, however many pairs it met, and the exit code of the first.
 fn exit(errors: &[ClientError]) -> Exit {
     let Some(first) = errors.first() else { return Exit::Success };
-    complain("ipc-client", first, first.advice());
+    report_error("ipc-client", first, first.advice());
     if errors.len() > 1 {
         let rest = format!("{} pairs of CPUs failed; that was the first", errors.len());
-        tell("ipc-client", Level::Error, &rest);
+        print_message("ipc-client", Level::Error, &rest);
     }
     first.exit()
 }

@@ -6,7 +6,7 @@ use crate::client::bench::{self, Bench, Outcome, order};
 use crate::client::report::Latency;
 use crate::client::report::matrix::{Pair, PairTrial};
 use crate::client::{Client, ClientError};
-use crate::protocol::chain;
+use crate::diagnostics::error_chain;
 use crate::transports::sys::clock::Calibration;
 
 /// So many cells are measured before their histograms, 0.3 MiB each, are made to figures. All of them at once would be
@@ -59,7 +59,7 @@ pub(super) fn run(
                 let pair = &mut measured.pairs[index];
                 pair.trials.extend(figures(&outcome));
                 if let Some(error) = outcome.error {
-                    pair.error = Some(chain(&error));
+                    pair.error = Some(error_chain(&error));
                     measured.errors.push(error);
                 }
             }

@@ -5,7 +5,8 @@ use serde::Serialize;
 use crate::client::bench::{Bench, Outcome};
 use crate::client::host::placement::Placement;
 use crate::client::stats::{Comparison, compare_pairs, median};
-use crate::protocol::{Wait, chain};
+use crate::diagnostics::error_chain;
+use crate::protocol::Wait;
 
 const PS_PER_NS: f64 = 1000.0;
 
@@ -63,7 +64,7 @@ impl SelfTest {
             comparison,
             differs: comparison.is_some_and(|comparison| comparison.is_real()),
             smallest_detectable: comparison.map(|comparison| comparison.smallest_detectable()),
-            error: a.error.as_ref().or(b.error.as_ref()).map(|error| chain(error)),
+            error: a.error.as_ref().or(b.error.as_ref()).map(|error| error_chain(error)),
         }
     }
 }

@@ -11,7 +11,7 @@ use super::compare::{Change, Circumstance, Comparison, Reason, SideSummary, Verd
 use crate::client::host::Difference;
 use crate::client::report::{CellReport, TrialReport, latency};
 use crate::client::stats::{Interval, Statistic, median, median_interval};
-use crate::protocol::Exit;
+use crate::exit::Exit;
 
 /// The version of the JSON's layout, which `docs/json.md` tells.
 pub(crate) const CHECK_SCHEMA: u32 = 1;

@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Display, Write};
 
-use crate::protocol::is_unprintable;
+use crate::diagnostics::is_unprintable;
 
 /// Something shown as text, whatever it has in it.
 pub(super) struct Text<T>(pub(super) T);
