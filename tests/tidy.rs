@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+mod cycles;
+
 /// A source file, its path relative to the package.
 struct Source {
     path: String,
@@ -307,4 +309,82 @@ fn every_file_states_its_subject() {
             source.path
         );
     }
+}
+
+/// Asserts that every file found is known, and that every file known is found.
+fn only_known(found: &[String], known: &[&str], what: &str) {
+    let is_in = |place: &String, file: &&str| place.starts_with(&format!("{file}:"));
+    let new = found.iter().filter(|place| !known.iter().any(|file| is_in(place, file)));
+    nowhere(new.cloned().collect(), what);
+    let gone = known.iter().filter(|file| !found.iter().any(|place| is_in(place, file)));
+    nowhere(gone.map(|file| (*file).to_owned()).collect(), "no longer an exception: remove it from the list");
+}
+
+/// Where `protocol` writes to a terminal, or knows what a command line is.
+fn terminal_in_protocol(sources: &[Source]) -> Vec<String> {
+    const WORDS: [&str; 12] = [
+        "clap",
+        "anstream",
+        "anstyle",
+        "env_logger",
+        "terminal_size",
+        "IsTerminal",
+        "print",
+        "println",
+        "eprint",
+        "eprintln",
+        "stdout",
+        "stderr",
+    ];
+    let protocol = sources.iter().filter(|source| source.path.starts_with("src/protocol/"));
+    protocol.flat_map(|source| WORDS.iter().flat_map(|word| source.lines_with_word(word))).collect()
+}
+
+#[test]
+fn protocol_is_the_wire_format_only() {
+    let found = terminal_in_protocol(&sources("src"));
+    only_known(&found, &["src/protocol/complaint.rs"], "a terminal or a command line in src/protocol");
+    for text in ["fn f(error: clap::Error) {}", "eprintln!(\"a\");", "std::io::stderr()"] {
+        let planted = |path: &str| [Source { path: path.into(), text: text.into() }];
+        assert_eq!(terminal_in_protocol(&planted("src/protocol/a.rs")), ["src/protocol/a.rs:1"], "{text}");
+        assert!(terminal_in_protocol(&planted("src/client/cli/a.rs")).is_empty());
+    }
+}
+
+/// Where a command computes statistics. It may name one, as an option's value.
+fn statistics_in_commands(sources: &[Source]) -> Vec<String> {
+    const WORDS: [&str; 9] =
+        ["sqrt", "ln", "exp", "powi", "powf", "mean", "median", "quantile", "percentile"];
+    let commands = sources.iter().filter(|source| source.path.starts_with("src/client/cli/"));
+    let found = commands.flat_map(|source| {
+        let imported = source.code().filter(|(_, line)| {
+            let named = line.split("stats::").nth(1);
+            named.is_some_and(|named| named.trim_end() != "Statistic;")
+        });
+        let imported = imported.map(|(number, _)| format!("{}:{number}", source.path));
+        let computed =
+            source.code().filter(|(_, line)| WORDS.iter().any(|word| line.contains(&format!(".{word}("))));
+        imported.chain(computed.map(|(number, _)| format!("{}:{number}", source.path))).collect::<Vec<_>>()
+    });
+    found.collect()
+}
+
+#[test]
+fn commands_compute_no_statistics() {
+    let found = statistics_in_commands(&sources("src"));
+    only_known(&found, &["src/client/cli/matrix/plan.rs"], "statistics in src/client/cli");
+    for text in
+        ["use crate::client::stats::median;", "let a = variance.sqrt();", "stats::Summary::of(samples)"]
+    {
+        let planted = |path: &str| [Source { path: path.into(), text: text.into() }];
+        assert_eq!(
+            statistics_in_commands(&planted("src/client/cli/a.rs")),
+            ["src/client/cli/a.rs:1"],
+            "{text}"
+        );
+        assert!(statistics_in_commands(&planted("src/client/judge/a.rs")).is_empty());
+    }
+    let option =
+        Source { path: "src/client/cli/a.rs".into(), text: "use crate::client::stats::Statistic;".into() };
+    assert!(statistics_in_commands(&[option]).is_empty());
 }
