@@ -1,4 +1,4 @@
-//! The CPU limits of this process's control groups, versions 1 and 2, and how often they bit.
+//! The CPU quotas of this process's control groups, versions 1 and 2, and how often they throttled it.
 
 use std::path::{Component, Path, PathBuf};
 
@@ -6,12 +6,12 @@ use serde::{Deserialize, Serialize};
 
 use super::root::Root;
 
-/// How often and for how long the CPU quota stopped this process's control groups, since they exist.
+/// How often and for how long the CPU quota throttled this process's control groups, since their creation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Throttling {
     /// Periods in which a group had used up its quota.
     pub periods: u64,
-    /// How long groups were stopped, summed over CPUs and groups: more than the wall clock's time is possible.
+    /// How long they were throttled, summed over CPUs and groups: it can exceed the wall-clock time.
     pub time_ns: u64,
 }
 
@@ -21,7 +21,7 @@ pub(super) fn quota_cpus(root: Root<'_>) -> Option<f64> {
     quotas.min_by(f64::total_cmp)
 }
 
-/// The throttling of all groups above this process, summed: a quota anywhere up the tree stops it.
+/// The throttling of all groups above this process, summed: a quota anywhere up the tree throttles it.
 pub(super) fn throttling(root: Root<'_>) -> Option<Throttling> {
     groups(root).into_iter().filter_map(|group| group.throttling(root)).reduce(|sum, one| Throttling {
         periods: sum.periods.saturating_add(one.periods),
@@ -35,7 +35,7 @@ enum Version {
     V2,
 }
 
-/// A control group: its folder below the root, and which files that has.
+/// A control group: its folder below the root, and the version that decides which files are there.
 struct Group {
     version: Version,
     folder: PathBuf,
@@ -53,7 +53,7 @@ impl Group {
             }
         };
         let (quota_us, period_us): (f64, f64) = (quota.parse().ok()?, period.parse().ok()?);
-        // No limit is `max`, which is no number, or -1.
+        // `max` (version 2) and -1 (version 1) mean no limit.
         (quota_us > 0.0 && period_us > 0.0).then(|| quota_us / period_us)
     }
 
@@ -70,7 +70,7 @@ impl Group {
     }
 }
 
-/// This process's groups that may limit CPU time, each followed by the groups it is in, up to where they are mounted.
+/// This process's groups that may limit CPU time, each followed by its ancestors up to the mount point.
 fn groups(root: Root<'_>) -> Vec<Group> {
     let mounts = root.text("proc/self/mountinfo").unwrap_or_default();
     let memberships = root.text("proc/self/cgroup").unwrap_or_default();
@@ -97,7 +97,7 @@ fn has_cpu(controllers: &str) -> bool {
 
 /// Where a control group hierarchy is mounted.
 struct Mount {
-    /// The group that is seen at the mount point: not `/` in a container that is shown its own groups only.
+    /// The group visible at the mount point: not `/` in a container that sees only its own groups.
     group: PathBuf,
     /// The mount point, relative to the root folder.
     point: PathBuf,
@@ -118,9 +118,9 @@ impl Mount {
         wanted.then(|| Self { group: group.into(), point: point.trim_start_matches('/').into() })
     }
 
-    /// The folders of the group at `path` and of all those above it that can be seen, itself first.
+    /// The folders of the group at `path` and of all its visible ancestors, itself first.
     fn up_from(&self, path: &str) -> Vec<PathBuf> {
-        // A group outside of what is mounted is seen as the mount point, if at all.
+        // A group outside the mount is visible as the mount point, if at all.
         let below = Path::new(path).strip_prefix(&self.group).unwrap_or(Path::new(""));
         let inside = below.components().all(|part| matches!(part, Component::Normal(_)));
         let below = if inside { below } else { Path::new("") };

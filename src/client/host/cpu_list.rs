@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// Larger numbers are refused, so that a mistyped range does not fill the memory. Linux knows up to 8192 CPUs.
+/// Larger numbers are rejected, so that a mistyped range does not fill the memory. Linux supports up to 8192 CPUs.
 const HIGHEST_CPU: u32 = 65_535;
 
 /// A set of CPU numbers. As text and in JSON it is the kernel's list form (`"0-3,8"`; no CPUs: `""`).
@@ -14,27 +14,18 @@ const HIGHEST_CPU: u32 = 65_535;
 #[serde(into = "String", try_from = "String")]
 pub struct CpuList(BTreeSet<u32>);
 
-/// Why a text is no list of CPUs.
+/// Why a text is not a list of CPUs.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CpuListError {
     /// A part between two commas is neither a number nor a range.
-    #[error("`{part}` is not a CPU number or a range such as 0-3")]
-    Malformed {
-        /// The part as written.
-        part: String,
-    },
+    #[error("`{0}` is not a CPU number or a range such as 0-3")]
+    Malformed(String),
     /// A range whose end is below its start.
-    #[error("the range `{part}` ends before it starts")]
-    Reversed {
-        /// The range as written.
-        part: String,
-    },
+    #[error("the range `{0}` ends before it starts")]
+    Reversed(String),
     /// A number that no CPU can have.
-    #[error("CPU number {cpu} is above {HIGHEST_CPU}")]
-    TooHigh {
-        /// The number.
-        cpu: u32,
-    },
+    #[error("CPU number {0} is above {HIGHEST_CPU}")]
+    TooHigh(u32),
 }
 
 impl CpuList {
@@ -48,12 +39,12 @@ impl CpuList {
         self.0.iter().copied()
     }
 
-    /// How many CPUs there are.
+    /// The number of CPUs.
     pub(crate) fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Whether there is none.
+    /// Whether the set is empty.
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -83,7 +74,7 @@ impl FromStr for CpuList {
             let (first, last) = part.split_once('-').unwrap_or((part, part));
             let (first, last) = (number(first, part)?, number(last, part)?);
             if last < first {
-                return Err(CpuListError::Reversed { part: part.to_owned() });
+                return Err(CpuListError::Reversed(part.to_owned()));
             }
             cpus.extend(first..=last);
         }
@@ -92,8 +83,8 @@ impl FromStr for CpuList {
 }
 
 fn number(digits: &str, part: &str) -> Result<u32, CpuListError> {
-    let cpu = digits.parse().map_err(|_| CpuListError::Malformed { part: part.to_owned() })?;
-    if cpu > HIGHEST_CPU { Err(CpuListError::TooHigh { cpu }) } else { Ok(cpu) }
+    let cpu = digits.parse().map_err(|_| CpuListError::Malformed(part.to_owned()))?;
+    if cpu > HIGHEST_CPU { Err(CpuListError::TooHigh(cpu)) } else { Ok(cpu) }
 }
 
 impl fmt::Display for CpuList {
@@ -151,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_list_is_named() {
+    fn a_malformed_part_is_named() {
         let error = |text: &str| text.parse::<CpuList>().unwrap_err().to_string();
         assert_eq!(error("0,x"), "`x` is not a CPU number or a range such as 0-3");
         assert_eq!(error("0-"), "`0-` is not a CPU number or a range such as 0-3");
@@ -169,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn an_intersection_holds_what_both_hold() {
+    fn an_intersection_has_the_cpus_of_both() {
         assert_eq!(list("0-5").intersection(&list("4-9")), list("4-5"));
         assert!(list("0").intersection(&list("1")).is_empty());
     }

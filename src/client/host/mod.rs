@@ -1,12 +1,10 @@
-//! What a measurement ran on: the host's hardware, kernel and settings, as far as the host tells them.
+//! What a measurement ran on: the host's hardware, kernel and settings, as far as the host reports them.
 //!
-//! [`Environment`] is what stays during a run, [`Snapshot`] what moves. Both are read from `/proc`, `/sys` and a few
-//! files more, below a root folder that a test can replace. What the host does not tell is `None` or empty and left
+//! [`Environment`] stays the same during a run, [`Snapshot`] changes. Both are read from `/proc`, `/sys` and a few
+//! other files, below a root folder that a test can replace. What the host does not report is `None` or empty and left
 //! out of the JSON; it is never an error and never guessed. The left-out fields need a format that names its fields:
 //! JSON does, bincode does not.
 
-mod arm;
-mod build;
 mod cgroup;
 mod cpu;
 mod cpu_list;
@@ -16,31 +14,26 @@ pub(crate) mod doctor;
 #[path = "tests/fixture.rs"]
 pub(crate) mod fixture;
 mod kernel;
-mod machine;
 pub(crate) mod placement;
-mod power;
-pub(crate) mod root;
+mod root;
 mod snapshot;
-pub(crate) mod sysfs_cpu;
 #[cfg(test)]
 mod tests;
 
 use std::collections::BTreeMap;
+use std::env::consts;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-pub(crate) use build::Build;
 #[cfg(test)]
 pub(crate) use cgroup::Throttling;
-pub(crate) use cpu::Cpu;
 pub(crate) use cpu_list::CpuList;
 pub(crate) use difference::Difference;
-pub(crate) use kernel::Kernel;
-pub(crate) use machine::Machine;
-pub(crate) use power::Power;
 pub(crate) use snapshot::Snapshot;
 
+use cpu::{Cpu, Power};
+use kernel::{Kernel, Machine};
 use root::{Root, values};
 
 /// What a measurement ran on, as far as it stays the same during a run.
@@ -49,7 +42,7 @@ pub struct Environment {
     /// The host's name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hostname: Option<String>,
-    /// Random, and new with each boot.
+    /// A random identifier that changes with each boot.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub boot_id: Option<String>,
     /// The operating system's name and version, such as `Debian GNU/Linux 12 (bookworm)`.
@@ -64,7 +57,7 @@ pub struct Environment {
     /// The size of a memory page.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub page_size_bytes: Option<u64>,
-    /// The tightest CPU quota of the control groups this process is in, in CPUs; `None` also where there is no limit.
+    /// The tightest CPU quota of the control groups this process is in, in CPUs; `None` also without a limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cgroup_quota_cpus: Option<f64>,
     /// The CPUs.
@@ -87,7 +80,7 @@ impl Environment {
     /// The environment of this process.
     pub(crate) fn capture() -> Self {
         let mut environment = Self::capture_from(Path::new("/"));
-        // What system calls tell: all of it on any kernel, even where a sandbox hides most of /proc.
+        // System calls work on any kernel, even where a sandbox hides most of /proc.
         let uname = rustix::system::uname();
         let text = |text: &std::ffi::CStr| text.to_string_lossy().into_owned();
         environment.hostname.get_or_insert_with(|| text(uname.nodename()));
@@ -98,7 +91,7 @@ impl Environment {
         environment
     }
 
-    /// The environment that the files below `root` tell, and this program's own build.
+    /// The environment in the files below `root`, and this program's own build.
     pub(crate) fn capture_from(root: &Path) -> Self {
         let root = Root(root);
         Self {
@@ -137,4 +130,27 @@ fn os(root: Root<'_>) -> Option<String> {
 fn memory_total_bytes(meminfo: &str) -> Option<u64> {
     let kib: u64 = values(meminfo, "MemTotal").next()?.strip_suffix("kB")?.trim().parse().ok()?;
     kib.checked_mul(1024)
+}
+
+/// How the program that measured was built.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Build {
+    /// The package's version.
+    pub version: String,
+    /// `release`, or `debug` for a build that is too slow to measure with.
+    pub profile: String,
+    /// The platform it was built for: architecture, operating system and C library.
+    pub target: String,
+}
+
+impl Build {
+    /// The build of the running program.
+    pub(crate) fn this() -> Self {
+        let library = if cfg!(target_env = "musl") { "-musl" } else { "-gnu" };
+        Self {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            profile: if cfg!(debug_assertions) { "debug" } else { "release" }.to_owned(),
+            target: format!("{}-{}{library}", consts::ARCH, consts::OS),
+        }
+    }
 }

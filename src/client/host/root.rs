@@ -1,13 +1,13 @@
-//! Reads the small text files that `/proc` and `/sys` consist of, below a root folder.
+//! Reads the small text files of `/proc` and `/sys`, below a root folder.
 //!
-//! A file that is missing, forbidden or of another shape than expected is a fact that the host does not tell:
-//! everything here answers `None`, never an error.
+//! A file that is missing, unreadable or of an unexpected shape means that the host does not report the fact: every
+//! function here returns `None`, never an error.
 
 use std::fs;
 use std::path::Path;
 use std::str::FromStr;
 
-/// The folder that stands for `/`, so that tests can describe other hosts.
+/// The folder used as `/`, so that tests can describe other hosts.
 #[derive(Clone, Copy)]
 pub(crate) struct Root<'a>(pub(crate) &'a Path);
 
@@ -31,7 +31,7 @@ impl Root<'_> {
         }
     }
 
-    /// Whether anything stands at `path`.
+    /// Whether anything exists at `path`.
     pub(crate) fn exists(self, path: impl AsRef<Path>) -> bool {
         self.0.join(path).exists()
     }

@@ -1,4 +1,4 @@
-//! The part of the environment that moves: taken at the start and at the end of a run, and compared.
+//! The part of the environment that changes: captured at the start and at the end of a run, and compared.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -8,16 +8,16 @@ use serde::{Deserialize, Serialize};
 
 use super::cgroup::{self, Throttling};
 use super::root::Root;
-use super::{kernel, power, sysfs_cpu};
+use super::{cpu, kernel};
 
-/// The state of the host at one moment. What the host does not tell is `None`, or empty, and left out of the JSON.
+/// The state of the host at one moment. What the host does not report is `None` or empty, and left out of the JSON.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Snapshot {
     /// Time since boot.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub uptime_ms: Option<u64>,
-    /// The part of it in which the host was suspended, as its clocks tell it: CLOCK_BOOTTIME goes on then,
-    /// CLOCK_MONOTONIC does not. In a time namespace it counts from anywhere, also from below 0.
+    /// The part of it in which the host was suspended: CLOCK_BOOTTIME, which continues during suspension, minus
+    /// CLOCK_MONOTONIC, which does not. In a time namespace it starts at an arbitrary value, possibly negative.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub suspended_ms: Option<i64>,
     /// Tasks that ran or waited to run, or for a disk: averages over 1, 5 and 15 minutes.
@@ -36,10 +36,10 @@ pub struct Snapshot {
     /// The part of it in which the hypervisor ran something else although a CPU of this host had work.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cpu_steal_ms: Option<u64>,
-    /// What the CPU quota cost this process's control groups.
+    /// How the CPU quota throttled this process's control groups.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub throttling: Option<Throttling>,
-    /// The current frequency of each CPU that tells one.
+    /// The current frequency of each CPU that reports one.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub frequencies_khz: BTreeMap<u32, u64>,
     /// The cpufreq governors in use, each once.
@@ -57,7 +57,7 @@ impl Snapshot {
         Self { suspended_ms: Some(suspended_ms), ..Self::capture_from(Path::new("/")) }
     }
 
-    /// The state told by the `/proc` and `/sys` below `root`.
+    /// The state in the `/proc` and `/sys` below `root`.
     pub(crate) fn capture_from(root: &Path) -> Self {
         let root = Root(root);
         let stat = root.text("proc/stat").unwrap_or_default();
@@ -73,14 +73,14 @@ impl Snapshot {
             cpu_idle_ms: cpu_time.and_then(|time| time.idle),
             cpu_steal_ms: cpu_time.and_then(|time| time.steal),
             throttling: cgroup::throttling(root),
-            frequencies_khz: sysfs_cpu::numbers(root, "cpufreq/scaling_cur_freq").collect(),
-            governors: power::governors(root),
+            frequencies_khz: cpu::frequencies_khz(root).collect(),
+            governors: cpu::governors(root),
             clock_source: kernel::clock_source(root),
         }
     }
 
     /// The share of all CPU time since `earlier` that the hypervisor took, from 0 to 1. `None` if the host does not
-    /// tell, or if less than one step of the kernel's count has passed.
+    /// report it, or if less than one tick of the kernel's count has passed.
     pub(crate) fn steal_fraction_since(&self, earlier: &Self) -> Option<f64> {
         let total = self.cpu_total_ms?.checked_sub(earlier.cpu_total_ms?).filter(|&total| total > 0)?;
         let steal = self.cpu_steal_ms?.checked_sub(earlier.cpu_steal_ms?)?;
@@ -94,7 +94,7 @@ impl Snapshot {
         Some(u64::try_from(ms).unwrap_or(0))
     }
 
-    /// What the CPU quota cost since `earlier`.
+    /// The throttling since `earlier`.
     pub(crate) fn throttled_since(&self, earlier: &Self) -> Option<Throttling> {
         let (now, before) = (self.throttling?, earlier.throttling?);
         Some(Throttling {
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_readable_is_told() {
+    fn everything_readable_is_reported() {
         let now = at("cpu  10 0 5 80 1 0 1 3 0 0\ncpu0 1 2 3\nprocs_running 4\n", "powersave", "tsc");
         assert_eq!(now.uptime_ms, Some(744_680));
         assert_eq!(now.load_average, Some([0.15, 1.19, 22.09]));
@@ -198,13 +198,13 @@ mod tests {
     }
 
     #[test]
-    fn an_old_kernel_without_steal_time_tells_none() {
+    fn an_old_kernel_without_steal_time_reports_none() {
         let now = at("cpu  10 0 5 80\n", "powersave", "tsc");
         assert_eq!((now.cpu_total_ms, now.cpu_steal_ms), (Some(950), None));
     }
 
     #[test]
-    fn the_time_suspended_is_how_far_the_two_clocks_moved_apart() {
+    fn the_time_suspended_is_the_growth_of_the_gap_between_two_clocks() {
         let at = |suspended_ms| Snapshot { suspended_ms: Some(suspended_ms), ..Snapshot::default() };
         assert_eq!(at(40_000).suspended_since(&at(10_000)), Some(30_000));
         assert_eq!(at(-20_000).suspended_since(&at(-50_000)), Some(30_000), "in a time namespace");
@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn changed_settings_are_told_and_unreadable_ones_are_not() {
+    fn changed_settings_are_reported_and_unreadable_ones_are_not() {
         let before = at("", "powersave", "tsc");
         let after = at("", "performance", "hpet");
         assert_eq!(
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_tree_tells_nothing() {
+    fn an_empty_tree_reports_nothing() {
         assert_eq!(Snapshot::capture_from(Tree::new().path()), Snapshot::default());
     }
 }

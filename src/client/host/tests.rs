@@ -1,4 +1,4 @@
-//! Environments of hosts that are not this one, each a small tree of files.
+//! Environments of other hosts, each a small tree of files.
 
 use std::path::Path;
 
@@ -61,7 +61,7 @@ fn bare_metal() -> Tree {
 }
 
 #[test]
-fn a_bare_metal_box_with_two_sockets_tells_everything() {
+fn a_bare_metal_host_with_two_sockets_reports_everything() {
     let tree = bare_metal();
     let found = capture(&tree);
     assert_eq!(found.hostname.as_deref(), Some("box"));
@@ -73,7 +73,7 @@ fn a_bare_metal_box_with_two_sockets_tells_everything() {
 
     assert_eq!(found.cpu.model.as_deref(), Some("Intel(R) Xeon(R) Gold 6130"));
     assert_eq!(found.cpu.online, list("0-7"));
-    assert_eq!(found.cpu.allowed, list("0-7"), "the mask names CPUs that are not there");
+    assert_eq!(found.cpu.allowed, list("0-7"), "the mask includes absent CPUs");
     assert_eq!((found.cpu.cores, found.cpu.sockets), (Some(4), Some(2)));
     assert_eq!((found.cpu.threads_per_core, found.cpu.smt_active), (Some(2), Some(true)));
     assert_eq!((found.cpu.isolated, found.cpu.nohz_full), (list("2-3"), list("2-3")));
@@ -106,7 +106,7 @@ fn a_bare_metal_box_with_two_sockets_tells_everything() {
 }
 
 #[test]
-fn a_virtual_machine_is_told_by_its_flag_and_named_by_its_firmware_or_clock() {
+fn a_virtual_machine_is_detected_by_its_flag_and_named_by_its_firmware_or_clock() {
     let guest = || Tree::new().file("proc/cpuinfo", "flags : fpu hypervisor");
     let machine = |tree: &Tree| {
         let machine = capture(tree).machine;
@@ -126,7 +126,7 @@ fn a_virtual_machine_is_told_by_its_flag_and_named_by_its_firmware_or_clock() {
 }
 
 #[test]
-fn a_container_is_named_by_what_it_says_before_its_traces() {
+fn a_container_is_named_by_its_own_statement_before_its_traces() {
     let container = |tree: Tree| capture(&tree).machine.container;
     let docker = || Tree::new().file(".dockerenv", "");
     assert_eq!(container(docker()).as_deref(), Some("docker"));
@@ -147,7 +147,7 @@ fn a_container_is_named_by_what_it_says_before_its_traces() {
 }
 
 #[test]
-fn the_tightest_quota_up_the_tree_of_version_2_counts() {
+fn the_tightest_quota_up_the_tree_of_version_2_applies() {
     let mounts = "31 23 0:26 / /sys/fs/cgroup rw,nosuid shared:9 - cgroup2 cgroup2 rw,nsdelegate";
     let tree = Tree::new()
         .file("proc/self/mountinfo", mounts)
@@ -171,7 +171,7 @@ fn the_tightest_quota_up_the_tree_of_version_2_counts() {
 }
 
 #[test]
-fn a_container_that_is_shown_its_own_group_only_tells_its_quota() {
+fn a_container_that_sees_only_its_own_group_has_its_quota() {
     let quota = |mounts: &str, membership: &str, file: &str, text: &str| {
         let tree = Tree::new().file("proc/self/mountinfo", mounts).file("proc/self/cgroup", membership);
         capture(&tree.file(file, text)).cgroup_quota_cpus
@@ -206,7 +206,7 @@ fn a_quota_of_version_1_is_found_beside_version_2() {
 }
 
 #[test]
-fn a_64_bit_arm_box_names_its_cores_and_claims_no_sockets_it_does_not_know() {
+fn a_64_bit_arm_host_names_its_cores_and_claims_no_unknown_sockets() {
     let cpuinfo = "processor\t: 0\nFeatures\t: fp asimd\nCPU implementer\t: 0x41\nCPU part\t: 0xd0c\n";
     let tree = Tree::new()
         .online("0-1")
@@ -228,7 +228,7 @@ fn a_64_bit_arm_box_names_its_cores_and_claims_no_sockets_it_does_not_know() {
 }
 
 #[test]
-fn a_host_that_tells_nothing_gives_an_environment_that_claims_nothing() {
+fn a_host_that_reports_nothing_has_an_environment_that_claims_nothing() {
     let empty = Tree::new();
     for root in [empty.path(), Path::new("/nonexistent")] {
         let found = Environment::capture_from(root);
@@ -271,7 +271,7 @@ fn differences_name_the_place_and_both_values() {
 }
 
 #[test]
-fn this_host_tells_what_every_linux_tells() {
+fn this_host_reports_what_every_linux_reports() {
     let found = Environment::capture();
     assert!(found.hostname.is_some() && found.architecture.is_some() && found.kernel.release.is_some());
     assert!(found.page_size_bytes.is_some_and(|bytes| bytes >= 4096));

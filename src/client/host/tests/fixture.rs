@@ -1,11 +1,11 @@
-//! Small trees of files that stand for other hosts, for the tests of this module and of the placement.
+//! Small trees of files that describe other hosts, for tests.
 
 use std::fs;
 use std::path::Path;
 
 use tempfile::TempDir;
 
-/// A folder that stands for `/` and is removed when dropped.
+/// A folder used as `/`, removed when dropped.
 pub(crate) struct Tree(TempDir);
 
 impl Tree {
@@ -14,7 +14,7 @@ impl Tree {
         Self(TempDir::new().unwrap())
     }
 
-    /// Adds a file that ends in a new line, as those of the kernel do.
+    /// Adds a file that ends in a newline, as the kernel's do.
     pub(crate) fn file(self, path: &str, text: &str) -> Self {
         let path = self.0.path().join(path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -43,7 +43,7 @@ impl Tree {
             .file(&format!("{folder}/cache/index3/shared_cpu_list"), cache)
     }
 
-    /// Says which CPUs are online.
+    /// Sets the CPUs that are online.
     pub(crate) fn online(self, cpus: &str) -> Self {
         self.file("sys/devices/system/cpu/online", cpus)
     }

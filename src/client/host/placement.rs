@@ -1,26 +1,68 @@
-//! How this host's CPUs lie to each other, and which pair of them serves a placement best.
+//! Which CPUs the two sides of a measurement run on.
+//!
+//! [`Placement`] names how far apart they are; [`Topology`] knows this host's CPUs and finds a [`CpuPair`] for a
+//! placement, or says why there is none.
 
 use std::path::Path;
 
-use super::{CpuPair, Placement, PlacementError};
-use crate::client::host::root::Root;
-use crate::client::host::{CpuList, sysfs_cpu};
+use serde::{Deserialize, Serialize};
 
-/// Where a logical CPU lies. What the host does not tell is `None`.
+use super::root::Root;
+use super::{CpuList, cpu};
+
+pub use crate::config::Placement;
+
+/// The logical CPUs that the two sides are pinned to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct CpuPair {
+    /// The client's CPU.
+    pub client: u32,
+    /// The server's (responder's) CPU.
+    pub server: u32,
+}
+
+/// Why the two sides cannot be placed as requested.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PlacementError {
+    /// The kernel did not return this process's affinity mask.
+    #[error("cannot read which CPUs this process may use")]
+    Affinity(#[from] rustix::io::Errno),
+    /// The CPU is not online; the list has those that are.
+    #[error("CPU {0} is not online; online are {1}")]
+    Offline(u32, CpuList),
+    /// The CPU is not isolated, and not among the CPUs in this process's affinity mask.
+    #[error("CPU {0} is not among the allowed CPUs {1}")]
+    NotAllowed(u32, CpuList),
+    /// No CPU is both online and allowed.
+    #[error("no allowed CPU is online")]
+    NoCpu,
+    /// The host does not report how CPUs share cores.
+    #[error("this host does not report which CPUs share a core")]
+    Unknown,
+    /// No two of the allowed CPUs are threads of one core.
+    #[error("no SMT siblings among the allowed CPUs {0}")]
+    NoSiblings(CpuList),
+    /// No two of the allowed CPUs are on two cores of one socket.
+    #[error("no two cores of one socket among the allowed CPUs {0}")]
+    NoCores(CpuList),
+    /// The host reports at most one socket.
+    #[error("this host has one socket only")]
+    OneSocket,
+    /// The host has several sockets, and all allowed CPUs are on one.
+    #[error("the allowed CPUs {0} are on one socket")]
+    NoSockets(CpuList),
+}
+
+/// Where a logical CPU is. What the host does not report is `None`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct CpuPosition {
-    /// The logical CPU's number.
-    pub cpu: u32,
-    /// Its core's number, unique within the socket only.
-    pub core: Option<u32>,
-    /// Its socket's number.
-    pub package: Option<u32>,
-    /// Its NUMA node.
-    pub node: Option<u32>,
+struct CpuPosition {
+    cpu: u32,
+    package: Option<u32>,
+    node: Option<u32>,
     /// The logical CPUs on its core, itself included.
-    pub siblings: Option<CpuList>,
+    siblings: Option<CpuList>,
     /// The logical CPUs that share its last level cache, itself included.
-    pub last_level_cache: Option<CpuList>,
+    last_level_cache: Option<CpuList>,
 }
 
 /// The CPUs of this host that are online, and which of them this process may use.
@@ -30,12 +72,15 @@ pub struct Topology {
     cpus: Vec<CpuPosition>,
     /// The online CPUs in the affinity mask.
     allowed: CpuList,
-    /// The CPUs taken from everybody's default mask, which may be used by naming them.
+    /// The CPUs excluded from the default mask, which can be used by naming them.
     isolated: CpuList,
 }
 
 impl Topology {
-    /// The topology of this host for the calling thread's affinity mask: to be read before anything is pinned.
+    /// The topology of this host for the calling thread's affinity mask, which pinning changes.
+    ///
+    /// # Errors
+    /// The kernel does not return the mask.
     pub fn read() -> Result<Self, PlacementError> {
         let mask = rustix::thread::sched_getaffinity(None)?;
         let highest = u32::try_from(rustix::thread::CpuSet::MAX_CPU).unwrap_or(u32::MAX);
@@ -43,23 +88,22 @@ impl Topology {
         Ok(Self::read_from(Path::new("/"), allowed))
     }
 
-    /// The topology told by the `/sys` below `root`, for an affinity mask.
-    pub fn read_from(root: &Path, allowed: CpuList) -> Self {
+    /// The topology in the `/sys` below `root`, for an affinity mask.
+    pub(crate) fn read_from(root: &Path, allowed: CpuList) -> Self {
         let root = Root(root);
-        // A CPU that the scheduler may use is online, also where /sys is hidden.
-        let online = sysfs_cpu::online(root).unwrap_or_else(|| allowed.clone());
+        // A CPU that the scheduler may use is online, even where /sys is hidden.
+        let online = cpu::online(root).unwrap_or_else(|| allowed.clone());
         let position = |cpu| CpuPosition {
             cpu,
-            core: sysfs_cpu::core_id(root, cpu),
-            package: sysfs_cpu::package_id(root, cpu),
-            node: sysfs_cpu::numa_node(root, cpu),
-            siblings: sysfs_cpu::thread_siblings(root, cpu),
-            last_level_cache: sysfs_cpu::last_level_cache(root, cpu),
+            package: cpu::package_id(root, cpu),
+            node: cpu::numa_node(root, cpu),
+            siblings: cpu::thread_siblings(root, cpu),
+            last_level_cache: cpu::last_level_cache(root, cpu),
         };
         Self {
             cpus: online.iter().map(position).collect(),
             allowed: allowed.intersection(&online),
-            isolated: sysfs_cpu::isolated(root).unwrap_or_default(),
+            isolated: cpu::isolated(root).unwrap_or_default(),
         }
     }
 
@@ -68,26 +112,24 @@ impl Topology {
         &self.allowed
     }
 
-    /// Where an online CPU lies.
-    pub(crate) fn position(&self, cpu: u32) -> Option<&CpuPosition> {
-        self.cpus.iter().find(|position| position.cpu == cpu)
-    }
-
-    /// Says why a CPU that the user named cannot be used. Isolated CPUs can: `isolcpus=` takes them from the mask that
-    /// processes start with, so that only those who name them run there.
+    /// Checks that a CPU that the user named can be used. Isolated CPUs can: `isolcpus=` removes them from the mask
+    /// that processes start with, so that nothing runs there unless it asks to.
     pub(crate) fn check_cpu(&self, cpu: u32) -> Result<(), PlacementError> {
-        self.checked(cpu).map(|_| ())
+        self.position(cpu).map(|_| ())
     }
 
-    /// The placement that a pair of CPUs amounts to; never [`Placement::Unpinned`].
+    /// The placement of a pair of CPUs; never [`Placement::Unpinned`].
     pub(crate) fn classify(&self, pair: CpuPair) -> Result<Placement, PlacementError> {
-        relation(self.checked(pair.client)?, self.checked(pair.server)?).ok_or(PlacementError::Unknown)
+        relation(self.position(pair.client)?, self.position(pair.server)?).ok_or(PlacementError::Unknown)
     }
 
     /// The best pair of allowed CPUs for a placement; `None` for [`Placement::Unpinned`].
     ///
     /// A pair within one NUMA node and one last level cache is preferred, so that "cross-core" means the same on most
     /// hosts; then one away from CPU 0 and its core, where most interrupts and housekeeping run.
+    ///
+    /// # Errors
+    /// No pair of allowed CPUs has this placement.
     pub fn resolve(&self, placement: Placement) -> Result<Option<CpuPair>, PlacementError> {
         if placement == Placement::Unpinned {
             return Ok(None);
@@ -104,23 +146,23 @@ impl Topology {
         pair.map(Some).ok_or_else(|| self.refusal(placement))
     }
 
-    /// The placements that this host can give to this process, each with its best pair; [`Placement::Unpinned`], which
-    /// needs no pair, is left out.
+    /// The placements that this host offers this process, each with its best pair; without [`Placement::Unpinned`],
+    /// which needs no pair.
     #[cfg(test)]
     fn available(&self) -> Vec<(Placement, CpuPair)> {
         let resolved = |placement| Some((placement, self.resolve(placement).ok()??));
         Placement::ALL.into_iter().filter_map(resolved).collect()
     }
 
-    fn checked(&self, cpu: u32) -> Result<&CpuPosition, PlacementError> {
-        let position = self.position(cpu).ok_or_else(|| PlacementError::Offline {
-            cpu,
-            online: self.cpus.iter().map(|position| position.cpu).collect(),
-        })?;
+    /// Where a CPU is that this process may use.
+    fn position(&self, cpu: u32) -> Result<&CpuPosition, PlacementError> {
+        let online = || self.cpus.iter().map(|position| position.cpu).collect();
+        let position = self.cpus.iter().find(|position| position.cpu == cpu);
+        let position = position.ok_or_else(|| PlacementError::Offline(cpu, online()))?;
         if self.allowed.contains(cpu) || self.isolated.contains(cpu) {
             Ok(position)
         } else {
-            Err(PlacementError::NotAllowed { cpu, allowed: self.allowed.clone() })
+            Err(PlacementError::NotAllowed(cpu, self.allowed.clone()))
         }
     }
 
@@ -134,21 +176,20 @@ impl Topology {
             return PlacementError::Unknown;
         }
         let first = self.cpus.first().and_then(|cpu| cpu.package);
+        let one_socket = self.cpus.iter().all(|cpu| cpu.package == first);
         match placement {
-            Placement::CrossSocket if self.cpus.iter().all(|cpu| cpu.package == first) => {
-                PlacementError::OneSocket
-            }
-            Placement::CrossSocket => PlacementError::NoSockets { allowed },
-            Placement::CrossCore => PlacementError::NoCores { allowed },
-            Placement::Smt => PlacementError::NoSiblings { allowed },
-            // Any allowed CPU serves these two.
+            Placement::CrossSocket if one_socket => PlacementError::OneSocket,
+            Placement::CrossSocket => PlacementError::NoSockets(allowed),
+            Placement::CrossCore => PlacementError::NoCores(allowed),
+            Placement::Smt => PlacementError::NoSiblings(allowed),
+            // Any allowed CPU will do for these two.
             Placement::SameCore | Placement::Unpinned => PlacementError::NoCpu,
         }
     }
 }
 
-/// How two CPUs lie to each other; `None` if the host does not tell which CPUs share a core. Sockets that it does not
-/// tell count as one.
+/// How far apart two CPUs are; `None` if the host does not report which CPUs share a core. Sockets that it does not
+/// report count as one.
 fn relation(a: &CpuPosition, b: &CpuPosition) -> Option<Placement> {
     if a.cpu == b.cpu {
         return Some(Placement::SameCore);
@@ -160,7 +201,7 @@ fn relation(a: &CpuPosition, b: &CpuPosition) -> Option<Placement> {
     })
 }
 
-/// What speaks against a pair, the weightiest first; the numbers at the end make the choice the same each time.
+/// The drawbacks of a pair, the most important first; the numbers at the end make the choice deterministic.
 fn drawbacks(client: &CpuPosition, server: &CpuPosition) -> (bool, bool, bool, bool, u32, u32) {
     let pair = [client, server];
     let one_cache = client.last_level_cache.as_ref().is_none_or(|sharers| sharers.contains(server.cpu));
@@ -241,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn smt_siblings_are_told_from_cores_and_the_first_core_is_left_alone() {
+    fn smt_siblings_are_distinguished_from_cores_and_the_first_core_is_avoided() {
         let topology = read(&four_cores_of_two_threads(), "0-7");
         assert_eq!(
             topology.available(),
@@ -251,7 +292,6 @@ mod tests {
                 (Placement::CrossCore, pair(1, 2))
             ]
         );
-        assert_eq!(topology.position(5).unwrap().core, Some(1));
     }
 
     #[test]
@@ -323,18 +363,18 @@ mod tests {
         assert_eq!(cores.classify(pair(3, 3)), Ok(Placement::SameCore));
         assert_eq!(cores.classify(pair(7, 3)), Ok(Placement::Smt));
         assert_eq!(cores.classify(pair(3, 0)), Ok(Placement::CrossCore));
-        assert!(matches!(cores.classify(pair(3, 8)), Err(PlacementError::Offline { cpu: 8, .. })));
+        assert!(matches!(cores.classify(pair(3, 8)), Err(PlacementError::Offline(8, _))));
         let sockets = read(&two_sockets(), "0-7");
         assert_eq!(sockets.classify(pair(7, 0)), Ok(Placement::CrossSocket));
     }
 
     #[test]
-    fn a_host_that_hides_its_topology_still_gives_the_same_core() {
+    fn a_host_that_hides_its_topology_still_offers_the_same_core() {
         let topology = read(&Tree::new(), "0-3");
         assert_eq!(topology.available(), [(Placement::SameCore, pair(1, 1))]);
         assert_eq!(
             refusal(&topology, Placement::CrossCore),
-            "this host does not tell which CPUs share a core"
+            "this host does not report which CPUs share a core"
         );
         assert_eq!(topology.classify(pair(1, 2)), Err(PlacementError::Unknown));
     }
