@@ -64,6 +64,8 @@ mod protocol;
 mod shortage;
 #[cfg(target_os = "linux")]
 mod transports;
+#[cfg(target_os = "linux")]
+mod units;
 
 #[cfg(target_os = "linux")]
 pub use client::{Channel, Client, ClientError, LeaseWait, Opened, Private, PrivateError};

@@ -238,15 +238,14 @@ fn the_encoding_is_pinned() {
 }
 
 /// Where the date is asked for: to record it, to name what was recorded by it, and nothing else.
-const DATED: [&str; 8] = [
+const DATED: [&str; 7] = [
     "src/client/cli/bench.rs",
     "src/client/cli/doctor.rs",
-    "src/client/cli/history/select.rs",
     "src/client/cli/live.rs",
     "src/client/report/hdr_log.rs",
-    "src/client/report/units.rs",
     "src/daemon/logging.rs",
     "src/daemon/server/counters.rs",
+    "src/units.rs",
 ];
 
 /// Where the clock is named that may be set, and so step, or a wait that goes by it.

@@ -11,6 +11,7 @@ use super::file::{Reader, in_order, not_there};
 use super::limits::{self, LimitFlags, LimitSettings};
 use super::metrics::{self, MetricsFlags, MetricsSettings};
 use super::{Config, Found, Origin, Problem, values};
+use crate::units;
 
 /// Clients that measure at a time, where nobody has said otherwise.
 pub(crate) const DEFAULT_MEASUREMENTS: usize = 1;
@@ -44,7 +45,7 @@ pub(crate) struct Flags {
     pub measurements: Option<usize>,
     /// End after so long without connections and channels, such as 5m: for a service that is started at a connection
     /// [default: never].
-    #[arg(long, value_name = "TIME", value_parser = values::duration)]
+    #[arg(long, value_name = "TIME", value_parser = units::parse_duration)]
     pub idle_exit: Option<Duration>,
     /// What goes into the log: off, error, warn, info, debug, trace, or a filter as $RUST_LOG has it [default: $RUST_LOG,
     /// else as configured, else info].
@@ -87,7 +88,7 @@ pub(super) fn read(reader: &mut Reader<'_>, keys: &DeTable<'_>) -> Section {
             "group" => section.group = reader.one(name, value, values::group),
             "mode" => section.mode = reader.one(name, value, values::mode),
             "measurements" => section.measurements = reader.one(name, value, values::measurements),
-            "idle-exit" => section.idle_exit = reader.one(name, value, values::duration),
+            "idle-exit" => section.idle_exit = reader.one(name, value, units::parse_duration),
             "log" => section.log = reader.one(name, value, values::filter),
             "metrics" => section.metrics.metrics = reader.one(name, value, metrics::address),
             "metrics-results" => section.metrics.results = reader.one(name, value, values::absolute),

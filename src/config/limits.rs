@@ -4,6 +4,7 @@ use clap::Args;
 
 use super::{Found, Origin, Problem, values};
 use crate::protocol::Resource;
+use crate::units;
 
 /// The most of something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,10 +100,10 @@ pub(crate) struct LimitFlags {
     #[arg(long, value_name = "N", value_parser = values::limit)]
     pub max_queue_per_user: Option<u64>,
     /// Bytes that the responders of open channels hold for payloads, such as 64M or 2G [default: 1G].
-    #[arg(long, value_name = "SIZE", value_parser = values::memory)]
+    #[arg(long, value_name = "SIZE", value_parser = units::parse_memory)]
     pub max_memory: Option<u64>,
     /// Those of one user [default: half of all].
-    #[arg(long, value_name = "SIZE", value_parser = values::memory)]
+    #[arg(long, value_name = "SIZE", value_parser = units::parse_memory)]
     pub max_memory_per_user: Option<u64>,
 }
 
@@ -125,12 +126,12 @@ pub(super) fn place(key: &str) -> Option<usize> {
 
 /// Reads a key's value.
 pub(super) fn read(place: usize, text: &str) -> Result<u64, String> {
-    if is_memory(place) { values::memory(text) } else { values::limit(text) }
+    if is_memory(place) { units::parse_memory(text) } else { values::limit(text) }
 }
 
 /// A value as TOML has it.
 pub(super) fn show(place: usize, value: u64) -> String {
-    if is_memory(place) { format!("\"{}\"", values::show_memory(value)) } else { value.to_string() }
+    if is_memory(place) { format!("\"{}\"", units::memory(value)) } else { value.to_string() }
 }
 
 fn is_memory(place: usize) -> bool {

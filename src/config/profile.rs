@@ -6,9 +6,10 @@ use std::path::PathBuf;
 use toml::de::DeTable;
 
 use super::file::{Reader, in_order, not_there};
-use super::values::{self, from_to};
+use super::values;
 use super::{Found, Label, LabelError, Origin, methods};
 use crate::transports;
+use crate::units::{self, parse_in_range};
 
 /// A key that a profile may have.
 #[derive(Debug, Clone, Copy)]
@@ -32,23 +33,23 @@ pub(crate) enum Shape {
 /// The keys, but for the options that mechanisms have of their own.
 pub(crate) const KEYS: [Key; 25] = [
     many("method", |text| methods::meaning(text).map(drop).map_err(|error| error.to_string())),
-    many("size", |text| values::size(text).map(drop)),
+    many("size", |text| units::parse_size(text).map(drop)),
     many("wait", |text| values::wait(text).map(drop)),
     many("placement", |text| values::placement(text).map(drop)),
-    one("client-cpu", |text| values::cpu(text).map(drop)),
-    one("server-cpu", |text| values::cpu(text).map(drop)),
-    one("rounds", |text| values::rounds(text).map(drop)),
-    one("duration", |text| values::duration(text).map(drop)),
-    one("trials", |text| from_to(1, 10_000)(text).map(drop)),
+    one("client-cpu", |text| units::parse_cpu(text).map(drop)),
+    one("server-cpu", |text| units::parse_cpu(text).map(drop)),
+    one("rounds", |text| units::parse_rounds(text).map(drop)),
+    one("duration", |text| units::parse_duration(text).map(drop)),
+    one("trials", |text| parse_in_range(1, 10_000)(text).map(drop)),
     one("warmup", |text| values::warmup(text).map(drop)),
-    one("precision", |text| values::percent(text).map(drop)),
-    one("max-time", |text| values::duration(text).map(drop)),
-    one("parallel", |text| from_to(1, 1000)(text).map(drop)),
-    one("rate", |text| values::rate(text).map(drop)),
-    many("gap", |text| values::gap(text).map(drop)),
+    one("precision", |text| units::parse_percent(text).map(drop)),
+    one("max-time", |text| units::parse_duration(text).map(drop)),
+    one("parallel", |text| parse_in_range(1, 1000)(text).map(drop)),
+    one("rate", |text| units::parse_rate(text).map(drop)),
+    many("gap", |text| units::parse_gap(text).map(drop)),
     one("timing", |text| values::timing(text).map(drop)),
     one("clock", |text| values::clock(text).map(drop)),
-    one("interval", |text| values::interval(text).map(drop)),
+    one("interval", |text| units::parse_interval(text).map(drop)),
     one("require-grade", values::grade),
     one("format", |text| values::one_of(&["text", "json", "csv", "markdown"], text)),
     one("output", values::file),

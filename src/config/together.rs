@@ -8,6 +8,7 @@ use super::limits::{LimitFlags, LimitSettings};
 use super::methods::{Meaning, meaning};
 use super::{Found, Origin, Problem, Profile, Timing, values};
 use crate::transports::{self, Mechanism};
+use crate::units;
 
 /// A folder for each CPU of the host.
 const CPUS: &str = "/sys/devices/system/cpu";
@@ -78,7 +79,7 @@ fn batches(name: &str, profile: &Profile) -> Option<Problem> {
     let Ok(Timing::Batch(batch)) = values::timing(profile.found("timing")?.value.first()?) else {
         return None;
     };
-    let there = values::rounds(rounds.value.first()?).ok()?;
+    let there = units::parse_rounds(rounds.value.first()?).ok()?;
     let what =
         format!("rounds = {there}: timing = \"batch:{batch}\" in [profile.{name}] needs {batch} at least");
     (there < u64::from(batch)).then(|| at(rounds, what))
@@ -86,7 +87,7 @@ fn batches(name: &str, profile: &Profile) -> Option<Problem> {
 
 /// Sizes as they are written, and in bytes.
 fn sizes_of(sizes: &Found<Vec<String>>) -> impl Iterator<Item = (&str, u32)> {
-    sizes.value.iter().filter_map(|word| Some((word.as_str(), values::size(word).ok()?)))
+    sizes.value.iter().filter_map(|word| Some((word.as_str(), units::parse_size(word).ok()?)))
 }
 
 /// What a profile measures.

@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::units;
+
 /// What clients can make a daemon hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -37,7 +39,7 @@ impl Resource {
     #[must_use]
     pub(crate) fn show(self, amount: u64) -> String {
         match self {
-            Self::Memory => show_bytes(amount),
+            Self::Memory => units::size(amount),
             Self::Connections | Self::Channels | Self::Queue => amount.to_string(),
         }
     }
@@ -134,17 +136,6 @@ impl fmt::Display for LimitUse {
             write!(f, "; most by user {uid}: {} of {}", show(used), show(self.limit_per_user))?;
         }
         Ok(())
-    }
-}
-
-/// In the largest unit that leaves a whole number.
-fn show_bytes(bytes: u64) -> String {
-    match bytes {
-        0 => "0 B".to_owned(),
-        n if n % (1 << 30) == 0 => format!("{} GiB", n >> 30),
-        n if n % (1 << 20) == 0 => format!("{} MiB", n >> 20),
-        n if n % (1 << 10) == 0 => format!("{} KiB", n >> 10),
-        n => format!("{n} B"),
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::{ChannelId, LimitUse, Resource};
+use crate::units;
 
 /// What the daemon is doing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -90,7 +91,7 @@ impl fmt::Display for Status {
             "ipcd {} (protocol version {}), process {}",
             self.version, self.protocol_version, self.pid
         )?;
-        writeln!(f, "uptime       {}", show_age(self.uptime_ns))?;
+        writeln!(f, "uptime       {}", units::age(Duration::from_nanos(self.uptime_ns)))?;
         writeln!(f, "connections  {} now, {} in total", self.connections, self.totals.connections)?;
         writeln!(f, "measuring    {}", pids(&self.lease_holders))?;
         writeln!(f, "queue        {}", pids(&self.queue))?;
@@ -114,22 +115,11 @@ impl fmt::Display for Status {
                 channel.size_bytes,
                 channel.responder_pid,
                 channel.client_pid,
-                show_age(channel.age_ns)
+                units::age(Duration::from_nanos(channel.age_ns))
             )?;
         }
         Ok(())
     }
-}
-
-/// In the two largest units, which is as much as a person wants to know.
-fn show_age(ns: u64) -> String {
-    let age = Duration::from_nanos(ns);
-    let shown = if age.as_secs() > 0 {
-        Duration::from_secs(age.as_secs())
-    } else {
-        Duration::from_millis(ns / 1_000_000)
-    };
-    humantime::format_duration(shown).to_string()
 }
 
 #[cfg(test)]

@@ -26,6 +26,7 @@ use crate::exit::Exit;
 use crate::protocol::Wait;
 use crate::transports;
 use crate::transports::sys::clock::ClockChoice;
+use crate::units;
 
 /// Measures what a round trip between two processes costs on this host.
 #[derive(Debug, Parser)]
@@ -129,28 +130,28 @@ pub(super) struct BenchArgs {
     #[arg(short, long = "method", value_name = "METHOD,...", value_delimiter = ',', default_value = "all")]
     pub(super) methods: Vec<String>,
     /// Rounds of a trial. One trial, unless --trials says otherwise.
-    #[arg(short = 'n', long = "rounds", value_name = "N", value_parser = parse::rounds, conflicts_with = "duration", allow_negative_numbers = true)]
+    #[arg(short = 'n', long = "rounds", value_name = "N", value_parser = units::parse_rounds, conflicts_with = "duration", allow_negative_numbers = true)]
     pub(super) rounds: Option<u64>,
     /// Time of a trial, such as 10s. One trial, unless --trials says otherwise.
-    #[arg(long, value_name = "TIME", value_parser = parse::duration)]
+    #[arg(long, value_name = "TIME", value_parser = units::parse_duration)]
     pub(super) duration: Option<Duration>,
     /// Trials of each cell, each with a fresh channel and a fresh responder [default: 5 of 600 ms; 1 with -n or
     /// --duration]. With --precision, the fewest.
-    #[arg(long, value_name = "N", value_parser = parse::from_to(1, 10_000))]
+    #[arg(long, value_name = "N", value_parser = units::parse_in_range(1, 10_000))]
     pub(super) trials: Option<u32>,
     /// Rounds before those that count, by number or by time [default: a tenth of the trial: from 20 to 500 ms, or with -n
     /// from 100 to 100000 rounds in at most 100 ms].
     #[arg(long, value_name = "N|TIME", value_parser = parse::warmup)]
     pub(super) warmup: Option<WarmupArg>,
     /// Go on with trials until the median's 95 % confidence interval is this narrow, such as 2%.
-    #[arg(long, value_name = "PERCENT", value_parser = parse::percent)]
+    #[arg(long, value_name = "PERCENT", value_parser = units::parse_percent)]
     pub(super) precision: Option<f64>,
     /// When to give up on --precision; six trials are run in any case, since fewer tell too little [default: 60s].
-    #[arg(long, value_name = "TIME", value_parser = parse::duration)]
+    #[arg(long, value_name = "TIME", value_parser = units::parse_duration)]
     pub(super) max_time: Option<Duration>,
 
     /// Bytes carried each way in a round, such as 8, 64, 4k, 1M; several make a sweep.
-    #[arg(long = "size", value_name = "BYTES,...", value_delimiter = ',', default_value = "8", value_parser = parse::size)]
+    #[arg(long = "size", value_name = "BYTES,...", value_delimiter = ',', default_value = "8", value_parser = units::parse_size)]
     pub(super) sizes: Vec<u32>,
     /// How either side waits: block, spin, adaptive; several make a sweep [default: the method's own].
     #[arg(long = "wait", value_name = "WAIT,...", value_delimiter = ',', value_parser = parse::wait)]
@@ -163,22 +164,22 @@ pub(super) struct BenchArgs {
     )]
     pub(super) placements: Vec<PlacementArg>,
     /// The CPU that the client runs on.
-    #[arg(long, value_name = "CPU", value_parser = parse::cpu, allow_negative_numbers = true)]
+    #[arg(long, value_name = "CPU", value_parser = units::parse_cpu, allow_negative_numbers = true)]
     pub(super) client_cpu: Option<u32>,
     /// The CPU that the responder runs on.
-    #[arg(long, value_name = "CPU", value_parser = parse::cpu, allow_negative_numbers = true)]
+    #[arg(long, value_name = "CPU", value_parser = units::parse_cpu, allow_negative_numbers = true)]
     pub(super) server_cpu: Option<u32>,
 
     /// Channels open at once, each with a responder and a client thread of its own; the rate that is told is that of all
     /// together, while --rate is each channel's.
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = parse::from_to(1, 1000))]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = units::parse_in_range(1, 1000))]
     pub(super) parallel: u32,
 
     /// Start rounds at a fixed rate, such as 10k/s, on each channel of --parallel, and tell latencies from the intended start beside service times.
-    #[arg(long, value_name = "RATE", value_parser = parse::rate, conflicts_with = "gaps")]
+    #[arg(long, value_name = "RATE", value_parser = units::parse_rate, conflicts_with = "gaps")]
     pub(super) rate: Option<Duration>,
     /// Idle time before each round, such as 0, 10us, 1ms; several make a sweep.
-    #[arg(long = "gap", value_name = "TIME,...", value_delimiter = ',', value_parser = parse::gap)]
+    #[arg(long = "gap", value_name = "TIME,...", value_delimiter = ',', value_parser = units::parse_gap)]
     pub(super) gaps: Vec<Duration>,
     /// What is timed: each round, batches of K rounds, or (auto) each round and, where rounds are fast, batches beside.
     #[arg(long, value_name = "round|batch:K|auto", default_value = "auto", value_parser = parse::timing)]
@@ -200,7 +201,7 @@ pub(super) struct BenchArgs {
     #[arg(long, value_name = "FILE")]
     pub(super) hdr_log: Option<PathBuf>,
     /// Tell how each such part of a trial went, while it runs; with text, --json-stream or --hdr-log.
-    #[arg(long, value_name = "TIME", value_parser = parse::interval)]
+    #[arg(long, value_name = "TIME", value_parser = units::parse_interval)]
     pub(super) interval: Option<Duration>,
     /// Print lines of JSON: each interval, each cell's result, and the rest of the report.
     #[arg(long, conflicts_with = "json")]
@@ -245,7 +246,7 @@ pub(super) struct DoctorArgs {
     )]
     pub(super) methods: Vec<String>,
     /// Bytes carried each way in a round, such as 8, 64, 4k, 1M.
-    #[arg(long, value_name = "BYTES", default_value = "8", value_parser = parse::size)]
+    #[arg(long, value_name = "BYTES", default_value = "8", value_parser = units::parse_size)]
     pub(super) size: u32,
     /// How either side waits: block, spin, adaptive [default: the method's own].
     #[arg(long, value_name = "WAIT", value_parser = parse::wait)]
@@ -254,7 +255,7 @@ pub(super) struct DoctorArgs {
     #[arg(long, value_name = "PLACEMENT")]
     pub(super) placement: Option<Placement>,
     /// Pairs of trials; from six on, the result assumes nothing about how trials are distributed.
-    #[arg(long, value_name = "N", default_value = "7", value_parser = parse::from_to(2, 1_000))]
+    #[arg(long, value_name = "N", default_value = "7", value_parser = units::parse_in_range(2, 1_000))]
     pub(super) pairs: u32,
     /// Short trials: two seconds in all instead of ten, for a coarser answer.
     #[arg(long)]

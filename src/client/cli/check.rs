@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use clap::Args;
 
+use super::Failure;
 use super::compare::{sides, statistic};
 use super::history::PlaceArgs;
 use super::history::select::CellArgs;
-use super::{Failure, parse};
 use crate::client::history::Pick;
 use crate::client::judge::check::{Check, against, below};
 use crate::client::judge::compare::{Comparison, SideSummary};
@@ -16,6 +16,7 @@ use crate::client::report::json;
 use crate::client::stats::Statistic;
 use crate::diagnostics::Printable;
 use crate::exit::Exit;
+use crate::units;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -36,7 +37,7 @@ pub(super) struct CheckArgs {
     #[arg(long, value_name = "NAME")]
     baseline: Option<Pick>,
     /// How much slower than the baseline it may be, such as 10% [default: whatever is no real difference].
-    #[arg(long, value_name = "PERCENT", value_parser = parse::increase, requires = "baseline")]
+    #[arg(long, value_name = "PERCENT", value_parser = units::parse_increase, requires = "baseline")]
     max_regression: Option<f64>,
     /// The statistic that is held against the baseline: p50, p90, p99, p99.9, p99.99, mean.
     #[arg(long, value_name = "STATISTIC", default_value = "p50", value_parser = statistic)]
@@ -51,22 +52,22 @@ pub(super) struct CheckArgs {
 #[derive(Debug, Args)]
 struct BoundArgs {
     /// The median has to be below this, such as 20us.
-    #[arg(long, value_name = "TIME", value_parser = parse::duration)]
+    #[arg(long, value_name = "TIME", value_parser = units::parse_duration)]
     p50_below: Option<Duration>,
     /// The 90 % quantile has to.
-    #[arg(long, value_name = "TIME", value_parser = parse::duration)]
+    #[arg(long, value_name = "TIME", value_parser = units::parse_duration)]
     p90_below: Option<Duration>,
     /// The 99 % quantile has to.
-    #[arg(long, value_name = "TIME", value_parser = parse::duration)]
+    #[arg(long, value_name = "TIME", value_parser = units::parse_duration)]
     p99_below: Option<Duration>,
     /// The 99.9 % quantile has to.
-    #[arg(long = "p99.9-below", value_name = "TIME", value_parser = parse::duration)]
+    #[arg(long = "p99.9-below", value_name = "TIME", value_parser = units::parse_duration)]
     p99_9_below: Option<Duration>,
     /// The 99.99 % quantile has to.
-    #[arg(long = "p99.99-below", value_name = "TIME", value_parser = parse::duration)]
+    #[arg(long = "p99.99-below", value_name = "TIME", value_parser = units::parse_duration)]
     p99_99_below: Option<Duration>,
     /// The mean has to.
-    #[arg(long, value_name = "TIME", value_parser = parse::duration)]
+    #[arg(long, value_name = "TIME", value_parser = units::parse_duration)]
     mean_below: Option<Duration>,
 }
 

@@ -9,12 +9,13 @@ use super::args::{QueryArgs, SocketArgs};
 use super::choice::NotBuilt;
 use super::daemon::address;
 use super::terminal::prose_width;
-use crate::client::report::{json, size};
+use crate::client::report::json;
 use crate::client::{Client, ClientError};
 use crate::diagnostics::print_line;
 use crate::exit::Exit;
 use crate::protocol::{DialError, MethodState};
 use crate::transports::{self, Group, Info, Mechanism};
+use crate::units::size;
 
 pub(super) fn run(args: &QueryArgs) -> Result<Exit, Failure> {
     let states = states(&args.socket)?;

@@ -1,6 +1,3 @@
-//! Values of the command line: those that the configuration has too are read as it reads them.
+//! Values of the command line that are not plain quantities.
 
-pub(super) use crate::config::values::{
-    PlacementArg, WarmupArg, age, cpu, duration, from_to, gap, increase, interval, percent, placement, rate,
-    rounds, size, timing, wait, warmup,
-};
+pub(super) use crate::config::values::{PlacementArg, WarmupArg, placement, timing, wait, warmup};

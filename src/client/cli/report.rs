@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use super::Failure;
 use super::again::again;
 use super::compare::{sides, statistic};
 use super::history::PlaceArgs;
 use super::history::select::CellArgs;
-use super::{Failure, parse};
 use crate::client::history::{Filter, History, Label, Pick};
 use crate::client::judge::compare::Side;
 use crate::client::judge::trend::{Trend, TrendPlan, trends};
@@ -19,6 +19,7 @@ use crate::client::report::matrix::Measured;
 use crate::client::stats::Statistic;
 use crate::diagnostics::print_line;
 use crate::exit::Exit;
+use crate::units;
 
 /// The longest file that is taken for a matrix.
 const LONGEST_MATRIX: u64 = 64 << 20;
@@ -46,13 +47,13 @@ pub(super) struct ReportArgs {
     #[arg(long, value_name = "STATISTIC", default_value = "p50", value_parser = statistic)]
     quantile: Statistic,
     /// Runs of a cell's history at most, the newest ones; 0 leaves the history out.
-    #[arg(short = 'n', long, value_name = "N", default_value_t = 200, value_parser = parse::from_to(0, 10_000))]
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 200, value_parser = units::parse_in_range(0, 10_000))]
     limit: u32,
     /// What the history follows: runs with this label only.
     #[arg(long, value_name = "NAME")]
     label: Option<Label>,
     /// Changes of the level that are smaller are not told.
-    #[arg(long, value_name = "PERCENT", default_value = "2%", value_parser = parse::percent)]
+    #[arg(long, value_name = "PERCENT", default_value = "2%", value_parser = units::parse_percent)]
     min_change: f64,
 }
 

@@ -7,12 +7,13 @@ use clap::Args;
 use super::compare::statistic;
 use super::history::select::{CellArgs, RunsArgs};
 use super::history::{PlaceArgs, say_nothing};
-use super::{Failure, parse, terminal};
+use super::{Failure, terminal};
 use crate::client::judge::trend::{TREND_SCHEMA, TrendDocument, TrendPlan, trends, write_text};
 use crate::client::report::json;
 use crate::client::stats::Statistic;
 use crate::diagnostics::Printable;
 use crate::exit::Exit;
+use crate::units;
 
 #[derive(Debug, Args)]
 pub(super) struct TrendArgs {
@@ -26,10 +27,10 @@ pub(super) struct TrendArgs {
     #[arg(long, value_name = "STATISTIC", default_value = "p50", value_parser = statistic)]
     quantile: Statistic,
     /// Runs of a cell at most, the newest ones.
-    #[arg(short = 'n', long, value_name = "N", default_value_t = 500, value_parser = parse::from_to(1, 10_000))]
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 500, value_parser = units::parse_in_range(1, 10_000))]
     limit: u32,
     /// Changes of the level that are smaller are not told.
-    #[arg(long, value_name = "PERCENT", default_value = "2%", value_parser = parse::percent)]
+    #[arg(long, value_name = "PERCENT", default_value = "2%", value_parser = units::parse_percent)]
     min_change: f64,
     /// Print one JSON document.
     #[arg(long)]

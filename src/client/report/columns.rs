@@ -1,8 +1,8 @@
 //! The cells of a report as a table of words: a row each, a list of columns, before a format draws it.
 
 use super::CellReport;
-use super::units::{latency, percent, rate, size};
 use super::words::{method, pace, place};
+use crate::units::{latency, percent, rate, size};
 
 /// Shown for what there is no figure for, such as a quantile with fewer than ten samples beyond it.
 pub(super) const NONE: &str = "-";

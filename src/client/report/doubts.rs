@@ -2,9 +2,9 @@
 
 use std::io::{self, Write};
 
-use super::units::{latency, size};
 use super::{CellReport, Report};
 use crate::client::judge::warnings::{Grade, Severity, Warning};
+use crate::units::{latency, size};
 
 /// Writes the report's warnings, the run's first, and its grade. Equal warnings of several cells are one line, and
 /// the advice stands in the last line of those of one kind.

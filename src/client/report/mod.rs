@@ -30,7 +30,6 @@ mod model;
 pub(in crate::client) mod sample;
 pub(crate) mod stream;
 pub(crate) mod text;
-pub(in crate::client) mod units;
 mod words;
 
 use crate::client::host::Environment;
@@ -45,7 +44,6 @@ pub(crate) use model::{
     CellReport, Clock, LongestGap, ProbeReport, SCHEMA, Settings, Times, TrialReport, cell_name,
 };
 pub(crate) use stream::IntervalReport;
-pub(in crate::client) use units::{latency, percent, rate, size, utc};
 pub(in crate::client) use words::{
     clock as clock_line, host as host_line, method as cell_method, pace as cell_pace, samples as samples_line,
 };

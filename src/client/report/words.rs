@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::units::{rate, size};
 use super::{CellReport, Environment, Report};
+use crate::units::{rate, size};
 
 /// The method and its options.
 pub(in crate::client) fn method(cell: &CellReport) -> String {

@@ -7,18 +7,19 @@ use std::time::Duration;
 use clap::Args;
 use serde::Serialize;
 
-use super::select::ago;
 use super::{LIST_SCHEMA, PlaceArgs};
-use crate::client::cli::{Failure, parse};
+use crate::client::cli::Failure;
 use crate::client::history::{Baseline, Filter, Label, Pick};
-use crate::client::report::{json, utc};
+use crate::client::report::json;
 use crate::diagnostics::{Printable, print_line};
 use crate::exit::Exit;
+use crate::units;
+use crate::units::utc;
 
 #[derive(Debug, Args)]
 pub(super) struct PruneArgs {
     /// The age up to which runs stay, such as 90d.
-    #[arg(long, value_name = "AGE", value_parser = parse::age)]
+    #[arg(long, value_name = "AGE", value_parser = units::parse_age)]
     keep: Duration,
     /// Only tell what would be removed.
     #[arg(long)]
@@ -50,7 +51,7 @@ struct BaselineDocument<'a> {
 
 pub(super) fn prune(place: &PlaceArgs, args: &PruneArgs) -> Result<Exit, Failure> {
     let mut history = place.open()?;
-    let pruned = history.prune(ago(args.keep), !args.dry_run)?;
+    let pruned = history.prune(units::ago(args.keep), !args.dry_run)?;
     let verb = if args.dry_run { "would be removed" } else { "removed" };
     let mut out = std::io::stdout().lock();
     write!(out, "{} runs with {} results {verb}", pruned.runs, pruned.results)?;

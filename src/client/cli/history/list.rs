@@ -10,9 +10,10 @@ use super::select::{CellArgs, RunsArgs};
 use super::{LIST_SCHEMA, PlaceArgs, say_nothing};
 use crate::client::cli::Failure;
 use crate::client::history::{History, HistoryError, Listener, ResultRow, RunRow};
-use crate::client::report::{json, latency, utc};
+use crate::client::report::json;
 use crate::diagnostics::Printable;
 use crate::exit::Exit;
+use crate::units::{latency, utc};
 
 /// Rows of a list that is not limited otherwise.
 const ROWS: u32 = 20;

@@ -1,7 +1,5 @@
 //! Which runs and results of the history are meant, on the command line.
 
-use std::time::{Duration, SystemTime};
-
 use clap::Args;
 
 use super::super::choice::{Meaning, UnknownName, meaning};
@@ -9,6 +7,7 @@ use super::super::{Failure, parse};
 use crate::client::history::{Filter, Label};
 use crate::client::host::placement::Placement;
 use crate::protocol::Wait;
+use crate::units;
 
 /// A filter of cells.
 #[derive(Debug, Default, PartialEq, Args)]
@@ -17,7 +16,7 @@ pub(in crate::client::cli) struct CellArgs {
     #[arg(short, long = "method", value_name = "METHOD,...", value_delimiter = ',')]
     methods: Vec<String>,
     /// Bytes carried each way in a round, with commas between.
-    #[arg(long = "size", value_name = "BYTES,...", value_delimiter = ',', value_parser = parse::size)]
+    #[arg(long = "size", value_name = "BYTES,...", value_delimiter = ',', value_parser = units::parse_size)]
     sizes: Vec<u32>,
     /// How either side waited: block, spin, adaptive.
     #[arg(long = "wait", value_name = "WAIT,...", value_delimiter = ',', value_parser = parse::wait)]
@@ -31,10 +30,10 @@ pub(in crate::client::cli) struct CellArgs {
 #[derive(Debug, Default, PartialEq, Args)]
 pub(in crate::client::cli) struct RunsArgs {
     /// Runs since then: an age such as 7d, or a time such as 2026-03-01 or 2026-03-01T12:30:00Z (UTC).
-    #[arg(long, value_name = "WHEN", value_parser = since)]
+    #[arg(long, value_name = "WHEN", value_parser = units::parse_date)]
     since: Option<u64>,
     /// Runs that began before then: an age or a time.
-    #[arg(long, value_name = "WHEN", value_parser = since)]
+    #[arg(long, value_name = "WHEN", value_parser = units::parse_date)]
     until: Option<u64>,
     /// Runs of these hosts, with commas between.
     #[arg(long = "host", value_name = "NAME,...", value_delimiter = ',')]
@@ -78,47 +77,6 @@ impl RunsArgs {
             since_unix_s: self.since,
             until_unix_s: self.until,
             ..filter
-        }
-    }
-}
-
-/// A time in seconds since 1970, from an age or a time.
-pub(in crate::client::cli) fn since(text: &str) -> Result<u64, String> {
-    let now = SystemTime::now();
-    let then = match humantime::parse_duration(text) {
-        Ok(age) => now.checked_sub(age),
-        Err(_) => {
-            // A day alone begins at midnight.
-            let time = if text.len() == 10 { format!("{text} 00:00:00") } else { text.to_owned() };
-            humantime::parse_rfc3339_weak(&time).ok()
-        }
-    };
-    then.and_then(unix_s).ok_or_else(|| {
-        "an age such as 12h, 7d or 3months, or a time such as 2026-03-01 or 2026-03-01T12:30:00Z is needed".to_owned()
-    })
-}
-
-fn unix_s(time: SystemTime) -> Option<u64> {
-    time.duration_since(SystemTime::UNIX_EPOCH).ok().map(|time| time.as_secs())
-}
-
-/// The time so long ago.
-pub(super) fn ago(age: Duration) -> u64 {
-    SystemTime::now().checked_sub(age).and_then(unix_s).unwrap_or(0)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ages_and_times() {
-        assert_eq!(since("2026-03-01"), Ok(1_772_323_200));
-        assert_eq!(since("2026-03-01T12:30:00Z"), Ok(1_772_368_200));
-        assert_eq!(since("2026-03-01 12:30:00"), Ok(1_772_368_200));
-        assert!(since("7d").unwrap().abs_diff(ago(Duration::from_secs(7 * 86_400))) <= 1);
-        for text in ["", "7", "yesterday", "2026-13-01", "2026-3-1", "99999999999y", "-1d"] {
-            assert!(since(text).is_err(), "{text}");
         }
     }
 }

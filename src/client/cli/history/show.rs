@@ -13,10 +13,11 @@ use crate::client::cli::args::Format;
 use crate::client::cli::output::show;
 use crate::client::history::{Filter, History, Pick, Run};
 use crate::client::report::file::write_whole;
-use crate::client::report::{Report, hdr_log, utc};
+use crate::client::report::{Report, hdr_log};
 use crate::client::sum::Sum;
 use crate::diagnostics::print_line;
 use crate::exit::Exit;
+use crate::units::utc;
 
 #[derive(Debug, Args)]
 pub(super) struct ShowArgs {

@@ -27,6 +27,7 @@ use crate::exit::Exit;
 use crate::protocol::Wait;
 use crate::transports::Settings;
 use crate::transports::sys::clock::{Calibration, ClockChoice};
+use crate::units;
 
 /// From which time on a run is announced with it.
 const LONG: Duration = Duration::from_secs(10);
@@ -40,16 +41,16 @@ pub(super) struct MatrixArgs {
     #[arg(short, long, value_name = "METHOD", default_value = "shmem")]
     method: String,
     /// Rounds of a trial, at least 20.
-    #[arg(short = 'n', long, value_name = "N", value_parser = parse::rounds, conflicts_with = "duration")]
+    #[arg(short = 'n', long, value_name = "N", value_parser = units::parse_rounds, conflicts_with = "duration")]
     rounds: Option<u64>,
     /// Time of a trial, such as 100ms [default: 10ms to 200ms, less where there are more pairs].
-    #[arg(long, value_name = "TIME", value_parser = parse::duration)]
+    #[arg(long, value_name = "TIME", value_parser = units::parse_duration)]
     duration: Option<Duration>,
     /// Trials of each pair, each with a fresh channel and a fresh responder, one pass over all pairs after the other.
-    #[arg(long, value_name = "N", default_value = "3", value_parser = parse::from_to(1, 10_000))]
+    #[arg(long, value_name = "N", default_value = "3", value_parser = units::parse_in_range(1, 10_000))]
     trials: u32,
     /// Bytes carried each way in a round, such as 8, 64, 4k, 1M.
-    #[arg(long, value_name = "BYTES", default_value = "8", value_parser = parse::size)]
+    #[arg(long, value_name = "BYTES", default_value = "8", value_parser = units::parse_size)]
     size: u32,
     /// How either side waits: block, spin, adaptive [default: the method's own].
     #[arg(long, value_name = "WAIT", value_parser = parse::wait)]

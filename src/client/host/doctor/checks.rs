@@ -5,7 +5,7 @@ use serde::Serialize;
 use crate::client::host::{CpuList, Environment, Snapshot};
 use crate::client::judge::warnings::{Others, limits, percent, stolen_cpus};
 use crate::client::report::Clock;
-use crate::client::report::units::latency;
+use crate::units::latency;
 
 /// What the checks look at.
 #[derive(Debug, Clone, Copy)]

@@ -7,7 +7,7 @@ use textwrap::{Options, fill};
 use super::{Check, Diagnosis, SelfTest};
 use crate::client::judge::warnings::percent;
 use crate::client::report::doubts;
-use crate::client::report::units::{latency, size};
+use crate::units::{latency, signed, size};
 
 /// Writes a line for each check, and its advice below it, in lines of at most `width` columns.
 ///
@@ -70,8 +70,4 @@ fn write_self_test(test: &SelfTest, out: &mut dyn Write) -> io::Result<()> {
         Some(error) => writeln!(out, "    failed: {error}"),
         None => Ok(()),
     }
-}
-
-fn signed(fraction: f64) -> String {
-    format!("{:+.1} %", fraction * 100.0)
 }

@@ -7,11 +7,12 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
-use super::compare::{Change, Circumstance, Comparison, Reason, SideSummary, Verdict, over_trials, signed};
+use super::compare::{Change, Circumstance, Comparison, Reason, SideSummary, Verdict, over_trials};
 use crate::client::host::Difference;
-use crate::client::report::{CellReport, TrialReport, latency};
+use crate::client::report::{CellReport, TrialReport};
 use crate::client::stats::{Interval, Statistic, median, median_interval};
 use crate::exit::Exit;
+use crate::units::{latency, signed};
 
 /// The version of the JSON's layout, which `docs/json.md` tells.
 pub(crate) const CHECK_SCHEMA: u32 = 1;

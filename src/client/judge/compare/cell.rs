@@ -7,8 +7,9 @@ use serde::ser::{SerializeMap, Serializer};
 
 use super::{COMPARED, Known, Noise, Side};
 use crate::client::history::HistoryError;
-use crate::client::report::{CellReport, Report, latency};
+use crate::client::report::{CellReport, Report};
 use crate::client::stats::{Interval, Statistic, compare_groups, median};
+use crate::units::latency;
 
 /// What the comparison of a cell comes to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

@@ -3,7 +3,8 @@
 use std::fmt;
 
 use crate::client::host::{Difference, Environment};
-use crate::client::report::{Report, Settings, latency};
+use crate::client::report::{Report, Settings};
+use crate::units::latency;
 
 /// A difference as a reader wants to hear it: `kernel 6.1 → 6.8`.
 pub(crate) struct Circumstance<'a>(pub &'a Difference);

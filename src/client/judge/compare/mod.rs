@@ -18,7 +18,6 @@ pub(in crate::client) use cell::{obstacle_of_runs, over_trials};
 pub(crate) use circumstances::{Circumstance, Conditions};
 pub(crate) use known::Known;
 pub(crate) use noise::{Noise, NoiseSource};
-pub(in crate::client) use text::signed;
 pub(crate) use text::{write_markdown, write_text};
 
 use super::warnings::Grade;

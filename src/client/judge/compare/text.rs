@@ -3,8 +3,8 @@
 use std::io::{self, Write};
 
 use super::{CellComparison, Change, Circumstance, Comparison, NoiseSource, SideSummary};
-use crate::client::report::{latency, utc};
 use crate::client::stats::Statistic;
+use crate::units::{latency, signed, utc};
 
 /// What is said of a run beside itself.
 const SAME_RUN: &str = "A and B are one and the same run: nothing can be told from that.";
@@ -147,17 +147,5 @@ fn source(source: NoiseSource) -> String {
         NoiseSource::History { steps } => format!("by {steps} steps between unchanged runs of the history"),
         NoiseSource::Trials { pairs } => format!("by {pairs} pairs of trials of these runs"),
         NoiseSource::Resolution => "the smallest step of clock and histogram".to_owned(),
-    }
-}
-
-/// A change as a percentage with its sign.
-pub(in crate::client) fn signed(fraction: f64) -> String {
-    let percent = fraction * 100.0;
-    match percent.abs() {
-        size if size < 0.005 => "0 %".to_owned(),
-        size if size < 10.0 => format!("{percent:+.2} %"),
-        size if size < 1000.0 => format!("{percent:+.1} %"),
-        size if size < 9_999.5 => format!("{percent:+.0} %"),
-        _ => ">+9999 %".to_owned(),
     }
 }

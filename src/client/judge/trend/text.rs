@@ -3,9 +3,9 @@
 use std::io::{self, Write};
 
 use super::{LevelChange, Trend};
-use crate::client::judge::compare::{Circumstance, signed};
-use crate::client::report::{latency, utc};
+use crate::client::judge::compare::Circumstance;
 use crate::client::stats::FEWEST_FOR_A_CHANGE;
+use crate::units::{latency, signed, utc};
 
 /// From the lowest value to the highest.
 const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];

@@ -5,8 +5,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::{Severity, limits};
-use crate::client::report::units::latency;
 use crate::client::stats::{Drift, Statistic};
+use crate::units::latency;
 
 /// Something that a reader should know before trusting a result. Shown, it says what was seen and what to do.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

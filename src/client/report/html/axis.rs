@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use plotters::coord::ranged1d::{KeyPointHint, NoDefaultFormatting, Ranged, ValueFormatter};
 
-use crate::client::report::{rate, size, utc};
+use crate::units::{rate, size, time_unit, utc};
 
 /// So many ticks at most: their labels do not meet.
 const MOST_TICKS: usize = 7;
@@ -214,14 +214,11 @@ fn log_ticks(low: f64, high: f64) -> Vec<f64> {
 
 /// A round number of nanoseconds in its unit: `200 ns`, `1.5 µs`.
 pub(super) fn duration(ns: f64) -> String {
-    let (value, unit) = match ns {
-        0.0 => return "0".to_owned(),
-        ns if ns < 999.5 => (ns, "ns"),
-        ns if ns < 999_500.0 => (ns / 1e3, "µs"),
-        ns if ns < 999_500_000.0 => (ns / 1e6, "ms"),
-        ns => (ns / 1e9, "s"),
-    };
-    format!("{} {unit}", trimmed(format!("{value:.3}")))
+    if ns == 0.0 {
+        return "0".to_owned();
+    }
+    let (unit_ns, unit) = time_unit(ns);
+    format!("{} {unit}", trimmed(format!("{:.3}", ns / unit_ns)))
 }
 
 /// The share of rounds of which one in `rarity` is longer: `99.9 %`.

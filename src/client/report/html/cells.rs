@@ -2,7 +2,8 @@
 
 use super::theme;
 use crate::client::judge::compare::Side;
-use crate::client::report::{CellReport, cell_method, cell_pace, size};
+use crate::client::report::{CellReport, cell_method, cell_pace};
+use crate::units::size;
 
 /// A cell, and the run that it is of.
 #[derive(Debug, Clone, Copy)]

@@ -6,7 +6,8 @@ use std::fmt::{self, Write};
 use super::cells::run_name;
 use super::markup::{Datum, Table, Text};
 use crate::client::judge::compare::{Conditions, Side};
-use crate::client::report::{Report, clock_line, doubts, host_line, latency, samples_line};
+use crate::client::report::{Report, clock_line, doubts, host_line, samples_line};
+use crate::units::latency;
 
 /// Writes each run's warnings and its grade.
 pub(super) fn write_doubts(sides: &[Side], out: &mut String) -> fmt::Result {

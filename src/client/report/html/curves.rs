@@ -9,8 +9,9 @@ use super::figure::{Figure, Key, Mark};
 use super::markup::{Datum, Table};
 use super::overview::span_words;
 use super::theme;
-use crate::client::report::{CellReport, Latency, PS_PER_NS, latency, rate, size};
+use crate::client::report::{CellReport, Latency, PS_PER_NS};
 use crate::client::stats::{Statistic, quantile};
+use crate::units::{latency, rate, size};
 
 /// Steps in a decade of rarity: preferred numbers (ISO 3, R10), so that 50 %, 90 %, 99 % are among them.
 const STEPS: [f64; 10] = [1.0, 1.25, 1.6, 2.0, 2.5, 3.2, 4.0, 5.0, 6.3, 8.0];

@@ -8,8 +8,8 @@ use super::chart::{Chart, Field};
 use super::figure::{Figure, Key, Mark};
 use super::markup::{Datum, Table};
 use super::theme;
-use crate::client::report::latency;
 use crate::client::report::matrix::{Levels, Measured, ONE_CPU};
+use crate::units::latency;
 
 /// Up to so many columns, a field has room for its figure.
 const MOST_IN_WORDS: usize = 8;

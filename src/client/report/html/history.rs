@@ -9,8 +9,8 @@ use super::figure::{Figure, Key, Mark};
 use super::markup::{Datum, Table, Text};
 use super::theme;
 use crate::client::judge::trend::{Trend, change_line};
-use crate::client::report::{latency, utc};
 use crate::client::stats::{FEWEST_FOR_A_CHANGE, Statistic};
+use crate::units::{latency, utc};
 
 /// By these numbers the theme knows the dots, the level, and what is reported.
 const RUNS: usize = 0;

@@ -4,7 +4,7 @@ use std::fmt::{self, Write};
 
 use super::cells::{Entry, Facet, run_name};
 use super::markup::{Datum, Table, Text};
-use crate::client::report::{latency, percent, rate};
+use crate::units::{latency, percent, rate};
 
 /// Columns by which a reader may want to see some rows only.
 const FACETS: [(&str, Facet); 6] = [
@@ -182,7 +182,7 @@ pub(super) fn write_extremes(entries: &[Entry<'_>], names: &[String], out: &mut 
 /// A run in a line: what it is called, and when and where it was.
 pub(super) fn run_line(entry: &crate::client::judge::compare::Side) -> String {
     let report = &entry.report;
-    let mut parts = vec![run_name(entry), crate::client::report::utc(report.started_unix_s)];
+    let mut parts = vec![run_name(entry), crate::units::utc(report.started_unix_s)];
     parts.extend(report.environment.hostname.clone());
     parts.push(format!("grade {}: {}", report.grade, report.grade.meaning()));
     parts.join(", ")

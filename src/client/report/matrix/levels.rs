@@ -1,7 +1,7 @@
 //! How hot a pair is: levels of equal ratios between the fastest and the slowest pair.
 
 use super::{Matrix, Pair};
-use crate::client::report::units::latency;
+use crate::units::latency;
 
 /// What a legend says of both sides on one CPU.
 pub(in crate::client) const ONE_CPU: &str = "same CPU";

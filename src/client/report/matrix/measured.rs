@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use super::levels::Levels;
-use crate::client::report::units::{latency, size};
+use crate::units::{latency, size};
 
 /// More CPUs than this are no matrix that a page could show.
 const MOST_CPUS: usize = 512;

@@ -12,10 +12,10 @@ pub(in crate::client) use levels::{COLOURS as HEAT, Levels, ONE_CPU};
 pub(crate) use measured::Measured;
 
 use super::Span;
-use super::units::{latency, size};
 use crate::client::host::placement::Placement;
 use crate::client::stats::{median, median_interval};
 use crate::protocol::Wait;
+use crate::units::{latency, size};
 
 /// What was measured for every ordered pair of CPUs.
 #[derive(Debug, Clone, PartialEq)]

@@ -6,7 +6,7 @@ use std::io::{self, Write};
 
 use super::levels::{COLOURS, DARK, LEVELS, Levels, ONE_CPU};
 use super::{Matrix, Pair};
-use crate::client::report::units::latency;
+use crate::units::latency;
 
 /// Up to so many CPUs, a cell holds its median in words.
 const MOST_IN_WORDS: usize = 16;

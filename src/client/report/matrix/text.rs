@@ -7,8 +7,8 @@ use anstyle::{Ansi256Color, Color, Style};
 use super::levels::{DARK, LEVELS, Levels, ONE_CPU};
 use super::{Matrix, Pair};
 use crate::client::host::placement::Placement;
-use crate::client::report::units::{latency, three_digits};
 use crate::client::stats::median;
+use crate::units::{latency, three_digits, time_unit};
 
 /// The levels' colours as near as the 256 of a terminal come to them.
 const COLOURS: [u8; LEVELS] = [230, 223, 222, 216, 209, 203, 160, 124, 88];
@@ -165,11 +165,7 @@ fn style(level: usize) -> Style {
 
 /// One unit for all medians, which suits the fastest: nanoseconds of it, and its name.
 fn unit(matrix: &Matrix) -> (f64, &'static str) {
-    match matrix.pairs.iter().filter_map(Pair::p50_ns).reduce(f64::min) {
-        Some(ns) if ns >= 1e6 => (1e6, "ms"),
-        Some(ns) if ns >= 1e3 => (1e3, "µs"),
-        _ => (1.0, "ns"),
-    }
+    matrix.pairs.iter().filter_map(Pair::p50_ns).reduce(f64::min).map_or((1.0, "ns"), time_unit)
 }
 
 #[cfg(test)]

@@ -3,10 +3,10 @@
 use std::io::{self, Write};
 
 use crate::client::report::columns::half_width;
-use crate::client::report::units::{each_round, elapsed, latency, percent, rate};
 use crate::client::report::words::{cpus, title};
 use crate::client::report::{CellReport, Cost, Latency, ProbeReport, Span};
 use crate::client::stats::Drift;
+use crate::units::{elapsed, latency, per_round, percent, rate};
 
 /// Writes the origin's lines, and what else is known. `samples` says what a sample is if it is not a round,
 /// `precision` what was asked for.
@@ -73,7 +73,7 @@ fn write_details(cell: &CellReport, precision: Option<f64>, out: &mut dyn Write)
     if let Some(drift) = cell.drift.filter(|drift| drift.significant()) {
         let direction = if drift.slope_fraction > 0.0 { "slower" } else { "faster" };
         let change = percent(Drift::of_start(drift.slope_fraction).abs());
-        let p = each_round(drift.p_value);
+        let p = per_round(drift.p_value);
         let p = p.strip_prefix('<').map_or_else(|| format!("p = {p}"), |most| format!("p < {most}"));
         writeln!(out, "\tdrift: {change} {direction} from start to end ({p})")?;
     }
@@ -121,13 +121,13 @@ fn cost(cost: &Cost) -> String {
     let mut text = format!(
         "CPU {}, switches {} voluntary + {} involuntary, faults {} minor + {} major",
         latency(cost.cpu_ns),
-        each_round(cost.voluntary_switches),
-        each_round(cost.involuntary_switches),
-        each_round(cost.minor_faults),
-        each_round(cost.major_faults),
+        per_round(cost.voluntary_switches),
+        per_round(cost.involuntary_switches),
+        per_round(cost.minor_faults),
+        per_round(cost.major_faults),
     );
     if let Some(migrations) = cost.migrations {
-        text.push_str(&format!(", migrations {}", each_round(migrations)));
+        text.push_str(&format!(", migrations {}", per_round(migrations)));
     }
     text
 }

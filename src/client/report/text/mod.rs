@@ -7,7 +7,8 @@ mod wrap;
 
 use std::io::{self, Write};
 
-use super::{IntervalReport, Report, doubts, units, words};
+use super::{IntervalReport, Report, doubts, words};
+use crate::units;
 
 /// Writes the report. It keeps to `width` columns, if there is a limit.
 ///
