@@ -4,12 +4,13 @@
 //! block it in all of them. The client tells its thread's id by its first word, then proves itself.
 
 use rustix::io::Errno;
+use rustix::process::{Resource, getrlimit};
 
 use super::contract::While;
 use super::messages::{self, Else, MessageClient, Messages};
 use super::process::{self, Responder};
 use super::proof::proof_broke_off;
-use super::sys::signal::{self, Words, pending_limit};
+use super::sys::signal::{self, Words};
 use super::{
     CallError, Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism, Reach,
     RoundError, Rounds, ServeError, Served, Settings, Supervisor, Watch,
@@ -55,9 +56,9 @@ impl Mechanism for RealTimeSignal {
         if cfg!(not(target_pointer_width = "64")) {
             return Err(Unavailable("a signal carries a pointer, which has no 8 bytes here".into()));
         }
-        match pending_limit() {
+        match getrlimit(Resource::Sigpending).current {
             // A word, and a tick.
-            limit @ 0..2 => Err(Unavailable(format!("RLIMIT_SIGPENDING is {limit}"))),
+            Some(limit @ 0..2) => Err(Unavailable(format!("RLIMIT_SIGPENDING is {limit}"))),
             _ => Ok(signal::probe().map_err(explain_signal).while_doing(QUEUEING)?),
         }
     }

@@ -1,42 +1,31 @@
-//! The operating system calls that have no safe wrapper elsewhere. All unsafe code of the crate stands here.
-#![allow(unsafe_code, reason = "each block stands behind a safe interface and says why it is sound")]
+//! The system calls that have no safe wrapper elsewhere. All unsafe code of the crate is here.
+#![allow(unsafe_code, reason = "each block is behind a safe interface and says why it is sound")]
 
-#[cfg(feature = "_tokio")]
-mod alarm;
 pub(crate) mod clock;
-mod descriptors;
-mod file_size;
-#[cfg(miri)]
-pub mod futex;
-mod mapping;
+mod limits;
 pub(crate) mod mq;
-mod peer;
 pub mod process_vm;
 mod region;
 mod ring;
-mod semaphore;
 pub(crate) mod signal;
+mod sockets;
 pub(crate) mod sysv;
 mod tick;
 mod truncation;
 mod usage;
-mod vsock;
 
-#[cfg(feature = "_tokio")]
-pub(crate) use alarm::Alarm;
-pub use descriptors::allow_descriptors;
-pub(crate) use descriptors::{find_descriptors, inherited_listeners};
-pub(crate) use file_size::survive_file_size_limit;
-pub(crate) use mapping::find_room;
-pub(crate) use peer::{peer, peer_groups};
-pub use region::Region;
+pub use limits::allow_descriptors;
+pub(crate) use limits::{find_descriptors, find_room, survive_file_size_limit};
+pub use region::{Region, Semaphore};
 pub(crate) use ring::{Ring, RingOptions};
-pub use semaphore::Semaphore;
+pub use sockets::VsockAddress;
+pub(crate) use sockets::{inherited_listeners, peer, peer_groups};
+#[cfg(feature = "_tokio")]
+pub(crate) use tick::Alarm;
 pub(crate) use tick::{TICK, Ticker};
 pub(crate) use truncation::was_truncated;
 pub(crate) use usage::thread_cpu_ns;
 pub use usage::usage;
-pub use vsock::VsockAddress;
 
 use rustix::io::Errno;
 
@@ -48,8 +37,44 @@ fn last_errno() -> Errno {
     code.map_or(Errno::IO, Errno::from_raw_os_error)
 }
 
-/// What a libc call that tells success by 0 has come to.
+/// The result of a libc call that returns 0 on success.
 #[inline(always)]
 fn result(status: libc::c_int) -> Result<(), Errno> {
     if status == 0 { Ok(()) } else { Err(last_errno()) }
+}
+
+/// rustix's futex calls, for Miri: there rustix uses the C library, and passes it a pointer to an atomic where Miri expects
+/// one to an integer.
+#[cfg(miri)]
+pub(crate) mod futex {
+    use std::ptr;
+    use std::sync::atomic::AtomicU32;
+
+    use rustix::io::Errno;
+    pub(crate) use rustix::thread::futex::Flags;
+    use rustix::time::Timespec;
+
+    use super::last_errno;
+
+    /// As rustix's, without flags and timeout.
+    pub(crate) fn wait(
+        word: &AtomicU32,
+        flags: Flags,
+        seen: u32,
+        timeout: Option<&Timespec>,
+    ) -> Result<(), Errno> {
+        assert!(flags.is_empty() && timeout.is_none(), "no caller needs them");
+        let none = ptr::null::<libc::timespec>();
+        // SAFETY: the word is alive for as long as the call takes.
+        let status = unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAIT, seen, none) };
+        if status == 0 { Ok(()) } else { Err(last_errno()) }
+    }
+
+    /// As rustix's, without flags.
+    pub(crate) fn wake(word: &AtomicU32, flags: Flags, count: u32) -> Result<(), Errno> {
+        assert!(flags.is_empty(), "no caller needs them");
+        // SAFETY: uses the word's address only.
+        let woken = unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAKE, count) };
+        if woken >= 0 { Ok(()) } else { Err(last_errno()) }
+    }
 }

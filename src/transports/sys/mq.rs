@@ -1,49 +1,37 @@
 //! POSIX message queues.
 
 use std::ffi::CStr;
-use std::io;
-use std::mem;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
-use std::ptr;
+use std::{io, mem, ptr};
 
 use rustix::io::Errno;
 
 use super::{last_errno, result};
 
-/// One end of a POSIX message queue. It is closed with its value; its name stays until it is
-/// [removed](Self::remove).
+/// One end of a POSIX message queue. Dropping it closes it; its name stays until it is [removed](Self::remove).
 #[derive(Debug)]
 pub struct MessageQueue(OwnedFd);
 
-/// What an end is for.
+/// The direction of an end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
     /// Sending only.
-    Send,
+    Send = libc::O_WRONLY as isize,
     /// Receiving only.
-    Receive,
-}
-
-impl End {
-    fn flag(self) -> libc::c_int {
-        match self {
-            Self::Send => libc::O_WRONLY,
-            Self::Receive => libc::O_RDONLY,
-        }
-    }
+    Receive = libc::O_RDONLY as isize,
 }
 
 impl MessageQueue {
-    /// Makes a queue that holds one message of at most `size` bytes, for this user only. The name, which starts with
-    /// a slash, must be new.
+    /// Creates a queue for one message of at most `size` bytes, for this user only. The name starts with a slash, and
+    /// must be new.
     ///
     /// # Errors
     /// The system's.
     #[allow(clippy::cast_possible_wrap, reason = "a size that does not fit is refused by the kernel")]
     pub fn make(name: &CStr, size: usize, end: End) -> io::Result<Self> {
-        let flags = end.flag() | libc::O_CREAT | libc::O_EXCL;
+        let flags = end as libc::c_int | libc::O_CREAT | libc::O_EXCL;
         // SAFETY: all-zero is a valid mq_attr; both pointers are to live values, and the variadic arguments are
-        // those that O_CREAT asks for.
+        // those that O_CREAT requires.
         let fd = unsafe {
             let mut attributes: libc::mq_attr = mem::zeroed();
             attributes.mq_maxmsg = 1;
@@ -53,13 +41,13 @@ impl MessageQueue {
         Self::of(fd)
     }
 
-    /// Opens a queue that another process has made.
+    /// Opens a queue that another process has created.
     ///
     /// # Errors
     /// The system's.
     pub fn open(name: &CStr, end: End) -> io::Result<Self> {
-        // SAFETY: the name is a live C string; without O_CREAT there are no more arguments.
-        Self::of(unsafe { libc::mq_open(name.as_ptr(), end.flag()) })
+        // SAFETY: the name is a live C string; without O_CREAT there are no further arguments.
+        Self::of(unsafe { libc::mq_open(name.as_ptr(), end as libc::c_int) })
     }
 
     fn of(fd: libc::mqd_t) -> io::Result<Self> {
@@ -71,13 +59,13 @@ impl MessageQueue {
         Ok(Self(unsafe { OwnedFd::from_raw_fd(fd) }))
     }
 
-    /// Removes the name, if there is one. Who has the queue open keeps it.
+    /// Removes the name, if it exists. The queue lives on where it is open.
     pub fn remove(name: &CStr) {
         // SAFETY: the name is a live C string.
         unsafe { libc::mq_unlink(name.as_ptr()) };
     }
 
-    /// The longest message that it takes, in bytes.
+    /// The longest message that the queue accepts, in bytes.
     ///
     /// # Errors
     /// The system's.
@@ -90,7 +78,7 @@ impl MessageQueue {
         }
     }
 
-    /// Makes calls that would have to wait return [`Errno::AGAIN`].
+    /// Makes calls that would block return [`Errno::AGAIN`].
     ///
     /// # Errors
     /// The system's.
@@ -106,17 +94,17 @@ impl MessageQueue {
     /// Sends a message.
     ///
     /// # Errors
-    /// The system's; [`Errno::AGAIN`] if it would have to wait and may not.
+    /// The system's; [`Errno::AGAIN`] if the queue is full and does not block.
     #[inline(always)]
     pub fn send(&self, message: &[u8]) -> Result<(), Errno> {
         // SAFETY: the pointer and the length are a live slice's.
         result(unsafe { libc::mq_send(self.0.as_raw_fd(), message.as_ptr().cast(), message.len(), 0) })
     }
 
-    /// Receives a message, and returns its length. The buffer has room for the longest that the queue takes.
+    /// Receives a message, and returns its length. The buffer must hold the longest message that the queue accepts.
     ///
     /// # Errors
-    /// The system's; [`Errno::AGAIN`] if there is none and the call may not wait.
+    /// The system's; [`Errno::AGAIN`] if there is none and the queue does not block.
     #[inline(always)]
     pub fn receive(&self, buffer: &mut [u8]) -> Result<usize, Errno> {
         // SAFETY: the pointer and the length are a live slice's.
@@ -128,7 +116,7 @@ impl MessageQueue {
     }
 }
 
-/// A queue's descriptor that was handed over; of anything else, every call is an error.
+/// A queue's descriptor from another process. With any other descriptor, every call is an error.
 impl From<OwnedFd> for MessageQueue {
     fn from(descriptor: OwnedFd) -> Self {
         Self(descriptor)

@@ -1,21 +1,21 @@
-//! Another process's memory, read in a single copy.
+//! Reading another process's memory, in a single copy.
 
 use rustix::io::Errno;
 
 use super::{last_errno, result};
 
-/// Reads `buffer.len()` bytes at `address` of process `pid`, all of them.
+/// Fills `buffer` from `address` of process `pid`.
 ///
 /// # Errors
-/// The system's: [`Errno::PERM`] if this process may not, which is for whoever may attach to it as a debugger does;
-/// [`Errno::FAULT`] if they are not there; [`Errno::PIPE`] if the process is gone.
+/// The system's: [`Errno::PERM`] without the permission that a debugger needs; [`Errno::FAULT`] if the bytes are not mapped;
+/// [`Errno::PIPE`] if the process is gone.
 #[inline(always)]
 pub fn read(pid: i32, address: u64, buffer: &mut [u8]) -> Result<(), Errno> {
     let local = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
     let address = usize::try_from(address).map_err(|_| Errno::FAULT)?;
     let remote = libc::iovec { iov_base: std::ptr::without_provenance_mut(address), iov_len: buffer.len() };
-    // SAFETY: the kernel writes to `buffer` only, of which it has the start and the length; `remote` is for the other
-    // process, and checked there.
+    // SAFETY: the kernel writes to `buffer` only, within its length; `remote` is an address in the other process, which
+    // the kernel checks.
     let n = unsafe { libc::process_vm_readv(pid, &local, 1, &remote, 1, 0) };
     match usize::try_from(n) {
         Ok(n) if n == buffer.len() => Ok(()),
@@ -32,17 +32,17 @@ pub fn read(pid: i32, address: u64, buffer: &mut [u8]) -> Result<(), Errno> {
 /// # Errors
 /// As [`read`].
 pub fn may_read(pid: i32) -> Result<(), Errno> {
-    // Nothing is there, which is found out after the permission.
+    // Nothing is mapped at 0, which the kernel finds after checking the permission.
     match read(pid, 0, &mut [0]) {
         Err(Errno::FAULT) => Ok(()),
         other => other,
     }
 }
 
-/// Lets process `pid` and its children read from this one, where Yama would keep all but its parents from it.
+/// Lets process `pid` and its children read from this one, where Yama would allow only its ancestors.
 pub fn let_in(pid: i32) {
     let pid = libc::c_ulong::from(pid.cast_unsigned());
-    // SAFETY: takes numbers only. Without Yama it fails, and is not needed.
+    // SAFETY: takes numbers only. Without Yama the call fails, and is not needed.
     let _ = result(unsafe { libc::prctl(libc::PR_SET_PTRACER, pid, 0, 0, 0) });
 }
 
@@ -51,7 +51,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bytes_are_read_where_they_are_or_not_at_all() {
+    fn mapped_bytes_are_read_and_others_are_an_error() {
         let pid = std::process::id().cast_signed();
         let bytes = [1_u8, 2, 3];
         let mut read_back = [0; 3];

@@ -1,19 +1,48 @@
-//! Real-time signals that carry a word, from one thread to another.
+//! Signals: their handlers and masks, and real-time ones that carry a word from one thread to another.
 
-use std::io;
-use std::mem;
-use std::ptr;
+use std::{io, mem, ptr};
 
 use rustix::io::Errno;
 
 use super::{last_errno, result};
 
-/// The signal: a real-time one, next to that of the [ticks](super::Ticker).
+/// A handler that the kernel calls with the signal's number and origin.
+pub(super) type Handler = extern "C" fn(libc::c_int, *const libc::siginfo_t, *const libc::c_void);
+
+/// Installs a handler for the whole process, without `SA_RESTART`: it interrupts blocking calls.
+///
+/// # Safety
+/// The handler calls only functions that are async-signal-safe, and survives interrupting any code of the process.
+pub(super) unsafe fn install(signal: libc::c_int, handler: Handler, flags: libc::c_int) -> Result<(), Errno> {
+    // SAFETY: all-zero is a valid sigaction with an empty mask; the caller vouches for the handler.
+    unsafe {
+        let mut action: libc::sigaction = mem::zeroed();
+        action.sa_sigaction = handler as *const () as usize;
+        action.sa_flags = libc::SA_SIGINFO | flags;
+        result(libc::sigaction(signal, &action, ptr::null_mut()))
+    }
+}
+
+/// Blocks (`SIG_BLOCK`) or unblocks (`SIG_UNBLOCK`) a signal in this thread. Returns the set of this one signal, and the
+/// mask before.
+pub(super) fn mask(how: libc::c_int, signal: libc::c_int) -> Result<(libc::sigset_t, libc::sigset_t), Errno> {
+    // SAFETY: all-zero is a valid, empty sigset_t, and every pointer is to a live local.
+    unsafe {
+        let (mut set, mut before): (libc::sigset_t, libc::sigset_t) = mem::zeroed();
+        libc::sigaddset(&mut set, signal);
+        match libc::pthread_sigmask(how, &set, &mut before) {
+            0 => Ok((set, before)),
+            error => Err(Errno::from_raw_os_error(error)),
+        }
+    }
+}
+
+/// The signal that carries words: a real-time one, next to that of the [ticks](super::Ticker).
 fn number() -> libc::c_int {
     libc::SIGRTMIN() + 12
 }
 
-/// A thread's end of words that are sent by signals.
+/// A thread's endpoint for words sent by signals.
 #[derive(Debug)]
 pub struct Words {
     set: libc::sigset_t,
@@ -21,7 +50,7 @@ pub struct Words {
     pid: libc::pid_t,
 }
 
-/// What the kernel takes as a `siginfo_t` of `SI_QUEUE`, on 64-bit Linux.
+/// The kernel's layout of a `siginfo_t` of `SI_QUEUE`, on 64-bit Linux.
 #[repr(C)]
 struct Queued {
     number: libc::c_int,
@@ -37,28 +66,20 @@ struct Queued {
 const _: () = assert!(size_of::<Queued>() == size_of::<libc::siginfo_t>());
 
 impl Words {
-    /// Blocks the signal in this thread for good: it waits until it is received here, and a late one does no harm.
+    /// Blocks the signal in this thread for good: it stays pending until it is received here, and a late one does no harm.
     ///
     /// # Errors
     /// The system's.
     pub fn of_this_thread() -> io::Result<Self> {
-        // SAFETY: all-zero is a valid sigset_t, and both pointers are to a live local.
-        unsafe {
-            let mut set: libc::sigset_t = mem::zeroed();
-            libc::sigemptyset(&mut set);
-            libc::sigaddset(&mut set, number());
-            match libc::pthread_sigmask(libc::SIG_BLOCK, &set, ptr::null_mut()) {
-                0 => Ok(Self { set, pid: std::process::id().cast_signed() }),
-                error => Err(io::Error::from_raw_os_error(error)),
-            }
-        }
+        let (set, _) = mask(libc::SIG_BLOCK, number())?;
+        Ok(Self { set, pid: std::process::id().cast_signed() })
     }
 
     /// Sends a word to thread `tid` of process `pid`, as `sigqueue` would to any thread of it.
     ///
     /// # Errors
-    /// The system's; [`Errno::NOBUFS`] if as many signals as the receiver's `RLIMIT_SIGPENDING` allows are waiting: none of
-    /// them need be of this channel, so that waiting is in vain; [`Errno::PIPE`] if the thread is gone.
+    /// The system's; [`Errno::NOBUFS`] if the receiver's `RLIMIT_SIGPENDING` is reached: waiting need not help, since the
+    /// pending signals may belong to other programs; [`Errno::PIPE`] if the thread is gone.
     #[inline(always)]
     pub fn send(&self, pid: i32, tid: i32, word: u64) -> Result<(), Errno> {
         let info = Queued {
@@ -84,10 +105,10 @@ impl Words {
         }
     }
 
-    /// Whether a word can be sent to this thread now.
+    /// Sends a word to this thread and receives it, to see whether that works.
     ///
     /// # Errors
-    /// As for [`send`](Self::send), but [`Errno::AGAIN`] if there is no room.
+    /// As for [`send`](Self::send), but [`Errno::AGAIN`] if the limit is reached.
     pub(crate) fn try_out(&self) -> Result<(), Errno> {
         let tid = rustix::thread::gettid().as_raw_nonzero().get();
         self.send(self.pid, tid, 0)
@@ -95,15 +116,15 @@ impl Words {
         self.receive(self.pid, false).map(drop)
     }
 
-    /// Receives a word that process `pid` has sent.
+    /// Receives a word from process `pid`.
     ///
     /// # Errors
-    /// The system's; [`Errno::AGAIN`] if there is none and it may not `wait`; [`Errno::INTR`] if a signal handler has
-    /// run, or if another process has sent the signal.
+    /// The system's; [`Errno::AGAIN`] if there is none and `wait` is false; [`Errno::INTR`] if a signal handler has run, or
+    /// if another process has sent the signal.
     #[inline(always)]
     pub(crate) fn receive(&self, pid: i32, wait: bool) -> Result<u64, Errno> {
-        // SAFETY: all-zero is a valid siginfo_t and timespec; every pointer is to a live value. The kernel fills in
-        // the fields that are read, as the code says; any bytes are valid for them.
+        // SAFETY: all-zero is a valid siginfo_t and timespec; every pointer is to a live value. With this code, the kernel
+        // has filled in the fields that are read; any bytes are valid for them.
         unsafe {
             let mut info: libc::siginfo_t = mem::zeroed();
             let number = if wait {
@@ -123,38 +144,16 @@ impl Words {
     }
 }
 
-/// Whether a word can be sent and received here. This thread blocks the signal afterwards if it did before.
+/// Whether a word can be sent and received here. Restores this thread's mask.
 ///
 /// # Errors
-/// As [`Words::try_out`]; the signal then stays blocked, since one that is left would end the process.
+/// As [`Words::try_out`]; the signal then stays blocked, since a pending one would kill the process.
 pub(crate) fn probe() -> Result<(), Errno> {
-    // SAFETY: all-zero is a valid sigset_t, and every pointer is to a live local.
-    let (before, status) = unsafe {
-        let mut before: libc::sigset_t = mem::zeroed();
-        let status = libc::pthread_sigmask(libc::SIG_BLOCK, ptr::null(), &mut before);
-        (before, status)
-    };
-    if status != 0 {
-        return Err(Errno::from_raw_os_error(status));
-    }
-    let words = Words::of_this_thread().map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
-    words.try_out()?;
-    // SAFETY: as above.
+    let (set, before) = mask(libc::SIG_BLOCK, number())?;
+    Words { set, pid: std::process::id().cast_signed() }.try_out()?;
+    // SAFETY: the pointer is to a live local.
     unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &before, ptr::null_mut()) };
     Ok(())
-}
-
-/// How many signals may wait to be received, of this user.
-#[must_use]
-pub(crate) fn pending_limit() -> u64 {
-    // SAFETY: all-zero is a valid rlimit, and the pointer is to a live local.
-    unsafe {
-        let mut limit: libc::rlimit = mem::zeroed();
-        match result(libc::getrlimit(libc::RLIMIT_SIGPENDING, &mut limit)) {
-            Ok(()) => limit.rlim_cur,
-            Err(_) => u64::MAX,
-        }
-    }
 }
 
 #[cfg(test)]
@@ -166,24 +165,23 @@ mod tests {
     }
 
     #[test]
-    fn a_word_comes_whole_and_from_whom_it_should() {
+    fn a_word_arrives_whole_and_only_from_the_named_process() {
         let words = Words::of_this_thread().unwrap();
         let (pid, tid) = ids();
         assert_eq!(words.receive(pid, false), Err(Errno::AGAIN));
         words.send(pid, tid, 0xfedc_ba98_7654_3210).unwrap();
         words.send(pid, tid, 2).unwrap();
         assert_eq!(words.receive(pid, true), Ok(0xfedc_ba98_7654_3210));
-        assert_eq!(words.receive(pid + 1, true), Err(Errno::INTR), "a stranger's");
-        assert_eq!(words.receive(pid, false), Err(Errno::AGAIN), "it is not kept");
+        assert_eq!(words.receive(pid + 1, true), Err(Errno::INTR), "another process's");
+        assert_eq!(words.receive(pid, false), Err(Errno::AGAIN), "it was dropped");
         words.try_out().unwrap();
-        assert_eq!(words.receive(pid, false), Err(Errno::AGAIN), "nothing is left of trying");
+        assert_eq!(words.receive(pid, false), Err(Errno::AGAIN), "trying leaves nothing behind");
     }
 
     #[test]
-    fn a_look_at_the_host_leaves_the_signal_as_it_was() {
-        // SAFETY: all-zero is a valid sigset_t, and every pointer is to a live local or null.
+    fn probing_restores_the_signal_mask() {
         let blocked = || {
-            // SAFETY: the set is the caller's own, all zeros are one, and no mask is changed without another set.
+            // SAFETY: all-zero is a valid sigset_t; without a new set, the mask is only read.
             unsafe {
                 let mut set: libc::sigset_t = mem::zeroed();
                 libc::pthread_sigmask(libc::SIG_BLOCK, ptr::null(), &mut set);
@@ -199,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn a_thread_that_is_gone_is_told() {
+    fn sending_to_a_thread_that_has_ended_is_an_error() {
         let words = Words::of_this_thread().unwrap();
         let tid = std::thread::spawn(|| ids().1).join().unwrap();
         assert_eq!(words.send(ids().0, tid, 1), Err(Errno::PIPE));

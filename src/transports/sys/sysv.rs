@@ -1,29 +1,28 @@
-//! System V message queues, which live until somebody removes them, whoever dies.
+//! System V message queues, which exist until they are removed, whichever process dies.
 
 use std::ffi::CString;
-use std::io;
-use std::mem;
 use std::sync::OnceLock;
+use std::{io, mem};
 
 use rustix::io::Errno;
 
-use super::{last_errno, result};
+use super::{last_errno, result, signal};
 
-/// A System V message queue. It stays when the value goes: it has to be [removed](Self::remove).
+/// A System V message queue. Dropping the value does not [remove](Self::remove) it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Queue {
     id: libc::c_int,
 }
 
-/// A message with the number that stands before its bytes, which the kernel takes and gives as one piece.
+/// A message buffer: the number that the kernel expects before the bytes, and the bytes.
 #[derive(Debug, Clone)]
 pub struct Message(Vec<u8>);
 
-/// Bytes before a message's own: a C `long`.
+/// Length of the number: a C `long`.
 const HEAD: usize = size_of::<libc::c_long>();
 
 impl Message {
-    /// Room for `size` bytes.
+    /// A buffer for `size` bytes.
     #[must_use]
     pub fn new(size: usize) -> Self {
         Self(vec![0; HEAD + size])
@@ -37,7 +36,7 @@ impl Message {
 }
 
 impl Queue {
-    /// Makes a queue under a new key, for this user only.
+    /// Creates a queue under a new key, for this user only.
     ///
     /// # Errors
     /// The system's.
@@ -45,15 +44,15 @@ impl Queue {
         Self::get(key, libc::IPC_CREAT | libc::IPC_EXCL | 0o600)
     }
 
-    /// The queue with this key, to send and to receive.
+    /// Opens the queue with this key, to send and to receive.
     ///
     /// # Errors
-    /// The system's: there is none, or this user may not use it.
+    /// The system's: no such queue, or no permission.
     pub fn open(key: i32) -> io::Result<Self> {
         Self::get(key, 0o600)
     }
 
-    /// The queue with this key, if this user has made it.
+    /// The queue with this key, if this user has created it.
     #[must_use]
     pub(crate) fn find_own(key: i32) -> Option<Self> {
         let queue = Self::get(key, 0).ok()?;
@@ -76,7 +75,7 @@ impl Queue {
         }
     }
 
-    /// Makes it another user's. Its maker keeps what its own user may.
+    /// Gives the queue to another user. Its creator keeps the owner's permissions.
     ///
     /// # Errors
     /// The system's.
@@ -88,7 +87,7 @@ impl Queue {
         result(unsafe { libc::msgctl(self.id, libc::IPC_SET, &mut status) })
     }
 
-    /// Removes the queue, if that is not done already and this user may. Whoever waits for it is told.
+    /// Removes the queue, if it exists and this user may. Waiting calls return an error.
     pub fn remove(self) {
         // SAFETY: IPC_RMID uses no buffer.
         unsafe { libc::msgctl(self.id, libc::IPC_RMID, std::ptr::null_mut()) };
@@ -97,7 +96,7 @@ impl Queue {
     /// Sends the first `len` bytes of a message under the number `kind`, which is positive.
     ///
     /// # Errors
-    /// The system's; [`Errno::AGAIN`] if there is no room and it may not `wait`; [`Errno::PIPE`] if the queue is gone.
+    /// The system's; [`Errno::AGAIN`] if the queue is full and `wait` is false; [`Errno::PIPE`] if the queue is gone.
     #[inline(always)]
     pub fn send(
         self,
@@ -116,11 +115,11 @@ impl Queue {
     /// Receives the first message that has the number `kind`, and returns its length.
     ///
     /// # Errors
-    /// The system's; [`Errno::AGAIN`] if there is none and it may not `wait`; [`Errno::PIPE`] if the queue is gone.
+    /// The system's; [`Errno::AGAIN`] if there is none and `wait` is false; [`Errno::PIPE`] if the queue is gone.
     #[inline(always)]
     pub fn receive(self, kind: libc::c_long, message: &mut Message, wait: bool) -> Result<usize, Errno> {
         let flags = if wait { 0 } else { libc::IPC_NOWAIT };
-        // SAFETY: the number and so many bytes are inside the vector.
+        // SAFETY: the number and `room` bytes are inside the vector.
         let n = unsafe {
             let room = message.0.len() - HEAD;
             libc::msgrcv(self.id, message.0.as_mut_ptr().cast(), room, kind, flags)
@@ -128,27 +127,19 @@ impl Queue {
         usize::try_from(n).map_err(|_| gone(last_errno()))
     }
 
-    /// From now on SIGTERM removes this queue and the file at `marker`, and ends the process.
+    /// Makes SIGTERM remove this queue and the file at `marker`, and end the process.
     ///
     /// # Errors
     /// The system's.
     ///
     /// # Panics
-    /// If the process has said so of another queue.
+    /// If the process has done this for another queue.
     pub(crate) fn remove_on_sigterm(self, marker: CString) -> io::Result<()> {
         LAST.set((self, marker)).expect("a responder has one queue");
-        // SAFETY: all-zero is a valid sigaction and sigset_t; the handler does only what it may, see there.
-        unsafe {
-            let mut action: libc::sigaction = mem::zeroed();
-            action.sa_sigaction = on_sigterm as *const () as usize;
-            libc::sigemptyset(&mut action.sa_mask);
-            result(libc::sigaction(libc::SIGTERM, &action, std::ptr::null_mut()))?;
-            // Whoever started this program may have blocked the signal.
-            let mut set: libc::sigset_t = mem::zeroed();
-            libc::sigemptyset(&mut set);
-            libc::sigaddset(&mut set, libc::SIGTERM);
-            libc::pthread_sigmask(libc::SIG_UNBLOCK, &set, std::ptr::null_mut());
-        }
+        // SAFETY: the handler makes async-signal-safe calls only, and ends the process.
+        unsafe { signal::install(libc::SIGTERM, on_sigterm, 0) }?;
+        // The parent process may have blocked the signal.
+        signal::mask(libc::SIG_UNBLOCK, libc::SIGTERM)?;
         Ok(())
     }
 }
@@ -157,17 +148,17 @@ impl Queue {
 static LAST: OnceLock<(Queue, CString)> = OnceLock::new();
 
 /// Makes system calls only, and reads without a lock what was written before it was installed.
-extern "C" fn on_sigterm(_: libc::c_int) {
+extern "C" fn on_sigterm(_: libc::c_int, _: *const libc::siginfo_t, _: *const libc::c_void) {
     if let Some((queue, marker)) = LAST.get() {
         queue.remove();
         // SAFETY: a live C string.
         unsafe { libc::unlink(marker.as_ptr()) };
     }
-    // SAFETY: ends the process without running anything of it.
+    // SAFETY: ends the process without running any more of its code.
     unsafe { libc::_exit(0) };
 }
 
-/// Tells a queue that was removed from other trouble, and "no message" from it.
+/// Maps the errors of a removed queue to [`Errno::PIPE`], and "no message" to [`Errno::AGAIN`].
 #[cold]
 fn gone(error: Errno) -> Errno {
     match error {
@@ -181,13 +172,13 @@ fn gone(error: Errno) -> Errno {
 mod tests {
     use super::*;
 
-    /// A key that is this test's own.
+    /// A key for this test process alone.
     fn key() -> i32 {
         std::process::id().cast_signed() | 0x4000_0000
     }
 
     #[test]
-    fn messages_are_told_apart_by_their_number_and_a_removed_queue_is_gone() {
+    fn messages_are_received_by_number_and_a_removed_queue_is_an_error() {
         let queue = Queue::make(key()).unwrap();
         assert!(Queue::make(key()).is_err(), "the key is taken");
         assert_eq!(Queue::open(key()).unwrap(), queue);

@@ -1,51 +1,51 @@
-//! A timer that interrupts the thread which made it, so that no blocking call of it lasts for ever.
+//! A timer that interrupts the thread that made it, so that no blocking call of it lasts for ever.
 //!
-//! Whoever waits in the kernel for a peer (`recv` on UDP, a futex, a message queue) is not told when that peer dies.
-//! A second thread could watch, but two threads share their descriptor table, which makes every system call of the
-//! timed loop dearer. So a timer signals the thread every [`TICK`]: a blocked call returns `EINTR`, and the thread
-//! looks around. Between ticks nothing runs, and a tick outside a blocking call costs a microsecond or two.
+//! A thread that waits in the kernel for a peer (`recv` on UDP, a futex, a message queue) does not notice that the peer
+//! dies. A second thread could watch, but two threads share their descriptor table, which makes every system call of the
+//! timed loop more expensive. So a timer signals the thread every [`TICK`]: a blocked call returns `EINTR`, and the thread
+//! checks. Between ticks nothing runs, and a tick outside a blocking call costs a microsecond or two.
 
 use std::cell::Cell;
-use std::io;
 use std::marker::PhantomData;
-use std::mem;
-use std::ptr;
 use std::sync::Once;
 use std::time::Duration;
+use std::{io, mem, ptr};
 
-/// How often a waiting thread looks around.
+use super::{result, signal};
+
+/// How often a waiting thread checks its peer.
 pub(crate) const TICK: Duration = Duration::from_millis(250);
 
 thread_local! {
-    /// Ticks of this thread. Written by the signal handler, which runs in this thread: a plain cell, read
-    /// volatile, is enough.
+    /// This thread's ticks. Written by the signal handler, which runs in this thread, so that a plain cell, read volatile,
+    /// is enough.
     static TICKS: Cell<u32> = const { Cell::new(0) };
 }
 
-/// The signal: a real-time one, away from the first, which other software likes to take.
-fn signal() -> libc::c_int {
+/// The signal: a real-time one, away from the first, which other software tends to use.
+fn number() -> libc::c_int {
     libc::SIGRTMIN() + 11
 }
 
 extern "C" fn on_tick(_: libc::c_int, info: *const libc::siginfo_t, _: *const libc::c_void) {
-    // SAFETY: with SA_SIGINFO the kernel hands over a valid siginfo_t. Another process's signal is no tick: many of them
-    // must not use up a wait's patience.
+    // SAFETY: the kernel passes a valid siginfo_t. A signal from another process does not count: many of them must not
+    // time out a wait.
     if unsafe { (*info).si_code } != libc::SI_TIMER {
         return;
     }
     TICKS.with(|ticks| {
         let ticks = ticks.as_ptr();
-        // SAFETY: the cell is this thread's own and nobody holds a reference into it; the handler does not
-        // interrupt itself, since the signal is blocked while it runs.
+        // SAFETY: the cell is this thread's, without a reference into it; the handler does not interrupt itself, since
+        // the signal is blocked while it runs.
         unsafe { ticks.write_volatile(ticks.read_volatile().wrapping_add(1)) };
     });
 }
 
-/// The timer. Ends with its value; does not leave its thread.
+/// The timer of the thread that started it. Dropping it ends it.
 #[derive(Debug)]
 pub(crate) struct Ticker {
     timer: libc::timer_t,
-    /// The timer signals the thread that made it, and `ticks` counts for the thread that calls it.
+    /// The timer signals the thread that made it, and `ticks` counts those of the thread that calls it.
     not_send: PhantomData<*const ()>,
 }
 
@@ -57,44 +57,30 @@ impl Ticker {
     pub(crate) fn start() -> io::Result<Self> {
         static HANDLER: Once = Once::new();
         HANDLER.call_once(|| {
-            // SAFETY: all-zero is a valid sigaction; the handler only touches a thread-local cell that needs no
-            // initialisation. No SA_RESTART: interrupting is the purpose.
-            unsafe {
-                let mut action: libc::sigaction = mem::zeroed();
-                action.sa_sigaction = on_tick as *const () as usize;
-                action.sa_flags = libc::SA_SIGINFO;
-                libc::sigemptyset(&mut action.sa_mask);
-                libc::sigaction(signal(), &action, ptr::null_mut());
-            }
+            // SAFETY: the handler only touches a thread-local cell that needs no initialisation.
+            let installed = unsafe { signal::install(number(), on_tick, 0) };
+            installed.expect("a real-time signal can be handled");
         });
-        // SAFETY: all-zero is a valid sigset_t, sigevent and itimerspec; every pointer is to a live local.
+        // The parent process may have blocked the signal.
+        signal::mask(libc::SIG_UNBLOCK, number())?;
+        // SAFETY: all-zero is a valid sigevent and itimerspec; every pointer is to a live local.
         unsafe {
-            // Whoever started this program may have blocked the signal.
-            let mut set: libc::sigset_t = mem::zeroed();
-            libc::sigemptyset(&mut set);
-            libc::sigaddset(&mut set, signal());
-            libc::pthread_sigmask(libc::SIG_UNBLOCK, &set, ptr::null_mut());
-
             let mut event: libc::sigevent = mem::zeroed();
             event.sigev_notify = libc::SIGEV_THREAD_ID;
-            event.sigev_signo = signal();
+            event.sigev_signo = number();
             event.sigev_notify_thread_id = libc::gettid();
             let mut timer = ptr::null_mut();
-            if libc::timer_create(libc::CLOCK_MONOTONIC, &mut event, &mut timer) != 0 {
-                return Err(io::Error::last_os_error());
-            }
+            result(libc::timer_create(libc::CLOCK_MONOTONIC, &mut event, &mut timer))?;
             let ticker = Self { timer, not_send: PhantomData };
             let mut every: libc::itimerspec = mem::zeroed();
             every.it_interval.tv_nsec = libc::c_long::from(TICK.subsec_nanos());
             every.it_value = every.it_interval;
-            if libc::timer_settime(ticker.timer, 0, &every, ptr::null_mut()) != 0 {
-                return Err(io::Error::last_os_error());
-            }
+            result(libc::timer_settime(ticker.timer, 0, &every, ptr::null_mut()))?;
             Ok(ticker)
         }
     }
 
-    /// Ticks of this thread so far, of whichever timer; wraps around.
+    /// This thread's ticks so far, from any timer; wraps around.
     #[inline(always)]
     #[must_use]
     pub(crate) fn ticks(&self) -> u32 {
@@ -105,46 +91,88 @@ impl Ticker {
 
 impl Drop for Ticker {
     fn drop(&mut self) {
-        // SAFETY: the timer is this value's own and alive. The kernel takes a pending signal back, or delivers it
-        // before this call returns; the handler stays installed in any case.
+        // SAFETY: the timer is this value's and alive. The kernel cancels a pending signal, or delivers it before this
+        // call returns; the handler stays installed.
         unsafe { libc::timer_delete(self.timer) };
+    }
+}
+
+/// The same for tokio: a timer that it watches as a descriptor, which fires every [`TICK`] and costs nothing in between.
+#[cfg(feature = "_tokio")]
+#[derive(Debug)]
+pub(crate) struct Alarm {
+    timer: tokio::io::unix::AsyncFd<std::os::fd::OwnedFd>,
+}
+
+#[cfg(feature = "_tokio")]
+impl Alarm {
+    /// Starts the timer. Call this from within the runtime.
+    ///
+    /// # Errors
+    /// The system allows no more descriptors.
+    pub(crate) fn start() -> io::Result<Self> {
+        use rustix::time::{
+            Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create,
+            timerfd_settime,
+        };
+        let timer =
+            timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK)?;
+        let every = Timespec { tv_sec: 0, tv_nsec: TICK.subsec_nanos().into() };
+        let every = Itimerspec { it_interval: every, it_value: every };
+        timerfd_settime(&timer, TimerfdTimerFlags::empty(), &every)?;
+        // SAFETY: an owned descriptor stays open and the same until it is dropped, and nothing takes it out of the
+        // AsyncFd before that.
+        let timer = unsafe { tokio::io::unix::AsyncFd::register(timer) }?;
+        Ok(Self { timer })
+    }
+
+    /// Waits until the timer fires.
+    ///
+    /// # Errors
+    /// The runtime ends.
+    pub(crate) async fn ring(&self) -> io::Result<()> {
+        let mut ready = self.timer.readable().await?;
+        // The number of expirations does not matter.
+        let _ = ready.try_io(|timer| Ok(rustix::io::read(timer, &mut [0; 8])?));
+        Ok(())
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use std::time::Instant;
 
-    /// The handler, called as the kernel does.
+    use super::*;
+
+    /// Calls the handler as the kernel does.
     #[test]
-    fn a_timers_signal_is_a_tick_and_no_other_is() {
+    fn only_a_timers_signal_counts_as_a_tick() {
         // SAFETY: all-zero is a valid siginfo_t.
         let mut info: libc::siginfo_t = unsafe { mem::zeroed() };
         let before = TICKS.get();
         for (code, counted) in [(libc::SI_TIMER, 1), (libc::SI_USER, 1), (libc::SI_TIMER, 2)] {
             info.si_code = code;
-            on_tick(signal(), &raw const info, ptr::null());
+            on_tick(number(), &raw const info, ptr::null());
             assert_eq!(TICKS.get() - before, counted);
         }
     }
 
-    /// As another process would: the kernel tells its signals from a timer's.
+    /// As from another process: the kernel marks such signals differently from a timer's.
     #[test]
     #[cfg_attr(miri, ignore = "Miri has no timers and delivers no signal")]
-    fn a_strangers_signal_is_no_tick() {
+    fn a_signal_from_elsewhere_is_not_a_tick() {
         let ticker = Ticker::start().unwrap();
         let before = ticker.ticks();
         for _ in 0..1000 {
             // SAFETY: takes numbers only; the signal has a handler.
-            unsafe { libc::pthread_kill(libc::pthread_self(), signal()) };
+            unsafe { libc::pthread_kill(libc::pthread_self(), number()) };
         }
         assert!(ticker.ticks().wrapping_sub(before) < 500, "{} ticks", ticker.ticks());
     }
 
     #[test]
     #[cfg_attr(miri, ignore = "Miri has no timers and delivers no signal")]
-    fn a_blocking_call_is_interrupted_again_and_again() {
+    fn a_blocking_call_is_interrupted_at_every_tick() {
         let ticker = Ticker::start().unwrap();
         let (reader, _writer) = rustix::pipe::pipe().unwrap();
         let start = Instant::now();

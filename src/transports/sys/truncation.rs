@@ -1,53 +1,50 @@
-//! Memory that another process truncates, survived: where its pages were, empty ones take their place.
+//! Surviving a peer that truncates shared memory: pages that are gone are replaced by empty ones.
 //!
-//! Whoever may write to a file that is mapped (a segment of `shm_open`, a file) may truncate it too, and the next access
-//! beyond its new end is SIGBUS. A responder dies of it, which is what a process of its own is for; a client has other
-//! results to tell. In a guarded region the access is made to private, empty memory instead, and the thread that made it
-//! is [told](was_truncated).
+//! A process that may write to a mapped file (a segment of `shm_open`, a file) may also truncate it, and the next access
+//! beyond its new end raises SIGBUS. A responder dies of that, which is why it is a process; a client has other results to
+//! report. In a guarded region the access goes to private, empty memory instead, and the thread that made it [can find
+//! out](was_truncated).
 
 use std::cell::Cell;
-use std::io;
-use std::mem;
-use std::ptr;
 use std::sync::Once;
 use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
+use std::{io, ptr};
 
-use super::result;
+use super::signal;
 
-/// A guarded piece of this process's memory. Places are never freed, since the handler may be looking at them, but used
-/// again.
-struct Place {
-    /// Address of its first byte; 0 if it is free.
+/// An entry for a guarded range of memory. Entries are reused but never freed, since the handler may be reading them.
+struct Entry {
+    /// Address of the range's first byte; 0 if the entry is free.
     start: AtomicUsize,
     end: AtomicUsize,
-    next: *const Place,
+    next: *const Entry,
 }
 
-static PLACES: AtomicPtr<Place> = AtomicPtr::new(ptr::null_mut());
+static ENTRIES: AtomicPtr<Entry> = AtomicPtr::new(ptr::null_mut());
 static PAGE: AtomicUsize = AtomicUsize::new(4096);
 
 thread_local! {
-    /// Set by the handler, which runs in the thread that has touched the memory.
+    /// Set by the handler, which runs in the thread that has accessed the memory.
     static TRUNCATED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Guards a piece of memory as long as the value lives.
+/// Guards a range of memory for as long as the value lives.
 #[derive(Debug)]
 pub(super) struct Guard(&'static AtomicUsize);
 
 impl Guard {
-    /// Guards `len` bytes at `start`, which are mapped by this process and stay so.
+    /// Guards `len` bytes at `start`, which this process keeps mapped.
     pub(super) fn over(start: usize, len: usize) -> io::Result<Self> {
         install()?;
         Ok(Self::in_list(start, len))
     }
 
-    /// Tells the handler of it.
+    /// Makes the range known to the handler.
     fn in_list(start: usize, len: usize) -> Self {
-        let place = free_place();
-        place.end.store(start + len, Ordering::Relaxed);
-        place.start.store(start, Ordering::Release);
-        Self(&place.start)
+        let entry = free_entry();
+        entry.end.store(start + len, Ordering::Relaxed);
+        entry.start.store(start, Ordering::Release);
+        Self(&entry.start)
     }
 }
 
@@ -57,46 +54,46 @@ impl Drop for Guard {
     }
 }
 
-/// A place that nobody else will get.
-fn free_place() -> &'static Place {
-    /// Taken, and guards nothing yet: no mapping is there.
+/// Reserves an entry.
+fn free_entry() -> &'static Entry {
+    /// Reserved, without a range: never an address of a mapping.
     const TAKEN: usize = 1;
-    if let Some(place) = places()
-        .find(|place| place.start.compare_exchange(0, TAKEN, Ordering::AcqRel, Ordering::Relaxed).is_ok())
+    if let Some(entry) = entries()
+        .find(|entry| entry.start.compare_exchange(0, TAKEN, Ordering::AcqRel, Ordering::Relaxed).is_ok())
     {
-        return place;
+        return entry;
     }
-    let new = Box::leak(Box::new(Place {
+    let new = Box::leak(Box::new(Entry {
         start: AtomicUsize::new(TAKEN),
         end: AtomicUsize::new(0),
         next: ptr::null(),
     }));
-    let mut head = PLACES.load(Ordering::Acquire);
+    let mut head = ENTRIES.load(Ordering::Acquire);
     loop {
         new.next = head;
-        match PLACES.compare_exchange(head, new, Ordering::AcqRel, Ordering::Acquire) {
+        match ENTRIES.compare_exchange(head, new, Ordering::AcqRel, Ordering::Acquire) {
             Ok(_) => return new,
             Err(other) => head = other,
         }
     }
 }
 
-fn places() -> impl Iterator<Item = &'static Place> {
-    let mut next: *const Place = PLACES.load(Ordering::Acquire);
+fn entries() -> impl Iterator<Item = &'static Entry> {
+    let mut next: *const Entry = ENTRIES.load(Ordering::Acquire);
     std::iter::from_fn(move || {
         // SAFETY: null, or a leaked box that was whole before it was put into the list and whose `next` stays.
-        let place = unsafe { next.as_ref() }?;
-        next = place.next;
-        Some(place)
+        let entry = unsafe { next.as_ref() }?;
+        next = entry.next;
+        Some(entry)
     })
 }
 
-/// Whether guarded memory was truncated and this thread has touched what is no more; asked once, it is forgotten.
+/// Whether this thread has accessed guarded memory that was truncated; asking resets the answer.
 #[must_use]
 pub(crate) fn was_truncated() -> bool {
     TRUNCATED.with(|truncated| {
         let truncated = truncated.as_ptr();
-        // SAFETY: the cell is this thread's own; volatile, since the handler writes behind the compiler's back.
+        // SAFETY: the cell is this thread's; volatile, since the handler writes behind the compiler's back.
         unsafe {
             let was = truncated.read_volatile();
             truncated.write_volatile(false);
@@ -110,33 +107,27 @@ fn install() -> io::Result<()> {
     let mut installed = Ok(());
     ONCE.call_once(|| {
         PAGE.store(rustix::param::page_size(), Ordering::Relaxed);
-        // SAFETY: all-zero is a valid sigaction; the handler does only what it may, see there.
-        installed = unsafe {
-            let mut action: libc::sigaction = mem::zeroed();
-            action.sa_sigaction = on_sigbus as *const () as usize;
-            action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK;
-            libc::sigemptyset(&mut action.sa_mask);
-            result(libc::sigaction(libc::SIGBUS, &action, ptr::null_mut())).map_err(Into::into)
-        };
+        // SAFETY: the handler takes no lock, allocates nothing, and makes async-signal-safe calls only.
+        installed = unsafe { signal::install(libc::SIGBUS, on_sigbus, libc::SA_ONSTACK) }.map_err(Into::into);
     });
     installed
 }
 
-/// Takes no lock, allocates nothing, and makes one system call.
+/// Replaces the page if it is guarded; otherwise restores the default action.
 extern "C" fn on_sigbus(_: libc::c_int, info: *const libc::siginfo_t, _: *const libc::c_void) {
-    // SAFETY: with SA_SIGINFO the kernel hands over a valid siginfo_t, which has an address where the code is this one.
+    // SAFETY: the kernel passes a valid siginfo_t, which has an address if it has this code.
     let address = unsafe { ((*info).si_code == libc::BUS_ADRERR).then(|| (*info).si_addr().addr()) };
     let is_guarded = |address: &usize| {
-        places().any(|place| {
-            let start = place.start.load(Ordering::Acquire);
-            start > 1 && (start..place.end.load(Ordering::Relaxed)).contains(address)
+        entries().any(|entry| {
+            let start = entry.start.load(Ordering::Acquire);
+            start > 1 && (start..entry.end.load(Ordering::Relaxed)).contains(address)
         })
     };
     if let Some(address) = address.filter(is_guarded) {
         let page = PAGE.load(Ordering::Relaxed);
         let start = ptr::without_provenance_mut(address - address % page);
-        // SAFETY: replaces one page of a mapping that is guarded, which nobody reaches but by atomics and copies for
-        // which any bytes are valid.
+        // SAFETY: replaces one page of a guarded mapping, which is accessed only by atomics and copies for which any
+        // bytes are valid.
         let mapped = unsafe {
             let access = libc::PROT_READ | libc::PROT_WRITE;
             let kind = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED;
@@ -148,7 +139,7 @@ extern "C" fn on_sigbus(_: libc::c_int, info: *const libc::siginfo_t, _: *const 
             return;
         }
     }
-    // Somebody else's trouble: the access is made again, and ends the process.
+    // Not a guarded access: it is made again, and ends the process.
     // SAFETY: takes a number only.
     unsafe { libc::signal(libc::SIGBUS, libc::SIG_DFL) };
 }
@@ -164,7 +155,7 @@ mod tests {
 
     #[test]
     #[cfg_attr(miri, ignore = "Miri maps no file and delivers no signal")]
-    fn truncated_memory_is_empty_and_told_and_the_rest_stays() {
+    fn truncated_memory_is_empty_and_reported_and_the_rest_is_kept() {
         let file = memfd_create("ipcd-test", MemfdFlags::CLOEXEC).unwrap();
         let page = rustix::param::page_size();
         ftruncate(&file, 3 * page as u64).unwrap();
@@ -175,29 +166,29 @@ mod tests {
         assert!(!was_truncated());
         ftruncate(&file, page as u64).unwrap();
         assert_eq!(region.word(0).load(Ordering::Relaxed), 7);
-        assert!(!was_truncated(), "that page is still there");
+        assert!(!was_truncated(), "that page still exists");
         assert_eq!(region.word(2 * page).load(Ordering::Relaxed), 0);
         assert!(was_truncated());
-        assert!(!was_truncated(), "it is told once");
+        assert!(!was_truncated(), "it is reported once");
         let mut bytes = [1; 8];
         region.read(page, &mut bytes);
         assert_eq!((bytes, was_truncated()), ([0; 8], true));
         region.write(page, &[9; 8]);
-        assert!(!was_truncated(), "it is this process's own now");
+        assert!(!was_truncated(), "the page is private now");
     }
 
     #[test]
-    fn a_place_is_used_again_and_never_by_two() {
+    fn an_entry_is_reused_and_never_shared() {
         let guard = Guard::in_list(1 << 20, 4096);
         let first = ptr::from_ref(guard.0);
         drop(guard);
         let guards: Vec<_> = (0..100).map(|n| Guard::in_list((n + 2) << 20, 4096)).collect();
         // Other tests guard memory at the same time.
-        let before = places().count();
+        let before = entries().count();
         drop(guards);
         let guards: Vec<_> = (0..50).map(|n| Guard::in_list((n + 2) << 20, 4096)).collect();
-        assert!(places().count() <= before + 8, "{} after {before}", places().count());
-        assert!(places().any(|place| ptr::eq(&place.start, first)));
+        assert!(entries().count() <= before + 8, "{} after {before}", entries().count());
+        assert!(entries().any(|entry| ptr::eq(&entry.start, first)));
         drop(guards);
 
         let hold = |thread: usize| {
@@ -214,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_handler_leaves_is_told_once() {
+    fn a_truncation_is_reported_once() {
         TRUNCATED.set(true);
         assert!(was_truncated());
         assert!(!was_truncated());

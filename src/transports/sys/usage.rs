@@ -1,28 +1,24 @@
-//! What a process or a thread has used so far, by the kernel's accounting of it.
+//! What a process or a thread has used so far, as the kernel accounts for it.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::protocol::Usage;
 
-/// Reads the usage of process `pid`, which has one thread as responders have, from `/proc`; of the calling thread if
-/// `None`.
+/// The usage of process `pid`, which like a responder has one thread, from `/proc`; of the calling thread if `None`.
 ///
 /// # Errors
 /// The process is gone.
 pub fn usage(pid: Option<u32>) -> std::io::Result<Usage> {
-    let folder = match pid {
-        Some(pid) => PathBuf::from(format!("/proc/{pid}")),
-        None => PathBuf::from("/proc/thread-self"),
-    };
-    read(&folder)
+    let process = pid.map_or("thread-self".into(), |pid| pid.to_string());
+    read(&Path::new("/proc").join(process))
 }
 
-/// The CPU time that the calling thread has used until now. That of `/proc` is brought up to date at ticks and switches
-/// only, which are milliseconds apart in a thread that never sleeps.
+/// The calling thread's CPU time so far. The figure in `/proc` is updated at ticks and switches only, which are milliseconds
+/// apart in a thread that never sleeps.
 #[must_use]
 pub(crate) fn thread_cpu_ns() -> u64 {
     let time = Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).unwrap_or_default();
@@ -31,15 +27,15 @@ pub(crate) fn thread_cpu_ns() -> u64 {
 
 fn read(folder: &Path) -> std::io::Result<Usage> {
     let stat = fs::read_to_string(folder.join("stat"))?;
-    // The second field, the command, may hold anything; what follows its last parenthesis are numbers.
+    // The second field, the command, may hold anything; numbers follow its last parenthesis.
     let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-    // Numbered as in proc(5), of which `fields` begins with the third.
+    // Numbered as in proc(5); `fields` begins with the third.
     let field = |number: usize| fields.get(number - 3).and_then(|text| text.parse::<u64>().ok());
 
     let status = fs::read_to_string(folder.join("status"))?;
     let switches = |key| value(&status, key).unwrap_or(0);
 
-    // Where the kernel keeps no schedstat, the clock ticks of stat must do.
+    // Kernels without schedstat still count clock ticks in stat.
     let ran_ns = fs::read_to_string(folder.join("schedstat"))
         .ok()
         .and_then(|text| text.split_whitespace().next()?.parse().ok());
@@ -71,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn work_shows_in_the_usage() {
+    fn usage_grows_with_work() {
         let before = usage(None).unwrap();
         let mut sum = 0_u64;
         while usage(None).unwrap().cpu_ns < before.cpu_ns + 2_000_000 {
@@ -84,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn a_command_with_parentheses_and_spaces_does_not_confuse() {
+    fn a_command_with_parentheses_and_spaces_is_skipped() {
         let temp = tempfile::tempdir().unwrap();
         let mut fields = vec!["0"; 49];
         fields[7] = "11"; // minor faults
