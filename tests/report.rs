@@ -99,7 +99,7 @@ fn the_commands_of_a_report_measure_the_same_elsewhere() {
             told.contains("<code>ipc-client bench --profile nightly --trials 3 --private</code>"),
             "{told}"
         );
-        assert!(told.contains("What that profile is, stands in the configuration of its host"), "{told}");
+        assert!(told.contains("That profile is defined in the configuration of the run's host"), "{told}");
     });
 }
 

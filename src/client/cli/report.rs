@@ -15,7 +15,7 @@ use crate::client::judge::compare::Side;
 use crate::client::judge::trend::{Trend, TrendPlan, trends};
 use crate::client::report::file;
 use crate::client::report::html::{Document, write};
-use crate::client::report::matrix::Measured;
+use crate::client::report::matrix::Matrix;
 use crate::client::stats::Statistic;
 use crate::diagnostics::print_line;
 use crate::exit::Exit;
@@ -138,7 +138,7 @@ fn of_cells(history: &History, runs: &[Side], args: &ReportArgs) -> Result<Vec<T
     Ok(trends)
 }
 
-fn matrix(path: &Path) -> Result<Vec<Measured>, Failure> {
+fn matrix(path: &Path) -> Result<Vec<Matrix>, Failure> {
     let failure = |error: String| Failure {
         error: format!("{} cannot be shown as a matrix: {error}", path.display()).into(),
         advice: None,
@@ -148,5 +148,5 @@ fn matrix(path: &Path) -> Result<Vec<Measured>, Failure> {
     std::fs::File::open(path)
         .and_then(|file| file.take(LONGEST_MATRIX).read_to_string(&mut text))
         .map_err(|error| failure(error.to_string()))?;
-    Measured::read(&text).map_err(failure)
+    Matrix::read_csv(&text).map_err(failure)
 }

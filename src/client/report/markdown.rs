@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 
 use super::columns::Words;
+use super::escape::markdown as escape;
 use super::{Report, doubts, words};
 
 /// Writes the table and its notes.
@@ -50,29 +51,4 @@ pub(crate) fn write(report: &Report, mut out: impl Write) -> io::Result<()> {
 
 fn write_row(cells: &[String], out: &mut impl Write) -> io::Result<()> {
     writeln!(out, "| {} |", cells.join(" | "))
-}
-
-/// Text that Markdown shows as it is, in one line.
-fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for character in text.chars() {
-        match character {
-            '\n' | '\r' => escaped.push(' '),
-            '\\' | '|' | '*' | '_' | '`' | '<' | '>' | '[' | ']' | '~' | '#' => {
-                escaped.extend(['\\', character]);
-            }
-            character => escaped.push(character),
-        }
-    }
-    escaped
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn no_text_breaks_the_table() {
-        assert_eq!(escape("a|b\nc_d <e>"), r"a\|b c\_d \<e\>");
-    }
 }

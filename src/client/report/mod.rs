@@ -10,10 +10,12 @@
 //!
 //! [`matrix`] is another command's, with formats of its own.
 
+mod charts;
 mod columns;
 mod cost;
 pub(crate) mod csv;
 pub(in crate::client) mod doubts;
+mod escape;
 pub(crate) mod file;
 #[cfg(test)]
 #[path = "tests/golden.rs"]

@@ -20,7 +20,7 @@ use super::{Failure, choice, parse, terminal};
 use crate::client::host::Environment;
 use crate::client::host::placement::Topology;
 use crate::client::report::file;
-use crate::client::report::matrix::{Matrix, csv, svg, text};
+use crate::client::report::matrix::{Matrix, Subject, text};
 use crate::client::{ClientError, LeaseWait};
 use crate::diagnostics::{print_line, print_message, report_error};
 use crate::exit::Exit;
@@ -137,12 +137,15 @@ pub(super) fn run(args: &MatrixArgs, options: &BTreeMap<String, String>) -> Resu
     // Nothing of the run is left when its results are told.
     drop(client);
 
+    let set: Vec<String> = plan.spec.options.iter().map(|(name, value)| format!("{name}={value}")).collect();
     let matrix = Matrix {
-        method: plan.spec.method.clone(),
-        options: plan.spec.options.clone(),
-        size_bytes: plan.spec.size_bytes.into(),
-        wait: plan.wait,
-        trials: plan.trials,
+        subject: Subject {
+            method: plan.spec.method.clone(),
+            options: set.join(" "),
+            size_bytes: plan.spec.size_bytes.into(),
+            wait: plan.wait,
+        },
+        trials: plan.trials as usize,
         host: host(&Environment::capture()),
         cpus: topology.allowed().iter().collect(),
         pairs: measured.pairs,
@@ -166,8 +169,8 @@ pub(super) fn run(args: &MatrixArgs, options: &BTreeMap<String, String>) -> Resu
 fn write(matrix: &Matrix, format: Format, width: Option<usize>, out: &mut dyn Write) -> io::Result<()> {
     match format {
         Format::Text => text::write(matrix, width, out),
-        Format::Csv => csv::write(matrix, out),
-        Format::Svg => svg::write(matrix, out),
+        Format::Csv => matrix.write_csv(out),
+        Format::Svg => matrix.write_svg(out),
     }
 }
 

@@ -2,9 +2,10 @@
 
 use super::plan::Plan;
 use super::progress::Progress;
-use crate::client::bench::{self, Bench, Outcome, order};
+use crate::client::bench::{self, Bench, order};
+use crate::client::host::placement::CpuPair;
 use crate::client::report::Latency;
-use crate::client::report::matrix::{Pair, PairTrial};
+use crate::client::report::matrix::Pair;
 use crate::client::{Client, ClientError};
 use crate::diagnostics::error_chain;
 use crate::transports::sys::clock::Calibration;
@@ -29,24 +30,14 @@ pub(super) fn run(
     calibration: &Calibration,
     progress: &mut Progress,
 ) -> Measured {
-    let mut measured = Measured {
-        pairs: plan
-            .pairs
-            .iter()
-            .map(|(pair, placement)| Pair {
-                client_cpu: pair.client,
-                server_cpu: pair.server,
-                placement: *placement,
-                trials: Vec::new(),
-                error: None,
-            })
-            .collect(),
-        errors: Vec::new(),
-    };
-    for pass in 0..plan.trials {
+    let pair = |(cpus, placement): &(CpuPair, _)| Pair::new(cpus.client, cpus.server, *placement);
+    let mut pairs: Vec<Pair> = plan.pairs.iter().map(pair).collect();
+    let mut trials: Vec<Vec<Latency>> = vec![Vec::new(); pairs.len()];
+    let mut errors = Vec::new();
+    'run: for pass in 0..plan.trials {
         for indices in order(plan.pairs.len(), pass).chunks(CELLS_AT_ONCE) {
             let (indices, failed): (Vec<usize>, Vec<usize>) =
-                indices.iter().partition(|index| measured.pairs[**index].error.is_none());
+                indices.iter().partition(|index| pairs[**index].error.is_none());
             let bench = Bench {
                 cells: indices.iter().map(|index| plan.cell(*index)).collect(),
                 trials: 1,
@@ -56,26 +47,20 @@ pub(super) fn run(
             let outcomes = bench::run(client, &bench, calibration, progress);
             (0..indices.len() + failed.len()).for_each(|_| progress.advance());
             for (index, outcome) in indices.into_iter().zip(outcomes) {
-                let pair = &mut measured.pairs[index];
-                pair.trials.extend(figures(&outcome));
+                let latencies = outcome.trials.iter().map(|trial| Latency::of(&trial.recorder.histogram));
+                trials[index].extend(latencies.filter(|latency| latency.samples > 0));
                 if let Some(error) = outcome.error {
-                    pair.error = Some(error_chain(&error));
-                    measured.errors.push(error);
+                    pairs[index].error = Some(error_chain(&error));
+                    errors.push(error);
                 }
             }
-            if measured.errors.last().is_some_and(is_the_end) {
-                return measured;
+            if errors.last().is_some_and(is_the_end) {
+                break 'run;
             }
         }
     }
-    measured
-}
-
-/// What the cell's trial tells, if there was one.
-fn figures(outcome: &Outcome) -> Option<PairTrial> {
-    let trial = outcome.trials.first()?;
-    let latency = Latency::of(&trial.recorder.histogram);
-    Some(PairTrial { rounds: trial.rounds, min_ns: latency.min?, p50_ns: latency.p50 })
+    let pairs = pairs.into_iter().zip(trials).map(|(pair, trials)| pair.with_trials(&trials)).collect();
+    Measured { pairs, errors }
 }
 
 /// Whether nothing can succeed after it.

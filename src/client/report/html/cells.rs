@@ -1,7 +1,7 @@
 //! The cells of all runs of a report: what tells one from another, and which of them share a chart.
 
-use super::theme;
 use crate::client::judge::compare::Side;
+use crate::client::report::charts::LINES;
 use crate::client::report::{CellReport, cell_method, cell_pace};
 use crate::units::size;
 
@@ -57,8 +57,10 @@ impl Entry<'_> {
         }
     }
 
-    fn same(&self, other: &Self, facet: Facet) -> bool {
-        self.facet(facet) == other.facet(facet)
+    /// Whether the two are of one method and equal in all but these facets.
+    pub(super) fn differs_only_in(&self, other: &Self, free: &[Facet]) -> bool {
+        let equal = |facet: &Facet| free.contains(facet) || self.facet(*facet) == other.facet(*facet);
+        self.method() == other.method() && Facet::ALL.iter().all(equal)
     }
 }
 
@@ -105,11 +107,19 @@ pub(super) fn names(entries: &[Entry<'_>]) -> Vec<String> {
 
 /// A line of a chart.
 #[derive(Debug, Clone)]
-pub(super) struct Series<'a> {
+pub(super) struct Curve<'a> {
     pub(super) entry: Entry<'a>,
-    pub(super) points: Vec<(f64, f64)>,
-    /// By what lines are put in order: the fastest first.
+    pub(super) points: Vec<Point>,
+    /// Lines are sorted by it: the fastest first.
     pub(super) level: f64,
+}
+
+/// A point of a line, and what the table below the chart shows for it.
+#[derive(Debug, Clone)]
+pub(super) struct Point {
+    pub(super) x: f64,
+    pub(super) ns: f64,
+    pub(super) words: String,
 }
 
 /// The lines of one chart.
@@ -118,54 +128,55 @@ pub(super) struct Panel<'a> {
     /// What all of them have in common.
     pub(super) title: String,
     /// Each with its name.
-    pub(super) series: Vec<(String, Series<'a>)>,
-    /// The lowest and the highest value of each axis, over the charts that are one but for their number of lines.
+    pub(super) curves: Vec<(String, Curve<'a>)>,
+    /// The lowest and the highest value of each axis, over all charts of the same group.
     pub(super) x: (f64, f64),
     pub(super) y: (f64, f64),
 }
 
-/// Shares lines out among charts: those that agree in `by` are together, so many at a time as can be told apart. What is
-/// of one method only is together whatever it differs in.
-pub(super) fn panels<'a>(series: Vec<Series<'a>>, by: &[Facet]) -> Vec<Panel<'a>> {
-    let one_method = series.windows(2).all(|pair| pair[0].entry.method() == pair[1].entry.method());
+impl Panel<'_> {
+    /// The values on the x axis at which a line has a point.
+    pub(super) fn xs(&self) -> Vec<f64> {
+        let points = self.curves.iter().flat_map(|(_, curve)| &curve.points);
+        let mut xs: Vec<f64> = points.map(|point| point.x).collect();
+        xs.sort_by(f64::total_cmp);
+        xs.dedup();
+        xs
+    }
+}
+
+/// Distributes lines over charts: those that agree in `by` form a group, which is split where a chart would have more
+/// lines than a reader can distinguish. Lines of one method are always one group.
+pub(super) fn panels<'a>(curves: Vec<Curve<'a>>, by: &[Facet]) -> Vec<Panel<'a>> {
+    let one_method = curves.windows(2).all(|pair| pair[0].entry.method() == pair[1].entry.method());
     let by = if one_method { &[] } else { by };
-    let mut groups: Vec<Vec<Series<'a>>> = Vec::new();
-    for one in series {
-        let group =
-            groups.iter_mut().find(|group| by.iter().all(|facet| group[0].entry.same(&one.entry, *facet)));
-        match group {
-            Some(group) => group.push(one),
-            None => groups.push(vec![one]),
+    let mut groups: Vec<(Vec<String>, Vec<Curve<'a>>)> = Vec::new();
+    for curve in curves {
+        let common: Vec<String> = by.iter().map(|facet| curve.entry.facet(*facet)).collect();
+        match groups.iter_mut().find(|(other, _)| *other == common) {
+            Some((_, group)) => group.push(curve),
+            None => groups.push((common, vec![curve])),
         }
     }
     let mut panels = Vec::new();
-    for mut group in groups {
+    for (common, mut group) in groups {
         group.sort_by(|a, b| a.level.total_cmp(&b.level));
-        let entries: Vec<Entry<'_>> = group.iter().map(|series| series.entry).collect();
-        let names = names(&entries);
-        let range = |of: fn(&(f64, f64)) -> f64| {
-            let values = group.iter().flat_map(|series| &series.points).map(of);
+        let names = names(&group.iter().map(|curve| curve.entry).collect::<Vec<_>>());
+        let range = |of: fn(&Point) -> f64| {
+            let values = group.iter().flat_map(|curve| &curve.points).map(of);
             values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| {
                 (low.min(value), high.max(value))
             })
         };
-        let (x, y) = (range(|point| point.0), range(|point| point.1));
-        let common: Vec<String> =
-            by.iter().map(|facet| group[0].entry.facet(*facet)).filter(|text| !text.is_empty()).collect();
-        let common = common.join(", ");
-        let charts = group.len().div_ceil(theme::LINES);
+        let (x, y) = (range(|point| point.x), range(|point| point.ns));
+        let charts = group.len().div_ceil(LINES);
         let mut rest = names.into_iter().zip(group).collect::<Vec<_>>().into_iter();
         for number in 0..charts {
-            let so_many = rest.len().div_ceil(charts - number);
-            let place = if charts > 1 { format!("{} of {charts}", number + 1) } else { String::new() };
-            let parts: Vec<&str> =
-                [common.as_str(), &place].into_iter().filter(|part| !part.is_empty()).collect();
-            panels.push(Panel {
-                title: parts.join(", "),
-                series: rest.by_ref().take(so_many).collect(),
-                x,
-                y,
-            });
+            let part = (charts > 1).then(|| format!("{} of {charts}", number + 1));
+            let title = common.iter().filter(|text| !text.is_empty()).chain(&part);
+            let title = title.map(String::as_str).collect::<Vec<_>>().join(", ");
+            let share = rest.len().div_ceil(charts - number);
+            panels.push(Panel { title, curves: rest.by_ref().take(share).collect(), x, y });
         }
     }
     panels
@@ -205,19 +216,21 @@ mod tests {
     fn charts_have_as_many_lines_as_can_be_told_apart() {
         let one = [side("last", Some(3))];
         let entries = entries(&one);
-        let line = |number: usize| Series {
+        let line = |number: usize| Curve {
             entry: entries[number % 2],
-            points: vec![(1.0, number as f64), (2.0, 100.0)],
+            points: [(1.0, number as f64), (2.0, 100.0)]
+                .map(|(x, ns)| Point { x, ns, words: String::new() })
+                .to_vec(),
             level: -(number as f64),
         };
         let shown = panels((0..14).map(line).collect(), &[Facet::Size]);
-        let told: Vec<_> = shown.iter().map(|panel| (panel.title.as_str(), panel.series.len())).collect();
+        let told: Vec<_> = shown.iter().map(|panel| (panel.title.as_str(), panel.curves.len())).collect();
         assert_eq!(
             told,
             [("8 B, 1 of 2", 4), ("8 B, 2 of 2", 3), ("64 KiB, 1 of 2", 4), ("64 KiB, 2 of 2", 3)]
         );
         assert_eq!((shown[0].y, shown[0].x), ((0.0, 100.0), (1.0, 2.0)), "all of a group have its axes");
-        assert_eq!(shown[0].series[0].1.level, -12.0, "the lowest is first");
+        assert_eq!(shown[0].curves[0].1.level, -12.0, "the lowest is first");
         let one_method = panels(vec![line(0), line(0)], &[Facet::Size]);
         assert_eq!((one_method.len(), one_method[0].title.as_str()), (1, ""));
         assert!(panels(Vec::new(), &[Facet::Size]).is_empty());

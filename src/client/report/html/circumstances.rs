@@ -1,24 +1,24 @@
 //! What the figures rest on: warnings and grades, what was measured on, and by which commands.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::{self, Write};
+use std::io::{self, Write};
 
 use super::cells::run_name;
-use super::markup::{Datum, Table, Text};
+use super::markup::{Datum, Table};
 use crate::client::judge::compare::{Conditions, Side};
+use crate::client::report::escape::Text;
 use crate::client::report::{Report, clock_line, doubts, host_line, samples_line};
 use crate::units::latency;
 
 /// Writes each run's warnings and its grade.
-pub(super) fn write_doubts(sides: &[Side], out: &mut String) -> fmt::Result {
+pub(super) fn write_doubts(sides: &[Side], out: &mut Vec<u8>) -> io::Result<()> {
     for side in sides {
         if sides.len() > 1 {
             writeln!(out, "<h3>{}</h3>", Text(run_name(side)))?;
         }
-        out.write_str("<ul>\n")?;
+        writeln!(out, "<ul>")?;
         let mut lines = Vec::new();
-        // Into memory, which cannot fail.
-        doubts::write(&side.report, &mut lines).map_err(|_| fmt::Error)?;
+        doubts::write(&side.report, &mut lines)?;
         for line in String::from_utf8_lossy(&lines).lines() {
             let kind = if line.starts_with("Warning") { " class=\"bad\"" } else { "" };
             writeln!(out, "<li{kind}>{}</li>", Text(line))?;
@@ -28,20 +28,23 @@ pub(super) fn write_doubts(sides: &[Side], out: &mut String) -> fmt::Result {
                 writeln!(out, "<li class=\"bad\">{} failed: {}</li>", Text(&cell.cell), Text(error))?;
             }
         }
-        out.write_str("</ul>\n")?;
+        writeln!(out, "</ul>")?;
     }
     Ok(())
 }
 
 /// Writes on what and by what each run measured: in a few lines, and all of it in a table, where what differs between
 /// runs comes first.
-pub(super) fn write_environment(sides: &[Side], out: &mut String) -> fmt::Result {
+pub(super) fn write_environment(sides: &[Side], out: &mut Vec<u8>) -> io::Result<()> {
+    if sides.is_empty() {
+        return Ok(());
+    }
     for side in sides {
         let report = &side.report;
         if sides.len() > 1 {
             writeln!(out, "<h3>{}</h3>", Text(run_name(side)))?;
         }
-        out.write_str("<dl>\n")?;
+        writeln!(out, "<dl>")?;
         let mut line = |name: &str, text: &str| writeln!(out, "<dt>{name}</dt><dd>{}</dd>", Text(text));
         line("host", &host_line(&report.environment))?;
         line("clock", &clock_line(report))?;
@@ -51,14 +54,14 @@ pub(super) fn write_environment(sides: &[Side], out: &mut String) -> fmt::Result
         let load = |snapshot: &crate::client::host::Snapshot| {
             snapshot
                 .load_average
-                .map_or("not told".to_owned(), |load| load.map(|one| one.to_string()).join(", "))
+                .map_or("unknown".to_owned(), |load| load.map(|one| one.to_string()).join(", "))
         };
         line(
             "load, 1, 5 and 15 minutes",
             &format!("{} before, {} after", load(&report.at_start), load(&report.at_end)),
         )?;
         line("time taken", &latency(report.times.total_ns as f64))?;
-        out.write_str("</dl>\n")?;
+        writeln!(out, "</dl>")?;
     }
     let facts: Vec<BTreeMap<String, String>> = sides.iter().map(|side| facts(&side.report)).collect();
     let keys: BTreeSet<&String> = facts.iter().flat_map(BTreeMap::keys).collect();
@@ -76,19 +79,19 @@ pub(super) fn write_environment(sides: &[Side], out: &mut String) -> fmt::Result
             .map(|key| {
                 let told = facts
                     .iter()
-                    .map(|facts| Datum::word(value(facts, key).unwrap_or_else(|| "not told".to_owned())));
+                    .map(|facts| Datum::word(value(facts, key).unwrap_or_else(|| "unknown".to_owned())));
                 std::iter::once(Datum::word((*key).clone())).chain(told).collect()
             })
             .collect(),
     };
     if !differ.is_empty() {
-        out.write_str("<h3>What differs between the runs</h3>\n")?;
+        writeln!(out, "<h3>What differs between the runs</h3>")?;
         table("What differs between the runs", &differ).write(None, out)?;
     }
     let all: Vec<&String> = differ.iter().chain(&same).copied().collect();
-    out.write_str("<details><summary>All that the host tells, and what was asked for</summary>\n")?;
-    table("All that the host tells, and what was asked for", &all).write(None, out)?;
-    out.write_str("</details>\n")
+    writeln!(out, "<details><summary>The host and the settings in full</summary>")?;
+    table("The host and the settings in full", &all).write(None, out)?;
+    writeln!(out, "</details>")
 }
 
 /// What a run measured under, by the fact's place in the report's JSON.
@@ -99,7 +102,7 @@ fn facts(report: &Report) -> BTreeMap<String, String> {
 }
 
 /// Writes the commands that measure each run again, as a shell takes them.
-pub(super) fn write_commands(sides: &[Side], commands: &[Vec<String>], out: &mut String) -> fmt::Result {
+pub(super) fn write_commands(sides: &[Side], commands: &[Vec<String>], out: &mut Vec<u8>) -> io::Result<()> {
     for (side, command) in sides.iter().zip(commands) {
         if sides.len() > 1 {
             writeln!(out, "<h3>{}</h3>", Text(run_name(side)))?;
@@ -107,8 +110,9 @@ pub(super) fn write_commands(sides: &[Side], commands: &[Vec<String>], out: &mut
         let words: Vec<String> = command.iter().map(|word| quoted(word)).collect();
         writeln!(out, "<pre><code>ipc-client {}</code></pre>", Text(words.join(" ")))?;
         if words.iter().any(|word| word == "--profile" || word.starts_with("--profile=")) {
-            out.write_str(
-                "<p class=\"note\">What that profile is, stands in the configuration of its host.</p>\n",
+            writeln!(
+                out,
+                "<p class=\"note\">That profile is defined in the configuration of the run's host.</p>"
             )?;
         }
     }
@@ -137,9 +141,9 @@ mod tests {
             Side { name: "run".to_owned(), run: None, uuid: None, label: None, report }
         };
         let written = |sides: &[Side]| {
-            let mut out = String::new();
+            let mut out = Vec::new();
             write_environment(sides, &mut out).unwrap();
-            out.split("<details>").next().unwrap().to_owned()
+            String::from_utf8(out).unwrap().split("<details>").next().unwrap().to_owned()
         };
         let before = || side(&|_| {});
         assert!(!written(&[before(), before()]).contains("What differs"));

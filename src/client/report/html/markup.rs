@@ -1,43 +1,14 @@
-//! Markup: text that stays text, and tables.
+//! Tables of the page.
 
-use std::fmt::{self, Display, Write};
+use std::io::{self, Write};
 
-use crate::diagnostics::is_unprintable;
-
-/// Something shown as text, whatever it has in it.
-pub(super) struct Text<T>(pub(super) T);
-
-impl<T: Display> Display for Text<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(Escaping(f), "{}", self.0)
-    }
-}
-
-struct Escaping<'a, 'b>(&'a mut fmt::Formatter<'b>);
-
-impl Write for Escaping<'_, '_> {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        for character in text.chars() {
-            match character {
-                '&' => self.0.write_str("&amp;")?,
-                '<' => self.0.write_str("&lt;")?,
-                '>' => self.0.write_str("&gt;")?,
-                '"' => self.0.write_str("&quot;")?,
-                '\'' => self.0.write_str("&#39;")?,
-                '\n' | '\t' => self.0.write_char(' ')?,
-                character if is_unprintable(character) => self.0.write_char('\u{fffd}')?,
-                character => self.0.write_char(character)?,
-            }
-        }
-        Ok(())
-    }
-}
+use crate::client::report::escape::Text;
 
 /// A cell of a table.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(super) struct Datum {
     pub(super) text: String,
-    /// By what its column is sorted, if not by the text.
+    /// The column is sorted by it; by the text if there is none.
     pub(super) key: Option<f64>,
 }
 
@@ -47,7 +18,7 @@ impl Datum {
         Self { text: text.into(), key: None }
     }
 
-    /// A figure as it is shown, or what stands for none.
+    /// A figure as shown by `show`, or a dash.
     pub(super) fn figure(figure: Option<f64>, show: impl Fn(f64) -> String) -> Self {
         Self { text: figure.map_or_else(|| "–".to_owned(), show), key: figure }
     }
@@ -56,19 +27,19 @@ impl Datum {
 /// A table.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(super) struct Table {
-    /// What it is of.
+    /// Its title.
     pub(super) name: String,
     pub(super) heads: Vec<String>,
-    /// So many of the first columns say what a row is of.
+    /// How many of the first columns identify a row; the others are figures.
     pub(super) names: usize,
     pub(super) rows: Vec<Vec<Datum>>,
-    /// Whether it has text that is better broken into lines.
+    /// Whether it has text that wraps.
     pub(super) prose: bool,
 }
 
 impl Table {
-    /// Writes it into a box that scrolls by itself where the page is too narrow for it.
-    pub(super) fn write(&self, id: Option<&str>, out: &mut String) -> fmt::Result {
+    /// Writes it into a box that scrolls where the page is too narrow for it.
+    pub(super) fn write(&self, id: Option<&str>, out: &mut Vec<u8>) -> io::Result<()> {
         let id = id.map(|id| format!(" id=\"{id}\"")).unwrap_or_default();
         let class = if self.prose { " class=\"prose\"" } else { "" };
         write!(
@@ -81,9 +52,9 @@ impl Table {
             let class = if column < self.names { "" } else { " class=\"n\"" };
             write!(out, "<th scope=\"col\"{class}>{}</th>", Text(head))?;
         }
-        out.write_str("</tr></thead><tbody>\n")?;
+        writeln!(out, "</tr></thead><tbody>")?;
         for row in &self.rows {
-            out.write_str("<tr>")?;
+            write!(out, "<tr>")?;
             for (column, datum) in row.iter().enumerate() {
                 let key = datum.key.map(|key| format!(" data-key=\"{key}\"")).unwrap_or_default();
                 match column {
@@ -92,24 +63,15 @@ impl Table {
                     _ => write!(out, "<td class=\"n\"{key}>{}</td>", Text(&datum.text))?,
                 }
             }
-            out.write_str("</tr>\n")?;
+            writeln!(out, "</tr>")?;
         }
-        out.write_str("</tbody></table></div>\n")
+        writeln!(out, "</tbody></table></div>")
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn text_stays_text() {
-        let text = Text("<script>alert('1' & \"2\")</script>\n\u{1b}[1m\u{202e}x µ");
-        assert_eq!(
-            text.to_string(),
-            "&lt;script&gt;alert(&#39;1&#39; &amp; &quot;2&quot;)&lt;/script&gt; \u{fffd}[1m\u{fffd}x µ"
-        );
-    }
 
     #[test]
     fn a_table_has_a_head_for_each_row_and_column() {
@@ -120,8 +82,9 @@ mod tests {
             prose: false,
             rows: vec![vec![Datum::word("a&b"), Datum::figure(Some(1.5), |ns| format!("{ns} ns"))]],
         };
-        let mut out = String::new();
+        let mut out = Vec::new();
         table.write(Some("it"), &mut out).unwrap();
+        let out = String::from_utf8(out).unwrap();
         assert!(
             out.contains(
                 "aria-label=\"a &quot;table&quot;\"><table id=\"it\"><caption>a &quot;table&quot;</caption>"

@@ -1,47 +1,42 @@
-//! A report for a browser: one file that needs nothing else.
+//! A report for a browser: one self-contained file.
 //!
-//! It can be read without a script, which only sorts and filters the table and changes the theme. Everything that came
-//! from outside is shown by `markup::Text`, as text. The same input gives the same file.
+//! It can be read without its script, which only sorts and filters the table and changes the theme. All text from
+//! elsewhere is escaped. The same input gives the same file.
 
-mod axis;
 mod cells;
-mod chart;
 mod circumstances;
-mod curves;
-mod figure;
-mod heat;
+mod figures;
 mod history;
 mod markup;
 mod overview;
-mod theme;
 
-use std::fmt::Write as _;
 use std::io::{self, Write};
 
-use self::markup::Text;
+use super::charts;
+use super::escape::Text;
 use crate::client::judge::compare::Side;
 use crate::client::judge::trend::Trend;
-use crate::client::report::matrix::Measured;
+use crate::client::report::matrix::Matrix;
 
 /// What a report is made of.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Document {
-    /// What stands above it; otherwise which host it is of.
+    /// The title; by default, which hosts it is about.
     pub title: Option<String>,
     /// The runs.
     pub runs: Vec<Side>,
-    /// By which words behind `ipc-client` each of them is measured again.
+    /// The arguments of `ipc-client` that measure each of them again.
     pub commands: Vec<Vec<String>>,
     /// Their cells over time.
     pub trends: Vec<Trend>,
     /// Pairs of CPUs.
-    pub matrices: Vec<Measured>,
+    pub matrices: Vec<Matrix>,
 }
 
 const STYLE: &str = include_str!("style.css");
 const SCRIPT: &str = include_str!("script.js");
-/// What a browser may do with the page: run this script, known by its hash, and nothing else; fetch nothing. After a change
-/// of the script, the browser's console tells the new hash.
+/// What a browser may do with the page: run this script, which it knows by its hash, and nothing else; fetch nothing.
+/// After a change of the script, the browser's console shows the new hash.
 const POLICY: &str = include_str!("policy.txt");
 
 /// Writes the file.
@@ -49,10 +44,9 @@ const POLICY: &str = include_str!("policy.txt");
 /// # Errors
 /// The writer's.
 pub(crate) fn write(document: &Document, out: &mut dyn Write) -> io::Result<()> {
-    let mut page = String::new();
-    write_head(document, &mut page).map_err(io::Error::other)?;
-    write_body(document, &mut page)?;
-    out.write_all(page.as_bytes())
+    let title = title(document);
+    write_head(&title, out)?;
+    write_body(document, &title, out)
 }
 
 fn title(document: &Document) -> String {
@@ -72,7 +66,7 @@ fn title(document: &Document) -> String {
     }
 }
 
-fn write_head(document: &Document, page: &mut String) -> std::fmt::Result {
+fn write_head(title: &str, page: &mut dyn Write) -> io::Result<()> {
     writeln!(
         page,
         "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\n\
@@ -81,74 +75,61 @@ fn write_head(document: &Document, page: &mut String) -> std::fmt::Result {
          <meta name=\"generator\" content=\"ipcd {}\">\n<title>{}</title>\n<style>",
         POLICY.trim_end(),
         env!("CARGO_PKG_VERSION"),
-        Text(title(document))
+        Text(title)
     )?;
-    theme::write_css(page)?;
+    charts::write_css(page)?;
     writeln!(page, "{STYLE}</style></head>")
 }
 
-/// A part of the page: its name in links, its title, and its text, empty if there is nothing to say.
-type Section = (&'static str, &'static str, String);
-
-fn write_body(document: &Document, page: &mut String) -> io::Result<()> {
-    let sections = sections(document)?;
-    write_page(document, &sections, page).map_err(io::Error::other)
-}
-
-fn sections(document: &Document) -> io::Result<Vec<Section>> {
+fn write_body(document: &Document, title: &str, page: &mut dyn Write) -> io::Result<()> {
     let runs = &document.runs;
     let entries = cells::entries(runs);
-    let mut sections: Vec<Section> = Vec::new();
-    let mut add = |id, title, fill: &dyn Fn(&mut String) -> io::Result<usize>| -> io::Result<()> {
-        let mut text = String::new();
-        if fill(&mut text)? > 0 {
+    // Their names in links, their titles, and their text; those with nothing to show are left out.
+    let mut sections: Vec<(&str, &str, Vec<u8>)> = Vec::new();
+    let mut add = |id, title, fill: &dyn Fn(&mut Vec<u8>) -> io::Result<()>| -> io::Result<()> {
+        let mut text = Vec::new();
+        fill(&mut text)?;
+        if !text.is_empty() {
             sections.push((id, title, text));
         }
         Ok(())
     };
-    let told = |result: std::fmt::Result| result.map(|()| runs.len()).map_err(io::Error::other);
-    add("overview", "Overview", &|out| told(overview::write(&entries, out)))?;
-    add("distribution", "Latency distribution", &|out| curves::distributions(&entries, out))?;
-    add("size", "Message size", &|out| curves::sizes(&entries, out))?;
+    add("overview", "Overview", &|out| overview::write(&entries, out))?;
+    add("distribution", "Latency distribution", &|out| figures::distributions(&entries, out))?;
+    add("size", "Message size", &|out| figures::sweep(&figures::SIZES, &entries, out))?;
     add("placement", "Placement", &|out| {
-        Ok(heat::placements(&entries, out)? + heat::matrices(&document.matrices, out)?)
+        figures::placements(&entries, out)?;
+        figures::matrices(&document.matrices, out)
     })?;
     add("pace", "Idle time and rate", &|out| {
-        Ok(curves::gaps(&entries, out)? + curves::rates(&entries, out)?)
+        figures::sweep(&figures::GAPS, &entries, out)?;
+        figures::sweep(&figures::RATES, &entries, out)
     })?;
-    let reported: Vec<i64> = runs.iter().filter_map(|run| run.run).collect();
-    add("history", "History", &|out| {
-        history::write(&document.trends, &reported, out)?;
-        Ok(runs.len())
-    })?;
-    add("trust", "Warnings and grade", &|out| told(circumstances::write_doubts(runs, out)))?;
-    add("environment", "Environment", &|out| told(circumstances::write_environment(runs, out)))?;
-    add("commands", "Measure it again", &|out| {
-        told(circumstances::write_commands(runs, &document.commands, out))
-    })?;
-    Ok(sections)
-}
+    if !runs.is_empty() {
+        let reported: Vec<i64> = runs.iter().filter_map(|run| run.run).collect();
+        add("history", "History", &|out| history::write(&document.trends, &reported, out))?;
+    }
+    add("trust", "Warnings and grade", &|out| circumstances::write_doubts(runs, out))?;
+    add("environment", "Environment", &|out| circumstances::write_environment(runs, out))?;
+    add("commands", "Measure it again", &|out| circumstances::write_commands(runs, &document.commands, out))?;
 
-fn write_page(document: &Document, sections: &[Section], page: &mut String) -> std::fmt::Result {
-    let entries = cells::entries(&document.runs);
-    writeln!(page, "<body><header><h1>{}</h1>", Text(title(document)))?;
-    page.write_str("<button type=\"button\" id=\"theme\" hidden></button></header>\n<main>\n")?;
-    for run in &document.runs {
+    writeln!(page, "<body><header><h1>{}</h1>", Text(title))?;
+    writeln!(page, "<button type=\"button\" id=\"theme\" hidden></button></header>\n<main>")?;
+    for run in runs {
         writeln!(page, "<p class=\"run\">{}</p>", Text(overview::run_line(run)))?;
     }
-    overview::write_extremes(&entries, &cells::names(&entries), page)?;
-    page.write_str("<nav aria-label=\"Contents\"><ul>")?;
-    for (id, title, _) in sections {
+    overview::write_extremes(&entries, page)?;
+    write!(page, "<nav aria-label=\"Contents\"><ul>")?;
+    for (id, title, _) in &sections {
         write!(page, "<li><a href=\"#{id}\">{title}</a></li>")?;
     }
-    page.write_str("</ul></nav>\n")?;
+    writeln!(page, "</ul></nav>")?;
     for (id, title, text) in sections {
-        let charts = ["distribution", "size", "placement", "pace"].contains(id);
+        let charts = ["distribution", "size", "placement", "pace"].contains(&id);
         let (open, close) = if charts { ("<div class=\"charts\">\n", "</div>\n") } else { ("", "") };
-        write!(
-            page,
-            "<section aria-labelledby=\"{id}\"><h2 id=\"{id}\">{title}</h2>\n{open}{text}{close}</section>\n"
-        )?;
+        writeln!(page, "<section aria-labelledby=\"{id}\"><h2 id=\"{id}\">{title}</h2>")?;
+        page.write_all(&[open.as_bytes(), &text, close.as_bytes()].concat())?;
+        writeln!(page, "</section>")?;
     }
     writeln!(page, "</main>\n<script>{SCRIPT}</script>\n</body></html>")
 }

@@ -1,9 +1,10 @@
 //! The table of all cells: which each is, and its figures.
 
-use std::fmt::{self, Write};
+use std::io::{self, Write};
 
-use super::cells::{Entry, Facet, run_name};
-use super::markup::{Datum, Table, Text};
+use super::cells::{Entry, Facet, names, run_name};
+use super::markup::{Datum, Table};
+use crate::client::report::escape::Text;
 use crate::units::{latency, percent, rate};
 
 /// Columns by which a reader may want to see some rows only.
@@ -17,7 +18,10 @@ const FACETS: [(&str, Facet); 6] = [
 ];
 
 /// Writes what all cells have in common, the fields that choose among them, and the table.
-pub(super) fn write(entries: &[Entry<'_>], out: &mut String) -> fmt::Result {
+pub(super) fn write(entries: &[Entry<'_>], out: &mut Vec<u8>) -> io::Result<()> {
+    if entries.is_empty() {
+        return Ok(());
+    }
     let differs = |facet: Facet| entries.windows(2).any(|pair| pair[0].facet(facet) != pair[1].facet(facet));
     let (told, common): (Vec<_>, Vec<_>) = FACETS.into_iter().partition(|(_, facet)| differs(*facet));
     let common: Vec<String> = common
@@ -34,17 +38,19 @@ pub(super) fn write(entries: &[Entry<'_>], out: &mut String) -> fmt::Result {
         write_filters(entries, &told, out)?;
     }
     table(entries, &told).write(Some("cells"), out)?;
-    out.write_str(
+    writeln!(
+        out,
         "<p class=\"note\">Latencies are those of a round trip. The interval is the median's 95 % confidence interval \
-         over trials. A quantile with fewer than ten rounds beyond it is not told.</p>\n",
+         over trials. A quantile with fewer than ten rounds beyond it is not shown.</p>",
     )
 }
 
 /// Fields that a script brings to life; without one they are not shown.
-fn write_filters(entries: &[Entry<'_>], told: &[(&str, Facet)], out: &mut String) -> fmt::Result {
-    out.write_str(
+fn write_filters(entries: &[Entry<'_>], told: &[(&str, Facet)], out: &mut Vec<u8>) -> io::Result<()> {
+    writeln!(
+        out,
         "<form class=\"filters\" id=\"filters\" hidden><label>Only rows with <input type=\"search\" id=\"words\" \
-         placeholder=\"tcp\" autocomplete=\"off\"></label>\n",
+         placeholder=\"tcp\" autocomplete=\"off\"></label>",
     )?;
     for (head, facet) in told {
         let mut values: Vec<(u64, String)> = Vec::new();
@@ -62,10 +68,11 @@ fn write_filters(entries: &[Entry<'_>], told: &[(&str, Facet)], out: &mut String
             let shown = if value.is_empty() { "–" } else { &value };
             write!(out, "<option>{}</option>", Text(shown))?;
         }
-        out.write_str("</select></label>\n")?;
+        writeln!(out, "</select></label>")?;
     }
-    out.write_str(
-        "<button type=\"reset\">Show all</button> <output id=\"count\" aria-live=\"polite\"></output></form>\n",
+    writeln!(
+        out,
+        "<button type=\"reset\">Show all</button> <output id=\"count\" aria-live=\"polite\"></output></form>",
     )
 }
 
@@ -157,10 +164,11 @@ pub(super) fn span_words(low: f64, high: f64) -> String {
 }
 
 /// The fastest and the slowest cell, in a sentence.
-pub(super) fn write_extremes(entries: &[Entry<'_>], names: &[String], out: &mut String) -> fmt::Result {
+pub(super) fn write_extremes(entries: &[Entry<'_>], out: &mut dyn Write) -> io::Result<()> {
+    let names = names(entries);
     let medians = || {
         let all =
-            entries.iter().zip(names).filter_map(|(entry, name)| Some((entry.cell.latency_ns.p50?, name)));
+            entries.iter().zip(&names).filter_map(|(entry, name)| Some((entry.cell.latency_ns.p50?, name)));
         all.collect::<Vec<_>>()
     };
     let fastest = medians().into_iter().min_by(|a, b| a.0.total_cmp(&b.0));

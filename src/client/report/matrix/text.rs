@@ -1,44 +1,44 @@
-//! A heat map for a terminal. Colours are always written: whoever writes to something else strips them.
+//! The heat map for a terminal. Colours are always written; the caller strips them where they are not wanted.
 
 use std::io::{self, Write};
 
 use anstyle::{Ansi256Color, Color, Style};
 
-use super::levels::{DARK, LEVELS, Levels, ONE_CPU};
 use super::{Matrix, Pair};
 use crate::client::host::placement::Placement;
+use crate::client::report::charts::{DARK, LEVELS, Levels, ONE_CPU};
 use crate::client::stats::median;
 use crate::units::{latency, three_digits, time_unit};
 
-/// The levels' colours as near as the 256 of a terminal come to them.
+/// The levels' colours in a terminal's palette of 256.
 const COLOURS: [u8; LEVELS] = [230, 223, 222, 216, 209, 203, 160, 124, 88];
 
-/// Shown where there is no median.
+/// Shown for a missing median.
 const NONE: &str = "-";
 
-/// Shown instead of a level where both sides took turns on one CPU.
+/// Shown instead of a level where both sides were on one CPU.
 const SAME: &str = "=";
 
-/// What is left of the cells.
+/// The head of the columns to the left of the cells.
 const HEAD: &str = "client  responder's CPU";
 const LEFT: usize = "client  ".len();
 
 /// How the cells are shown.
 enum Cells {
-    /// Each median in words, so wide.
+    /// Each median in words, in columns of this width.
     Words(usize),
-    /// Each level as a digit, so wide: where words do not fit.
+    /// Each level as a digit, in columns of this width: where words do not fit.
     Digits(usize),
 }
 
-/// Writes the heat map. Without a width, lines are as long as they are.
+/// Writes the heat map, in lines of at most `width` columns.
 ///
 /// # Errors
 /// The writer's.
 pub(crate) fn write(matrix: &Matrix, width: Option<usize>, out: &mut dyn Write) -> io::Result<()> {
-    let levels = Levels::of(matrix);
+    let levels = matrix.levels();
     let unit = unit(matrix);
-    let word = |pair: &Pair| pair.p50_ns().map_or(NONE.to_owned(), |ns| three_digits(ns / unit.0));
+    let word = |pair: &Pair| pair.p50_ns.map_or(NONE.to_owned(), |ns| three_digits(ns / unit.0));
     let words = matrix.pairs.iter().map(|pair| word(pair).len());
     let numbers = matrix.cpus.iter().map(|cpu| cpu.to_string().len());
     let widest = words.chain(numbers).max().unwrap_or(0) + 1;
@@ -61,11 +61,11 @@ pub(crate) fn write(matrix: &Matrix, width: Option<usize>, out: &mut dyn Write) 
             write!(out, "{cpu:>6}  ")?;
             for pair in part.iter().map(|column| &pairs[*column]) {
                 let measured = levels.filter(|_| !pair.is_of_one_cpu());
-                let level = measured.and_then(|levels| Some(levels.level(pair.p50_ns()?)));
+                let level = measured.and_then(|levels| Some(levels.level(pair.p50_ns?)));
                 let shown = match (&cells, level) {
                     (Cells::Words(_), _) => word(pair),
                     (Cells::Digits(_), Some(level)) => (level + 1).to_string(),
-                    (Cells::Digits(_), None) if pair.p50_ns().is_some() => SAME.to_owned(),
+                    (Cells::Digits(_), None) if pair.p50_ns.is_some() => SAME.to_owned(),
                     (Cells::Digits(_), None) => NONE.to_owned(),
                 };
                 let style = level.map_or(Style::new(), style);
@@ -124,7 +124,7 @@ fn write_legend(levels: Levels, out: &mut dyn Write) -> io::Result<()> {
 fn write_missing(matrix: &Matrix, out: &mut dyn Write) -> io::Result<()> {
     let pairs = matrix.pairs.len();
     let missing = |failed: bool| {
-        let without = matrix.pairs.iter().filter(|pair| pair.p50_ns().is_none());
+        let without = matrix.pairs.iter().filter(|pair| pair.p50_ns.is_none());
         without.filter(|pair| pair.error.is_some() == failed).count()
     };
     match missing(true) {
@@ -140,11 +140,11 @@ fn write_missing(matrix: &Matrix, out: &mut dyn Write) -> io::Result<()> {
     }
 }
 
-/// What the pairs of each placement came to.
+/// The medians of the pairs of each placement.
 fn write_placements(matrix: &Matrix, out: &mut dyn Write) -> io::Result<()> {
     for placement in Placement::ALL {
         let of_it = matrix.pairs.iter().filter(|pair| pair.placement == Some(placement));
-        let mut medians: Vec<f64> = of_it.filter_map(Pair::p50_ns).collect();
+        let mut medians: Vec<f64> = of_it.filter_map(|pair| pair.p50_ns).collect();
         medians.sort_by(f64::total_cmp);
         if let (Some(median), [low, .., high]) = (median(&medians), &medians[..]) {
             let (median, low, high) = (latency(median), latency(*low), latency(*high));
@@ -165,12 +165,13 @@ fn style(level: usize) -> Style {
 
 /// One unit for all medians, which suits the fastest: nanoseconds of it, and its name.
 fn unit(matrix: &Matrix) -> (f64, &'static str) {
-    matrix.pairs.iter().filter_map(Pair::p50_ns).reduce(f64::min).map_or((1.0, "ns"), time_unit)
+    let fastest = matrix.pairs.iter().filter_map(|pair| pair.p50_ns).reduce(f64::min);
+    fastest.map_or((1.0, "ns"), time_unit)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixture::{matrix, two_cpus, two_sockets};
+    use super::super::fixture::{clear, matrix, two_cpus, two_sockets};
     use super::*;
     use anstream::adapter::strip_str;
 
@@ -236,7 +237,7 @@ cross-core    median 221 ns, from 214 ns to 228 ns, 2 pairs
     fn a_pair_without_a_median_is_counted() {
         let mut one = matrix(&[5], |_, _| (Placement::SameCore, 12_000.0));
         assert!(plain(&one, None).contains("     5   12.0\n"), "{}", plain(&one, None));
-        one.pairs[0].trials.clear();
+        clear(&mut one);
         assert!(plain(&one, None).contains("-: 1 of 1 had too few rounds a trial for a median"));
         one.pairs[0].error = Some("refused".to_owned());
         assert!(plain(&one, None).ends_with("-: 1 of 1 failed\n"));

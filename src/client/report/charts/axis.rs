@@ -1,32 +1,33 @@
-//! Axes: a scale, where its ticks are, and what stands beside them.
+//! Axes: a scale, its ticks, and their labels.
 
 use std::ops::Range;
 
 use plotters::coord::ranged1d::{KeyPointHint, NoDefaultFormatting, Ranged, ValueFormatter};
 
-use crate::units::{rate, size, time_unit, utc};
+use super::LETTER;
+use crate::units::{time_unit, utc};
 
-/// So many ticks at most: their labels do not meet.
+/// The most ticks whose labels do not meet.
 const MOST_TICKS: usize = 7;
 /// An axis of latencies spans at least this ratio: within less, what differs is noise and must not look like structure.
 const LEAST_RATIO: f64 = 1.5;
 
 /// One axis of a chart.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Axis {
-    /// What it is of, with its unit where the ticks do not say it.
-    pub(super) title: String,
+pub(crate) struct Axis {
+    /// What it shows, with the unit if the ticks lack it.
+    pub(crate) title: String,
     log: bool,
     low: f64,
     high: f64,
     ticks: Vec<(f64, String)>,
-    /// Where 0 stands on an axis that has no place for it.
+    /// Where 0 is drawn on a logarithmic axis.
     zero: f64,
 }
 
 impl Axis {
     /// Latencies in nanoseconds: logarithmic, each tick with its unit.
-    pub(super) fn latency(title: &str, (low, high): (f64, f64)) -> Self {
+    pub(crate) fn latency(title: &str, (low, high): (f64, f64)) -> Self {
         let (low, high) = (low.max(1e-3), high.max(1e-3));
         let widen = (LEAST_RATIO / (high / low)).max(1.0).sqrt() * 1.1;
         let (low, high) = (low / widen, high * widen);
@@ -34,8 +35,8 @@ impl Axis {
         Self { title: title.to_owned(), log: true, low, high, ticks, zero: low }
     }
 
-    /// Quantiles up to the one beyond which one of `most` samples lies: what counts is how rare something is.
-    pub(super) fn quantile(most: f64) -> Self {
+    /// Quantiles by how rare longer rounds are, up to one in `most`.
+    pub(crate) fn quantile(most: f64) -> Self {
         let high = most.max(10.0) * 1.1;
         let decades = (0..16).map(|decade| 10_f64.powi(decade));
         let mut ticks: Vec<f64> = decades.take_while(|rarity| *rarity <= high).collect();
@@ -48,23 +49,8 @@ impl Axis {
         Self { title: "rounds that are not longer".to_owned(), log: true, low: 1.0, high, ticks, zero: 1.0 }
     }
 
-    /// Bytes, a tick for each of the sizes that fit.
-    pub(super) fn sizes(values: &[f64]) -> Self {
-        Self::values("bytes each way in a round", values, &|bytes| size(bytes as u64))
-    }
-
-    /// Idle times in nanoseconds.
-    pub(super) fn gaps(values: &[f64]) -> Self {
-        Self::values("idle time before each round", values, &duration)
-    }
-
-    /// Rounds a second.
-    pub(super) fn rates(values: &[f64]) -> Self {
-        Self::values("rounds started a second", values, &rate)
-    }
-
-    /// Ascending values on a logarithmic axis, 0 left of the others.
-    fn values(title: &str, values: &[f64], label: &dyn Fn(f64) -> String) -> Self {
+    /// Ascending values on a logarithmic axis, 0 left of the others; a tick for each of them that fits.
+    pub(crate) fn values(title: &str, values: &[f64], label: fn(f64) -> String) -> Self {
         let least = values.iter().copied().find(|value| *value > 0.0).unwrap_or(1.0);
         let zero = least / 4.0;
         let low = if values.first() == Some(&0.0) { zero } else { least };
@@ -92,7 +78,7 @@ impl Axis {
     }
 
     /// Times in seconds since 1970.
-    pub(super) fn time(from: u64, to: u64) -> Self {
+    pub(crate) fn time(from: u64, to: u64) -> Self {
         let pad = (to.saturating_sub(from) / 40).max(1);
         let (low, high) = (from.saturating_sub(pad), to + pad);
         let step = STEPS_S.into_iter().find(|step| (high - low) / step < 5).unwrap_or((high - low) / 4);
@@ -116,18 +102,24 @@ impl Axis {
         }
     }
 
-    /// Places for names, one after the other.
-    pub(super) fn names(title: &str, names: &[String], downwards: bool) -> Self {
+    /// Positions for names, one after the other, of which one in `every` is shown.
+    pub(crate) fn names(title: &str, names: &[String], every: i32, downwards: bool) -> Self {
         let count = names.len() as f64;
         let (low, high) = if downwards { (count, 0.0) } else { (0.0, count) };
-        let ticks =
-            names.iter().enumerate().map(|(place, name)| (place as f64 + 0.5, name.clone())).collect();
+        let every = every.unsigned_abs().max(1) as usize;
+        let ticks = names.iter().enumerate().step_by(every);
+        let ticks = ticks.map(|(position, name)| (position as f64 + 0.5, name.clone())).collect();
         Self { title: title.to_owned(), log: false, low, high, ticks, zero: 0.0 }
     }
 
     /// The longest of its labels, in letters.
-    pub(super) fn longest_label(&self) -> usize {
+    pub(crate) fn longest_label(&self) -> usize {
         self.ticks.iter().map(|(_, label)| label.chars().count()).max().unwrap_or(0)
+    }
+
+    /// The room that a vertical axis takes beside the plane, in points.
+    pub(crate) fn width_beside(&self) -> i32 {
+        self.longest_label() as i32 * LETTER + 18 + if self.title.is_empty() { 0 } else { 20 }
     }
 
     /// How far along the axis a value lies.
@@ -198,7 +190,7 @@ fn log_ticks(low: f64, high: f64) -> Vec<f64> {
             .collect()
     };
     if high / low < 5.0 {
-        // The step that leaves at most so many.
+        // The smallest step that leaves few enough.
         let rough = (high - low) / MOST_TICKS as f64;
         let unit = 10_f64.powf(rough.log10().floor());
         let step = [1.0, 2.0, 5.0, 10.0].map(|factor| factor * unit).into_iter().find(|step| *step >= rough);
@@ -213,7 +205,7 @@ fn log_ticks(low: f64, high: f64) -> Vec<f64> {
 }
 
 /// A round number of nanoseconds in its unit: `200 ns`, `1.5 µs`.
-pub(super) fn duration(ns: f64) -> String {
+pub(crate) fn duration(ns: f64) -> String {
     if ns == 0.0 {
         return "0".to_owned();
     }
@@ -221,8 +213,8 @@ pub(super) fn duration(ns: f64) -> String {
     format!("{} {unit}", trimmed(format!("{:.3}", ns / unit_ns)))
 }
 
-/// The share of rounds of which one in `rarity` is longer: `99.9 %`.
-pub(super) fn percentile(rarity: f64) -> String {
+/// The share of rounds that are not longer, if one in `rarity` is: `99.9 %`.
+pub(crate) fn percentile(rarity: f64) -> String {
     let digits = rarity.log10().max(0.0).ceil() as usize;
     let percent = (1.0 - 1.0 / rarity) * 100.0;
     format!("{} %", trimmed(format!("{percent:.digits$}")))
@@ -284,7 +276,7 @@ mod tests {
 
     #[test]
     fn nothing_has_a_place_left_of_the_least() {
-        let axis = Axis::gaps(&[0.0, 10_000.0, 1_000_000.0]);
+        let axis = Axis::values("", &[0.0, 10_000.0, 1_000_000.0], duration);
         assert_eq!(labels(&axis), ["0", "10 µs", "1 ms"]);
         let places = [0.0, 10_000.0, 1_000_000.0].map(|gap| axis.map(&gap, (0, 1000)));
         assert!(places.is_sorted() && places[0] >= 0 && places[2] <= 1000 && places[1] - places[0] > 100);
@@ -293,7 +285,7 @@ mod tests {
     #[test]
     fn labels_that_would_meet_are_left_out() {
         let all: Vec<f64> = (1..=64).map(|n| f64::from(n) * 1024.0).collect();
-        let axis = Axis::sizes(&all);
+        let axis = Axis::values("", &all, |bytes| crate::units::size(bytes as u64));
         assert!(axis.ticks.len() <= MOST_TICKS + 1, "{:?}", labels(&axis));
         assert_eq!(labels(&axis)[0], "1 KiB");
     }

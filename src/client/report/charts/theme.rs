@@ -1,15 +1,13 @@
-//! Colours: a name for each, with its value on a light and on a dark page. Drawings name them, the style sheet defines
-//! them, so that one drawing serves both.
+//! Colours by name, each with its value on a light and on a dark page. Drawings refer to the names and the style sheet
+//! defines them, so that one drawing serves both.
 
-use std::fmt::{self, Write};
-
-use crate::client::report::matrix::HEAT;
+use std::io::{self, Write};
 
 /// A colour's name in the style sheet, and its value on either page.
 type Colour = (&'static str, Rgb, Rgb);
-pub(super) type Rgb = (u8, u8, u8);
+pub(crate) type Rgb = (u8, u8, u8);
 
-/// Of text and lines. In a drawing these are told apart by their light values: no two are equal.
+/// Of text and lines. A drawing identifies them by their light values: no two are equal.
 const COLOURS: [Colour; 15] = [
     ("page", (0xff, 0xff, 0xff), (0x15, 0x17, 0x1a)),
     ("panel", (0xf4, 0xf5, 0xf7), (0x20, 0x23, 0x28)),
@@ -21,8 +19,8 @@ const COLOURS: [Colour; 15] = [
     ("none", (0xe3, 0xe3, 0xe3), (0x44, 0x44, 0x44)),
     // A heat map's fields without a level.
     ("one-cpu", (0xdc, 0xe6, 0xf2), (0x2b, 0x3a, 0x4d)),
-    // Lines, for eyes that do not tell red from green: after Okabe and Ito, "Color Universal Design" (2008), darkened
-    // or lightened to 3:1 against the page. Each has dashes of its own too.
+    // Lines, chosen for colour-blind readers: after Okabe and Ito, "Color Universal Design" (2008), darkened or
+    // lightened to 3:1 against the page. Their dashes differ too.
     ("s1", (0x00, 0x72, 0xb2), (0x56, 0xb4, 0xe9)),
     ("s2", (0xd0, 0x52, 0x00), (0xff, 0x8f, 0x4d)),
     ("s3", (0x00, 0x7a, 0x5c), (0x35, 0xc9, 0x9e)),
@@ -30,37 +28,46 @@ const COLOURS: [Colour; 15] = [
     ("s5", (0x8a, 0x66, 0x00), (0xf0, 0xc5, 0x3a)),
     ("s6", (0x33, 0x36, 0x3a), (0xf5, 0xf5, 0xf5)),
 ];
-/// Lines that a chart tells apart.
-pub(super) const LINES: usize = 6;
+/// The most lines that a chart shows.
+pub(crate) const LINES: usize = 6;
 const FIRST_LINE: usize = COLOURS.len() - LINES;
 
-/// From this level on, white can be read on a heat map's colour better than black.
-const DARK: usize = 6;
+/// A heat map's colours, fastest first: ColorBrewer's `OrRd`, which differ in lightness and so suit colour-blind readers.
+pub(crate) const HEAT: [Rgb; 9] = [
+    (0xff, 0xf7, 0xec),
+    (0xfe, 0xe8, 0xc8),
+    (0xfd, 0xd4, 0x9e),
+    (0xfd, 0xbb, 0x84),
+    (0xfc, 0x8d, 0x59),
+    (0xef, 0x65, 0x48),
+    (0xd7, 0x30, 0x1f),
+    (0xb3, 0x00, 0x00),
+    (0x7f, 0x00, 0x00),
+];
+
+/// From this level on, white is more legible on a heat map's colour than black.
+pub(crate) const DARK: usize = 6;
 const BLACK: Rgb = (0, 0, 0);
 const WHITE: Rgb = (0xff, 0xff, 0xff);
 
-/// The value that stands for a colour in a drawing, until [`named`] puts its name there.
-pub(super) fn colour(name: &str) -> Rgb {
+/// The colour's value in a drawing, which [`named`] replaces by its name.
+pub(crate) fn colour(name: &str) -> Rgb {
     COLOURS.iter().find(|(known, ..)| *known == name).map_or(BLACK, |(_, light, _)| *light)
 }
 
-/// The same of the line with this number.
-pub(super) fn line(number: usize) -> Rgb {
+/// The colour of the line with this number.
+pub(crate) fn line(number: usize) -> Rgb {
     COLOURS[FIRST_LINE + number % LINES].1
 }
 
-/// The name of the colour of the line with this number.
-pub(super) fn line_name(number: usize) -> &'static str {
-    COLOURS[FIRST_LINE + number % LINES].0
-}
-
-/// The same of a heat map's level.
-pub(super) fn heat(level: usize) -> Rgb {
+/// The colour of a heat map's level.
+pub(crate) fn heat(level: usize) -> Rgb {
     HEAT[level]
 }
 
-/// The same of what is written on it. Told apart by values that no eye tells apart.
-pub(super) fn heat_ink(level: usize) -> Rgb {
+/// The colour of text on a heat map's level. Where it changes on a dark page, a value almost equal to black or white
+/// identifies it.
+pub(crate) fn heat_ink(level: usize) -> Rgb {
     let on = |level: usize| if level >= DARK { WHITE } else { BLACK };
     let light = on(level);
     match (light, on(HEAT.len() - 1 - level)) {
@@ -70,8 +77,8 @@ pub(super) fn heat_ink(level: usize) -> Rgb {
     }
 }
 
-/// All colours, as names, with their values on either page. On a dark page the heat map's go the other way, so that the
-/// fastest is still the one nearest to the page.
+/// All colours by name, with their values on either page. On a dark page the heat map's are reversed, so that the
+/// fastest is always nearest to the page.
 fn all() -> Vec<(String, Rgb, Rgb)> {
     let mut all: Vec<(String, Rgb, Rgb)> =
         COLOURS.iter().map(|(name, light, dark)| ((*name).to_owned(), *light, *dark)).collect();
@@ -82,8 +89,8 @@ fn all() -> Vec<(String, Rgb, Rgb)> {
     all
 }
 
-/// A drawing with names of colours instead of their values.
-pub(super) fn named(mut svg: String) -> String {
+/// Markup with the names of colours instead of their values.
+pub(crate) fn named(mut svg: String) -> String {
     for (name, (red, green, blue), _) in all() {
         svg = svg.replace(&format!("\"#{red:02X}{green:02X}{blue:02X}\""), &format!("\"var(--{name})\""));
     }
@@ -92,7 +99,7 @@ pub(super) fn named(mut svg: String) -> String {
 
 /// The part of the style sheet that defines the colours: those of the dark page where the system asks for it or the
 /// reader has chosen it, on a screen.
-pub(super) fn write_css(out: &mut String) -> fmt::Result {
+pub(crate) fn write_css(out: &mut dyn Write) -> io::Result<()> {
     let all = all();
     let mut block = |selector: &str, dark: bool| {
         write!(out, "{selector}{{color-scheme:{}", if dark { "dark" } else { "light" })?;
@@ -100,12 +107,23 @@ pub(super) fn write_css(out: &mut String) -> fmt::Result {
             let (red, green, blue) = if dark { other } else { light };
             write!(out, ";--{name}:#{red:02x}{green:02x}{blue:02x}")?;
         }
-        out.write_str("}")
+        write!(out, "}}")
     };
     block(":root", false)?;
     block("@media screen and (prefers-color-scheme:dark){:root:not([data-theme=light])", true)?;
     block("}@media screen{:root[data-theme=dark]", true)?;
-    out.write_str("}\n")
+    writeln!(out, "}}")
+}
+
+/// The style sheet of a drawing that stands alone: where the system asks for a dark page, the other values.
+pub(crate) fn dark_rules() -> String {
+    let rule = |(_, light, dark): (String, Rgb, Rgb)| {
+        let hex = |(red, green, blue): Rgb| format!("#{red:02X}{green:02X}{blue:02X}");
+        let (light, dark) = (hex(light), hex(dark));
+        format!("[fill=\"{light}\"]{{fill:{dark}}}[stroke=\"{light}\"]{{stroke:{dark}}}\n")
+    };
+    let rules: String = all().into_iter().map(rule).collect();
+    format!("@media (prefers-color-scheme:dark){{\n{rules}}}\n")
 }
 
 #[cfg(test)]

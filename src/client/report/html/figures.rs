@@ -1,0 +1,310 @@
+//! The charts of cells: latency distributions, what size, idle time and rate do, and heat maps. Below each, its figures as a
+//! table.
+
+use std::io::{self, Write};
+
+use super::cells::{Curve, Entry, Facet, Panel, Point, names, panels};
+use super::markup::{Datum, Table};
+use super::overview::span_words;
+use crate::client::report::charts::{
+    Axis, Chart, Heat, Levels, Mark, Series, duration, line, named, percentile,
+};
+use crate::client::report::escape::Text;
+use crate::client::report::matrix::{Matrix, Pair};
+use crate::client::report::{CellReport, Latency, PS_PER_NS};
+use crate::client::stats::{Statistic, quantile};
+use crate::units::{latency, rate, size};
+
+/// Steps in a decade of rarity: preferred numbers (ISO 3, R10), so that 50 %, 90 %, 99 % are among them.
+const STEPS: [f64; 10] = [1.0, 1.25, 1.6, 2.0, 2.5, 3.2, 4.0, 5.0, 6.3, 8.0];
+
+/// The width of a heat map in points, like that of a chart.
+const HEAT_WIDTH: i32 = 480;
+
+/// Writes a chart with its title, its legend, notes as markup, and its figures.
+pub(super) fn write(
+    id: &str,
+    chart: &Chart,
+    notes: &str,
+    table: &Table,
+    out: &mut Vec<u8>,
+) -> io::Result<()> {
+    let svg = chart.draw()?;
+    writeln!(out, "<figure id=\"{id}\"><figcaption>{}</figcaption>\n{svg}", Text(&table.name))?;
+    let mut legend = String::new();
+    for (name, mark, (red, green, blue)) in chart.legend() {
+        let colour = format!("\"#{red:02X}{green:02X}{blue:02X}\"");
+        let mark = match mark {
+            Mark::Line | Mark::LineWithDots => format!("<path d=\"M0 4H32\" stroke={colour}/>"),
+            Mark::Dots => format!("<circle cx=\"26\" cy=\"4\" r=\"3\" fill={colour}/>"),
+            Mark::Rings => format!("<circle cx=\"26\" cy=\"4\" r=\"3\" stroke={colour}/>"),
+            Mark::Field => format!("<rect x=\"12\" width=\"20\" height=\"8\" fill={colour}/>"),
+        };
+        let mark = named(format!("<svg viewBox=\"0 0 32 8\" aria-hidden=\"true\">{mark}</svg>"));
+        legend.push_str(&format!("<li>{mark}{}</li>", Text(name)));
+    }
+    if !legend.is_empty() {
+        writeln!(out, "<ul class=\"legend\">{legend}</ul>")?;
+    }
+    writeln!(out, "{notes}<details><summary>Figures</summary>")?;
+    table.write(None, out)?;
+    writeln!(out, "</details></figure>")
+}
+
+/// One line for each cell: quantiles, by how rare longer rounds are.
+pub(super) fn distributions(entries: &[Entry<'_>], out: &mut Vec<u8>) -> io::Result<()> {
+    let curves = entries.iter().filter_map(|entry| {
+        let points = distribution(entry.cell);
+        let level = entry.cell.latency_ns.p50.or(entry.cell.latency_ns.mean)?;
+        (points.len() > 1).then_some(Curve { entry: *entry, points, level })
+    });
+    let panels = panels(curves.collect(), &[Facet::Size, Facet::Placement, Facet::Pace, Facet::Parallel]);
+    for (panel, number) in panels.iter().zip(1..) {
+        let mut table = table("Latency distribution", panel, "quantile", percentile);
+        let mut add = |name: &str, figure: &dyn Fn(&Latency) -> Datum| {
+            let figures = panel.curves.iter().map(|(_, curve)| figure(&curve.entry.cell.latency_ns));
+            table.rows.push(std::iter::once(Datum::word(name)).chain(figures).collect());
+        };
+        add("longest round", &|told| Datum::figure(told.get(Statistic::Max), latency));
+        add("mean", &|told| Datum::figure(told.get(Statistic::Mean), latency));
+        add("samples", &|told| Datum::word(told.samples.to_string()));
+        let chart = chart(&table.name, panel, Axis::quantile(panel.x.1), Mark::Line);
+        write(&format!("distribution-{number}"), &chart, "", &table, out)?;
+    }
+    Ok(())
+}
+
+/// A cell's quantiles that have enough samples: how rare longer rounds are (one in `x`), and the latency. A report in JSON
+/// has no histogram, only a few quantiles.
+fn distribution(cell: &CellReport) -> Vec<Point> {
+    let Latency { min, p50, p90, p99, p99_9, p99_99, .. } = cell.latency_ns;
+    let least = min.map(|min| (1.0, min));
+    let rarities = (0..16).flat_map(|decade| STEPS.map(|step| step * 10_f64.powi(decade)));
+    let points: Vec<(f64, f64)> = if cell.histogram.is_empty() {
+        let few = [(2.0, p50), (10.0, p90), (100.0, p99), (1e3, p99_9), (1e4, p99_99)];
+        few.into_iter().filter_map(|(x, ns)| Some((x, ns?))).collect()
+    } else {
+        let at = |rarity: f64| quantile(&cell.histogram, 1.0 - 1.0 / rarity);
+        rarities.skip(1).map_while(|rarity| Some((rarity, at(rarity)? as f64 / PS_PER_NS))).collect()
+    };
+    least.into_iter().chain(points).map(|(x, ns)| Point { x, ns, words: latency(ns) }).collect()
+}
+
+/// The settings that a chart's x axis may show.
+pub(super) struct Sweep {
+    name: &'static str,
+    id: &'static str,
+    /// The head of the table's first column, and the title of the axis.
+    heads: (&'static str, &'static str),
+    facet: Facet,
+    /// The cell's value of the setting, if it has one.
+    x: fn(&CellReport) -> Option<f64>,
+    label: fn(f64) -> String,
+    /// The latency that is drawn.
+    of: fn(&CellReport) -> Option<&Latency>,
+    /// Cells that differ in these are in different charts.
+    by: &'static [Facet],
+}
+
+pub(super) const SIZES: Sweep = Sweep {
+    name: "Median round trip by size",
+    id: "size",
+    heads: ("size", "bytes each way in a round"),
+    facet: Facet::Size,
+    x: |cell| Some(cell.size_bytes as f64),
+    label: |bytes| size(bytes as u64),
+    of: |cell| Some(&cell.latency_ns),
+    by: &[Facet::Placement, Facet::Pace, Facet::Parallel],
+};
+
+pub(super) const GAPS: Sweep = Sweep {
+    name: "Median round trip by idle time",
+    id: "gap",
+    heads: ("idle before each round", "idle time before each round"),
+    facet: Facet::Pace,
+    x: |cell| cell.interval_ns.is_none().then(|| cell.gap_ns.unwrap_or(0) as f64),
+    label: duration,
+    of: |cell| Some(&cell.latency_ns),
+    by: &[Facet::Size, Facet::Placement, Facet::Parallel],
+};
+
+pub(super) const RATES: Sweep = Sweep {
+    name: "Median response by rate, from the intended start",
+    id: "rate",
+    heads: ("rounds a second", "rounds started a second"),
+    facet: Facet::Pace,
+    x: |cell| cell.interval_ns.filter(|ns| *ns > 0).map(|ns| 1e9 / ns as f64),
+    label: rate,
+    of: |cell| cell.response_ns.as_ref(),
+    by: &[Facet::Size, Facet::Placement, Facet::Parallel],
+};
+
+/// A line for each method over the values of a setting, where there are several.
+pub(super) fn sweep(sweep: &Sweep, entries: &[Entry<'_>], out: &mut Vec<u8>) -> io::Result<()> {
+    let mut curves: Vec<Curve<'_>> = Vec::new();
+    for entry in entries {
+        let latencies = (sweep.of)(entry.cell);
+        let (Some(x), Some(ns)) = ((sweep.x)(entry.cell), latencies.and_then(|told| told.p50)) else {
+            continue;
+        };
+        // The interval is that of the round trip, not of the response.
+        let span = entry.cell.confidence_95_ns.and_then(|spans| spans.p50).filter(|_| sweep.id != "rate");
+        let span = span.map(|span| format!(" ({})", span_words(span.low, span.high)));
+        let point = Point { x, ns, words: latency(ns) + &span.unwrap_or_default() };
+        let line =
+            curves.iter_mut().find(|curve| curve.entry.differs_only_in(entry, &[sweep.facet, Facet::Cpus]));
+        match line {
+            Some(curve) if curve.points.iter().any(|other| other.x == x) => {}
+            Some(curve) => curve.points.push(point),
+            None => curves.push(Curve { entry: *entry, points: vec![point], level: ns }),
+        }
+    }
+    curves.retain(|curve| curve.points.len() > 1);
+    for curve in &mut curves {
+        curve.points.sort_by(|a, b| a.x.total_cmp(&b.x));
+    }
+    for (panel, number) in panels(curves, sweep.by).iter().zip(1..) {
+        let table = table(sweep.name, panel, sweep.heads.0, sweep.label);
+        let axis = Axis::values(sweep.heads.1, &panel.xs(), sweep.label);
+        let chart = chart(&table.name, panel, axis, Mark::LineWithDots);
+        write(&format!("{}-{number}", sweep.id), &chart, "", &table, out)?;
+    }
+    Ok(())
+}
+
+fn chart(title: &str, panel: &Panel<'_>, x: Axis, mark: Mark) -> Chart {
+    let names: Vec<&str> = panel.curves.iter().map(|(name, _)| name.as_str()).collect();
+    let mut chart =
+        Chart::new(format!("{title}: {}", names.join("; ")), x, Axis::latency("round trip", panel.y));
+    let series = panel.curves.iter().enumerate().map(|(number, (name, curve))| Series {
+        name: name.clone(),
+        mark,
+        colour: line(number),
+        points: curve.points.iter().map(|point| (point.x, point.ns)).collect(),
+    });
+    chart.series = series.collect();
+    chart
+}
+
+/// A row for each value on the x axis, a column for each line.
+fn table(of: &str, panel: &Panel<'_>, head: &str, label: fn(f64) -> String) -> Table {
+    let row = |x: f64| {
+        let figure = |(_, curve): &(String, Curve<'_>)| match curve.points.iter().find(|point| point.x == x) {
+            Some(point) => Datum { text: point.words.clone(), key: Some(point.ns) },
+            None => Datum::figure(None, latency),
+        };
+        std::iter::once(Datum { text: label(x), key: Some(x) })
+            .chain(panel.curves.iter().map(figure))
+            .collect()
+    };
+    let name = match (panel.title.as_str(), &panel.curves[..]) {
+        ("", [(name, _)]) => format!("{of}: {name}"),
+        ("", _) => of.to_owned(),
+        (common, _) => format!("{of}: {common}"),
+    };
+    let names = panel.curves.iter().map(|(name, _)| name.clone());
+    Table {
+        name,
+        heads: std::iter::once(head.to_owned()).chain(names).collect(),
+        names: 1,
+        rows: panel.xs().into_iter().map(row).collect(),
+        prose: false,
+    }
+}
+
+/// Methods by placement, where a run has several placements.
+pub(super) fn placements(entries: &[Entry<'_>], out: &mut Vec<u8>) -> io::Result<()> {
+    let mut columns: Vec<String> = Vec::new();
+    for entry in entries.iter().filter(|entry| entry.cell.latency_ns.p50.is_some()) {
+        let placement = entry.facet(Facet::Placement);
+        if !columns.contains(&placement) {
+            columns.push(placement);
+        }
+    }
+    let mut rows: Vec<(Entry<'_>, Vec<Option<f64>>)> = Vec::new();
+    for entry in entries {
+        let Some(column) = columns.iter().position(|column| *column == entry.facet(Facet::Placement)) else {
+            continue;
+        };
+        let same = |(row, _): &(Entry<'_>, _)| row.differs_only_in(entry, &[Facet::Placement, Facet::Cpus]);
+        let at = rows.iter().position(same).unwrap_or_else(|| {
+            rows.push((*entry, vec![None; columns.len()]));
+            rows.len() - 1
+        });
+        let place = &mut rows[at].1[column];
+        *place = place.or(entry.cell.latency_ns.p50);
+    }
+    rows.retain(|(_, values)| values.iter().flatten().count() > 1);
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let of: Vec<Entry<'_>> = rows.iter().map(|(entry, _)| *entry).collect();
+    let values: Vec<Option<f64>> = rows.into_iter().flat_map(|(_, values)| values).collect();
+    let heat = Heat {
+        title: "Median round trip by placement".to_owned(),
+        heads: ("", ""),
+        rows: names(&of),
+        columns,
+        levels: Levels::between(values.iter().flatten().copied()),
+        of_cpus: false,
+        tips: Vec::new(),
+        values,
+    };
+    let words: Vec<String> = heat.values.iter().map(|value| value.map_or("–".to_owned(), latency)).collect();
+    write("placements-1", &heat.chart(HEAT_WIDTH), "", &heat_table(&heat, "method", &words), out)
+}
+
+/// Every pair of CPUs, as measured by `matrix`.
+pub(super) fn matrices(matrices: &[Matrix], out: &mut Vec<u8>) -> io::Result<()> {
+    for (matrix, number) in matrices.iter().zip(1..) {
+        let heat = matrix.heat(format!("Median round trip by pair of CPUs: {}", matrix.subject));
+        let words: Vec<String> = matrix.pairs.iter().map(Pair::words).collect();
+        let table = heat_table(&heat, "client's CPU \\ responder's CPU", &words);
+        write(&format!("matrix-{number}"), &heat.chart(HEAT_WIDTH), "", &table, out)?;
+    }
+    Ok(())
+}
+
+fn heat_table(heat: &Heat, head: &str, words: &[String]) -> Table {
+    let columns = heat.columns.len().max(1);
+    let row = |((name, words), values): ((&String, &[String]), &[Option<f64>])| {
+        let figures = words.iter().zip(values).map(|(text, key)| Datum { text: text.clone(), key: *key });
+        std::iter::once(Datum::word(name.clone())).chain(figures).collect()
+    };
+    Table {
+        name: heat.title.clone(),
+        heads: std::iter::once(head.to_owned()).chain(heat.columns.iter().cloned()).collect(),
+        names: 1,
+        rows: heat.rows.iter().zip(words.chunks(columns)).zip(heat.values.chunks(columns)).map(row).collect(),
+        prose: false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::report::sample;
+
+    #[test]
+    fn a_distribution_ends_where_ten_samples_lie_beyond() {
+        let cell = &sample::sweep().results[0];
+        let points = distribution(cell);
+        assert_eq!(cell.latency_ns.samples, 100_000);
+        let at = |rarity: f64| points.iter().find(|point| point.x == rarity).map(|point| point.ns);
+        let told = &cell.latency_ns;
+        assert_eq!(
+            (at(1.0), at(2.0), at(10.0), at(100.0), at(1000.0), at(10_000.0)),
+            (told.min, told.p50, told.p90, told.p99, told.p99_9, told.p99_99)
+        );
+        assert_eq!(points.last().unwrap().x, 10_000.0);
+        assert!(points.is_sorted_by(|a, b| a.x < b.x && a.ns <= b.ns));
+    }
+
+    #[test]
+    fn a_report_without_histograms_has_its_few_quantiles() {
+        let json = serde_json::to_string(&sample::sweep()).unwrap();
+        let cell = &serde_json::from_str::<crate::client::report::Report>(&json).unwrap().results[0];
+        let rarities: Vec<f64> = distribution(cell).iter().map(|point| point.x).collect();
+        assert_eq!(rarities, [1.0, 2.0, 10.0, 100.0, 1e3, 1e4]);
+    }
+}
