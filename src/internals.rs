@@ -40,7 +40,8 @@ pub mod config {
     pub use crate::config::{Config, Source};
 }
 pub mod daemon {
-    pub use crate::daemon::{Config, Limit, Limits, Notify, Sources, Surroundings, run};
+    pub use crate::config::{Limit, Limits};
+    pub use crate::daemon::serve_client;
     pub mod cli {
         pub use crate::daemon::cli::{command, main};
     }

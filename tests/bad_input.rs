@@ -164,7 +164,7 @@ fn a_file_that_is_no_socket_is_called_that() {
         for mut command in asking(sandbox) {
             refused(sandbox, &mut command, Exit::NoDaemon, &[&path, "no socket"]);
         }
-        refused(sandbox, &mut sandbox.ipcd(&["start"]), Exit::Usage, &[&path, "is no socket"]);
+        refused(sandbox, &mut sandbox.ipcd(&["start"]), Exit::Usage, &[&path, "is not a socket"]);
         assert_eq!(fs::read(sandbox.socket()).unwrap(), b"precious");
         fs::remove_file(sandbox.socket()).unwrap();
     });

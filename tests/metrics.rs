@@ -152,7 +152,7 @@ fn results_of_the_history_are_told_with_it() {
         assert_eq!(value(&text, "ipcd_service_results_up"), 0.0);
         assert!(!text.contains("this is"), "one wrong line would spoil all");
         let said = daemon.stop_by(Signal::TERM);
-        said.says(&[&format!("the results in {file} are not told with the metrics: line 1 is no metric")]);
+        said.says(&[&format!("the results in {file} are not exported: line 1 is no metric")]);
     });
 }
 
@@ -348,7 +348,7 @@ fn a_socket_that_the_service_manager_hands_over_is_used() {
             metrics(&address);
             std::thread::sleep(Duration::from_millis(50));
         }
-        process.wait(SOON).expect(Exit::Success).says(&["nobody has come for a while"]);
+        process.wait(SOON).expect(Exit::Success).says(&["idle timeout reached"]);
         let file = fs::File::open("/dev/null").unwrap();
         start(file.into(), "metrics").wait(PATIENCE).expect(Exit::Usage).says(&["for metrics", "not"]);
         let stream = UnixStream::pair().unwrap().0;
@@ -369,7 +369,7 @@ fn an_address_that_cannot_be_is_named() {
         let taken = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = taken.local_addr().unwrap().to_string();
         let output = sandbox.finish(&mut sandbox.ipcd(&["start", "--metrics", &address]));
-        output.expect(Exit::Failure).says(&[&format!("cannot tell metrics at {address}"), "in use"]);
+        output.expect(Exit::Failure).says(&[&format!("cannot serve metrics at {address}"), "in use"]);
         assert!(!sandbox.socket().exists(), "and nothing stays");
     });
 }
@@ -378,7 +378,7 @@ fn an_address_that_cannot_be_is_named() {
 fn who_opens_it_to_other_hosts_is_warned() {
     run(|sandbox| {
         let daemon = sandbox.daemon_with(&["--metrics", "0.0.0.0:0"]);
-        daemon.process().wait_for_line("ipcd: metrics: who reaches that address, also from other hosts");
+        daemon.process().wait_for_line("ipcd: the metrics address is not a loopback address: other hosts");
         let (closed, _) = {
             drop(daemon);
             telling(sandbox, &[])
@@ -392,7 +392,7 @@ fn who_opens_it_to_other_hosts_is_warned() {
         fs::write(&config, "[daemon]\n").unwrap();
         daemon.process().signal(Signal::HUP);
         eventually("it is told", SOON, || {
-            daemon.process().has_said("metrics stay where they are").then_some(())
+            daemon.process().has_said("the new settings of metrics take effect after a restart").then_some(())
         });
         drop(daemon);
         fs::remove_file(&config).unwrap();

@@ -96,7 +96,11 @@ fn a_manager_that_is_gone_or_wants_to_hear_nothing_does_no_harm() {
             let daemon = Daemon::start(sandbox, start);
             daemon.serves("tcp");
             let output = daemon.stop_by(Signal::TERM);
-            assert_eq!(output.stderr.contains("cannot be told anything"), !socket.is_empty(), "{output:?}");
+            assert_eq!(
+                output.stderr.contains("cannot notify the service manager"),
+                !socket.is_empty(),
+                "{output:?}"
+            );
         }
     });
 }
@@ -193,12 +197,12 @@ fn what_is_handed_over_and_is_no_listening_unix_stream_socket_is_refused() {
             (tcp, 1, "a socket of another family"),
             (datagram, 1, "a unix socket of another type"),
             (connected, 1, "one that does not listen"),
-            (file.try_clone().unwrap(), 1, "a descriptor that is no socket"),
+            (file.try_clone().unwrap(), 1, "a descriptor that is not a socket"),
             (file.try_clone().unwrap(), 2, "not 2 descriptors"),
-            (file, 3, "what $LISTEN_FDS says: Bad file descriptor"),
+            (file, 3, "$LISTEN_FDS: Bad file descriptor"),
         ] {
             let refused = activated(sandbox, socket, count, &[]).wait(PATIENCE).expect(Exit::Usage);
-            refused.says(&["one unix stream socket that listens, not ", told]);
+            refused.says(&["one listening unix stream socket, not ", told]);
         }
     });
 }
@@ -225,7 +229,7 @@ fn it_ends_when_nobody_has_come_for_a_while() {
         assert!(!daemon.process().ends_within(Duration::from_millis(700)));
         client.close(channel).unwrap();
         drop(client);
-        daemon.ends().expect(Exit::Success).says(&["nobody has come for a while", "ipcd: stopped"]);
+        daemon.ends().expect(Exit::Success).says(&["idle timeout reached", "ipcd: stopped"]);
         assert_eq!(sandbox.files(), Vec::<PathBuf>::new());
 
         let path = sandbox.folder().join("handed");
@@ -323,7 +327,7 @@ fn the_journal_gets_priorities_and_no_time_and_a_line_for_each_run() {
         assert!(lines[2].starts_with(&who), "{log}");
         assert!(
             lines[2].ends_with(
-                "s: 3 channels: 1 × pipe, 8 bytes, block; 2 × tcp, 64 bytes, block; 1 broke off; done"
+                "s: 3 channels: 1 × pipe, 8 bytes, block; 2 × tcp, 64 bytes, block; 1 ended early; done"
             ),
             "{log}"
         );

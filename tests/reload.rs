@@ -89,7 +89,7 @@ fn a_hangup_reads_the_configuration_again() {
         assert!(log.contains(&why), "{log}");
         assert!(log.contains("DEBUG"), "the level has changed: {log}");
         // $IPCD_SOCKET named the socket, which goes before the file.
-        assert!(!log.contains("the socket stays"), "{log}");
+        assert!(!log.contains("takes effect after a restart"), "{log}");
     });
 }
 
@@ -108,7 +108,7 @@ fn a_socket_that_is_moved_stays_until_the_next_start_and_the_log_says_so() {
         eventually("it says so", PATIENCE, || {
             daemon
                 .process()
-                .has_said("the socket stays where it is until the daemon is started again")
+                .has_said("the new address of the control socket takes effect after a restart")
                 .then_some(())
         });
         daemon.connect().acquire(LeaseWait::No, |_| ()).unwrap();

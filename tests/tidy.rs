@@ -244,7 +244,7 @@ const DATED: [&str; 7] = [
     "src/client/cli/live.rs",
     "src/client/report/hdr_log.rs",
     "src/daemon/logging.rs",
-    "src/daemon/server/counters.rs",
+    "src/daemon/counters.rs",
     "src/units.rs",
 ];
 

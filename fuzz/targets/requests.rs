@@ -7,12 +7,11 @@
 use std::cell::RefCell;
 use std::io::{Read, Write};
 use std::net::Shutdown;
-use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
-use ipcd::internals::daemon::{Config, Limit, Limits, Notify, Sources, Surroundings, run};
+use ipcd::internals::daemon::{Limit, Limits, serve_client};
 use ipcd::internals::protocol::Greeting;
 use libfuzzer_sys::fuzz_target;
 
@@ -24,8 +23,6 @@ const MOST: usize = 4096;
 struct Reader {
     sockets: SyncSender<UnixStream>,
     done: Receiver<()>,
-    /// Never written to: nobody stops the daemon.
-    never: (UnixStream, UnixStream),
 }
 
 impl Reader {
@@ -44,7 +41,7 @@ impl Reader {
                 }
             }
         });
-        Self { sockets, done, never: UnixStream::pair().expect("a socket pair") }
+        Self { sockets, done }
     }
 }
 
@@ -65,14 +62,7 @@ fuzz_target!(|data: &[u8]| {
     READER.with_borrow_mut(|reader| {
         let reader = reader.get_or_insert_with(Reader::start);
         reader.sockets.send(client).expect("it reads on");
-        let config = Config { limits, ..Config::default() };
-        let surroundings = Surroundings {
-            stop: reader.never.0.as_fd(),
-            reload: None,
-            notify: Notify::nobody(),
-            metrics: None,
-        };
-        run(Sources::Connection(server.into()), config, surroundings).expect("nothing here is the system's");
+        serve_client(server.into(), limits).expect("the system does not fail");
         reader.done.recv().expect("it has read all");
     });
 });

@@ -1,5 +1,6 @@
-//! A data channel, as the daemon sees it: a responder process from its start to its end.
+//! Data channels as the daemon sees them: each is a responder process, from its start to its end.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -7,221 +8,354 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::io::Errno;
+use rustix::io::{Errno, retry_on_intr};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use rustix::rand::{GetRandomFlags, getrandom};
 
+use super::connection::ConnectionId;
+use super::limits::admit;
+use crate::config::Limits;
 use crate::diagnostics::error_chain;
 use crate::protocol::frame::{Assembler, frame};
 use crate::protocol::link::{receive_part, send_part};
-use crate::protocol::{ChannelId, ChannelSpec, ChannelStatus, End, Refusal, Token, decode, encode, role};
+use crate::protocol::{
+    ChannelId, ChannelSpec, ChannelStatus, End, Refusal, Resource, Token, decode, encode, role,
+};
 use crate::shortage::explain_spawn;
 use crate::transports::sys::find_descriptors;
-use crate::transports::{Announcement, Assignment, Grant, Mechanism, Owner, Settings, available_to};
+use crate::transports::{
+    Announcement, Assignment, Grant, Mechanism, Owner, Settings, available_to, instance_name,
+};
 
-/// A channel's start takes so many, most of them for a moment: to see whether the host has the mechanism, to start a process,
-/// and for what that hands over.
+/// Descriptors that starting a channel takes, most of them for a moment: to probe the mechanism, to start a process, and to
+/// receive what that hands over.
 const DESCRIPTORS: usize = 12;
 
 /// How long a responder may take to be connectable.
 pub(super) const READY_PATIENCE: Duration = Duration::from_secs(5);
 
-/// How long a responder that has closed its socket may take to end, until it is killed.
-const LEAVE_PATIENCE: Duration = Duration::from_secs(1);
+/// How long a responder that has closed its socket may take to exit, until it is killed.
+const EXIT_PATIENCE: Duration = Duration::from_secs(1);
 
-/// How often such a one is looked at where the system has no descriptor left that would tell of its end.
-const LOOK_AGAIN: Duration = Duration::from_millis(5);
+/// How often such a responder is polled where no descriptor is left for a pidfd.
+const EXIT_POLL: Duration = Duration::from_millis(5);
 
-/// How long it may take to end once it is killed and its channel is dropped.
+/// How long a responder may take to exit once it is killed and its channel is dropped.
 const DROP_PATIENCE: Duration = Duration::from_millis(500);
 
-/// What the service manager says to the daemon alone.
+/// What the service manager passes to the daemon alone.
 const NOT_FOR_RESPONDERS: [&str; 6] =
     ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES"];
 
-/// How far a channel has come.
+/// All data channels.
+pub(super) struct Channels {
+    open: BTreeMap<ChannelId, Channel>,
+    next: ChannelId,
+    /// The start of the names of resources; unique on this host.
+    instance: String,
+}
+
+impl Channels {
+    pub(super) fn new() -> io::Result<Self> {
+        Ok(Self { open: BTreeMap::new(), next: 1, instance: instance_name()? })
+    }
+
+    /// Starts a channel for a client, if the limits allow. It is open once its responder announces itself.
+    pub(super) fn start(
+        &mut self,
+        owner: ConnectionId,
+        client: Owner,
+        spec: &ChannelSpec,
+        limits: &Limits,
+    ) -> Result<(), Refusal> {
+        let id = self.next;
+        let mut token = [0; 32];
+        retry_on_intr(|| getrandom(&mut token, GetRandomFlags::empty()))
+            .map_err(|error| spawn_failed(error.into()))?;
+        let grant = Grant { token: Token::new(token), name: format!("{}-{id}", self.instance), client };
+        let (mechanism, settings) = Settings::of(spec, grant.clone())?;
+        let memory = mechanism.holds(settings.size);
+        for (resource, asked) in [(Resource::Channels, 1), (Resource::Memory, memory)] {
+            admit(resource, limits.of(resource), self.used(resource), client.uid, asked)?;
+        }
+        // A shortage halfway through would be reported as another error.
+        find_descriptors(DESCRIPTORS).map_err(|error| Refusal::Shortage { reason: error_chain(&error) })?;
+        if let Err(reason) = available_to(mechanism, &spec.options, client) {
+            return Err(Refusal::Unavailable { method: settings.method.to_owned(), reason });
+        }
+        let title = format!("ipcd: responder for channel {id} ({})", settings.method);
+        let process = Process::start(&title, Assignment { spec: spec.clone(), grant })?;
+        let cpu = spec.server_cpu.map(|cpu| format!(", on CPU {cpu}")).unwrap_or_default();
+        let kind = format!("{}, {} bytes, {}{cpu}", settings.method, settings.size, settings.wait);
+        let (owner, state, started) = (Some(owner), State::Starting, Instant::now());
+        let channel = Channel { id, owner, state, kind, mechanism, settings, memory, started, process };
+        self.open.insert(id, channel);
+        self.next += 1;
+        Ok(())
+    }
+
+    pub(super) fn get(&mut self, id: ChannelId) -> Option<&mut Channel> {
+        self.open.get_mut(&id)
+    }
+
+    /// A channel that this client opened.
+    pub(super) fn get_own(&mut self, id: ChannelId, owner: ConnectionId) -> Result<&mut Channel, Refusal> {
+        let own = self.open.get_mut(&id).filter(|channel| channel.owner == Some(owner));
+        own.ok_or(Refusal::NoChannel { channel: id })
+    }
+
+    /// Removes a channel whose responder has exited.
+    pub(super) fn remove(&mut self, id: ChannelId) -> Option<Channel> {
+        self.open.remove(&id)
+    }
+
+    /// How many channels a client has open and has not asked to close.
+    pub(super) fn open_of(&self, owner: ConnectionId) -> usize {
+        let is_open = |it: &&Channel| it.owner == Some(owner) && it.state != State::Closing;
+        self.open.values().filter(is_open).count()
+    }
+
+    /// Ends the channels of a client that is gone, or every channel. The limits count them until their responders have
+    /// exited.
+    pub(super) fn end(&mut self, owner: Option<ConnectionId>) {
+        for channel in self.open.values_mut().filter(|it| owner.is_none() || it.owner == owner) {
+            channel.owner = None;
+            channel.kill(State::Killed);
+        }
+    }
+
+    /// How much of a resource each user's channels have.
+    pub(super) fn used(&self, resource: Resource) -> impl Iterator<Item = (u32, u64)> {
+        self.open.values().map(move |channel| {
+            (channel.uid(), if resource == Resource::Memory { channel.memory } else { 1 })
+        })
+    }
+
+    pub(super) fn poll_fds(&self) -> impl Iterator<Item = (ChannelId, PollFd<'_>)> {
+        self.open.values().filter_map(|channel| Some((channel.id, channel.process.poll_fd()?)))
+    }
+
+    /// When the next channel is overdue.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.open.values().filter_map(Channel::deadline).min()
+    }
+
+    /// The channels that are overdue.
+    pub(super) fn overdue(&self, now: Instant) -> Vec<ChannelId> {
+        let is_late = |channel: &&Channel| channel.deadline().is_some_and(|deadline| deadline <= now);
+        self.open.values().filter(is_late).map(|channel| channel.id).collect()
+    }
+
+    pub(super) fn ids(&self) -> impl Iterator<Item = ChannelId> {
+        self.open.keys().copied()
+    }
+
+    /// The first `most` channels.
+    pub(super) fn status(&self, most: usize) -> Vec<ChannelStatus> {
+        self.open.values().take(most).map(Channel::status).collect()
+    }
+}
+
+/// The state of a channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum State {
-    /// Its client waits to hear where it is.
+    /// Its client waits until it is connectable.
     Starting,
     /// It is connectable.
     Open,
-    /// Its responder was killed and has not ended yet.
-    Ending,
+    /// Its responder was killed, at the request of its client, which waits until it has exited.
+    Closing,
+    /// Its responder was killed for another reason.
+    Killed,
 }
 
-/// What a responder's socket told.
+/// A data channel and its responder.
+pub(super) struct Channel {
+    pub(super) id: ChannelId,
+    /// `None` once its client is gone.
+    pub(super) owner: Option<ConnectionId>,
+    pub(super) state: State,
+    /// Method, size, wait strategy and the responder's CPU, for the log.
+    pub(super) kind: String,
+    mechanism: &'static dyn Mechanism,
+    settings: Settings,
+    /// Bytes that the responder holds for payloads.
+    memory: u64,
+    started: Instant,
+    process: Process,
+}
+
+impl Channel {
+    pub(super) fn method(&self) -> &'static str {
+        self.settings.method
+    }
+
+    pub(super) fn token(&self) -> Token {
+        self.settings.token
+    }
+
+    /// The user for whom it was opened.
+    pub(super) fn uid(&self) -> u32 {
+        self.settings.client.uid
+    }
+
+    pub(super) fn responder_pid(&self) -> u32 {
+        self.process.child.id()
+    }
+
+    /// Whether its responder has yet to become connectable, and has not failed at that.
+    pub(super) fn is_starting(&self) -> bool {
+        self.state == State::Starting && self.process.exiting.is_none()
+    }
+
+    /// Kills its responder. [`News::Ended`] follows.
+    pub(super) fn kill(&mut self, state: State) {
+        self.state = state;
+        self.process.kill();
+    }
+
+    /// What the responder reports next; `None` if there is nothing yet.
+    pub(super) fn receive(&mut self) -> Option<News> {
+        self.process.receive()
+    }
+
+    /// Removes what a responder that has exited may have left.
+    pub(super) fn remove_leftovers(&self) {
+        self.mechanism.remove_leftovers(&self.settings.name);
+    }
+
+    /// When it has to be connectable, or when to check again whether its responder has exited.
+    fn deadline(&self) -> Option<Instant> {
+        match &self.process.exiting {
+            Some(exiting) => Some(exiting.check_at),
+            None => (self.state == State::Starting).then(|| self.started + READY_PATIENCE),
+        }
+    }
+
+    fn status(&self) -> ChannelStatus {
+        ChannelStatus {
+            channel: self.id,
+            method: self.settings.method.to_owned(),
+            size_bytes: u32::try_from(self.settings.size).unwrap_or(u32::MAX),
+            responder_pid: self.responder_pid(),
+            client_pid: self.owner.map_or(0, |_| self.settings.client.pid),
+            age_ns: u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX),
+        }
+    }
+}
+
+impl Drop for Channel {
+    fn drop(&mut self) {
+        if self.process.end() {
+            self.remove_leftovers();
+        }
+    }
+}
+
+/// What a responder reports.
 #[derive(Debug)]
 pub(super) enum News {
     /// The channel is connectable.
     Ready { endpoint: String, descriptors: Vec<OwnedFd>, cpu: Option<u32> },
-    /// The responder is no more. What it made is to be [removed](Channel::remove_leftovers).
+    /// The responder has exited. What it made is to be [removed](Channel::remove_leftovers).
     Ended(End),
 }
 
-/// A data channel and its responder. The responder ends with its value, if not before.
-pub(super) struct Channel {
-    pub(super) id: ChannelId,
-    pub(super) state: State,
-    pub(super) token: Token,
-    mechanism: &'static dyn Mechanism,
-    method: &'static str,
-    size_bytes: u32,
-    /// What it is, for the log.
-    kind: String,
-    name: String,
+/// A responder's process and the socket to it. No call blocks.
+#[derive(Debug)]
+struct Process {
     child: Child,
     link: OwnedFd,
     assembler: Assembler,
     descriptors: Vec<OwnedFd>,
     failure: Option<String>,
-    started: Instant,
-    leaving: Option<Leaving>,
+    exiting: Option<Exiting>,
 }
 
-/// A responder that has closed its socket and has not ended yet. Mostly that is a matter of microseconds; but it may have
-/// been stopped in between.
+/// A responder that has closed its socket and has not exited yet. That usually takes microseconds, but it may have been
+/// stopped in between.
 #[derive(Debug)]
-struct Leaving {
+struct Exiting {
     since: Instant,
-    /// Readable when it has ended. Without one, it is looked at now and then.
-    process: Option<OwnedFd>,
-    /// When to look at it again.
-    again: Instant,
+    /// Readable once it has exited. Without one, it is polled.
+    pidfd: Option<OwnedFd>,
+    check_at: Instant,
 }
 
-impl Leaving {
-    fn of(child: &Child, now: Instant) -> Self {
-        // The process is there until it is waited for: its number is nobody else's.
+impl Exiting {
+    fn new(child: &Child, since: Instant) -> Self {
+        // The process exists until it is waited for, so its number is not reused.
         let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
-        let process = pid.and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
-        let again = now + if process.is_some() { LEAVE_PATIENCE } else { LOOK_AGAIN };
-        Self { since: now, process, again }
+        let pidfd = pid.and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
+        let mut exiting = Self { since, pidfd, check_at: since };
+        exiting.check_later(since);
+        exiting
+    }
+
+    fn check_later(&mut self, now: Instant) {
+        self.check_at = now + if self.pidfd.is_some() { EXIT_PATIENCE } else { EXIT_POLL };
     }
 }
 
-impl Channel {
-    /// Starts a responder for `spec`, for `client`. `name` is what a resource of it that needs a name will be called.
-    pub(super) fn start(
-        id: ChannelId,
-        spec: &ChannelSpec,
-        name: String,
-        client: Owner,
-    ) -> Result<Self, Refusal> {
-        let spawn_failed = |error: io::Error| Refusal::Spawn { reason: error_chain(&explain_spawn(error)) };
-        // What fails for the lack of one in the midst of it would be told as something else.
-        find_descriptors(DESCRIPTORS).map_err(|error| Refusal::Shortage { reason: error_chain(&error) })?;
-        let mut bytes = [0; 32];
-        fill_random(&mut bytes).map_err(|error| spawn_failed(error.into()))?;
-        let token = Token::new(bytes);
-        let grant = Grant { token, name: name.clone(), client };
-        let (mechanism, settings) = Settings::of(spec, grant.clone())?;
-        if let Err(reason) = available_to(mechanism, &spec.options, client) {
-            return Err(Refusal::Unavailable { method: settings.method.to_owned(), reason });
-        }
+fn spawn_failed(error: io::Error) -> Refusal {
+    Refusal::Spawn { reason: error_chain(&explain_spawn(error)) }
+}
 
+impl Process {
+    fn start(title: &str, assignment: Assignment) -> Result<Self, Refusal> {
         let (link, theirs) = socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
             .map_err(|error| spawn_failed(error.into()))?;
-        let assignment = Assignment { spec: spec.clone(), grant };
         let assignment = frame(&encode(&assignment).map_err(spawn_failed)?);
-        // A fresh socket takes more than a frame can hold.
+        // A new socket has room for more than a frame.
         let sent = send_part(link.as_fd(), &assignment, &[]).map_err(|error| spawn_failed(error.into()))?;
         if sent != assignment.len() {
             return Err(spawn_failed(io::ErrorKind::WriteZero.into()));
         }
-        // This very executable, also if another has taken its place on the disk. A process group of its own: Ctrl-C
-        // in the daemon's terminal is for the daemon, which then ends its responders in order.
+        // This very executable, even if its file was replaced. A process group of its own, because Ctrl-C in the daemon's
+        // terminal is for the daemon, which then ends its responders in order.
         let child = NOT_FOR_RESPONDERS
             .iter()
             .fold(&mut Command::new("/proc/self/exe"), |command, name| command.env_remove(name))
-            .arg0(format!("ipcd: responder for channel {id} ({})", settings.method))
+            .arg0(title)
             .arg(role::RESPONDER)
             .stdin(theirs)
             .stdout(Stdio::null())
-            // What its libraries say is not for the log, which peers could fill by it; what it fails for it tells itself.
+            // Peers could fill the log by what libraries print. The responder reports its own errors over the socket.
             .stderr(Stdio::null())
             .process_group(0)
             .spawn()
             .map_err(spawn_failed)?;
-        Ok(Self {
-            id,
-            state: State::Starting,
-            token,
-            mechanism,
-            method: settings.method,
-            size_bytes: spec.size_bytes,
-            kind: kind(spec, &settings),
-            name,
-            child,
-            link,
-            assembler: Assembler::default(),
-            descriptors: Vec::new(),
-            failure: None,
-            started: Instant::now(),
-            leaving: None,
-        })
+        Ok(Self::new(child, link))
     }
 
-    /// What is readable when the responder has told something or has ended; `None` where only its deadline brings it up.
-    pub(super) fn waits_on(&self) -> Option<BorrowedFd<'_>> {
-        match &self.leaving {
-            None => Some(self.link.as_fd()),
-            Some(leaving) => leaving.process.as_ref().map(AsFd::as_fd),
-        }
+    fn new(child: Child, link: OwnedFd) -> Self {
+        let (assembler, descriptors) = (Assembler::default(), Vec::new());
+        Self { child, link, assembler, descriptors, failure: None, exiting: None }
     }
 
-    /// By when something has to have happened: by when it has to be connectable, or when to look again whether its
-    /// responder has ended.
-    pub(super) fn deadline(&self) -> Option<Instant> {
-        match &self.leaving {
-            Some(leaving) => Some(leaving.again),
-            None => (self.state == State::Starting).then(|| self.started + READY_PATIENCE),
-        }
+    /// Readable when the responder has sent something or has exited; `None` where it has to be polled.
+    fn poll_fd(&self) -> Option<PollFd<'_>> {
+        let fd: BorrowedFd<'_> = match &self.exiting {
+            None => self.link.as_fd(),
+            Some(exiting) => exiting.pidfd.as_ref()?.as_fd(),
+        };
+        Some(PollFd::from_borrowed_fd(fd, PollFlags::IN))
     }
 
-    /// Whether its responder has closed its socket and has not ended yet.
-    pub(super) fn is_leaving(&self) -> bool {
-        self.leaving.is_some()
-    }
-
-    /// The responder's process.
-    pub(super) fn responder_pid(&self) -> u32 {
-        self.child.id()
-    }
-
-    /// Its mechanism's name.
-    pub(super) fn method(&self) -> &'static str {
-        self.method
-    }
-
-    /// What it is, for the log: method, size, wait strategy, the responder's CPU.
-    pub(super) fn kind(&self) -> &str {
-        &self.kind
-    }
-
-    /// What `status` tells of it.
-    pub(super) fn status(&self, client_pid: u32) -> ChannelStatus {
-        ChannelStatus {
-            channel: self.id,
-            method: self.method.to_owned(),
-            size_bytes: self.size_bytes,
-            responder_pid: self.child.id(),
-            client_pid,
-            age_ns: u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX),
-        }
-    }
-
-    /// Begins the end. [`News::Ended`] follows.
-    pub(super) fn kill(&mut self) {
-        self.state = State::Ending;
-        // Fails only if it has ended already.
+    fn kill(&mut self) {
+        // Fails only if it has exited already.
         let _ = self.child.kill();
     }
 
-    /// Reads what the responder tells; `None` if that is not whole yet, or if the responder has not ended yet. Never blocks.
-    pub(super) fn receive(&mut self) -> Option<News> {
-        if self.is_leaving() {
-            return self.ended();
+    fn fail(&mut self, reason: String) {
+        self.failure = Some(reason);
+        self.kill();
+    }
+
+    fn receive(&mut self) -> Option<News> {
+        if self.exiting.is_some() {
+            return self.exited();
         }
         let mut buffer = [0; 4096];
         loop {
@@ -234,12 +368,11 @@ impl Channel {
                             if u32::try_from(descriptors.len()) == Ok(sent) {
                                 return Some(News::Ready { endpoint, descriptors, cpu });
                             }
-                            // The kernel drops what there is no room for.
+                            // The kernel drops those for which there is no room.
                             let error: io::Error = Errno::MFILE.into();
-                            self.fail(format!("what it hands over cannot be taken: {}", error_chain(&error)));
+                            self.fail(format!("its descriptors cannot be received: {}", error_chain(&error)));
                         }
                         Ok(Announcement::Failed { reason }) => self.failure = Some(reason),
-                        // It is this program itself: not to be expected, and not to be trusted on.
                         Err(error) => self.fail(error.to_string()),
                     },
                     Ok(None) => {}
@@ -247,27 +380,17 @@ impl Channel {
                 },
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => return None,
-                Ok(_) | Err(_) => return self.ended(),
+                Ok(_) | Err(_) => return self.exited(),
             }
         }
     }
 
-    fn fail(&mut self, reason: String) {
-        self.failure = Some(reason);
-        let _ = self.child.kill();
-    }
-
-    /// Removes what a responder that has ended may have left.
-    pub(super) fn remove_leftovers(&self) {
-        self.mechanism.remove_leftovers(&self.name);
-    }
-
-    /// What the responder, which has closed its socket, has come to.
-    fn ended(&mut self) -> Option<News> {
+    /// How the responder, which has closed its socket, has exited; `None` if it has not yet.
+    fn exited(&mut self) -> Option<News> {
         let status = match self.child.try_wait() {
             Ok(Some(status)) => status,
             Ok(None) => {
-                self.wait_on();
+                self.await_exit();
                 return None;
             }
             Err(error) => return Some(News::Ended(End::Failed(error.to_string()))),
@@ -279,62 +402,42 @@ impl Channel {
         }))
     }
 
-    /// Waits for its end without waiting here, and for so long only.
-    fn wait_on(&mut self) {
+    /// Has the loop wait for the exit, and kills a responder that takes too long.
+    fn await_exit(&mut self) {
         let now = Instant::now();
-        let leaving = self.leaving.get_or_insert_with(|| Leaving::of(&self.child, now));
-        if now < leaving.again {
+        let exiting = self.exiting.get_or_insert_with(|| Exiting::new(&self.child, now));
+        if now < exiting.check_at {
             return;
         }
-        leaving.again = now + if leaving.process.is_some() { LEAVE_PATIENCE } else { LOOK_AGAIN };
-        if now >= leaving.since + LEAVE_PATIENCE {
-            let _ = self.child.kill();
-            if self.state != State::Ending {
-                self.failure
-                    .get_or_insert_with(|| "its responder closed its socket and did not end".to_owned());
-            }
+        exiting.check_later(now);
+        if now >= exiting.since + EXIT_PATIENCE {
+            self.failure.get_or_insert_with(|| "its responder closed its socket and did not exit".to_owned());
+            self.kill();
         }
     }
-}
 
-impl Drop for Channel {
-    fn drop(&mut self) {
+    /// Ends the process if it still runs; returns whether it did, and has exited now.
+    fn end(&mut self) -> bool {
         if !matches!(self.child.try_wait(), Ok(None)) {
-            return;
+            return false;
         }
-        let _ = self.child.kill();
-        // A process that the kernel does not let go must not keep the daemon: it is then init's to wait for.
+        self.kill();
+        // The kernel may keep a process: it must not keep the daemon, and becomes init's child.
         let deadline = Instant::now() + DROP_PATIENCE;
-        let leaving = Leaving::of(&self.child, Instant::now());
+        let exiting = Exiting::new(&self.child, Instant::now());
         while matches!(self.child.try_wait(), Ok(None)) {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                return;
+                return false;
             }
-            let (mut fds, most) = match &leaving.process {
-                Some(process) => (vec![PollFd::new(process, PollFlags::IN)], left),
-                None => (Vec::new(), left.min(LOOK_AGAIN)),
+            let (mut fds, most) = match &exiting.pidfd {
+                Some(pidfd) => (vec![PollFd::new(pidfd, PollFlags::IN)], left),
+                None => (Vec::new(), left.min(EXIT_POLL)),
             };
             let _ = poll(&mut fds, Timespec::try_from(most).ok().as_ref());
         }
-        self.remove_leftovers();
+        true
     }
-}
-
-fn kind(spec: &ChannelSpec, settings: &Settings) -> String {
-    let cpu = spec.server_cpu.map(|cpu| format!(", on CPU {cpu}")).unwrap_or_default();
-    format!("{}, {} bytes, {}{cpu}", settings.method, settings.size, settings.wait)
-}
-
-fn fill_random(mut bytes: &mut [u8]) -> Result<(), Errno> {
-    while !bytes.is_empty() {
-        match rustix::rand::getrandom(&mut *bytes, rustix::rand::GetRandomFlags::empty()) {
-            Ok(n) => bytes = &mut bytes[n..],
-            Err(Errno::INTR) => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -342,37 +445,29 @@ mod tests {
     use super::*;
     use rustix::process::{Signal, kill_process};
 
-    /// A channel whose responder is this shell's, with the link as its standard input.
+    /// A channel whose responder is a shell, with the link as its standard input.
     fn channel(script: &str) -> Channel {
         let spec = ChannelSpec::new("pipe");
-        let (mechanism, settings) =
-            Settings::of_own(&spec, Token::new([0; 32])).expect("there is such a mechanism");
+        let (mechanism, settings) = Settings::of_own(&spec, Token::new([0; 32])).expect("pipe is a method");
         let (link, theirs) =
             socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None).unwrap();
         let child = Command::new("sh").arg("-c").arg(script).stdin(theirs).spawn().unwrap();
         Channel {
             id: 1,
+            owner: None,
             state: State::Open,
-            token: settings.token,
+            kind: String::new(),
             mechanism,
-            method: settings.method,
-            size_bytes: spec.size_bytes,
-            kind: kind(&spec, &settings),
-            name: "ipcd-test-no-such-name".to_owned(),
-            child,
-            link,
-            assembler: Assembler::default(),
-            descriptors: Vec::new(),
-            failure: None,
+            settings: Settings { name: "ipcd-test-no-such-name".to_owned(), ..settings },
+            memory: 0,
             started: Instant::now(),
-            leaving: None,
+            process: Process::new(child, link),
         }
     }
 
     /// Waits for what the loop waits for.
     fn wait(channel: &Channel) {
-        let mut fds: Vec<_> =
-            channel.waits_on().iter().map(|fd| PollFd::from_borrowed_fd(*fd, PollFlags::IN)).collect();
+        let mut fds: Vec<_> = channel.process.poll_fd().into_iter().collect();
         let left = channel.deadline().map(|at| at.saturating_duration_since(Instant::now()));
         let left = left.and_then(|left| Timespec::try_from(left).ok());
         poll(&mut fds, left.as_ref()).unwrap();
@@ -388,11 +483,11 @@ mod tests {
     }
 
     #[test]
-    fn a_responder_that_is_stopped_before_its_end_is_not_waited_for() {
+    fn a_responder_that_is_stopped_before_its_exit_does_not_block() {
         let mut channel = channel("exec 0<&-; kill -STOP $$; exit 7");
         wait(&channel);
-        // It blocks for as long as it is stopped, if it blocks.
-        while !channel.is_leaving() {
+        // If it blocks, then for as long as the responder is stopped.
+        while channel.process.exiting.is_none() {
             assert!(channel.receive().is_none());
         }
         assert!(channel.deadline().is_some());
@@ -407,19 +502,19 @@ mod tests {
     }
 
     #[test]
-    fn one_that_does_not_end_by_itself_is_killed() {
+    fn a_responder_that_does_not_exit_is_killed() {
         for has_descriptor in [true, false] {
             let mut channel = channel("exec 0<&-; kill -STOP $$");
-            while !channel.is_leaving() {
+            while channel.process.exiting.is_none() {
                 wait(&channel);
                 assert!(channel.receive().is_none());
             }
-            if let Some(leaving) = channel.leaving.as_mut().filter(|_| !has_descriptor) {
-                leaving.process = None;
-                leaving.again = leaving.since;
+            if let Some(exiting) = channel.process.exiting.as_mut().filter(|_| !has_descriptor) {
+                exiting.pidfd = None;
+                exiting.check_at = exiting.since;
             }
-            let told = end(channel);
-            assert_eq!(told, End::Failed("its responder closed its socket and did not end".to_owned()));
+            let failed = End::Failed("its responder closed its socket and did not exit".to_owned());
+            assert_eq!(end(channel), failed);
         }
     }
 }

@@ -2,36 +2,35 @@
 
 use std::error::Error;
 use std::io::{self, Write};
-use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
-use log::Level;
+use log::{Level, info, warn};
 use rustix::io::fcntl_dupfd_cloexec;
-use rustix::pipe::{PipeFlags, pipe_with};
 
-use super::configure::{self, Configured};
-use super::signals::Signals;
-use super::{
-    Access, BindError, Config, Endpoint, Handed, Limits, Metrics, Notify, Sources, Surroundings, activated,
-    bind, logging, run,
-};
-use crate::config::{self, Flags, MetricsSettings};
-use crate::diagnostics::{print_line, report_error, report_usage_error};
+use super::configure::{self, Config, Configured, Signals};
+use super::logging;
+use super::metrics::Metrics;
+use super::server::{Server, Wake, serve_client};
+use super::service_manager::ServiceManager;
+use super::socket::{Activated, BindError, Bound, activated, bind};
+use crate::config::{self, Flags, Limits, MetricsSettings, Settings};
+use crate::diagnostics::{error_chain, print_line, report_error, report_usage_error};
 use crate::exit::Exit;
 use crate::protocol::{DialError, Reply, Request, dial};
 use crate::shortage::is_shortage;
+use crate::transports::remove_leftovers_of_the_dead;
 
 /// How long a daemon may take to answer a request about itself.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(2);
 
-/// Data channels of a private daemon: as many as a client ever opens.
+/// The channel limit of a private daemon, more than a client ever opens.
 const PRIVATE_CHANNELS: u64 = 1000;
 
-/// What SIGHUP does.
-const RELOAD: &str = "SIGHUP has it read its configuration again. The addresses of the control socket and of metrics stay \
-what they are until it is started again.";
+/// The effect of SIGHUP.
+const RELOAD: &str = "SIGHUP reloads the configuration; the addresses of the control socket and of metrics need a \
+restart.";
 
 /// Serves measurements of what a round trip between two processes costs on this host.
 #[derive(Debug, Parser)]
@@ -46,9 +45,9 @@ enum Command {
     /// Serve in the foreground until SIGINT, SIGTERM or "ipcd stop".
     #[command(after_help = RELOAD)]
     Start(Box<Flags>),
-    /// Tell what the running daemon does.
+    /// Show the status of the running daemon.
     Status(SocketArgs),
-    /// End the running daemon.
+    /// Stop the running daemon.
     Stop(SocketArgs),
     /// Check or show the configuration.
     #[command(subcommand)]
@@ -57,16 +56,16 @@ enum Command {
 
 #[derive(Debug, Subcommand)]
 enum ConfigCommand {
-    /// Tell all that is wrong with the configuration, with file and line; exit code 2 if anything is.
+    /// Report all errors of the configuration, with file and line; the exit code is 2 if there are any.
     Check {
-        /// Files to check together, the one that goes before the others last [default: as for start].
+        /// Files to check together; later ones override earlier ones [default: as for start].
         #[arg(value_name = "FILE")]
         files: Vec<PathBuf>,
         /// As for start.
         #[arg(long, value_name = "FILE", conflicts_with = "files")]
         config: Option<PathBuf>,
     },
-    /// Show what a daemon that is started with these flags runs by, as TOML, and where each value comes from.
+    /// Show the configuration of a daemon started with these flags, as TOML, and where each value comes from.
     Show(Box<Flags>),
 }
 
@@ -81,7 +80,7 @@ struct SocketArgs {
     config: Option<PathBuf>,
 }
 
-/// The whole command line of `ipcd`, for whoever documents or completes it.
+/// The command line of `ipcd`, for manual pages and completions.
 #[must_use]
 pub fn command() -> clap::Command {
     Cli::command()
@@ -106,51 +105,53 @@ pub fn main() -> Exit {
 }
 
 fn start(flags: &Flags) -> Exit {
-    // Before anything is opened, which could then be taken for what was handed over.
-    let handed = activated();
+    // Before anything is opened, which could be mistaken for a socket that was passed.
+    let activated = activated();
     let Configured { files, settings, run: config } = match Configured::by(flags) {
         Ok(configured) => configured,
         Err(error) => return fail(&error, None, Exit::Usage),
     };
     logging::init(&settings.log.value);
-    let signals = Signals::to_stop().and_then(|stop| Ok((stop, Signals::to_reload()?)));
-    let (stop, reload) = match signals {
+    let signals = match Signals::new() {
         Ok(signals) => signals,
         Err(error) => return fail(&error, None, Exit::Failure),
     };
-    let bound = handed.and_then(|Handed { control, metrics }| match control {
-        Some(control) => Ok((control, metrics)),
-        None => {
-            let bound = bind(&files.address(flags.socket.as_deref()))?;
-            bound.set_access(config.access).map(|()| (bound, metrics))
-        }
-    });
-    let (bound, handed) = match bound {
-        Ok(bound) => bound,
+    let open = || -> Result<_, BindError> {
+        let Activated { control, metrics: activated_metrics } = activated?;
+        let socket = match control {
+            Some(control) => control,
+            None => {
+                let bound = bind(&files.address(flags.socket.as_deref()))?;
+                bound.set_access(config.access)?;
+                bound
+            }
+        };
+        let MetricsSettings { metrics: address, results } = &settings.metrics;
+        let results = results.as_ref().map(|found| found.value.clone());
+        let metrics = match (activated_metrics, address) {
+            (Some(socket), _) => Some(Metrics::activated(socket, results)?),
+            (None, Some(address)) => Some(Metrics::bind(&address.value, config.access, results)?),
+            (None, None) => None,
+        };
+        Ok((socket, metrics))
+    };
+    let (socket, metrics) = match open() {
+        Ok(opened) => opened,
         Err(error) => return fail(&error, None, error.exit()),
     };
-    let metrics = match endpoint(handed, &settings.metrics, config.access) {
-        Ok(metrics) => metrics,
-        Err(error) => return fail(&error, None, error.exit()),
-    };
-    logging::announce(Level::Info, &format!("listening on {}", bound.path().display()));
-    if bound.is_activated() {
-        logging::announce(Level::Info, "the socket is the service manager's, which made it and keeps it");
+    logging::announce(Level::Info, &format!("listening on {}", socket.path().display()));
+    if socket.is_activated() {
+        logging::announce(Level::Info, "the socket belongs to the service manager, which keeps it");
     }
     if let Some(metrics) = &metrics {
-        logging::announce(Level::Info, &format!("metrics at {}", metrics.shown()));
+        logging::announce(Level::Info, &format!("metrics at {}", metrics.address()));
         if metrics.is_open() {
-            let text = "metrics: who reaches that address, also from other hosts, can read them";
+            let text =
+                "the metrics address is not a loopback address: other hosts that reach it can read metrics";
             logging::announce(Level::Warn, text);
         }
     }
-    let surroundings = Surroundings {
-        stop: stop.as_fd(),
-        reload: Some(configure::reload(flags, &reload, &settings)),
-        notify: Notify::from_environment(),
-        metrics: metrics.map(Metrics::at),
-    };
-    match run(Sources::Socket(bound), config, surroundings) {
+    match serve(flags, &config, settings, &signals, socket, metrics) {
         Ok(()) => {
             logging::announce(Level::Info, "stopped");
             Exit::Success
@@ -159,21 +160,58 @@ fn start(flags: &Flags) -> Exit {
     }
 }
 
-/// Listens where metrics are to be told, if anywhere: at what the service manager has handed over, else as configured.
-fn endpoint(
-    handed: Option<OwnedFd>,
-    settings: &MetricsSettings,
-    access: Access,
-) -> Result<Option<Endpoint>, BindError> {
-    let results = settings.results.as_ref().map(|found| found.value.clone());
-    match (handed, &settings.metrics) {
-        (Some(socket), _) => Endpoint::over(socket, results).map(Some),
-        (None, Some(address)) => Endpoint::bind(&address.value, access, results).map(Some),
-        (None, None) => Ok(None),
+fn serve(
+    flags: &Flags,
+    config: &Config,
+    mut settings: Settings,
+    signals: &Signals,
+    socket: Bound,
+    metrics: Option<Metrics>,
+) -> io::Result<()> {
+    let mut server = Server::new(config, ServiceManager::from_environment(), metrics)?;
+    remove_leftovers_of_the_dead();
+    server.manager.ready();
+    while server.run(Some(&socket), Some(signals))? == Wake::Reload {
+        if signals.take_hangup() {
+            info!("its terminal was closed");
+            break;
+        }
+        reload(flags, &mut settings, &mut server, &socket);
     }
+    server.end(Some(socket))
 }
 
-/// Serves the one client at the other end of standard input, until it goes.
+/// Reads the configuration of a running daemon again, and applies it if it is valid. `before` is the one in use.
+fn reload(flags: &Flags, before: &mut Settings, server: &mut Server, socket: &Bound) {
+    server.manager.reloading();
+    match Configured::by(flags) {
+        Err(error) => server.manager.reload_failed(error_chain(&error).replace('\n', "; ")),
+        Ok(now) => {
+            let path = |settings: &Settings| settings.socket.as_ref().map(|socket| socket.value.clone());
+            if path(&now.settings) != path(before) {
+                warn!("the new address of the control socket takes effect after a restart");
+            }
+            let metrics = |settings: &Settings| {
+                let MetricsSettings { metrics, results } = &settings.metrics;
+                (metrics.as_ref().map(|it| it.value.clone()), results.as_ref().map(|it| it.value.clone()))
+            };
+            if metrics(&now.settings) != metrics(before) {
+                warn!("the new settings of metrics take effect after a restart");
+            }
+            logging::set_filter(&now.settings.log.value);
+            let (socket_before, metrics) = (before.socket.take(), before.metrics.clone());
+            *before = Settings { socket: socket_before, metrics, ..now.settings };
+            server.reconfigure(&now.run);
+            if let Err(error) = socket.set_access(now.run.access) {
+                server.manager.reload_failed(error_chain(&error));
+            }
+            info!("the configuration was read again");
+        }
+    }
+    server.manager.ready();
+}
+
+/// Serves the client at the other end of standard input until it disconnects.
 pub(super) fn private_daemon() -> Exit {
     logging::init(&std::env::var("RUST_LOG").unwrap_or_else(|_| "warn".to_owned()));
     let _ = rustix::thread::set_name(c"ipcd-private");
@@ -181,22 +219,17 @@ pub(super) fn private_daemon() -> Exit {
         let socket = fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)?;
         let null = std::fs::File::open("/dev/null")?;
         rustix::stdio::dup2_stdin(&null)?;
-        // Nobody stops it but its client, by going.
-        let (never, _writer) = pipe_with(PipeFlags::CLOEXEC)?;
-        let limits = Limits::private(PRIVATE_CHANNELS);
-        let surroundings =
-            Surroundings { stop: never.as_fd(), reload: None, notify: Notify::nobody(), metrics: None };
-        run(Sources::Connection(socket), Config { limits, ..Config::default() }, surroundings)
+        serve_client(socket, Limits::private(PRIVATE_CHANNELS))
     };
     match serve() {
         Ok(()) => Exit::Success,
-        // What its client tells of it in its turn.
+        // Its client reports this in turn.
         Err(error) if is_shortage(&error) => fail(&error, None, Exit::Unavailable),
         Err(error) => fail(&error, None, Exit::Failure),
     }
 }
 
-/// Asks the running daemon something and shows the answer.
+/// Sends a request to the running daemon and shows the reply.
 fn ask(args: &SocketArgs, request: &Request) -> Exit {
     let files = match config::Config::read(&config::sources(args.config.as_deref())) {
         Ok(files) => files,
@@ -205,13 +238,13 @@ fn ask(args: &SocketArgs, request: &Request) -> Exit {
     let (mut link, path) = match dial(&files.address(args.socket.as_deref())) {
         Ok(found) => found,
         Err(error) => {
-            // Who asks a daemon about itself wants that one, and measures nothing.
+            // The advice for measurements, to do without a daemon, does not apply.
             let advice = match &error {
                 DialError::NoDaemon { .. } if matches!(request, Request::Stop) => {
-                    Some("if it runs at another socket, name that with --socket")
+                    Some("if it listens at another socket, pass that with --socket")
                 }
                 DialError::Permission { .. } => {
-                    Some("ask for membership in the group that owns the socket, and log in anew")
+                    Some("ask for membership in the group that owns the socket, and log in again")
                 }
                 error => error.advice(),
             };
@@ -222,7 +255,7 @@ fn ask(args: &SocketArgs, request: &Request) -> Exit {
         Ok(Reply::Status(status)) => {
             match writeln!(io::stdout(), "{status}") {
                 Ok(()) => Exit::Success,
-                // Whoever reads has seen enough.
+                // The reader has seen enough.
                 Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Success,
                 Err(error) => {
                     let error = io::Error::other(format!("cannot write standard output: {error}"));
@@ -231,22 +264,21 @@ fn ask(args: &SocketArgs, request: &Request) -> Exit {
             }
         }
         Ok(Reply::Stopping) => {
-            // It is gone when it closes this connection.
+            // It has exited when it closes this connection.
             while link.receive::<Reply>(Some(ANSWER_PATIENCE)).is_ok() {}
             print_line(format_args!("ipcd: the daemon at {} stops", path.display()));
             Exit::Success
         }
         Ok(Reply::Refused(refusal)) => fail(&refusal, refusal.advice(), refusal.exit()),
         Ok(other) => {
-            let error =
-                io::Error::other(format!("the daemon gives an answer that was not asked for: {other:?}"));
+            let error = io::Error::other(format!("unexpected reply from the daemon: {other:?}"));
             fail(&error, None, Exit::NotIpcd)
         }
         Err(error) => fail(&error, None, Exit::NotIpcd),
     }
 }
 
-/// Tells of an error.
+/// Prints an error.
 fn fail(error: &(dyn Error + 'static), advice: Option<&str>, exit: Exit) -> Exit {
     report_error("ipcd", error, advice);
     exit

@@ -1,18 +1,34 @@
-//! From the configuration to how a daemon runs, and the commands that check and show it.
+//! The configuration of a daemon: read at its start and on SIGHUP, checked and shown by commands.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use log::{Level, info, warn};
+use log::Level;
 use nix::unistd::Group;
+use rustix::pipe::{PipeFlags, pipe_with};
+use signal_hook::consts::{SIGHUP, SIGTERM};
 
-use super::signals::Signals;
-use super::{Access, Again, Config, Reload, logging};
+use super::socket::Access;
 use crate::config::{
-    self, ConfigError, Flags, Found, MetricsSettings, Problem, Settings, Source, VariableError, sources,
+    self, ConfigError, Flags, Found, Limits, Problem, Settings, Source, VariableError, sources,
 };
-use crate::diagnostics::{error_chain, print_line, print_message, report_error};
+use crate::diagnostics::{print_line, print_message, report_error};
 use crate::exit::Exit;
+
+/// How a daemon runs.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Config {
+    /// What clients may make it hold.
+    pub(crate) limits: Limits,
+    /// How many clients may measure at the same time. More than one disturb each other.
+    pub(crate) measurements: usize,
+    /// How long it stays without connections and channels before it exits; forever if `None`.
+    pub(crate) idle_exit: Option<Duration>,
+    /// Who may use the control socket.
+    pub(crate) access: Access,
+}
 
 /// Why there is nothing to run by.
 #[derive(Debug, thiserror::Error)]
@@ -66,36 +82,33 @@ fn group_id(group: &Found<String>, problems: &mut Vec<Problem>) -> Option<u32> {
     None
 }
 
-/// Reads the configuration again whenever `signals` says so. `first` is what the daemon began with.
-pub(super) fn reload<'a>(flags: &'a Flags, signals: &'a Signals, first: &Settings) -> Reload<'a> {
-    let mut before = first.clone();
-    let had_terminal = io::IsTerminal::is_terminal(&io::stderr());
-    let again = move || {
-        signals.clear();
-        if had_terminal && !io::IsTerminal::is_terminal(&io::stderr()) {
-            info!("its terminal is gone");
-            return Again::Stop;
-        }
-        let now = match Configured::by(flags) {
-            Ok(now) => now,
-            Err(error) => return Again::Keep(error_chain(&error).replace('\n', "; ")),
-        };
-        let path = |settings: &Settings| settings.socket.as_ref().map(|socket| socket.value.clone());
-        if path(&now.settings) != path(&before) {
-            warn!("the socket stays where it is until the daemon is started again");
-        }
-        let metrics = |settings: &Settings| {
-            let MetricsSettings { metrics, results } = &settings.metrics;
-            (metrics.as_ref().map(|it| it.value.clone()), results.as_ref().map(|it| it.value.clone()))
-        };
-        if metrics(&now.settings) != metrics(&before) {
-            warn!("metrics stay where they are until the daemon is started again");
-        }
-        logging::set_filter(&now.settings.log.value);
-        before = Settings { socket: before.socket.clone(), metrics: before.metrics.clone(), ..now.settings };
-        Again::Run(now.run)
-    };
-    Reload { wanted: std::os::fd::AsFd::as_fd(signals), again: Box::new(again) }
+/// Signals as descriptors, each readable once a signal has arrived.
+#[derive(Debug)]
+pub(super) struct Signals {
+    /// SIGINT and SIGTERM.
+    pub(super) stop: OwnedFd,
+    /// SIGHUP.
+    pub(super) reload: OwnedFd,
+    had_terminal: bool,
+}
+
+impl Signals {
+    pub(super) fn new() -> io::Result<Self> {
+        let pipe = || pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK);
+        let (stop, writer) = pipe()?;
+        // The handlers write a byte. A full pipe is readable already.
+        signal_hook::low_level::pipe::register(SIGTERM, writer.try_clone()?)?;
+        ctrlc::set_handler(move || _ = rustix::io::write(&writer, &[0])).map_err(io::Error::other)?;
+        let (reload, writer) = pipe()?;
+        signal_hook::low_level::pipe::register(SIGHUP, writer)?;
+        Ok(Self { stop, reload, had_terminal: io::stderr().is_terminal() })
+    }
+
+    /// Clears SIGHUP, so that the next one is seen; returns whether it came because the terminal was closed.
+    pub(super) fn take_hangup(&self) -> bool {
+        while rustix::io::read(&self.reload, &mut [0; 64]).is_ok_and(|n| n > 0) {}
+        self.had_terminal && !io::stderr().is_terminal()
+    }
 }
 
 /// `ipcd config check`: all that is wrong, in these files or the usual ones.

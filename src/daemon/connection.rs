@@ -1,40 +1,48 @@
-//! A client's control connection: bytes to requests, replies to bytes, and deadlines for what is half done.
+//! Clients' control connections: bytes to requests, replies to bytes, and deadlines for incomplete input.
 
-use std::collections::VecDeque;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::collections::{BTreeMap, VecDeque};
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use rustix::event::PollFlags;
-use rustix::io::Errno;
+use log::debug;
+use rustix::event::{PollFd, PollFlags};
+use rustix::io::{Errno, fcntl_dupfd_cloexec};
 use rustix::net::{RecvFlags, recv};
 
+use super::limits;
+use crate::config::Limit;
 use crate::protocol::frame::{Assembler, MAX_BODY, frame};
 use crate::protocol::link::send_part;
-use crate::protocol::{GREETING_LEN, Greeting, Refusal, Reply, Request, decode, encode};
+use crate::protocol::{GREETING_LEN, Greeting, OverLimit, Refusal, Reply, Request, Resource, decode, encode};
 use crate::transports::{Owner, sys};
+
+/// Numbers connections in the order of their arrival.
+pub(super) type ConnectionId = u64;
 
 /// How long a greeting or a frame may take from its first byte to its last.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Bytes of replies that a peer may leave unread before it is dropped.
 ///
-/// Requests are not read while a reply waits: what comes on top of that reply is news, a few bytes each.
+/// Requests are not read while a reply waits, so that only events, a few bytes each, are added to it.
 const MAX_UNREAD: usize = 2 * MAX_BODY;
 
-/// Why a connection is over.
+/// Why a connection has ended.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Gone {
     #[error("closed by the client")]
     Closed,
     #[error("{0}")]
     Misbehaved(String),
-    #[error("no whole greeting or frame within {} s", PATIENCE.as_secs())]
+    #[error("no complete greeting or frame within {} s", PATIENCE.as_secs())]
     TooSlow,
     #[error("it does not read its replies")]
     DoesNotRead,
 }
 
-/// A reply on its way.
+/// A reply that is not sent in full yet.
 #[derive(Debug)]
 struct Outgoing {
     bytes: Vec<u8>,
@@ -46,20 +54,14 @@ struct Outgoing {
 #[derive(Debug)]
 pub(super) struct Connection {
     socket: OwnedFd,
-    /// Who is at the other end, by the kernel's word. Its process is 0 where that is not to be seen from here.
+    /// The client's process and user, as the kernel reports them. The process is 0 if it is not visible in this namespace.
     pub(super) peer: Owner,
-    /// The start of the peer's greeting; `None` once it is whole.
+    /// The start of the peer's greeting; `None` once it is complete.
     greeting: Option<Vec<u8>>,
     assembler: Assembler,
     outgoing: VecDeque<Outgoing>,
     unread: usize,
     deadline: Option<Instant>,
-}
-
-impl AsFd for Connection {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.socket.as_fd()
-    }
 }
 
 impl Connection {
@@ -77,35 +79,24 @@ impl Connection {
         })
     }
 
-    /// Greets the peer, who may have gone already.
-    pub(super) fn greet(mut self) -> Result<Self, Gone> {
-        self.push(Greeting::OURS.to_bytes().to_vec(), Vec::new())?;
-        Ok(self)
-    }
-
-    /// Greets the peer, tells it why it is not served, and is over.
+    /// Greets the peer, sends it a refusal, and ends the connection.
     pub(super) fn turn_away(self, refusal: Refusal) {
         let mut bytes = Greeting::OURS.to_bytes().to_vec();
         if let Ok(body) = encode(&Reply::Refused(refusal)) {
             bytes.extend_from_slice(&frame(&body));
         }
-        // A fresh socket takes so much at once; a peer that is gone does not need to know.
+        // A new socket has room for it; a peer that is gone does not need it.
         let _ = send_part(self.socket.as_fd(), &bytes, &[]);
     }
 
-    /// What to wait for.
-    pub(super) fn interest(&self) -> PollFlags {
-        // Who does not read its replies is not asked for more requests.
-        if self.outgoing.is_empty() { PollFlags::IN } else { PollFlags::OUT }
+    fn poll_fd(&self) -> PollFd<'_> {
+        // No more requests are read from a peer that does not read its replies.
+        let interest = if self.outgoing.is_empty() { PollFlags::IN } else { PollFlags::OUT };
+        PollFd::from_borrowed_fd(self.socket.as_fd(), interest)
     }
 
-    /// By when something has to have happened.
-    pub(super) fn deadline(&self) -> Option<Instant> {
-        self.deadline
-    }
-
-    /// Reads what is there: a request, or `None` if none is whole yet.
-    pub(super) fn receive(&mut self) -> Result<Option<Request>, Gone> {
+    /// Reads a request; `None` if none is complete yet.
+    fn receive(&mut self) -> Result<Option<Request>, Gone> {
         loop {
             let wanted = match &self.greeting {
                 Some(greeting) => GREETING_LEN - greeting.len(),
@@ -153,7 +144,7 @@ impl Connection {
     }
 
     /// Sends a reply, now or when the peer reads on.
-    pub(super) fn send(&mut self, reply: &Reply, descriptors: Vec<OwnedFd>) -> Result<(), Gone> {
+    fn send(&mut self, reply: &Reply, descriptors: Vec<OwnedFd>) -> Result<(), Gone> {
         let body = encode(reply).map_err(|error| Gone::Misbehaved(error.to_string()))?;
         self.push(frame(&body), descriptors)
     }
@@ -168,7 +159,7 @@ impl Connection {
     }
 
     /// Sends what the socket takes.
-    pub(super) fn flush(&mut self) -> Result<(), Gone> {
+    fn flush(&mut self) -> Result<(), Gone> {
         while let Some(next) = self.outgoing.front_mut() {
             let descriptors: Vec<_> = next.descriptors.iter().map(AsFd::as_fd).collect();
             match send_part(self.socket.as_fd(), &next.bytes[next.sent..], &descriptors) {
@@ -187,5 +178,138 @@ impl Connection {
             }
         }
         Ok(())
+    }
+}
+
+/// All control connections.
+#[derive(Debug)]
+pub(super) struct Connections {
+    open: BTreeMap<ConnectionId, Connection>,
+    /// Those that have ended, until [`take_gone`](Self::take_gone).
+    gone: Vec<(ConnectionId, Gone)>,
+    next: ConnectionId,
+    /// Descriptors to give up where the system has no more.
+    pub(super) spare: Spare,
+}
+
+impl Connections {
+    pub(super) fn new() -> Self {
+        Self { open: BTreeMap::new(), gone: Vec::new(), next: 1, spare: Spare::new() }
+    }
+
+    /// How many each user has.
+    pub(super) fn used(&self) -> impl Iterator<Item = (u32, u64)> {
+        self.open.values().map(|connection| (connection.peer.uid, 1))
+    }
+
+    /// Greets the client of a connection and serves it from now on, or turns it away if that exceeds `limit`.
+    pub(super) fn add(&mut self, connection: Connection, limit: Limit) -> Result<(), OverLimit> {
+        let Owner { pid, uid, .. } = connection.peer;
+        if let Err(over) = limits::admit(Resource::Connections, limit, self.used(), uid, 1) {
+            connection.turn_away(over.into());
+            return Err(over);
+        }
+        let id = self.next;
+        self.next += 1;
+        debug!("client {id}: process {pid}, user {uid}");
+        let connection = self.open.entry(id).or_insert(connection);
+        if let Err(gone) = connection.push(Greeting::OURS.to_bytes().to_vec(), Vec::new()) {
+            self.gone.push((id, gone));
+        }
+        Ok(())
+    }
+
+    /// Sends what waits, then reads a request and returns it with the client's identity.
+    pub(super) fn receive(&mut self, id: ConnectionId) -> Option<(Owner, Request)> {
+        let connection = self.open.get_mut(&id)?;
+        match connection.flush().and_then(|()| connection.receive()) {
+            Ok(request) => request.map(|request| (connection.peer, request)),
+            Err(gone) => {
+                self.gone.push((id, gone));
+                None
+            }
+        }
+    }
+
+    /// Sends a reply, if the client is still connected.
+    pub(super) fn send(&mut self, id: ConnectionId, reply: &Reply, descriptors: Vec<OwnedFd>) {
+        if let Some(Err(gone)) = self.open.get_mut(&id).map(|connection| connection.send(reply, descriptors))
+        {
+            self.gone.push((id, gone));
+        }
+    }
+
+    /// Drops a connection that has ended. Its client's channels and lease are for the caller to end.
+    pub(super) fn take_gone(&mut self) -> Option<(ConnectionId, Owner, Gone)> {
+        loop {
+            let (id, gone) = self.gone.pop()?;
+            if let Some(connection) = self.open.remove(&id) {
+                return Some((id, connection.peer, gone));
+            }
+        }
+    }
+
+    /// When the next greeting or frame is overdue.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.open.values().filter_map(|connection| connection.deadline).min()
+    }
+
+    /// Ends the connections that are overdue.
+    pub(super) fn enforce_deadline(&mut self, now: Instant) {
+        let is_late = |connection: &Connection| connection.deadline.is_some_and(|deadline| deadline <= now);
+        let late = self.open.iter().filter(|(_, connection)| is_late(connection));
+        self.gone.extend(late.map(|(id, _)| (*id, Gone::TooSlow)));
+    }
+
+    pub(super) fn poll_fds(&self) -> impl Iterator<Item = (ConnectionId, PollFd<'_>)> {
+        self.open.iter().map(|(id, connection)| (*id, connection.poll_fd()))
+    }
+
+    pub(super) fn ids(&self) -> Vec<ConnectionId> {
+        self.open.keys().copied().collect()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.open.len()
+    }
+
+    /// The supplementary groups of a client; `None` where the kernel does not report them (before Linux 4.13).
+    pub(super) fn groups(&self, id: ConnectionId) -> Option<Vec<u32>> {
+        self.open.get(&id).and_then(|connection| sys::peer_groups(&connection.socket).ok())
+    }
+}
+
+/// Enough to turn a client away, and to remove nested folders.
+const SPARE: usize = 6;
+
+/// Descriptors held in reserve for when the system has none left.
+#[derive(Debug)]
+pub(super) struct Spare(Vec<OwnedFd>);
+
+impl Spare {
+    fn new() -> Self {
+        let mut spare = Self(Vec::with_capacity(SPARE));
+        spare.fill();
+        spare
+    }
+
+    /// Runs what needs a few descriptors and closes them again.
+    pub(super) fn lend<T>(&mut self, to: impl FnOnce() -> T) -> T {
+        self.0.clear();
+        let done = to();
+        self.fill();
+        done
+    }
+
+    /// Takes what the system gives. The next call tries again.
+    fn fill(&mut self) {
+        while self.0.len() < SPARE {
+            let one = match self.0.first() {
+                Some(first) => fcntl_dupfd_cloexec(first, 3).map_err(io::Error::from),
+                None => File::open("/dev/null").map(OwnedFd::from),
+            };
+            let Ok(one) = one else { return };
+            self.0.push(one);
+        }
     }
 }

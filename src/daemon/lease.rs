@@ -1,98 +1,223 @@
-//! Whose turn it is to measure: two measurements at a time disturb each other.
+//! The lease: one measurement at a time, since two would disturb each other. Who holds it, who waits for it, and what the
+//! holders have opened so far.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+use std::time::{Duration, Instant};
 
-/// The lease and the line of those who wait for it.
+use log::{Level, debug};
+
+use super::connection::ConnectionId;
+use super::logging::RateLimit;
+use crate::transports::Owner;
+
+/// How many kinds of channels the log line of a run lists.
+const KINDS_LISTED: usize = 6;
+
+/// How many kinds of channels a run counts separately: a client that keeps changing sizes must not grow the daemon.
+const KINDS_COUNTED: usize = 100;
+
+/// The lease and the queue for it.
 #[derive(Debug)]
-pub(super) struct Lease<Id> {
+pub(super) struct Lease {
     slots: usize,
-    holders: Vec<Id>,
-    queue: VecDeque<Id>,
+    holders: Vec<Run>,
+    queue: VecDeque<Waiting>,
+    /// Separate from the limit for misbehaving peers, which must not suppress the record of what was measured.
+    log: RateLimit,
 }
 
-/// What became of a request for the lease.
+/// A client that holds the lease, and its channels: one log line at the end.
+#[derive(Debug)]
+pub(super) struct Run {
+    id: ConnectionId,
+    /// The client's process and user.
+    pub(super) client: Owner,
+    since: Instant,
+    /// Channels opened, by kind.
+    kinds: BTreeMap<String, u32>,
+    /// Channels of kinds that are not counted separately.
+    others: u32,
+    broken: u32,
+}
+
+/// A client in the queue.
+#[derive(Debug)]
+struct Waiting {
+    id: ConnectionId,
+    client: Owner,
+    /// The position that the client was last sent.
+    position: usize,
+}
+
+/// The result of a request for the lease.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Acquired {
-    /// It is the caller's.
+    /// The client holds it.
     Now,
-    /// The caller stands in line; 1 is next.
-    Place(usize),
-    /// It is taken.
-    Busy,
+    /// The client's position in the queue; 1 is next.
+    Queued(usize),
+    /// Another client holds it, and this one does not wait.
+    Busy {
+        /// That client's process.
+        holder_pid: u32,
+    },
 }
 
-impl<Id: Copy + PartialEq> Lease<Id> {
-    /// A lease that `slots` may hold at a time.
+impl Lease {
+    /// A lease for up to `slots` clients at a time.
     pub(super) fn new(slots: usize) -> Self {
-        Self { slots, holders: Vec::new(), queue: VecDeque::new() }
+        Self { slots, holders: Vec::new(), queue: VecDeque::new(), log: RateLimit::default() }
     }
 
-    /// Asks for the lease. Who has it keeps it; who stands in line keeps its place, unless it does not want to wait.
-    pub(super) fn acquire(&mut self, id: Id, wait: bool) -> Acquired {
-        if self.is_held_by(id) {
-            return Acquired::Now;
-        }
-        if let Some(place) = self.place(id) {
-            if wait {
-                return Acquired::Place(place);
-            }
-            self.queue.retain(|waiting| *waiting != id);
-            return Acquired::Busy;
-        }
-        if self.holders.len() < self.slots {
-            self.holders.push(id);
+    /// Requests the lease. A holder keeps it; a waiting client keeps its position, unless it no longer waits.
+    pub(super) fn acquire(&mut self, id: ConnectionId, client: Owner, wait: bool) -> Acquired {
+        if self.run(id).is_some() {
             return Acquired::Now;
         }
         if !wait {
-            return Acquired::Busy;
+            self.queue.retain(|waiting| waiting.id != id);
+        } else if let Some(waiting) = self.queue.iter().find(|waiting| waiting.id == id) {
+            return Acquired::Queued(waiting.position);
         }
-        self.queue.push_back(id);
-        Acquired::Place(self.queue.len())
+        if self.holders.len() < self.slots {
+            self.grant(id, client);
+            return Acquired::Now;
+        }
+        if !wait {
+            return Acquired::Busy { holder_pid: self.holders.first().map_or(0, |run| run.client.pid) };
+        }
+        let position = self.queue.len() + 1;
+        self.queue.push_back(Waiting { id, client, position });
+        Acquired::Queued(position)
     }
 
-    /// Gives the lease back, or leaves the line.
-    pub(super) fn release(&mut self, id: Id) {
-        self.queue.retain(|waiting| *waiting != id);
-        self.holders.retain(|holder| *holder != id);
+    /// Takes the lease, or the position in the queue, from a client. `why` goes to the log.
+    pub(super) fn release(&mut self, id: ConnectionId, why: impl fmt::Display) {
+        self.queue.retain(|waiting| waiting.id != id);
+        if let Some(index) = self.holders.iter().position(|run| run.id == id) {
+            let run = self.holders.remove(index);
+            if run.kinds.is_empty() {
+                debug!("client {id}: {run}; {why}");
+            } else {
+                self.log.write(Some(run.client.uid), Level::Info, format_args!("{run}; {why}"));
+            }
+        }
     }
 
-    /// From now on, `slots` may hold it at a time. Who has it keeps it.
+    /// Changes how many clients may hold the lease. Present holders keep it.
     pub(super) fn resize(&mut self, slots: usize) {
         self.slots = slots;
     }
 
-    /// Gives it to the next in line, if there is room. Returns who that is.
-    pub(super) fn call_up(&mut self) -> Option<Id> {
-        if self.holders.len() < self.slots {
-            let next = self.queue.pop_front()?;
-            self.holders.push(next);
-            return Some(next);
+    /// Grants the lease to the next client in the queue, if there is a free slot.
+    pub(super) fn grant_next(&mut self) -> Option<ConnectionId> {
+        if self.holders.len() >= self.slots {
+            return None;
         }
-        None
+        let next = self.queue.pop_front()?;
+        self.grant(next.id, next.client);
+        Some(next.id)
     }
 
-    /// Whether `id` would have to join the line to get it.
-    pub(super) fn is_full_for(&self, id: Id) -> bool {
-        self.holders.len() >= self.slots && !self.is_held_by(id) && self.place(id).is_none()
+    /// The clients whose position in the queue differs from what they were sent, with their new positions.
+    pub(super) fn moved(&mut self) -> Vec<(ConnectionId, usize)> {
+        let mut moved = Vec::new();
+        for (index, waiting) in self.queue.iter_mut().enumerate() {
+            if waiting.position != index + 1 {
+                waiting.position = index + 1;
+                moved.push((waiting.id, waiting.position));
+            }
+        }
+        moved
     }
 
-    /// Whether the lease is `id`'s.
-    pub(super) fn is_held_by(&self, id: Id) -> bool {
-        self.holders.contains(&id)
+    /// Whether a client would have to join the queue.
+    pub(super) fn would_queue(&self, id: ConnectionId) -> bool {
+        let is_known = self.holders.iter().any(|run| run.id == id) || self.queue.iter().any(|it| it.id == id);
+        self.holders.len() >= self.slots && !is_known
     }
 
-    /// Who holds it.
-    pub(super) fn holders(&self) -> &[Id] {
+    /// The run of a client that holds the lease.
+    pub(super) fn run(&mut self, id: ConnectionId) -> Option<&mut Run> {
+        self.holders.iter_mut().find(|run| run.id == id)
+    }
+
+    /// The runs of the clients that hold the lease.
+    pub(super) fn holders(&self) -> &[Run] {
         &self.holders
     }
 
-    /// Who waits, the next one first.
-    pub(super) fn queue(&self) -> impl Iterator<Item = Id> + '_ {
-        self.queue.iter().copied()
+    /// The clients that wait, the next one first.
+    pub(super) fn queue(&self) -> impl Iterator<Item = Owner> {
+        self.queue.iter().map(|waiting| waiting.client)
     }
 
-    fn place(&self, id: Id) -> Option<usize> {
-        self.queue.iter().position(|waiting| *waiting == id).map(|index| index + 1)
+    fn grant(&mut self, id: ConnectionId, client: Owner) {
+        debug!("client {id}: has the lease");
+        let since = Instant::now();
+        self.holders.push(Run { id, client, since, kinds: BTreeMap::new(), others: 0, broken: 0 });
+    }
+}
+
+/// The daemon's status line for the service manager.
+impl fmt::Display for Lease {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let holders: Vec<_> = self
+            .holders
+            .iter()
+            .map(|Run { client, .. }| format!("user {}, process {}", client.uid, client.pid))
+            .collect();
+        match (holders.is_empty(), self.queue.len()) {
+            (true, _) => f.write_str("idle"),
+            (false, 0) => write!(f, "measuring for {}", holders.join(" and for ")),
+            (false, waiting) => write!(f, "measuring for {}; {waiting} waiting", holders.join(" and for ")),
+        }
+    }
+}
+
+impl Run {
+    /// Counts a channel that was opened.
+    pub(super) fn opened(&mut self, kind: &str) {
+        if let Some(count) = self.kinds.get_mut(kind) {
+            *count = count.saturating_add(1);
+        } else if self.kinds.len() < KINDS_COUNTED {
+            self.kinds.insert(kind.to_owned(), 1);
+        } else {
+            self.others = self.others.saturating_add(1);
+        }
+    }
+
+    /// Counts a channel that ended before its client closed it.
+    pub(super) fn broke(&mut self) {
+        self.broken = self.broken.saturating_add(1);
+    }
+}
+
+impl fmt::Display for Run {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let time = Duration::from_millis(u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX));
+        let channels = self.kinds.values().fold(self.others, |sum, count| sum.saturating_add(*count));
+        write!(
+            f,
+            "user {}, process {} measured for {}: {channels} channel{}",
+            self.client.uid,
+            self.client.pid,
+            humantime::format_duration(time),
+            if channels == 1 { "" } else { "s" },
+        )?;
+        for (index, (kind, count)) in self.kinds.iter().take(KINDS_LISTED).enumerate() {
+            write!(f, "{} {count} × {kind}", if index == 0 { ":" } else { ";" })?;
+        }
+        match self.kinds.len().saturating_sub(KINDS_LISTED) {
+            0 => {}
+            more if self.others == 0 => write!(f, "; and {more} more kinds")?,
+            more => write!(f, "; and over {more} more kinds")?,
+        }
+        match self.broken {
+            0 => Ok(()),
+            broken => write!(f, "; {broken} ended early"),
+        }
     }
 }
 
@@ -100,74 +225,102 @@ impl<Id: Copy + PartialEq> Lease<Id> {
 mod tests {
     use super::*;
 
-    /// Who has it when one has given it back.
-    fn given_back(lease: &mut Lease<char>, id: char) -> Option<char> {
-        lease.release(id);
-        lease.call_up()
+    fn acquire(lease: &mut Lease, id: ConnectionId, wait: bool) -> Acquired {
+        lease.acquire(id, Owner::this(), wait)
+    }
+
+    /// The client that is granted the lease when another has released it.
+    fn release(lease: &mut Lease, id: ConnectionId) -> Option<ConnectionId> {
+        lease.release(id, "done");
+        lease.grant_next()
+    }
+
+    fn holders(lease: &Lease) -> Vec<ConnectionId> {
+        lease.holders().iter().map(|run| run.id).collect()
     }
 
     #[test]
-    fn more_room_calls_up_as_many() {
+    fn added_slots_are_granted_at_once() {
         let mut lease = Lease::new(1);
-        for id in ['a', 'b', 'c', 'd'] {
-            lease.acquire(id, true);
+        for id in 1..=4 {
+            acquire(&mut lease, id, true);
         }
-        assert_eq!(lease.call_up(), None);
+        assert_eq!(lease.grant_next(), None);
         lease.resize(3);
-        assert_eq!([lease.call_up(), lease.call_up(), lease.call_up()], [Some('b'), Some('c'), None]);
-        // Less room takes it from nobody.
+        assert_eq!([lease.grant_next(), lease.grant_next(), lease.grant_next()], [Some(2), Some(3), None]);
+        assert_eq!(lease.moved(), [(4, 1)]);
+        assert_eq!(lease.moved(), []);
+        // Fewer slots take it from no client.
         lease.resize(1);
-        assert_eq!(given_back(&mut lease, 'a'), None);
-        assert!(lease.is_held_by('b') && lease.is_held_by('c'));
+        assert_eq!(release(&mut lease, 1), None);
+        assert_eq!(holders(&lease), [2, 3]);
     }
 
     #[test]
-    fn one_at_a_time_and_the_others_in_their_order() {
+    fn the_lease_is_granted_to_one_client_at_a_time_in_order() {
         let mut lease = Lease::new(1);
-        assert_eq!(lease.acquire('a', true), Acquired::Now);
-        assert_eq!(lease.acquire('b', true), Acquired::Place(1));
-        assert_eq!(lease.acquire('c', true), Acquired::Place(2));
-        assert_eq!(given_back(&mut lease, 'a'), Some('b'));
-        assert!(lease.is_held_by('b') && !lease.is_held_by('a'));
-        assert_eq!(given_back(&mut lease, 'b'), Some('c'));
-        assert_eq!(given_back(&mut lease, 'c'), None);
+        assert_eq!(acquire(&mut lease, 1, true), Acquired::Now);
+        assert_eq!(acquire(&mut lease, 2, true), Acquired::Queued(1));
+        assert_eq!(acquire(&mut lease, 3, true), Acquired::Queued(2));
+        assert_eq!(release(&mut lease, 1), Some(2));
+        assert_eq!(holders(&lease), [2]);
+        assert_eq!(release(&mut lease, 2), Some(3));
+        assert_eq!(release(&mut lease, 3), None);
         assert!(lease.holders().is_empty());
     }
 
     #[test]
-    fn who_does_not_wait_is_told() {
+    fn a_client_that_does_not_wait_is_refused() {
         let mut lease = Lease::new(1);
-        lease.acquire('a', true);
-        assert_eq!(lease.acquire('b', false), Acquired::Busy);
-        assert_eq!(given_back(&mut lease, 'a'), None);
+        acquire(&mut lease, 1, true);
+        let busy = Acquired::Busy { holder_pid: std::process::id() };
+        assert_eq!(acquire(&mut lease, 2, false), busy);
+        assert_eq!(acquire(&mut lease, 3, true), Acquired::Queued(1));
+        assert_eq!(acquire(&mut lease, 3, false), busy, "and leaves the queue");
+        assert_eq!(release(&mut lease, 1), None);
     }
 
     #[test]
-    fn asking_twice_changes_nothing() {
+    fn a_repeated_request_changes_nothing() {
         let mut lease = Lease::new(1);
-        lease.acquire('a', true);
-        lease.acquire('b', true);
-        assert_eq!(lease.acquire('a', false), Acquired::Now);
-        assert_eq!(lease.acquire('b', true), Acquired::Place(1));
+        acquire(&mut lease, 1, true);
+        acquire(&mut lease, 2, true);
+        assert_eq!(acquire(&mut lease, 1, false), Acquired::Now);
+        assert_eq!(acquire(&mut lease, 2, true), Acquired::Queued(1));
         assert_eq!(lease.queue().count(), 1);
     }
 
     #[test]
-    fn who_leaves_the_line_is_passed_over() {
+    fn a_client_that_leaves_the_queue_is_skipped() {
         let mut lease = Lease::new(1);
-        for id in ['a', 'b', 'c'] {
-            lease.acquire(id, true);
+        for id in 1..=3 {
+            acquire(&mut lease, id, true);
         }
-        assert_eq!(given_back(&mut lease, 'b'), None);
-        assert_eq!(given_back(&mut lease, 'a'), Some('c'));
+        assert_eq!(release(&mut lease, 2), None);
+        assert_eq!(lease.moved(), [(3, 1)]);
+        assert_eq!(release(&mut lease, 1), Some(3));
     }
 
     #[test]
-    fn only_who_would_join_the_line_finds_it_full() {
+    fn only_a_new_client_would_join_the_queue() {
         let mut lease = Lease::new(1);
-        assert!(!lease.is_full_for('a'));
-        lease.acquire('a', true);
-        lease.acquire('b', true);
-        assert_eq!(['a', 'b', 'c'].map(|id| lease.is_full_for(id)), [false, false, true]);
+        assert!(!lease.would_queue(1));
+        acquire(&mut lease, 1, true);
+        acquire(&mut lease, 2, true);
+        assert_eq!([1, 2, 3].map(|id| lease.would_queue(id)), [false, false, true]);
+    }
+
+    #[test]
+    fn a_run_counts_a_bounded_number_of_kinds() {
+        let mut lease = Lease::new(1);
+        acquire(&mut lease, 1, true);
+        let run = lease.run(1).unwrap();
+        for size in 0..10_000 {
+            run.opened(&format!("tcp, {size} bytes"));
+        }
+        run.opened("tcp, 0 bytes");
+        assert_eq!(run.kinds.len(), KINDS_COUNTED);
+        let shown = run.to_string();
+        assert!(shown.contains(": 10001 channels") && shown.contains("over 94 more kinds"), "{shown}");
     }
 }

@@ -1,435 +1,614 @@
-//! The daemon's loop: waits for whatever comes next and deals with it.
+//! The daemon's loop: waits for the next event and passes it to the part that it concerns.
 
-mod admission;
-mod channels;
-mod counters;
-mod manager;
-mod requests;
-mod runs;
-mod shortage;
-mod surroundings;
-
-use std::collections::BTreeMap;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use log::{Level, debug, info};
-use rustix::event::{PollFd, PollFlags, Timespec};
+use log::{Level, debug, info, warn};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
+use rustix::process::getrlimit;
 
-use self::shortage::{Spare, poll_all};
-pub use self::surroundings::Surroundings;
-pub(crate) use self::surroundings::{Again, Reload};
-use super::channel::Channel;
-use super::connection::{Connection, Gone};
-use super::lease::Lease;
-use super::metrics::Metrics;
-use super::notify::Notify;
-use super::ration::Rations;
+use super::channel::{Channel, Channels, News, READY_PATIENCE, State};
+use super::configure::{Config, Signals};
+use super::connection::{Connection, ConnectionId, Connections, Gone};
+use super::counters::Counters;
+use super::lease::{Acquired, Lease};
+use super::limits;
+use super::logging::RateLimit;
+use super::metrics::{MOST_SCRAPES, Metrics};
+use super::service_manager::ServiceManager;
 use super::socket::{Access, Bound};
-
 use crate::config::{self, Limits};
 use crate::diagnostics::error_chain;
-use crate::protocol::{ChannelId, Refusal, Reply, Resource, Totals};
-use crate::transports;
-use crate::transports::sys::allow_descriptors;
+use crate::protocol::{
+    ChannelId, End, Event, LimitUse, PROTOCOL_VERSION, Refusal, Reply, Request, Resource, Status,
+};
+use crate::transports::sys::{self, allow_descriptors, find_descriptors};
+use crate::transports::{self, Owner};
 
-/// Connections accepted before those that there are get their turn: a flood is gone through in strides.
-const ACCEPTED_AT_ONCE: u32 = 32;
+/// Connections accepted in one batch, so that a flood of them does not keep existing ones waiting.
+const ACCEPT_BATCH: u32 = 32;
 
-/// How a daemon runs.
-#[derive(Debug, Clone, Copy)]
-pub struct Config {
-    /// What a peer can make it hold.
-    pub limits: Limits,
-    /// How many clients may measure at the same time. More than one disturb each other.
-    pub measurements: usize,
-    /// After how long without connections and channels to end; never if `None`.
-    pub idle_exit: Option<Duration>,
-    /// Who may use the control socket.
-    pub access: Access,
-}
+/// How long no connection is accepted after one could neither be accepted nor turned away.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            limits: Limits::default(),
-            measurements: config::DEFAULT_MEASUREMENTS,
-            idle_exit: None,
-            access: Access::default(),
-        }
-    }
-}
+/// How long responders may take to exit when the daemon stops. They are killed: only the kernel can delay them.
+const STOP_PATIENCE: Duration = Duration::from_millis(900);
 
-/// Where a daemon's clients come from.
-#[derive(Debug)]
-pub enum Sources {
-    /// Whoever connects; until it is stopped.
-    Socket(Bound),
-    /// This one; until it goes.
-    Connection(OwnedFd),
-}
+/// Descriptors that probing a mechanism takes for a moment.
+const PROBE_DESCRIPTORS: usize = 8;
 
-type ConnectionId = u64;
-
-/// Serves clients until it is told to stop (or, with one connection, until that is gone), a client asks it to stop,
-/// nobody has come for too long, or the system refuses.
+/// Serves the one client at the other end of a socket until it disconnects.
 ///
 /// # Errors
-/// The system refuses to wait or to accept.
-pub fn run(sources: Sources, config: Config, surroundings: Surroundings<'_>) -> io::Result<()> {
-    let Surroundings { stop, mut reload, notify, metrics } = surroundings;
-    allow_descriptors(manager::descriptors(&config.limits));
-    let mut server = Server::new(config, notify, metrics)?;
-    let bound = match sources {
-        Sources::Socket(bound) => {
-            transports::remove_leftovers_of_the_dead();
-            Some(bound)
-        }
-        Sources::Connection(socket) => {
-            server.welcome(socket);
-            None
-        }
-    };
-    server.notify.ready();
-    while !server.stopping && (bound.is_some() || !server.connections.is_empty()) {
-        let wanted = reload.as_ref().map(|reload| reload.wanted);
-        let again = server.turn(bound.as_ref(), Some(stop), wanted)?;
-        if let Some(reload) = reload.as_mut().filter(|_| again) {
-            server.reload(reload, bound.as_ref());
-        }
-    }
-    server.notify.stopping();
-    server.metrics = None;
-    let result = server.end_channels();
-    // The files go before the connections: a client that sees its connection end finds nothing left.
-    drop(bound);
-    drop(server);
-    result
+/// The system refuses to wait.
+pub fn serve_client(socket: OwnedFd, limits: Limits) -> io::Result<()> {
+    let measurements = config::DEFAULT_MEASUREMENTS;
+    let config = Config { limits, measurements, idle_exit: None, access: Access::default() };
+    let mut server = Server::new(&config, ServiceManager::default(), None)?;
+    server.welcome(socket);
+    server.run(None, None)?;
+    server.end(None)
 }
 
-/// An open channel and whose it is.
-struct Held {
-    channel: Channel,
-    /// `None` once its client is gone.
-    owner: Option<ConnectionId>,
-    /// The user for whom it was opened.
-    uid: u32,
-    /// Bytes that its responder holds for payloads.
-    memory: u64,
-    /// Whether its client waits for its end.
-    closing: bool,
-}
-
+/// A daemon. Each part owns its state; the server decides what an event in one means for the others.
 pub(super) struct Server {
-    config: Config,
-    /// Begins the names of resources; unique on this host.
-    instance: String,
-    started: Instant,
-    connections: BTreeMap<ConnectionId, Connection>,
-    channels: BTreeMap<ChannelId, Held>,
-    lease: Lease<ConnectionId>,
-    /// Of those that have the lease.
-    runs: BTreeMap<ConnectionId, runs::Run>,
-    totals: Totals,
-    spare: Spare,
-    counters: counters::Counters,
+    limits: Limits,
+    connections: Connections,
+    /// Until when no connection is accepted.
+    accept_paused: Option<Instant>,
+    channels: Channels,
+    lease: Lease,
+    counters: Counters,
     metrics: Option<Metrics>,
-    /// Of lines about peers that ask for too much or misbehave.
-    rations: Rations,
-    /// Of lines about who has measured what.
-    rations_of_runs: Rations,
-    next_connection: ConnectionId,
-    next_channel: ChannelId,
-    accept_again: Option<Instant>,
-    /// Since when there is neither a connection nor a channel.
-    idle_since: Option<Instant>,
-    /// Why the configuration that was read last does not hold.
-    misconfigured: Option<String>,
-    notify: Notify,
-    stopping: bool,
+    pub(super) manager: ServiceManager,
+    /// For lines about peers that ask for too much or misbehave.
+    log: RateLimit,
+    life: Life,
 }
 
-/// What a turn's waiting found.
-struct Ready {
-    stop: bool,
-    reload: bool,
-    accept: bool,
-    scrapes: bool,
-    connections: Vec<ConnectionId>,
-    channels: Vec<ChannelId>,
+/// When the daemon exits.
+struct Life {
+    idle_exit: Option<Duration>,
+    idle_since: Option<Instant>,
+    is_stopping: bool,
+}
+
+impl Life {
+    fn idle_deadline(&self) -> Option<Instant> {
+        Some(self.idle_since? + self.idle_exit?)
+    }
+}
+
+/// Why [`Server::run`] returns.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Wake {
+    /// The daemon is to stop.
+    Stop,
+    /// It is to read its configuration again.
+    Reload,
+}
+
+/// What became ready.
+#[derive(Debug, Clone, Copy)]
+enum Source {
+    Stop,
+    Reload,
+    Listener,
+    Connection(ConnectionId),
+    Channel(ChannelId),
+    Metrics,
 }
 
 impl Server {
-    fn new(config: Config, notify: Notify, metrics: Option<Metrics>) -> io::Result<Self> {
+    pub(super) fn new(
+        config: &Config,
+        manager: ServiceManager,
+        metrics: Option<Metrics>,
+    ) -> io::Result<Self> {
+        allow_descriptors(descriptors(&config.limits));
         Ok(Self {
-            config,
-            instance: transports::instance_name()?,
-            started: Instant::now(),
-            spare: Spare::new(),
-            rations: Rations::default(),
-            rations_of_runs: Rations::default(),
-            next_connection: 1,
-            connections: BTreeMap::new(),
-            channels: BTreeMap::new(),
+            limits: config.limits,
+            connections: Connections::new(),
+            accept_paused: None,
+            channels: Channels::new()?,
             lease: Lease::new(config.measurements),
-            runs: BTreeMap::new(),
-            totals: Totals::default(),
-            counters: counters::Counters::new(),
+            counters: Counters::new(),
             metrics,
-            next_channel: 1,
-            accept_again: None,
-            idle_since: None,
-            misconfigured: None,
-            notify,
-            stopping: false,
+            manager,
+            log: RateLimit::default(),
+            life: Life { idle_exit: config.idle_exit, idle_since: None, is_stopping: false },
         })
     }
 
-    /// Waits for something to happen and deals with it; returns whether `reload` is readable.
-    fn turn(
-        &mut self,
-        bound: Option<&Bound>,
-        stop: Option<BorrowedFd<'_>>,
-        reload: Option<BorrowedFd<'_>>,
-    ) -> io::Result<bool> {
-        self.report();
-        let ready = self.wait(bound, stop, reload)?;
-        if ready.stop {
-            self.stopping = true;
-            return Ok(false);
+    /// Serves clients until a signal or a client asks for something else, the idle timeout expires or, without a listener,
+    /// the last client disconnects.
+    ///
+    /// # Errors
+    /// The system refuses to wait or to accept.
+    pub(super) fn run(&mut self, listener: Option<&Bound>, signals: Option<&Signals>) -> io::Result<Wake> {
+        while !self.life.is_stopping && (listener.is_some() || self.connections.len() > 0) {
+            if self.turn(listener, signals)? {
+                return Ok(Wake::Reload);
+            }
         }
-        for id in ready.channels {
-            self.hear_channel(id);
+        Ok(Wake::Stop)
+    }
+
+    /// Changes the configuration of a running daemon, but for the addresses of its sockets.
+    pub(super) fn reconfigure(&mut self, config: &Config) {
+        allow_descriptors(descriptors(&config.limits));
+        self.limits = config.limits;
+        self.life.idle_exit = config.idle_exit;
+        self.lease.resize(config.measurements);
+        self.settle();
+    }
+
+    /// Ends every channel and connection, and removes the socket.
+    ///
+    /// # Errors
+    /// The system refuses to wait.
+    pub(super) fn end(mut self, listener: Option<Bound>) -> io::Result<()> {
+        self.life.is_stopping = true;
+        self.manager.stopping();
+        self.metrics = None;
+        for id in self.connections.ids() {
+            self.lease.release(id, "the daemon stops");
+            self.connections.send(id, &Reply::Event(Event::Stopping), Vec::new());
         }
-        for id in ready.connections {
-            self.hear_connection(id);
+        self.channels.end(None);
+        self.settle();
+        let deadline = Instant::now() + STOP_PATIENCE;
+        while self.channels.ids().next().is_some() && Instant::now() < deadline {
+            // For the loop to wake then.
+            self.accept_paused = Some(deadline);
+            self.turn(None, None)?;
         }
-        if let Some(bound) = bound.filter(|_| ready.accept) {
-            let mut at_once = 0..ACCEPTED_AT_ONCE;
-            while at_once.next().is_some() && self.accept(bound)? {}
+        for id in self.channels.ids() {
+            warn!("channel {id}: its responder does not exit");
         }
-        if ready.scrapes || !self.metrics.as_ref().is_none_or(Metrics::is_quiet) {
+        // Before the connections: a client whose connection ends finds no file left.
+        drop(listener);
+        Ok(())
+    }
+
+    /// Waits for events and handles them; returns whether the configuration is to be read again.
+    fn turn(&mut self, listener: Option<&Bound>, signals: Option<&Signals>) -> io::Result<bool> {
+        self.life.idle_since = self.is_idle().then(|| self.life.idle_since.unwrap_or_else(Instant::now));
+        if !self.life.is_stopping {
+            self.manager.set_status(&self.lease);
+        }
+        self.manager.keep_alive();
+        let (mut reload, mut scrape) = (false, false);
+        for source in self.wait(listener, signals)? {
+            match (source, listener) {
+                (Source::Stop, _) => {
+                    self.life.is_stopping = true;
+                    return Ok(false);
+                }
+                (Source::Reload, _) => reload = true,
+                (Source::Channel(id), _) => self.read_channel(id),
+                (Source::Connection(id), _) => self.read_connection(id),
+                (Source::Listener, Some(listener)) => self.accept(listener)?,
+                (Source::Listener, None) => {}
+                (Source::Metrics, _) => scrape = true,
+            }
+            self.settle();
+        }
+        if scrape || !self.metrics.as_ref().is_none_or(Metrics::is_quiet) {
             self.serve_metrics();
         }
         self.enforce_deadlines();
-        Ok(ready.reload)
+        self.settle();
+        Ok(reload)
     }
 
-    fn wait(
-        &self,
-        bound: Option<&Bound>,
-        stop: Option<BorrowedFd<'_>>,
-        reload: Option<BorrowedFd<'_>>,
-    ) -> io::Result<Ready> {
-        let listener = bound.filter(|_| self.accept_again.is_none()).map(AsFd::as_fd);
-        let mut fds = Vec::with_capacity(3 + self.connections.len() + self.channels.len());
-        fds.extend(stop.into_iter().chain(reload).map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
-        fds.extend(listener.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
-        fds.extend(self.connections.values().map(|c| PollFd::from_borrowed_fd(c.as_fd(), c.interest())));
-        let channels = self.channels.values().filter_map(|held| held.channel.waits_on());
-        fds.extend(channels.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
-        fds.extend(self.metrics.iter().flat_map(Metrics::interests));
+    fn wait(&self, listener: Option<&Bound>, signals: Option<&Signals>) -> io::Result<Vec<Source>> {
+        let readable = |fd| PollFd::from_borrowed_fd(fd, PollFlags::IN);
+        let mut watched: Vec<(Source, PollFd<'_>)> = Vec::new();
+        if let Some(signals) = signals {
+            watched.push((Source::Stop, readable(signals.stop.as_fd())));
+            watched.push((Source::Reload, readable(signals.reload.as_fd())));
+        }
+        watched.extend(self.channels.poll_fds().map(|(id, fd)| (Source::Channel(id), fd)));
+        watched.extend(self.connections.poll_fds().map(|(id, fd)| (Source::Connection(id), fd)));
+        let listener = listener.filter(|_| self.accept_paused.is_none());
+        watched.extend(listener.map(|listener| (Source::Listener, readable(listener.as_fd()))));
+        watched.extend(self.metrics.iter().flat_map(Metrics::poll_fds).map(|fd| (Source::Metrics, fd)));
 
+        let (sources, mut fds): (Vec<_>, Vec<_>) = watched.into_iter().unzip();
         let now = Instant::now();
         let timeout = self.next_deadline().map(|deadline| deadline.saturating_duration_since(now));
         poll_all(&mut fds, timeout)?;
-        let mut happened = fds.iter().map(|fd| !fd.revents().is_empty());
-        let mut next = || happened.next().unwrap_or(false);
-        Ok(Ready {
-            stop: stop.is_some() && next(),
-            reload: reload.is_some() && next(),
-            accept: listener.is_some() && next(),
-            connections: self.connections.keys().copied().filter(|_| next()).collect(),
-            channels: self
-                .channels
-                .iter()
-                .filter(|(_, held)| held.channel.waits_on().is_some())
-                .map(|(id, _)| *id)
-                .filter(|_| next())
-                .collect(),
-            scrapes: happened.any(|ready| ready),
-        })
+        let is_ready = |fd: &PollFd<'_>| !fd.revents().is_empty();
+        Ok(sources.into_iter().zip(&fds).filter(|(_, fd)| is_ready(fd)).map(|(source, _)| source).collect())
     }
 
     fn next_deadline(&self) -> Option<Instant> {
-        let connections = self.connections.values().filter_map(Connection::deadline);
-        let channels = self.channels.values().filter_map(|held| held.channel.deadline());
-        let own = [
-            self.accept_again,
-            self.idle_deadline(),
-            self.notify.deadline(),
+        let deadlines = [
+            self.connections.deadline(),
+            self.channels.deadline(),
+            self.accept_paused,
+            self.life.idle_deadline(),
+            self.manager.deadline(),
             self.metrics.as_ref().and_then(Metrics::deadline),
         ];
-        connections.chain(channels).chain(own.into_iter().flatten()).min()
+        deadlines.into_iter().flatten().min()
     }
 
     fn enforce_deadlines(&mut self) {
         let now = Instant::now();
-        let over = |deadline: Option<Instant>| deadline.is_some_and(|deadline| deadline <= now);
-        if over(self.accept_again) {
-            self.accept_again = None;
+        let is_over = |deadline: Option<Instant>| deadline.is_some_and(|deadline| deadline <= now);
+        if is_over(self.accept_paused) {
+            self.accept_paused = None;
         }
-        if over(self.idle_deadline()) && self.is_idle() {
-            info!("nobody has come for a while: the end, as --idle-exit asks");
-            self.stopping = true;
+        if is_over(self.life.idle_deadline()) && self.is_idle() {
+            info!("idle timeout reached, exiting");
+            self.life.is_stopping = true;
         }
-        let slow: Vec<_> =
-            self.connections.iter().filter(|(_, c)| over(c.deadline())).map(|(id, _)| *id).collect();
-        for id in slow {
-            self.forget(id, &Gone::TooSlow);
+        self.connections.enforce_deadline(now);
+        for id in self.channels.overdue(now) {
+            match self.channels.get(id) {
+                Some(channel) if channel.is_starting() => {
+                    channel.kill(State::Killed);
+                    let (owner, uid) = (channel.owner, channel.uid());
+                    let line = format_args!("channel {id}: its responder is not ready in time and is killed");
+                    self.log.write(Some(uid), Level::Warn, line);
+                    let deadline_ms = u32::try_from(READY_PATIENCE.as_millis()).unwrap_or(u32::MAX);
+                    self.refuse(owner, uid, Refusal::NotReady { deadline_ms });
+                }
+                _ => self.read_channel(id),
+            }
         }
-        let slow: Vec<_> = self
-            .channels
-            .values()
-            .filter(|held| over(held.channel.deadline()))
-            .map(|held| held.channel.id)
-            .collect();
-        slow.into_iter().for_each(|id| self.wait_no_longer(id));
+    }
+
+    /// Drops the connections that have ended, and what their clients had; grants the lease to those whose turn it is.
+    fn settle(&mut self) {
+        loop {
+            while let Some(id) = self.lease.grant_next() {
+                self.counters.measurements += 1;
+                self.connections.send(id, &Reply::Acquired, Vec::new());
+            }
+            for (id, position) in self.lease.moved() {
+                self.connections.send(id, &Reply::Queued { place: count(position) }, Vec::new());
+            }
+            let Some((id, Owner { pid, uid, .. }, gone)) = self.connections.take_gone() else { return };
+            match gone {
+                Gone::Closed => debug!("client {id}: {gone}"),
+                _ => {
+                    let line = format_args!("client {id} (process {pid}, user {uid}): {gone}");
+                    self.log.write(Some(uid), Level::Info, line);
+                }
+            }
+            match (&gone, self.channels.open_of(id)) {
+                (Gone::Closed, 0) => self.lease.release(id, "done"),
+                (gone, open) => self.lease.release(id, format_args!("{gone}, with {open} still open")),
+            }
+            self.channels.end(Some(id));
+        }
+    }
+
+    /// Whether there is no client. A scraper counts as one.
+    fn is_idle(&self) -> bool {
+        self.connections.len() == 0
+            && self.channels.ids().next().is_none()
+            && self.metrics.as_ref().is_none_or(Metrics::is_quiet)
+    }
+
+    fn serve_metrics(&mut self) {
+        let (limits, config_ok) = (self.limit_use(), self.manager.config_error.is_none());
+        let Some(metrics) = &mut self.metrics else { return };
+        metrics.serve(|| self.counters.families(&limits, self.lease.holders().len(), config_ok));
+        self.life.idle_since = None;
     }
 
     // Connections.
 
-    /// Accepts a connection; `false` if there is none or there can be none.
-    fn accept(&mut self, bound: &Bound) -> io::Result<bool> {
-        match bound.accept() {
-            Ok(socket) => {
-                self.welcome(socket);
-                return Ok(true);
-            }
-            Err(error) => match Errno::from_io_error(&error) {
-                // It went away again, or was another's.
-                Some(Errno::AGAIN | Errno::INTR | Errno::CONNABORTED) => {}
-                Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) => {
-                    return Ok(self.turn_away_for(&error, bound));
+    fn accept(&mut self, listener: &Bound) -> io::Result<()> {
+        for _ in 0..ACCEPT_BATCH {
+            let error = match listener.accept() {
+                Ok(socket) => {
+                    self.welcome(socket);
+                    continue;
                 }
-                // It is no listener any more.
+                Err(error) => error,
+            };
+            match Errno::from_io_error(&error) {
+                // The client has disconnected.
+                Some(Errno::AGAIN | Errno::INTR | Errno::CONNABORTED) => return Ok(()),
+                Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) => {
+                    if !self.turn_away(&error, listener) {
+                        self.pause_accepting(&error);
+                        return Ok(());
+                    }
+                }
+                // It is not a listener any more.
                 Some(Errno::BADF | Errno::INVAL | Errno::NOTSOCK | Errno::OPNOTSUPP) | None => {
                     return Err(error);
                 }
-                // One connection's trouble: a filter's refusal, a fault of the network's.
-                Some(_) => self.accept_later(&error_chain(&error)),
-            },
+                // This connection's own problem: refused by a filter, a network fault.
+                Some(_) => {
+                    self.pause_accepting(&error);
+                    return Ok(());
+                }
+            }
         }
-        Ok(false)
+        Ok(())
     }
 
     fn welcome(&mut self, socket: OwnedFd) {
         let connection = match Connection::new(socket) {
             Ok(connection) => connection,
-            Err(gone) => return debug!("a client that was gone at once: {gone}"),
+            Err(gone) => return debug!("a client disconnected at once: {gone}"),
         };
-        let (pid, uid) = (connection.peer.pid, connection.peer.uid);
-        if let Err(over) = self.admit(Resource::Connections, uid, 1) {
-            self.totals.refusals += 1;
-            self.counters.refused_over(&over);
-            self.tell_rationed(
-                Some(uid),
-                Level::Warn,
-                format_args!("process {pid} of user {uid} is turned away: {over}"),
-            );
-            return connection.turn_away(over.into());
-        }
-        let id = self.next_connection;
-        self.next_connection += 1;
-        match connection.greet() {
-            Ok(connection) => {
-                debug!("client {id}: process {pid}, user {uid}");
-                self.totals.connections += 1;
-                self.connections.insert(id, connection);
-            }
-            Err(gone) => debug!("client {id}: {gone}"),
-        }
-    }
-
-    fn hear_connection(&mut self, id: ConnectionId) {
-        let Some(connection) = self.connections.get_mut(&id) else { return };
-        match connection.flush().and_then(|()| connection.receive()) {
-            Ok(None) => {}
-            Ok(Some(request)) => self.answer(id, request),
-            Err(gone) => self.forget(id, &gone),
-        }
-    }
-
-    /// Ends a connection and all that it had.
-    fn forget(&mut self, id: ConnectionId, gone: &Gone) {
-        let Some(connection) = self.connections.remove(&id) else { return };
-        match gone {
-            Gone::Closed => debug!("client {id}: {gone}"),
-            _ => {
-                let (pid, uid) = (connection.peer.pid, connection.peer.uid);
-                self.tell_rationed(
-                    Some(uid),
-                    Level::Info,
-                    format_args!("client {id} (process {pid}, user {uid}): {gone}"),
-                );
+        let Owner { pid, uid, .. } = connection.peer;
+        match self.connections.add(connection, self.limits.of(Resource::Connections)) {
+            Ok(()) => self.counters.connections += 1,
+            Err(over) => {
+                let line = format_args!("process {pid} of user {uid} is turned away: {over}");
+                self.log.write(Some(uid), Level::Warn, line);
+                self.counters.refused(&over.into());
             }
         }
-        drop(connection);
-        let mut open = 0;
-        for held in self.channels.values_mut().filter(|held| held.owner == Some(id)) {
-            open += u32::from(!held.closing);
-            held.owner = None;
-            held.channel.kill();
-        }
-        match (gone, open) {
-            (Gone::Closed, 0) => self.end_run(id, "done"),
-            (gone, open) => self.end_run(id, format!("{gone}, with {open} still open")),
-        }
-        self.pass_on_lease(id);
     }
 
-    fn send(&mut self, id: ConnectionId, reply: &Reply, descriptors: Vec<OwnedFd>) {
-        let Some(connection) = self.connections.get_mut(&id) else { return };
-        if let Err(gone) = connection.send(reply, descriptors) {
-            self.forget(id, &gone);
+    /// Turns away a client that cannot be served for lack of descriptors or memory; returns whether that was possible.
+    fn turn_away(&mut self, error: &io::Error, listener: &Bound) -> bool {
+        let reason = error_chain(error);
+        let refusal = Refusal::Shortage { reason: reason.clone() };
+        let turned_away = self.connections.spare.lend(|| {
+            let connection = Connection::new(listener.accept().ok()?).ok()?;
+            let peer = connection.peer;
+            connection.turn_away(refusal.clone());
+            Some(peer)
+        });
+        if let Some(Owner { pid, uid, .. }) = turned_away {
+            self.counters.refused(&refusal);
+            let line = format_args!("process {pid} of user {uid} is turned away: {reason}");
+            self.log.write(Some(uid), Level::Warn, line);
         }
+        turned_away.is_some()
     }
 
-    fn refuse(&mut self, id: Option<ConnectionId>, refusal: Refusal) {
+    /// Leaves the listener alone for a while: it would be ready again at once.
+    fn pause_accepting(&mut self, error: &io::Error) {
+        let line = format_args!("cannot accept a connection for now: {}", error_chain(error));
+        self.log.write(None, Level::Warn, line);
+        self.accept_paused = Some(Instant::now() + ACCEPT_PAUSE);
+    }
+
+    fn refuse(&mut self, id: Option<ConnectionId>, uid: u32, refusal: Refusal) {
         let Some(id) = id else { return };
         match &refusal {
-            // Whoever administers the host has to know.
+            // The host's administrator has to know.
             Refusal::Spawn { .. } | Refusal::Shortage { .. } => {
-                let uid = self.uid_of(id);
-                self.tell_rationed(Some(uid), Level::Warn, format_args!("client {id}: refused: {refusal}"));
+                self.log.write(Some(uid), Level::Warn, format_args!("client {id}: refused: {refusal}"));
             }
             _ => debug!("client {id}: refused: {refusal}"),
         }
-        self.totals.refusals += 1;
         self.counters.refused(&refusal);
-        self.send(id, &Reply::Refused(refusal), Vec::new());
+        self.connections.send(id, &Reply::Refused(refusal), Vec::new());
     }
 
-    fn pid_of(&self, id: ConnectionId) -> u32 {
-        self.connections.get(&id).map_or(0, |connection| connection.peer.pid)
-    }
+    // Requests.
 
-    fn uid_of(&self, id: ConnectionId) -> u32 {
-        self.connections.get(&id).map_or(u32::MAX, |connection| connection.peer.uid)
-    }
-
-    /// Takes the lease, or the place in line, from `id`, and tells everybody else in line.
-    fn pass_on_lease(&mut self, id: ConnectionId) {
-        let before: Vec<_> = self.lease.queue().collect();
-        self.lease.release(id);
-        self.call_up(&before);
-    }
-
-    /// Gives the lease to those whose turn it is, and tells the others their place if it has changed since `before`.
-    fn call_up(&mut self, before: &[ConnectionId]) {
-        while let Some(next) = self.lease.call_up() {
-            self.begin_run(next);
-            self.send(next, &Reply::Acquired, Vec::new());
+    fn read_connection(&mut self, id: ConnectionId) {
+        let Some((client, request)) = self.connections.receive(id) else { return };
+        match self.execute(id, client, request) {
+            Ok(Some(reply)) => self.connections.send(id, &reply, Vec::new()),
+            Ok(None) => {}
+            Err(refusal) => self.refuse(Some(id), client.uid, refusal),
         }
-        let after: Vec<_> = self.lease.queue().collect();
-        for (index, waiting) in after.iter().enumerate() {
-            if before.get(index) != Some(waiting) {
-                self.send(*waiting, &Reply::Queued { place: count(index + 1) }, Vec::new());
+    }
+
+    /// Executes a request; the reply is `None` if it follows when a responder reports.
+    fn execute(
+        &mut self,
+        id: ConnectionId,
+        client: Owner,
+        request: Request,
+    ) -> Result<Option<Reply>, Refusal> {
+        Ok(Some(match request {
+            Request::Status => Reply::Status(self.status()),
+            Request::Methods => {
+                find_descriptors(PROBE_DESCRIPTORS)
+                    .map_err(|error| Refusal::Shortage { reason: error_chain(&error) })?;
+                Reply::Methods(transports::states_for(client, self.connections.groups(id).as_deref()))
+            }
+            Request::Stop => {
+                if client.uid != 0 && client.uid != rustix::process::geteuid().as_raw() {
+                    return Err(Refusal::NotPermitted { uid: client.uid });
+                }
+                self.life.is_stopping = true;
+                Reply::Stopping
+            }
+            Request::Acquire { wait } => self.acquire(id, client, wait)?,
+            Request::Release => {
+                let channels = self.channels.open_of(id);
+                if channels > 0 {
+                    return Err(Refusal::ChannelsOpen { channels: count(channels) });
+                }
+                self.lease.release(id, "done");
+                Reply::Released
+            }
+            Request::Open(spec) => {
+                if self.life.is_stopping {
+                    return Err(Refusal::Stopping);
+                }
+                if self.lease.run(id).is_none() {
+                    return Err(Refusal::NoLease);
+                }
+                self.channels.start(id, client, &spec, &self.limits)?;
+                return Ok(None);
+            }
+            Request::Usage(channel) => {
+                let pid = self.channels.get_own(channel, id)?.responder_pid();
+                Reply::Usage(sys::usage(Some(pid)).map_err(|_| Refusal::NoChannel { channel })?)
+            }
+            Request::Close(channel) => {
+                let own = self.channels.get_own(channel, id)?;
+                if own.state == State::Closing {
+                    return Err(Refusal::NoChannel { channel });
+                }
+                own.kill(State::Closing);
+                return Ok(None);
+            }
+        }))
+    }
+
+    fn acquire(&mut self, id: ConnectionId, client: Owner, wait: bool) -> Result<Reply, Refusal> {
+        if self.life.is_stopping {
+            return Err(Refusal::Stopping);
+        }
+        if wait && self.lease.would_queue(id) {
+            let limit = self.limits.of(Resource::Queue);
+            limits::admit(Resource::Queue, limit, self.used(Resource::Queue), client.uid, 1)?;
+        }
+        let had_it = self.lease.run(id).is_some();
+        match self.lease.acquire(id, client, wait) {
+            Acquired::Now => {
+                self.counters.measurements += u64::from(!had_it);
+                Ok(Reply::Acquired)
+            }
+            Acquired::Queued(position) => Ok(Reply::Queued { place: count(position) }),
+            Acquired::Busy { holder_pid } => Err(Refusal::Busy { holder_pid }),
+        }
+    }
+
+    fn status(&self) -> Status {
+        Status {
+            pid: std::process::id(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            protocol_version: PROTOCOL_VERSION,
+            uptime_ns: u64::try_from(self.counters.uptime().as_nanos()).unwrap_or(u64::MAX),
+            connections: count(self.connections.len()),
+            lease_holders: self
+                .lease
+                .holders()
+                .iter()
+                .take(Status::MOST_LISTED)
+                .map(|run| run.client.pid)
+                .collect(),
+            queue: self.lease.queue().take(Status::MOST_LISTED).map(|client| client.pid).collect(),
+            channels: self.channels.status(Status::MOST_LISTED),
+            limits: self.limit_use(),
+            totals: self.counters.totals(),
+        }
+    }
+
+    fn limit_use(&self) -> Vec<LimitUse> {
+        let usage = |resource| limits::usage(resource, self.limits.of(resource), self.used(resource));
+        Resource::ALL.map(usage).to_vec()
+    }
+
+    /// How much of a resource each user has.
+    fn used(&self, resource: Resource) -> Box<dyn Iterator<Item = (u32, u64)> + '_> {
+        match resource {
+            Resource::Connections => Box::new(self.connections.used()),
+            Resource::Queue => Box::new(self.lease.queue().map(|client| (client.uid, 1))),
+            Resource::Channels | Resource::Memory => Box::new(self.channels.used(resource)),
+        }
+    }
+
+    // Channels.
+
+    fn read_channel(&mut self, id: ChannelId) {
+        let Some(channel) = self.channels.get(id) else { return };
+        match channel.receive() {
+            None => {}
+            Some(News::Ready { endpoint, descriptors, cpu }) => {
+                let (State::Starting, Some(owner)) = (channel.state, channel.owner) else { return };
+                channel.state = State::Open;
+                let reply = Reply::Opened {
+                    channel: id,
+                    token: channel.token(),
+                    endpoint,
+                    descriptors: count(descriptors.len()),
+                    responder_pid: channel.responder_pid(),
+                    responder_cpu: cpu,
+                };
+                debug!(
+                    "client {owner}: channel {id} is open: {}, responder {}",
+                    channel.kind,
+                    channel.responder_pid()
+                );
+                if let Some(run) = self.lease.run(owner) {
+                    run.opened(&channel.kind);
+                }
+                self.counters.opened(channel.method());
+                self.connections.send(owner, &reply, descriptors);
+            }
+            Some(News::Ended(end)) => {
+                if let Some(channel) = self.channels.remove(id) {
+                    // Removing a folder takes a descriptor.
+                    self.connections.spare.lend(|| channel.remove_leftovers());
+                    self.channel_ended(&channel, end);
+                }
             }
         }
     }
+
+    /// Reports the end of a channel to its client.
+    fn channel_ended(&mut self, channel: &Channel, end: End) {
+        let (id, kind) = (channel.id, &channel.kind);
+        let Some(owner) = channel.owner else {
+            return debug!("channel {id}: ended, its client is gone");
+        };
+        match channel.state {
+            State::Starting => self.refuse(Some(owner), channel.uid(), Refusal::NotOpened { end }),
+            State::Closing => {
+                debug!("client {owner}: channel {id} is closed");
+                self.connections.send(owner, &Reply::Closed, Vec::new());
+            }
+            // For being late, which its client was told.
+            State::Killed => {}
+            State::Open => {
+                // With code 0 the client has closed its side, and will ask to close the channel or disconnect.
+                if end == End::Exited(0) {
+                    debug!("client {owner}: channel {id} ({kind}) was closed by its client's side");
+                } else {
+                    let line = format_args!("client {owner}: channel {id} ({kind}) ended: {end}");
+                    self.log.write(Some(channel.uid()), Level::Warn, line);
+                    self.counters.broke(channel.method());
+                    if let Some(run) = self.lease.run(owner) {
+                        run.broke();
+                    }
+                }
+                let ended = Event::Ended { channel: id, end };
+                self.connections.send(owner, &Reply::Event(ended), Vec::new());
+            }
+        }
+    }
+}
+
+/// The descriptors that the limits allow for: one for a connection; one for a channel and, for a moment, those that its
+/// responder hands over; one for a scraper.
+fn descriptors(limits: &Limits) -> u64 {
+    let scrapes = u64::try_from(MOST_SCRAPES).unwrap_or(u64::MAX);
+    limits.connections.total.saturating_add(limits.channels.total.saturating_mul(2)).saturating_add(scrapes)
+}
+
+/// As poll(2), for any number of descriptors: the kernel refuses more than the process may open, a limit that may have become
+/// lower than the number it has open. They are then polled in portions.
+fn poll_all(fds: &mut [PollFd<'_>], timeout: Option<Duration>) -> Result<(), Errno> {
+    const NOW: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
+    match poll(fds, timeout.map(timespec).as_ref()) {
+        Ok(_) | Err(Errno::INTR) => return Ok(()),
+        Err(Errno::INVAL) => {}
+        Err(error) => return Err(error),
+    }
+    let most = getrlimit(rustix::process::Resource::Nofile).current;
+    let most = most.and_then(|most| usize::try_from(most).ok()).unwrap_or(usize::MAX).max(1);
+    let mut ready = 0;
+    for portion in fds.chunks_mut(most) {
+        // With a limit of zero none is ever ready.
+        ready += poll(portion, Some(&NOW)).unwrap_or(0);
+    }
+    if ready == 0 {
+        let _ = poll(&mut [], Some(&timespec(timeout.unwrap_or(ACCEPT_PAUSE).min(ACCEPT_PAUSE))));
+    }
+    Ok(())
 }
 
 fn count(n: usize) -> u32 {

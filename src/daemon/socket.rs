@@ -1,8 +1,9 @@
-//! The control socket and the lock that says whether its owner lives.
+//! The control socket, and the lock that shows whether its owner is alive.
 //!
-//! Beside a socket `S` stands the file `S.lock`, which a daemon locks for as long as it lives. Only a lock that can be
-//! taken makes a socket file stale: a daemon that is slow to answer is alive all the same.
+//! A daemon with the socket `S` holds a lock on the file `S.lock` as long as it lives. A socket file is stale only if that lock
+//! can be taken: a daemon that is slow to answer is still alive.
 
+use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -22,96 +23,76 @@ use crate::exit::Exit;
 use crate::protocol::{AddressError, SocketAddress};
 use crate::transports::sys::inherited_listeners;
 
-/// What the service manager calls the socket of metrics (`FileDescriptorName=`).
+/// The name of the metrics socket in its unit (`FileDescriptorName=`).
 const METRICS: &str = "metrics";
 
-/// Why a daemon has no control socket.
+/// Why a daemon has no socket to serve.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum BindError {
     /// Another daemon holds it.
     #[error("the socket {} is held by a running daemon, {}", .path.display(), show_holder(.pid))]
     AlreadyRunning {
-        /// The socket.
         path: PathBuf,
-        /// The daemon's process, if its lock file tells.
+        /// The daemon's process, if its lock file names it.
         pid: Option<u32>,
     },
-    /// Something else has that name.
-    #[error("{} exists and is no socket", .0.display())]
+    /// Another kind of file has its name.
+    #[error("{} exists and is not a socket", .0.display())]
     NotASocket(PathBuf),
-    /// No candidate's folder can be used; the last one's reason.
+    /// No candidate's folder is usable; the reason for the last one.
     #[error(transparent)]
     Address(#[from] AddressError),
-    /// The service manager has handed over something else.
-    #[error("the service manager has to hand over one unix stream socket that listens, not {0}")]
-    Activation(String),
-    /// The group or the mode that was asked for cannot be had.
-    #[error("cannot let the group that was asked for use {}, or give it the mode that was asked for", .path.display())]
-    Access {
-        /// The socket.
-        path: PathBuf,
-        /// The system's error.
-        source: io::Error,
-    },
-    /// The service manager has handed over something else for metrics.
-    #[error(
-        "for metrics the service manager has to hand over a TCP or unix stream socket that listens, not {what}"
-    )]
-    HandedMetrics {
-        /// What it is.
-        what: String,
-    },
-    /// The address of metrics cannot be had.
-    #[error("cannot tell metrics at {address}")]
-    Metrics {
-        /// The address.
-        address: String,
-        /// The system's error.
-        source: io::Error,
-    },
+    /// The service manager has passed something else.
+    #[error("the service manager has to pass one listening {wanted}, not {found}")]
+    Activation { wanted: &'static str, found: String },
     /// The system refused.
-    #[error("cannot listen at {}", .path.display())]
-    System {
-        /// The socket or its lock file.
-        path: PathBuf,
-        /// The system's error.
-        source: io::Error,
-    },
+    #[error("cannot {what}")]
+    System { what: String, source: io::Error },
 }
 
 fn show_holder(pid: &Option<u32>) -> String {
-    pid.map_or_else(|| "whose process is not known".to_owned(), |pid| format!("process {pid}"))
+    pid.map_or_else(|| "whose process is unknown".to_owned(), |pid| format!("process {pid}"))
 }
 
 impl BindError {
-    /// The exit code that tells of it.
-    #[must_use]
+    fn listen(path: &Path, source: io::Error) -> Self {
+        Self::System { what: format!("listen at {}", path.display()), source }
+    }
+
+    /// Metrics cannot be served at an address.
+    pub(super) fn metrics(address: &dyn fmt::Display, source: io::Error) -> Self {
+        Self::System { what: format!("serve metrics at {address}"), source }
+    }
+
+    fn control(found: impl Into<String>) -> Self {
+        Self::Activation { wanted: "unix stream socket", found: found.into() }
+    }
+
+    /// The exit code for it.
     pub(crate) fn exit(&self) -> Exit {
         match self {
             Self::AlreadyRunning { .. } => Exit::AlreadyRunning,
-            Self::NotASocket(_)
-            | Self::Activation(_)
-            | Self::HandedMetrics { .. }
-            | Self::Address(AddressError::TooLong(_)) => Exit::Usage,
+            Self::NotASocket(_) | Self::Activation { .. } | Self::Address(AddressError::TooLong(_)) => {
+                Exit::Usage
+            }
             Self::Address(AddressError::NotPrivate { .. }) => Exit::Permission,
-            Self::Address(AddressError::Folder { source, .. })
-            | Self::Access { source, .. }
-            | Self::Metrics { source, .. }
-            | Self::System { source, .. } => match source.kind() {
-                io::ErrorKind::PermissionDenied => Exit::Permission,
-                _ => Exit::Failure,
-            },
+            Self::Address(AddressError::Folder { source, .. }) | Self::System { source, .. } => {
+                match source.kind() {
+                    io::ErrorKind::PermissionDenied => Exit::Permission,
+                    _ => Exit::Failure,
+                }
+            }
         }
     }
 }
 
-/// Who may use a control socket, beside its owner and root.
+/// Who may use a control socket besides its owner and root.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Access {
+pub(crate) struct Access {
     /// Its group; this process's own if `None`.
-    pub group: Option<u32>,
-    /// Its permissions, as chmod(2) has them.
-    pub mode: u32,
+    pub(crate) group: Option<u32>,
+    /// Its permission bits, as for chmod(2).
+    pub(crate) mode: u32,
 }
 
 impl Default for Access {
@@ -120,32 +101,29 @@ impl Default for Access {
     }
 }
 
-/// A control socket that is listened on. Its files go with it, if they are its own.
+/// A listening control socket. It removes its files when it is dropped, unless they are the service manager's.
 #[derive(Debug)]
-pub struct Bound {
+pub(crate) struct Bound {
     listener: Listener,
     path: PathBuf,
-    /// `None` for a socket of the service manager's, which sees to it that nobody else has it, and keeps it.
+    /// `None` for a socket of the service manager's, which keeps it.
     lock: Option<Lock>,
 }
 
 impl Bound {
-    /// Where it is.
-    #[must_use]
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
     /// Whether the service manager has made it, and keeps it.
-    #[must_use]
     pub(crate) fn is_activated(&self) -> bool {
         self.lock.is_none()
     }
 
-    /// Lets in whom `access` says. A socket of the service manager's is its own affair.
+    /// Sets the group and the permissions. A socket of the service manager's keeps its own.
     ///
     /// # Errors
-    /// [`BindError::Access`], for a group that this user may not give it to.
+    /// This user may not give it to that group.
     pub(crate) fn set_access(&self, access: Access) -> Result<(), BindError> {
         if self.is_activated() {
             return Ok(());
@@ -157,10 +135,11 @@ impl Bound {
             }
             fs::set_permissions(&self.path, fs::Permissions::from_mode(access.mode))
         };
-        set().map_err(|source| BindError::Access { path: self.path.clone(), source })
+        let what = || format!("set the group and the mode of {}", self.path.display());
+        set().map_err(|source| BindError::System { what: what(), source })
     }
 
-    /// A waiting connection.
+    /// Accepts a connection without blocking.
     pub(super) fn accept(&self) -> io::Result<OwnedFd> {
         let Stream::UdSocket(stream) = self.listener.accept()?;
         Ok(stream.into())
@@ -174,10 +153,10 @@ impl AsFd for Bound {
     }
 }
 
-/// Listens at the first place of `address` whose folder can be used.
+/// Listens at the first candidate of `address` whose folder is usable.
 ///
 /// # Errors
-/// See [`BindError`]. A place that a running daemon holds is an error, not a reason to try the next.
+/// See [`BindError`]. A candidate that a running daemon holds is an error, not a reason to try the next.
 pub(crate) fn bind(address: &SocketAddress) -> Result<Bound, BindError> {
     let mut unusable = None;
     for candidate in &address.candidates {
@@ -190,10 +169,10 @@ pub(crate) fn bind(address: &SocketAddress) -> Result<Bound, BindError> {
 }
 
 fn bind_at(path: &Path) -> Result<Bound, BindError> {
-    let system = |source| BindError::System { path: path.to_owned(), source };
+    let system = |source| BindError::listen(path, source);
     let lock = Lock::take(path)?;
     match fs::symlink_metadata(path) {
-        // Its owner is dead, as the lock shows.
+        // Its owner is dead: the lock was free.
         Ok(meta) if meta.file_type().is_socket() => fs::remove_file(path).map_err(system)?,
         Ok(_) => return Err(BindError::NotASocket(path.to_owned())),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -209,64 +188,61 @@ fn bind_at(path: &Path) -> Result<Bound, BindError> {
     Ok(Bound { listener, path: path.to_owned(), lock: Some(lock) })
 }
 
-/// What the service manager has handed over.
+/// The sockets that the service manager passes (`LISTEN_FDS`).
 #[derive(Debug, Default)]
-pub(crate) struct Handed {
-    /// The control socket.
-    pub control: Option<Bound>,
-    /// Where metrics are told.
-    pub metrics: Option<OwnedFd>,
+pub(crate) struct Activated {
+    pub(crate) control: Option<Bound>,
+    /// The one named "metrics".
+    pub(crate) metrics: Option<OwnedFd>,
 }
 
-/// The sockets that the service manager has handed over (`LISTEN_FDS`), if it has; the one that it calls "metrics" is
-/// where those are told.
+/// Takes over the sockets that the service manager passes, if any.
 ///
 /// # Errors
-/// [`BindError::Activation`] if the control socket is not one unix stream socket that listens.
-pub(crate) fn activated() -> Result<Handed, BindError> {
-    let wrong = |what: String| BindError::Activation(what);
-    let sockets = inherited_listeners().map_err(|error| wrong(format!("what $LISTEN_FDS says: {error}")))?;
+/// [`BindError::Activation`] if the control socket is not one listening unix stream socket.
+pub(crate) fn activated() -> Result<Activated, BindError> {
+    let sockets =
+        inherited_listeners().map_err(|error| BindError::control(format!("$LISTEN_FDS: {error}")))?;
     let (mut metrics, mut control): (Vec<_>, Vec<_>) =
         sockets.into_iter().partition(|(_, name)| name == METRICS);
     if metrics.len() > 1 {
-        return Err(wrong(format!("{} descriptors called \"{METRICS}\"", metrics.len())));
+        return Err(BindError::control(format!("{} descriptors named \"{METRICS}\"", metrics.len())));
     }
     if control.len() > 1 {
-        return Err(wrong(format!("{} descriptors", control.len())));
+        return Err(BindError::control(format!("{} descriptors", control.len())));
     }
-    let control = control.pop().map(|(socket, _)| handed_control(socket)).transpose()?;
-    Ok(Handed { control, metrics: metrics.pop().map(|(socket, _)| socket) })
+    let control = control.pop().map(|(socket, _)| activated_control(socket)).transpose()?;
+    Ok(Activated { control, metrics: metrics.pop().map(|(socket, _)| socket) })
 }
 
-fn handed_control(socket: OwnedFd) -> Result<Bound, BindError> {
-    let wrong = |what: String| BindError::Activation(what);
-    let asked = || -> Result<_, Errno> {
+fn activated_control(socket: OwnedFd) -> Result<Bound, BindError> {
+    let inspect = || -> Result<_, Errno> {
         Ok((
             sockopt::socket_domain(&socket)?,
             sockopt::socket_type(&socket)?,
             sockopt::socket_acceptconn(&socket)?,
         ))
     };
-    match asked() {
+    match inspect() {
         Ok((AddressFamily::UNIX, SocketType::STREAM, true)) => {}
         Ok((AddressFamily::UNIX, SocketType::STREAM, false)) => {
-            return Err(wrong("one that does not listen (Accept=no is needed)".to_owned()));
+            return Err(BindError::control("one that does not listen (Accept=no is needed)"));
         }
-        Ok((AddressFamily::UNIX, _, _)) => return Err(wrong("a unix socket of another type".to_owned())),
-        Ok(_) => return Err(wrong("a socket of another family".to_owned())),
-        Err(Errno::NOTSOCK) => return Err(wrong("a descriptor that is no socket".to_owned())),
-        Err(error) => return Err(wrong(format!("this: {error}"))),
+        Ok((AddressFamily::UNIX, _, _)) => return Err(BindError::control("a unix socket of another type")),
+        Ok(_) => return Err(BindError::control("a socket of another family")),
+        Err(Errno::NOTSOCK) => return Err(BindError::control("a descriptor that is not a socket")),
+        Err(error) => return Err(BindError::control(format!("this: {error}"))),
     }
-    let path = path_of(&socket);
+    let path = name_of(&socket);
     let listener = Listener::UdSocket(socket.into());
     listener
         .set_nonblocking(ListenerNonblockingMode::Both)
-        .map_err(|source| BindError::System { path: path.clone(), source })?;
+        .map_err(|source| BindError::listen(&path, source))?;
     Ok(Bound { listener, path, lock: None })
 }
 
-/// What a socket is called, for people.
-fn path_of(socket: &OwnedFd) -> PathBuf {
+/// The name of a socket, for messages.
+fn name_of(socket: &OwnedFd) -> PathBuf {
     let address = getsockname(socket).ok().and_then(|address| SocketAddrUnix::try_from(address).ok());
     let named = address.as_ref().and_then(|address| {
         let abstract_name = || Some(format!("@{}", address.abstract_name()?.escape_ascii()));
@@ -276,7 +252,7 @@ fn path_of(socket: &OwnedFd) -> PathBuf {
     named.unwrap_or_else(|| "a socket without a name".to_owned()).into()
 }
 
-/// A lock file that this process has locked. It is removed with its value.
+/// A lock file that this process holds. Dropping it removes the file.
 #[derive(Debug)]
 struct Lock {
     file: File,
@@ -288,7 +264,7 @@ impl Lock {
         let mut path = socket.as_os_str().to_owned();
         path.push(".lock");
         let path = PathBuf::from(path);
-        let system = |source: io::Error| BindError::System { path: path.clone(), source };
+        let system = |source| BindError::listen(&path, source);
         loop {
             let flags = OFlags::CREATE | OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW;
             let file =
@@ -305,26 +281,26 @@ impl Lock {
                 }
                 Err(error) => return Err(system(error.into())),
             }
-            // Its last owner may have removed it between the two calls: then it locks nothing any more.
+            // If its last owner has removed it between the two calls, the lock is worthless.
             let locked = file.metadata().map_err(system)?;
             if fs::symlink_metadata(&path)
                 .is_ok_and(|there| (there.dev(), there.ino()) == (locked.dev(), locked.ino()))
             {
-                // From here on it goes with this value, also where the file system is full.
+                // From here on it is removed on every path, even if the file system is full.
                 let mut lock = Self { file, path: path.clone() };
-                let tell = |file: &mut File| {
+                let write_pid = |file: &mut File| {
                     file.set_len(0)?;
                     file.rewind()?;
                     writeln!(file, "{}", std::process::id())
                 };
-                return tell(&mut lock.file).map_err(system).map(|()| lock);
+                return write_pid(&mut lock.file).map_err(system).map(|()| lock);
             }
         }
     }
 }
 
-/// Whoever may read a file may lock it, and hold a daemon off for as long as that pleases: one that is left from before,
-/// when anybody might, is closed to others.
+/// A user who may read a lock file may lock it, and so prevent a daemon from starting. Files of earlier releases, which all
+/// users could read, are closed to others.
 fn keep_to_owner(file: &File) -> io::Result<()> {
     let meta = file.metadata()?;
     if meta.uid() == rustix::process::geteuid().as_raw() && meta.mode() & 0o077 != 0 {
@@ -335,7 +311,7 @@ fn keep_to_owner(file: &File) -> io::Result<()> {
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        // While it is still locked, so that nobody can have taken it.
+        // While it is still locked, so that no other daemon can hold it.
         let _ = fs::remove_file(&self.path);
         let _ = flock(&self.file, FlockOperation::Unlock);
     }

@@ -1,4 +1,4 @@
-//! The file of results: read when it has changed, and told as it is.
+//! The file of results that is exported with the metrics: read when it has changed, and checked.
 
 use std::fs::File;
 use std::io::Read;
@@ -15,71 +15,68 @@ use crate::exposition;
 /// The largest file: thousands of cells.
 const LARGEST: u64 = 8 << 20;
 
-/// Names of the daemon's own metrics, which a file cannot tell again.
+/// The daemon's own metrics, whose names a file may not use.
 const OWN: &str = "ipcd_service_";
 
-/// A file of results, and what it held when it was read last.
+/// A file of results, and its content when it was read last.
 #[derive(Debug)]
 pub(super) struct Results {
     path: PathBuf,
-    read: Stamp,
-    held: Held,
+    stamp: Stamp,
+    content: Content,
 }
 
-/// What a file held; `None` if there was none. Or why it cannot be told.
-type Held = Result<Option<Rc<str>>, String>;
+/// The content of a file; `None` if there was none. Or why it is unusable.
+type Content = Result<Option<Rc<str>>, String>;
 
-/// What tells a file from the one before: device, number, size, and time of the last change; `None` if there is none.
+/// Identifies a version of a file: device, inode, size, and time of the last change; `None` if there is none.
 type Stamp = Option<(u64, u64, u64, i64, i64)>;
 
 impl Results {
     pub(super) fn new(path: PathBuf) -> Self {
-        Self { path, read: None, held: Ok(None) }
+        Self { path, stamp: None, content: Ok(None) }
     }
 
-    /// What the file holds now; `None` if there is none, or none that can be told.
+    /// The present content; `None` if there is no file or it is unusable.
     pub(super) fn read(&mut self) -> Option<Rc<str>> {
-        let Some((stamp, held)) = self.look() else {
-            return self.held.as_ref().ok()?.clone();
-        };
-        // Told once, not at each scrape.
-        let path = self.path.display();
-        match (&held, &self.held) {
-            (Err(new), Err(old)) if new == old => {}
-            (Err(why), _) => warn!("the results in {path} are not told with the metrics: {why}"),
-            (Ok(Some(_)), Err(_)) => info!("the results in {path} are told with the metrics again"),
-            _ => {}
+        if let Some((stamp, content)) = self.read_if_changed().unwrap_or_else(|why| Some((None, Err(why)))) {
+            // Logged once, not at each scrape.
+            let path = self.path.display();
+            match (&content, &self.content) {
+                (Err(new), Err(old)) if new == old => {}
+                (Err(why), _) => warn!("the results in {path} are not exported: {why}"),
+                (Ok(Some(_)), Err(_)) => info!("the results in {path} are exported again"),
+                _ => {}
+            }
+            (self.stamp, self.content) = (stamp, content);
         }
-        self.read = stamp;
-        self.held = held;
-        self.held.as_ref().ok()?.clone()
+        self.content.as_ref().ok()?.clone()
     }
 
-    /// The file, if it is another one than was read last.
-    fn look(&self) -> Option<(Stamp, Held)> {
-        // A FIFO that stands there must not hold the daemon.
+    /// The content, unless it is the version that was read last.
+    fn read_if_changed(&self) -> Result<Option<(Stamp, Content)>, String> {
+        // Opening a FIFO must not block the daemon.
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
         let file = match open(&self.path, flags, Mode::empty()) {
             Ok(file) => File::from(file),
-            Err(Errno::NOENT) => return Some((None, Ok(None))),
-            Err(error) => return Some((None, Err(error.to_string()))),
+            Err(Errno::NOENT) => return Ok(Some((None, Ok(None)))),
+            Err(error) => return Err(error.to_string()),
         };
-        let meta = match file.metadata() {
-            Ok(meta) if meta.is_file() => meta,
-            Ok(_) => return Some((None, Err("it is no regular file".to_owned()))),
-            Err(error) => return Some((None, Err(error.to_string()))),
-        };
+        let meta = file.metadata().map_err(|error| error.to_string())?;
+        if !meta.is_file() {
+            return Err("it is not a regular file".to_owned());
+        }
         let stamp = Some((meta.dev(), meta.ino(), meta.size(), meta.mtime(), meta.mtime_nsec()));
-        if stamp == self.read {
-            return None;
+        if stamp == self.stamp {
+            return Ok(None);
         }
         let mut text = String::new();
         let read = file.take(LARGEST + 1).read_to_string(&mut text).map_err(|error| error.to_string());
-        Some((stamp, read.and_then(|_| check(&text)).map(|()| Some(text.into()))))
+        Ok(Some((stamp, read.and_then(|_| check(&text)).map(|()| Some(text.into())))))
     }
 }
 
-/// Whether a text can be told beside the daemon's own: one line that Prometheus cannot read spoils all.
+/// Whether a text can be exported beside the daemon's own metrics: one line that Prometheus cannot parse spoils all.
 fn check(text: &str) -> Result<(), String> {
     if text.len() as u64 > LARGEST {
         return Err(format!("it has more than {LARGEST} bytes"));
@@ -96,7 +93,7 @@ mod tests {
     const TEXT: &str = "# HELP ipcd_a A.\n# TYPE ipcd_a gauge\nipcd_a{b=\"} 1\"} 2\n";
 
     #[test]
-    fn a_file_is_read_again_when_it_has_changed_and_only_then() {
+    fn a_file_is_read_again_only_when_it_has_changed() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("results.prom");
         let mut results = Results::new(path.clone());
@@ -114,14 +111,14 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_told_is_not_and_never_holds_the_daemon() {
+    fn an_unusable_file_is_not_exported_and_never_blocks() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("results.prom");
         let mut results = Results::new(path.clone());
         for text in ["ipcd_service_a 1\n", "node_a 1\n", "ipcd_a one\n", "ipcd_a 1", "ipcd_a{b=\"c\" 1\n"] {
             fs::write(&path, text).unwrap();
             assert_eq!(results.read(), None, "{text:?}");
-            assert!(results.held.is_err());
+            assert!(results.content.is_err());
         }
         fs::write(&path, b"ipcd_a{b=\"\xff\"} 1\n").unwrap();
         assert_eq!(results.read(), None);
