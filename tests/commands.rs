@@ -177,12 +177,15 @@ fn grade(line: &str) -> &str {
 }
 
 #[test]
-fn the_doctor_tells_of_the_host_and_of_a_difference_that_there_is_not() {
+fn the_doctor_checks_the_host_and_measures_each_cell_against_itself() {
     run(|sandbox| {
         let told = private(sandbox, &DOCTOR).expect(Exit::Success).stdout;
         assert!(told.starts_with("This host:\n"), "{told}");
-        assert!(told.contains("\nSelf-test: each measured against itself, 2 pairs of trials:\n"), "{told}");
-        assert!(told.contains("futex, 8 B") && told.contains("smallest difference that this host can show"));
+        assert!(
+            told.contains("\nSelf-test: each cell measured against itself, 2 pairs of trials:\n"),
+            "{told}"
+        );
+        assert!(told.contains("futex, 8 B") && told.contains("smallest detectable difference"));
         let last = told.lines().rfind(|line| line.starts_with("Grade: ")).unwrap();
         assert!("ABCDEF".contains(grade(last)), "{last}");
         let checks = told.lines().skip(1).take_while(|line| !line.starts_with("Self-test"));
@@ -219,7 +222,9 @@ fn what_the_doctor_cannot_test_is_refused() {
         private(sandbox, &["doctor", "--pairs", "1"])
             .expect(Exit::Usage)
             .says(&["--pairs", "a number from 2 to 1000"]);
-        private(sandbox, &["doctor", "--require-grade", "G"]).expect(Exit::Usage).says(&["`G` is no grade"]);
+        private(sandbox, &["doctor", "--require-grade", "G"])
+            .expect(Exit::Usage)
+            .says(&["unknown grade `G`"]);
     });
 }
 
@@ -241,7 +246,7 @@ fn a_result_that_is_not_good_enough_is_told_whole_and_has_an_exit_code_of_its_ow
         // Nothing is worse than F.
         required("F").expect(Exit::Success);
         private(sandbox, &bench).expect(Exit::Success);
-        required("Z").expect(Exit::Usage).says(&["`Z` is no grade"]);
+        required("Z").expect(Exit::Usage).says(&["unknown grade `Z`"]);
     });
 }
 

@@ -15,8 +15,10 @@ use super::progress::Progress;
 use super::terminal::prose_width;
 use crate::client::LeaseWait;
 use crate::client::bench;
-use crate::client::host::doctor::{Diagnosis, Host, SelfTest, checks, twice, write_checks, write_self_tests};
 use crate::client::host::{Environment, Snapshot};
+use crate::client::judge::doctor::{
+    Diagnosis, Host, SelfTest, checks, twice, write_checks, write_self_tests,
+};
 use crate::client::judge::warnings::Grade;
 use crate::client::report::{CellReport, Clock, Report, SCHEMA, Times, json};
 use crate::diagnostics::print_line;

@@ -9,7 +9,6 @@ mod cgroup;
 mod cpu;
 mod cpu_list;
 mod difference;
-pub(crate) mod doctor;
 #[cfg(test)]
 #[path = "tests/fixture.rs"]
 pub(crate) mod fixture;
@@ -26,7 +25,6 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-#[cfg(test)]
 pub(crate) use cgroup::Throttling;
 pub(crate) use cpu_list::CpuList;
 pub(crate) use difference::Difference;

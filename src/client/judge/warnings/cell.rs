@@ -1,13 +1,16 @@
-//! What a cell's own figures tell against it.
+//! Warnings from a cell's own figures.
 
-use super::modes::modes;
-use super::{Sharing, Warning, limits};
+use std::ops::Range;
+
+use hdrhistogram::Histogram;
+
+use super::warning::*;
 use crate::client::report::{CellReport, Costs, Report, TrialReport};
 use crate::client::stats::{MIN_SAMPLES_BEYOND, Statistic, spread};
 use crate::protocol::{ChannelSpec, Wait};
 use crate::transports::{Settings, find};
 
-/// The cell's warnings, in the order in which they are told.
+/// The cell's warnings, in the order in which they are shown.
 pub(super) fn warnings(cell: &CellReport, report: &Report) -> Vec<Warning> {
     let broken = (cell.error.is_some() || cell.latency_ns.samples == 0)
         .then_some(Warning::BrokenOff { rounds: cell.rounds });
@@ -39,16 +42,16 @@ pub(super) fn warnings(cell: &CellReport, report: &Report) -> Vec<Warning> {
 fn noisy(cell: &CellReport) -> Option<Warning> {
     let mut medians: Vec<f64> = cell.trials.iter().filter_map(|trial| trial.latency_ns.p50).collect();
     medians.sort_by(f64::total_cmp);
-    let trimmed = medians.len() / limits::SPREAD_TRIM;
+    let trimmed = medians.len() / SPREAD_TRIM;
     let spread = spread(&medians[trimmed..medians.len() - trimmed])?;
-    limits::SPREAD.passed(spread).then_some(Warning::NoisyHost { spread, pinned: pinned(cell) })
+    SPREAD.exceeded(spread).then_some(Warning::NoisyHost { spread, pinned: pinned(cell) })
 }
 
 fn pinned(cell: &CellReport) -> bool {
     cell.client_cpu.is_some() && cell.server_cpu.is_some()
 }
 
-/// Pinned, two peaks are the mechanism's; unpinned, most likely the scheduler's.
+/// Pinned, two peaks are the mechanism's own; unpinned, they are most likely the scheduler's.
 fn two_modes(cell: &CellReport) -> Option<Warning> {
     let modes = modes(&cell.histogram).filter(|_| !pinned(cell))?;
     let ns = |ps: f64| ps / 1000.0;
@@ -63,10 +66,10 @@ fn clock_cost(cell: &CellReport, report: &Report) -> Option<Warning> {
     // A sample is one round and costs one read, or it is the mean of a batch, which shares one.
     let batch = report.settings.timing.strip_prefix("batch:").and_then(|rounds| rounds.parse::<u32>().ok());
     let cost_ns = report.clock.cost_ns / f64::from(batch.unwrap_or(1).max(1));
-    // Too few samples for a median tell a mean.
+    // With too few samples for a median, there is a mean.
     let median = cell.latency_ns.p50.or(cell.latency_ns.mean).filter(|median| *median > 0.0)?;
     let fraction = cost_ns / median;
-    (fraction > limits::CLOCK_COST).then_some(Warning::ClockCost {
+    (fraction > CLOCK_COST).then_some(Warning::ClockCost {
         cost_ns,
         fraction,
         untimed_mean: cell.probe.is_some(),
@@ -74,9 +77,9 @@ fn clock_cost(cell: &CellReport, report: &Report) -> Option<Warning> {
     })
 }
 
-/// Of the quantiles that a report always has a place for. The p99.99 is shown where there are samples for it.
+/// Of the quantiles that a report always shows. The p99.99 is shown only if there are enough samples for it.
 fn too_few_samples(cell: &CellReport, report: &Report) -> Option<Warning> {
-    // Samples that are means of batches were asked for: they are for the mean.
+    // Means of batches were requested: they are for the mean.
     if report.settings.timing.starts_with("batch:") {
         return None;
     }
@@ -104,27 +107,27 @@ fn cpu_shared(cell: &CellReport, report: &Report) -> Option<Warning> {
 
 fn sharing(cell: &CellReport, report: &Report) -> Option<(Option<u32>, Sharing)> {
     if let (Some(client), Some(server)) = (cell.client_cpu, cell.server_cpu) {
-        // Pinned to a CPU is being there, also where that is isolated and not among the allowed ones.
+        // A pinned side runs there, even if the CPU is isolated and not among the allowed ones.
         return (client == server).then_some((Some(client), Sharing::Pinned));
     }
     if let Some(allowed) = report.environment.cpu.allowed.as_ref().filter(|allowed| allowed.len() == 1) {
         return Some((allowed.iter().next(), Sharing::OnlyOne));
     }
-    // Where each of several channels was is not told apart.
+    // The CPUs of several channels are recorded together.
     let cpu = cell.trials.iter().filter(|_| cell.parallel == 1).find_map(seen_together)?;
     Some((Some(cpu), Sharing::Seen))
 }
 
-/// The CPU on which both sides were at the same look, before the trial's rounds or after them.
+/// The CPU on which both sides were at the same moment, before the trial's rounds or after them.
 fn seen_together(trial: &TrialReport) -> Option<u32> {
     let (client, server) = (&trial.client_cpus, &trial.server_cpus);
-    // Repetitions are left out of the lists, so that the first is from before and the last from after.
+    // The lists have no repetitions: the first entry is from before the rounds, the last from after them.
     let before = client.first().zip(server.first());
     let after = client.last().zip(server.last());
     [before, after].into_iter().flatten().find_map(|(client, server)| (client == server).then_some(*client))
 }
 
-/// Of the sides alone, `cpu_shared` tells.
+/// Only for mechanisms with kernel threads: `cpu_shared` covers the two sides.
 fn too_few_cpus(cell: &CellReport, report: &Report) -> Option<Warning> {
     let spec = ChannelSpec {
         size_bytes: u32::try_from(cell.size_bytes).ok()?,
@@ -132,24 +135,23 @@ fn too_few_cpus(cell: &CellReport, report: &Report) -> Option<Warning> {
         options: cell.options.clone(),
         ..ChannelSpec::new(&cell.method)
     };
-    // A report of another host may have what this one or this build has not.
+    // A report from another host may have methods or options that this build lacks.
     let settings = Settings::check(&spec).ok()?;
     let wanted = find(settings.method).ok()?.busy_cpus(&settings);
-    // The kernel's threads run on any of them, wherever the sides are.
+    // The kernel's threads run on any CPU, wherever the sides are pinned.
     let cpus = report.environment.cpu.online.as_ref()?.len();
     (wanted > 2 && cpus < wanted).then_some(Warning::TooFewCpus { wanted, cpus })
 }
 
 fn lost(cell: &CellReport) -> Option<Warning> {
     let fraction = cell.lost as f64 / (cell.rounds + cell.lost) as f64;
-    limits::LOST.passed(fraction).then_some(Warning::LostDatagrams { lost: cell.lost, fraction })
+    LOST.exceeded(fraction).then_some(Warning::LostDatagrams { lost: cell.lost, fraction })
 }
 
 fn long_gap(cell: &CellReport) -> Option<Warning> {
     let usual_ns = cell.latency_ns.p50.or(cell.latency_ns.min)?;
-    let is_gap = |ns: f64, rounds: u64| {
-        ns > limits::LONG_GAP_NS && ns > limits::LONG_GAP_MEDIANS * usual_ns * rounds.max(1) as f64
-    };
+    let is_gap =
+        |ns: f64, rounds: u64| ns > LONG_GAP_NS && ns > LONG_GAP_MEDIANS * usual_ns * rounds.max(1) as f64;
     let round = cell.latency_ns.max.filter(|ns| is_gap(*ns, 1));
     let block = cell.longest_gap.filter(|block| is_gap(block.elapsed_ns, block.rounds));
     match (round, block) {
@@ -164,9 +166,8 @@ fn long_gap(cell: &CellReport) -> Option<Warning> {
 }
 
 fn preempted(cell: &CellReport) -> Option<Warning> {
-    // On a CPU that both sides share, each takes it from the other by waking up: that is the mechanism's cost. Where the
-    // scheduler chooses, this is known of sides that never sleep only.
-    // Several channels take CPUs from each other.
+    // On a shared CPU each side preempts the other by waking up: that is the mechanism's cost. Where the scheduler places
+    // the sides, only sides that never sleep are known not to do that. Several channels preempt each other.
     let alone = match (cell.client_cpu, cell.server_cpu) {
         _ if cell.parallel > 1 => false,
         (Some(client), Some(server)) => client != server,
@@ -176,7 +177,7 @@ fn preempted(cell: &CellReport) -> Option<Warning> {
     let per_round = client.involuntary_switches.max(server.involuntary_switches);
     let times = per_round * cell.rounds as f64;
     let per_second = times / (cell.elapsed_ns / 1e9);
-    (alone && times.round() >= limits::PREEMPTED_TIMES && per_second > limits::PREEMPTED_PER_SECOND)
+    (alone && times.round() >= PREEMPTED_TIMES && per_second > PREEMPTED_PER_SECOND)
         .then_some(Warning::Preempted { per_round, per_second })
 }
 
@@ -187,10 +188,77 @@ fn precision_missed(cell: &CellReport, report: &Report) -> Option<Warning> {
         .then_some(Warning::PrecisionMissed { wanted, reached })
 }
 
+/// With fewer samples, chance makes peaks.
+const FEWEST_SAMPLES: u64 = 1000;
+
+/// Bins in a factor of two: each is 9 % wide, which joins the ripples of a coarse clock.
+const BINS_PER_OCTAVE: f64 = 8.0;
+
+/// The smallest distance between the peaks, in bins: a factor of 2. Placement makes one of 3 to 10, a busy neighbour less.
+const FEWEST_BINS_APART: usize = 8;
+
+/// The smallest share of samples on the smaller peak's side of the valley: less is a tail.
+const SMALLEST_SHARE: f64 = 0.1;
+
+/// The valley's highest value, as a fraction of the smaller peak.
+const DEEPEST_VALLEY: f64 = 0.5;
+
+/// Two peaks, in the histogram's unit, which a scheduler causes that moves a side from CPU to CPU.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Modes {
+    low: f64,
+    high: f64,
+    /// The share of the samples beyond the valley.
+    high_fraction: f64,
+}
+
+/// The two peaks of a histogram, if there are two far enough apart with a valley between them.
+fn modes(histogram: &Histogram<u64>) -> Option<Modes> {
+    if histogram.len() < FEWEST_SAMPLES {
+        return None;
+    }
+    let bin = |value: u64| ((value.max(1) as f64).log2() * BINS_PER_OCTAVE) as usize;
+    let first = bin(histogram.min());
+    let mut bins = vec![0_u64; bin(histogram.max()) - first + 1];
+    for bucket in histogram.iter_recorded() {
+        bins[bin(bucket.value_iterated_to()) - first] += bucket.count_at_value();
+    }
+    let highest = |range: Range<usize>| range.max_by_key(|&at| bins[at]);
+    let main = highest(0..bins.len())?;
+    let below = (0..main.saturating_sub(FEWEST_BINS_APART - 1)).filter_map(|at| valley(&bins, at, main));
+    let above = (main + FEWEST_BINS_APART..bins.len()).filter_map(|at| valley(&bins, main, at));
+    let found = below.chain(above).max_by_key(|found| bins[found.low].min(bins[found.high]))?;
+    let center = |at: usize| ((first + at) as f64 + 0.5) / BINS_PER_OCTAVE;
+    let beyond: u64 = bins[found.valley..].iter().sum();
+    Some(Modes {
+        low: center(found.low).exp2(),
+        high: center(found.high).exp2(),
+        high_fraction: beyond as f64 / histogram.len() as f64,
+    })
+}
+
+struct Found {
+    low: usize,
+    valley: usize,
+    high: usize,
+}
+
+/// The valley between two bins, if it is deep enough.
+fn valley(bins: &[u64], low: usize, high: usize) -> Option<Found> {
+    let valley = (low + 1..high).min_by_key(|&at| bins[at])?;
+    let all: u64 = bins.iter().sum();
+    let before: u64 = bins[..valley].iter().sum();
+    let smaller_share = before.min(all - before) as f64 / all as f64;
+    let smaller_peak = bins[low].min(bins[high]) as f64;
+    let deep = bins[valley] as f64 <= smaller_peak * DEEPEST_VALLEY;
+    (deep && smaller_share >= SMALLEST_SHARE && smaller_peak > 0.0).then_some(Found { low, valley, high })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::client::judge::warnings::{Severity, sample};
+    use crate::client::measure::histogram;
     use crate::client::report::{LongestGap, ProbeReport};
     use crate::client::stats::Drift;
 
@@ -210,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn trials_that_lie_apart_are_told_by_how_much() {
+    fn trials_that_differ_are_reported_with_their_spread() {
         assert_eq!(with_medians(&[100.0, 102.0, 104.0, 106.0, 109.0]), []);
         let seen = with_medians(&[100.0, 100.0, 100.0, 100.0, 130.0]);
         assert!(
@@ -224,14 +292,14 @@ mod tests {
     }
 
     #[test]
-    fn one_wild_trial_of_ten_is_no_noisy_host() {
+    fn one_outlier_in_ten_trials_is_not_a_noisy_host() {
         let mut medians = vec![100.0; 9];
         medians.push(900.0);
         assert_eq!(with_medians(&medians), []);
     }
 
     #[test]
-    fn two_peaks_are_a_warning_where_a_side_is_not_pinned() {
+    fn two_peaks_are_a_warning_if_a_side_is_not_pinned() {
         let two_peaks = |cell: &mut CellReport| cell.histogram = sample::two_peaks();
         let unpinned = |cell: &mut CellReport| {
             two_peaks(cell);
@@ -242,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn threads_of_the_kernel_that_spin_want_cpus_of_their_own() {
+    fn spinning_kernel_threads_need_their_own_cpus() {
         let with = |sqpoll: &str, wait, cpus: &str| {
             of(|report| {
                 report.environment.cpu.online = Some(cpus.parse().unwrap());
@@ -259,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn a_significant_drift_is_told_and_a_small_one_is_not() {
+    fn a_significant_drift_is_reported_and_a_small_one_is_not() {
         let with =
             |slope_fraction, p_value| of_cell(|cell| cell.drift = Some(Drift { slope_fraction, p_value }));
         assert_eq!(with(-0.2, 0.001), [Warning::Drifts { change: -0.2 }]);
@@ -294,7 +362,7 @@ mod tests {
     }
 
     #[test]
-    fn the_lowest_quantile_that_cannot_be_told_is_told() {
+    fn the_lowest_quantile_with_too_few_samples_is_reported() {
         let without = |change: fn(&mut CellReport)| of_cell(change).remove(0);
         let no_tail = without(|cell| (cell.latency_ns.samples, cell.latency_ns.p99_9) = (3_000, None));
         let expected = Warning::TooFewSamples { quantile: Statistic::P99_9, samples: 3_000, needed: 10_000 };
@@ -314,7 +382,7 @@ mod tests {
     }
 
     #[test]
-    fn spinning_on_a_shared_cpu_is_told_with_how_it_came_to_be() {
+    fn spinning_on_a_shared_cpu_is_reported_with_its_cause() {
         let shared = |change: fn(&mut Report)| match of(change)[..] {
             [Warning::CpuShared { cpu, sharing, adaptive }] => Some((cpu, sharing, adaptive)),
             _ => None,
@@ -342,7 +410,7 @@ mod tests {
             }),
             Some((Some(5), Sharing::OnlyOne, true))
         );
-        // Not shared: two CPUs; CPUs swapped between the looks; one CPU and no spinning.
+        // Not shared: two CPUs; CPUs swapped during the rounds; one CPU without spinning.
         assert_eq!(of(|report| _ = spinning(report, true)), []);
         assert_eq!(
             of(|report| {
@@ -355,7 +423,7 @@ mod tests {
     }
 
     #[test]
-    fn lost_datagrams_count_by_the_quantile_that_they_hide() {
+    fn lost_datagrams_are_graded_by_the_quantile_that_they_hide() {
         let severity = |lost| of_cell(|cell| cell.lost = lost).first().map(Warning::severity);
         assert_eq!(severity(0), None);
         assert_eq!(severity(1), Some(Severity::Slight));
@@ -376,7 +444,7 @@ mod tests {
     }
 
     #[test]
-    fn a_gap_in_a_block_that_was_timed_as_a_whole_is_told() {
+    fn a_gap_in_a_block_that_was_timed_as_a_whole_is_reported() {
         let with =
             |elapsed_ns, rounds| of_cell(|cell| cell.longest_gap = Some(LongestGap { elapsed_ns, rounds }));
         assert_eq!(with(1e7, 1000), []);
@@ -387,11 +455,11 @@ mod tests {
         assert_eq!(between, [Warning::LongGap { max_ns: 1.5e9, block_rounds: Some(0) }]);
         assert_eq!(between[0].finding(), "nothing was measured for 1.50 s between two rounds");
         assert_eq!((seen[0].severity(), between[0].severity()), (Severity::Doubtful, Severity::Slight));
-        assert_eq!(with(1.5e9, 150_000), [], "as long as so many rounds of 10 µs take");
+        assert_eq!(with(1.5e9, 150_000), [], "the normal time of that many rounds of 10 µs");
     }
 
     #[test]
-    fn preemptions_count_where_a_side_is_alone_on_its_cpu() {
+    fn preemptions_count_only_if_a_side_is_alone_on_its_cpu() {
         let preempted = |cell: &mut CellReport| cell.cost_per_round.server.involuntary_switches = 0.02;
         let seen = of_cell(preempted);
         assert!(matches!(seen[..], [Warning::Preempted { .. }]), "{seen:?}");
@@ -415,11 +483,11 @@ mod tests {
             (cell.rounds, cell.elapsed_ns) = (25, 226_000.0);
             cell.cost_per_round.client.involuntary_switches = 1.0 / 25.0;
         };
-        assert_eq!(of_cell(once), [], "one event in a moment has no rate");
+        assert_eq!(of_cell(once), [], "a single event has no rate");
     }
 
     #[test]
-    fn a_precision_that_was_not_reached_is_told() {
+    fn a_precision_that_was_not_reached_is_reported() {
         let asked = |reached| {
             of(|report| {
                 report.settings.precision_fraction = Some(0.02);
@@ -432,12 +500,46 @@ mod tests {
     }
 
     #[test]
-    fn a_cell_that_broke_off_has_no_result() {
+    fn a_cell_that_failed_has_no_result() {
         let seen = of_cell(|cell| cell.error = Some("the peer closed the channel".to_owned()));
         assert_eq!(
             (seen[0].severity(), &seen[..]),
             (Severity::Fatal, &[Warning::BrokenOff { rounds: 100_000 }][..])
         );
         assert_eq!(of_cell(|cell| cell.latency_ns.samples = 0).len(), 1);
+    }
+
+    /// Samples spread evenly, by so many percent to either side of each center.
+    fn around(centers: &[(f64, u64, f64)]) -> Histogram<u64> {
+        let mut histogram = histogram();
+        for (center, count, width) in centers {
+            for n in 0..*count {
+                let place = n as f64 / *count as f64 * 2.0 - 1.0;
+                histogram.record((center * (1.0 + place * width)) as u64).unwrap();
+            }
+        }
+        histogram
+    }
+
+    #[test]
+    fn two_hills_are_found_with_their_shares() {
+        let found = modes(&around(&[(15e6, 7_000, 0.2), (80e6, 3_000, 0.2)])).unwrap();
+        assert!((12e6..18e6).contains(&found.low), "{found:?}");
+        assert!((64e6..96e6).contains(&found.high), "{found:?}");
+        assert!((found.high_fraction - 0.3).abs() < 0.01);
+        let slower = modes(&around(&[(15e6, 3_000, 0.2), (80e6, 7_000, 0.2)])).unwrap();
+        assert!((slower.high_fraction - 0.7).abs() < 0.01);
+    }
+
+    #[test]
+    fn one_hill_a_tail_a_small_step_and_few_samples_are_not_two() {
+        assert_eq!(modes(&around(&[(15e6, 10_000, 0.3)])), None);
+        assert_eq!(modes(&around(&[(15e6, 9_500, 0.2), (80e6, 500, 0.2)])), None, "5 % are a tail");
+        assert_eq!(modes(&around(&[(15e6, 5_000, 0.05), (25e6, 5_000, 0.05)])), None, "1.7 times");
+        assert_eq!(modes(&around(&[(15e6, 300, 0.2), (80e6, 300, 0.2)])), None);
+        assert_eq!(modes(&around(&[(60e3, 10_000, 0.0)])), None);
+        assert_eq!(modes(&histogram()), None);
+        // One flat hill over three octaves has no valley.
+        assert_eq!(modes(&around(&[(45e6, 20_000, 0.77)])), None);
     }
 }

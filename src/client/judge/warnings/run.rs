@@ -1,110 +1,112 @@
-//! What the host and the build tell against all cells of a run.
+//! Warnings from the host and the build, for all cells of a run.
 
-use super::{Warning, limits};
-use crate::client::host::{Environment, Snapshot};
+use super::warning::*;
+use crate::client::host::{Build, Environment, Snapshot, Throttling};
 use crate::client::report::{CellReport, Report};
 
-/// The run's warnings, in the order in which they are told.
+/// What was found about one property of a host: nothing where the host does not report it, a text if it is fine, or a
+/// warning.
+pub(crate) type Found = Option<Result<String, Warning>>;
+
+/// A warning, or the same finding as a text if it is not a problem.
+fn found(warning: Warning, is_problem: bool) -> Found {
+    Some(if is_problem { Err(warning) } else { Ok(warning.finding()) })
+}
+
+/// The run's warnings, in the order in which they are shown.
 pub(super) fn warnings(report: &Report) -> Vec<Warning> {
     let (start, end) = (&report.at_start, &report.at_end);
     let changes = end.changes_since(start);
     let own_cpu_ms = report.results.iter().map(own_cpu_ms).sum();
-    let others = Others::between(start, end, own_cpu_ms, &report.environment);
+    let governors = start.governors.union(&end.governors);
     [
-        (report.environment.build.profile == "debug").then_some(Warning::DebugBuild),
+        build(&report.environment).and_then(Result::err),
         end.suspended_since(start)
-            .filter(|ms| *ms > limits::SUSPENDED_MS)
+            .filter(|ms| *ms > SUSPENDED_MS)
             .map(|ms| Warning::Suspended { time_ns: ms.saturating_mul(1_000_000) }),
         (!changes.is_empty()).then_some(Warning::EnvironmentChanged { changes }),
-        throttled(start, end),
-        stolen_cpus(start, end, &report.environment)
-            .filter(|cpus| limits::STEAL_CPUS.passed(*cpus))
-            .map(|cpus| Warning::StealTime { cpus }),
-        others.and_then(Others::warning),
-        frequency_scaling(report),
+        end.throttled_since(start)
+            .filter(|throttling| throttling.periods > 0)
+            .map(|Throttling { periods, time_ns }| Warning::Throttled { periods, time_ns }),
+        steal_time(start, end, &report.environment).and_then(Result::err),
+        other_load(start, end, own_cpu_ms, &report.environment).and_then(Result::err),
+        frequency_scaling(governors, frequency_change(report)).err(),
     ]
     .into_iter()
     .flatten()
     .collect()
 }
 
-fn throttled(start: &Snapshot, end: &Snapshot) -> Option<Warning> {
-    let throttling = end.throttled_since(start).filter(|throttling| throttling.periods > 0)?;
-    Some(Warning::Throttled { periods: throttling.periods, time_ns: throttling.time_ns })
+/// The build's profile, which is a warning if it is a debug build.
+pub(crate) fn build(environment: &Environment) -> Found {
+    let Build { profile, version, .. } = &environment.build;
+    Some(if profile == "debug" {
+        Err(Warning::DebugBuild)
+    } else {
+        Ok(format!("{profile}, version {version}"))
+    })
 }
 
-/// What the hypervisor took, as a fraction of one CPU's time. Only CPUs with work are taken, and few have it here: as a
-/// fraction of the whole host's time it would vanish on a large one.
-pub(crate) fn stolen_cpus(start: &Snapshot, end: &Snapshot, environment: &Environment) -> Option<f64> {
-    let fraction = end.steal_fraction_since(start)?;
-    Some(fraction * cpus(environment).unwrap_or(1) as f64)
+/// The time that the hypervisor took, as a fraction of one CPU's. It takes only busy CPUs, of which there are few here:
+/// as a fraction of all CPUs' time it would vanish on a large host.
+pub(crate) fn steal_time(start: &Snapshot, end: &Snapshot, environment: &Environment) -> Found {
+    let cpus = end.steal_fraction_since(start)? * cpus(environment).unwrap_or(1) as f64;
+    found(Warning::StealTime { cpus }, STEAL_CPUS.exceeded(cpus))
 }
 
 fn cpus(environment: &Environment) -> Option<usize> {
     environment.cpu.online.as_ref().map(|online| online.len())
 }
 
-/// What other processes did.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Others {
-    /// CPUs that they kept busy, on average.
-    pub(crate) busy_cpus: f64,
-    /// CPUs there are.
-    pub(crate) cpus: usize,
-    /// Whether that is a count of tasks at two moments, since the time between them is too short for CPU times.
-    pub(crate) counted: bool,
+/// The load of other processes between two snapshots, less the `own_cpu_ms` of this program.
+///
+/// The load average is not used: for a minute it includes what ran before, such as the last measurement.
+pub(crate) fn other_load(
+    start: &Snapshot,
+    end: &Snapshot,
+    own_cpu_ms: f64,
+    environment: &Environment,
+) -> Found {
+    let cpus = cpus(environment)?;
+    let by_time = busy_cpu_ms(start, end).map(|(busy_ms, wall_ms)| (busy_ms - own_cpu_ms) / wall_ms);
+    let busy_cpus = by_time.or_else(|| {
+        // Too short for the kernel's ticks. A task that ran both before and after is assumed to have run all the time;
+        // this program is one of them.
+        let running = start.running_tasks?.min(end.running_tasks?);
+        // More tasks than CPUs keep no more than all of these busy.
+        Some((running.saturating_sub(1) as f64).min(cpus as f64))
+    })?;
+    let busy_cpus = busy_cpus.max(0.0);
+    let competing = COMPETING_CPUS.exceeded(busy_cpus) && busy_cpus + NEEDED_CPUS > cpus as f64;
+    let many = busy_cpus > OTHERS_SHARE * cpus as f64;
+    found(Warning::OtherLoad { busy_cpus, cpus, competing, counted: by_time.is_none() }, competing || many)
 }
 
-impl Others {
-    /// What they did between two snapshots, of which `own_cpu_ms` are this program's.
-    ///
-    /// The load average is not asked: for a minute it remembers what ran before, such as the last measurement.
-    pub(crate) fn between(
-        start: &Snapshot,
-        end: &Snapshot,
-        own_cpu_ms: f64,
-        environment: &Environment,
-    ) -> Option<Self> {
-        let cpus = cpus(environment)?;
-        let by_time = busy_cpu_ms(start, end).map(|(busy_ms, wall_ms)| (busy_ms - own_cpu_ms) / wall_ms);
-        let busy_cpus = by_time.or_else(|| {
-            // Too short a time for the kernel's steps. A task that ran both before and after is taken to have run
-            // all the time; this program, which looked, is one.
-            let running = start.running_tasks?.min(end.running_tasks?);
-            // More tasks than CPUs keep no more than all of these busy.
-            Some((running.saturating_sub(1) as f64).min(cpus as f64))
-        })?;
-        Some(Self { busy_cpus: busy_cpus.max(0.0), cpus, counted: by_time.is_none() })
-    }
-
-    /// Whether too few CPUs are left for two sides.
-    pub(crate) fn competing(self) -> bool {
-        limits::COMPETING_CPUS.passed(self.busy_cpus)
-            && self.busy_cpus + limits::NEEDED_CPUS > self.cpus as f64
-    }
-
-    /// The warning that they are worth.
-    pub(crate) fn warning(self) -> Option<Warning> {
-        let Self { busy_cpus, cpus, counted } = self;
-        let many = busy_cpus > limits::OTHERS_SHARE * cpus as f64;
-        let competing = self.competing();
-        (competing || many).then_some(Warning::OtherLoad { busy_cpus, cpus, competing, counted })
+/// Whether the CPU frequency is fixed, by the governors in use and how far it moved.
+pub(crate) fn frequency_scaling<'a>(
+    governors: impl Iterator<Item = &'a String>,
+    moved: Option<f64>,
+) -> Result<String, Warning> {
+    let governors: Vec<String> = governors.filter(|governor| *governor != "performance").cloned().collect();
+    match governors.is_empty() && moved.is_none() {
+        true => Ok("performance".to_owned()),
+        false => Err(Warning::FrequencyScaling { governors, moved }),
     }
 }
 
-/// The CPU time used by all processes, and the time that passed; `None` if that is too short to tell.
+/// The CPU time used by all processes, and the time that passed; `None` if that is too short.
 fn busy_cpu_ms(start: &Snapshot, end: &Snapshot) -> Option<(f64, f64)> {
     let wall_ms = end.uptime_ms?.checked_sub(start.uptime_ms?)?;
     let total_ms = end.cpu_total_ms?.checked_sub(start.cpu_total_ms?)?;
     let idle_ms = end.cpu_idle_ms?.checked_sub(start.cpu_idle_ms?)?;
     let steal_ms = end.cpu_steal_ms.unwrap_or(0).saturating_sub(start.cpu_steal_ms.unwrap_or(0));
     let busy_ms = total_ms.saturating_sub(idle_ms).saturating_sub(steal_ms);
-    // A sandbox may show a file of which nothing moves.
-    (wall_ms >= limits::SHORTEST_FOR_CPU_TIME_MS && total_ms > 0).then_some((busy_ms as f64, wall_ms as f64))
+    // A sandbox may show a file with constant values.
+    (wall_ms >= SHORTEST_FOR_CPU_TIME_MS && total_ms > 0).then_some((busy_ms as f64, wall_ms as f64))
 }
 
-/// CPU time of both sides. The kernel's figures are those of the rounds; the warm-ups are taken to be like them, or,
-/// where rounds have pauses and warm-ups have none, to have kept both sides busy.
+/// CPU time of both sides. The kernel's figures cover the rounds. The warm-ups are assumed to use as much per second, or,
+/// if rounds have pauses, which warm-ups have not, to keep both sides busy.
 fn own_cpu_ms(cell: &CellReport) -> f64 {
     let costs = &cell.cost_per_round;
     let rounds_ns = (costs.client.cpu_ns + costs.server.cpu_ns) * cell.rounds as f64;
@@ -112,34 +114,28 @@ fn own_cpu_ms(cell: &CellReport) -> f64 {
     let paced = cell.gap_ns.is_some() || cell.interval_ns.is_some();
     let busy_cpus = match cell.elapsed_ns {
         elapsed_ns if elapsed_ns > 0.0 && !paced => rounds_ns / elapsed_ns,
-        _ => limits::NEEDED_CPUS,
+        _ => NEEDED_CPUS,
     };
     (rounds_ns + warmup_ns * busy_cpus) / 1e6
 }
 
-fn frequency_scaling(report: &Report) -> Option<Warning> {
-    let mut governors: Vec<String> =
-        report.at_start.governors.union(&report.at_end.governors).cloned().collect();
-    governors.retain(|governor| governor != "performance");
-    let moved = report
-        .results
-        .iter()
-        .flat_map(|cell| &cell.trials)
+/// How far the frequency of a CPU in use moved from start to end, as a fraction, if it moved much.
+fn frequency_change(report: &Report) -> Option<f64> {
+    let trials = report.results.iter().flat_map(|cell| &cell.trials);
+    trials
         .flat_map(|trial| trial.client_cpus.iter().chain(&trial.server_cpus))
         .filter_map(|cpu| {
             let from = *report.at_start.frequencies_khz.get(cpu)? as f64;
             let to = *report.at_end.frequencies_khz.get(cpu)? as f64;
             (from > 0.0).then(|| (to / from - 1.0).abs())
         })
-        .filter(|moved| *moved > limits::FREQUENCY_MOVED)
-        .max_by(f64::total_cmp);
-    (!governors.is_empty() || moved.is_some()).then_some(Warning::FrequencyScaling { governors, moved })
+        .filter(|moved| *moved > FREQUENCY_MOVED)
+        .max_by(f64::total_cmp)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::client::host::Throttling;
     use crate::client::judge::warnings::{Severity, sample};
 
     fn of(change: impl FnOnce(&mut Report)) -> Vec<Warning> {
@@ -149,12 +145,12 @@ mod tests {
     }
 
     #[test]
-    fn a_debug_build_is_told() {
+    fn a_debug_build_is_reported() {
         assert_eq!(of(|report| report.environment.build.profile = "debug".to_owned()), [Warning::DebugBuild]);
     }
 
     #[test]
-    fn a_host_that_slept_is_told() {
+    fn a_suspended_host_is_reported() {
         let slept = |ms: i64| {
             of(|report| {
                 (report.at_start.suspended_ms, report.at_end.suspended_ms) = (Some(5_000), Some(5_000 + ms))
@@ -163,12 +159,12 @@ mod tests {
         assert_eq!(slept(2), []);
         let seen = slept(10_000);
         assert_eq!(seen, [Warning::Suspended { time_ns: 10_000_000_000 }]);
-        assert!(seen[0].to_string().starts_with("the host was suspended for 10.0 s while it was measured. "));
+        assert!(seen[0].to_string().starts_with("the host was suspended for 10.0 s during the run. "));
         assert_eq!(seen[0].severity(), Severity::Severe);
     }
 
     #[test]
-    fn a_change_of_the_host_is_told_as_it_is() {
+    fn a_change_of_the_host_is_reported() {
         let seen = of(|report| report.at_end.clock_source = Some("hpet".to_owned()));
         let text = "clock source changed from tsc to hpet";
         assert_eq!(seen, [Warning::EnvironmentChanged { changes: vec![text.to_owned()] }]);
@@ -176,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn throttling_within_the_run_is_told_and_earlier_one_is_not() {
+    fn throttling_within_the_run_is_reported_and_earlier_throttling_is_not() {
         let throttled = |periods| Some(Throttling { periods, time_ns: periods * 50_000_000 });
         assert_eq!(
             of(|report| (report.at_start.throttling, report.at_end.throttling) =
@@ -201,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn other_processes_count_by_the_cpus_that_they_leave() {
+    fn other_load_is_judged_by_the_cpus_that_it_leaves() {
         // Of 40 s of CPU time, the sample's own 2 s are not idle.
         let idle = |ms| of(|report| report.at_end.cpu_idle_ms = Some(ms));
         assert_eq!(idle(38_000), []);
@@ -217,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn warm_ups_are_not_others() {
+    fn warm_ups_are_not_other_load() {
         // 100 ms of CPU time a second for the rounds; the warm-ups take as long as the rounds, a second in all.
         let own = |gap_ns| {
             let mut cell = sample::cell();
@@ -251,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn a_frequency_that_is_not_fixed_is_told() {
+    fn a_frequency_that_is_not_fixed_is_reported() {
         let seen = of(|report| _ = report.at_end.governors.insert("powersave".to_owned()));
         // The governor appeared during the run, which is a change besides.
         let scaling = Warning::FrequencyScaling { governors: vec!["powersave".to_owned()], moved: None };

@@ -1,14 +1,31 @@
-//! What can make a result doubtful, and what to do about each.
+//! Findings: every warning about a result or a host with its severity, its text and its advice, and the limits above
+//! which it is given, each with its reason.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Severity, limits};
 use crate::client::stats::{Drift, Statistic};
-use crate::units::latency;
+use crate::units::{latency, percent};
 
-/// Something that a reader should know before trusting a result. Shown, it says what was seen and what to do.
+/// How much a warning affects a result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Severity {
+    /// Information; no figure shown is affected.
+    Note,
+    /// The figures hold; a quieter host or another plan would narrow them.
+    Slight,
+    /// Some figures may be off by more than their intervals say.
+    Doubtful,
+    /// Something other than the mechanism determined the figures.
+    Severe,
+    /// No result.
+    Fatal,
+}
+
+/// Something to know before trusting a result, about the result itself or about the host. It has a severity, a finding
+/// in one line, and advice.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Warning {
@@ -19,7 +36,7 @@ pub enum Warning {
     },
     /// The trials do not agree.
     NoisyHost {
-        /// How far the trials' medians lie apart, as a fraction of their median.
+        /// The range of the trials' medians, as a fraction of their median.
         spread: f64,
         /// Whether both sides were pinned.
         pinned: bool,
@@ -33,37 +50,37 @@ pub enum Warning {
         /// The share of the samples around the slower one.
         high_fraction: f64,
     },
-    /// The latency went up or down over the run.
+    /// The latency rose or fell over the run.
     Drifts {
-        /// By how much, as a fraction of the median: [`Drift::of_start`] makes one of the start of it.
+        /// By how much, as a fraction of the median; [`Drift::of_start`] converts it to a fraction of the start.
         change: f64,
     },
-    /// Reading the clock is a large part of what was timed.
+    /// Reading the clock takes a large part of the time measured.
     ClockCost {
-        /// What reading it adds to a sample.
+        /// What it adds to a sample.
         cost_ns: f64,
         /// As a fraction of the median.
         fraction: f64,
         /// Whether the report also has the mean of rounds without that cost.
         untimed_mean: bool,
-        /// Whether it was left to `--timing auto` what is timed.
+        /// Whether `--timing auto` was in force.
         #[serde(default)]
         auto: bool,
     },
-    /// A quantile that a report shows cannot be told.
+    /// A quantile that reports show needs more samples.
     TooFewSamples {
         /// The lowest such quantile.
         quantile: Statistic,
-        /// Samples there are.
+        /// Samples taken.
         samples: u64,
-        /// Samples it takes.
+        /// Samples it needs.
         needed: u64,
     },
-    /// One trial: how much the next one would differ is not known.
+    /// One trial: how much another would differ is unknown.
     SingleTrial,
     /// Both sides spin on one CPU.
     CpuShared {
-        /// The CPU, where it is known.
+        /// The CPU, if known.
         #[serde(skip_serializing_if = "Option::is_none")]
         cpu: Option<u32>,
         /// Why they share it.
@@ -73,38 +90,38 @@ pub enum Warning {
     },
     /// The host has fewer CPUs than the mechanism keeps busy.
     TooFewCpus {
-        /// CPUs that it keeps busy.
+        /// CPUs that the mechanism keeps busy.
         wanted: usize,
-        /// CPUs there are.
+        /// CPUs online.
         cpus: usize,
     },
-    /// Datagrams did not arrive.
+    /// Datagrams were lost.
     LostDatagrams {
         /// How many.
         lost: u64,
         /// As a fraction of all rounds.
         fraction: f64,
     },
-    /// A round took so long that something was stopped.
+    /// A round took so long that the host or a process must have been stopped.
     LongGap {
         /// The longest round, or block of rounds.
         max_ns: f64,
-        /// How many rounds the block has, if it is one that was timed as a whole; 0 if it lay between two rounds.
+        /// The rounds of the block, if it was timed as a whole; 0 for a gap between two rounds.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         block_rounds: Option<u64>,
     },
-    /// The scheduler took the CPU from a side for something else.
+    /// The scheduler preempted a side.
     Preempted {
-        /// How often in a round, on the side where it happened more.
+        /// How often per round, on the side where it happened more.
         per_round: f64,
-        /// How often in a second, on that side.
+        /// How often per second, on that side.
         per_second: f64,
     },
-    /// The precision that was asked for was not reached in the time allowed.
+    /// The requested precision was not reached in the time allowed.
     PrecisionMissed {
-        /// Half of the interval's width as a fraction of the median, as asked for.
+        /// The requested half-width of the median's interval, as a fraction of the median.
         wanted: f64,
-        /// What was reached; `None` if too few trials were completed.
+        /// The half-width reached; `None` if too few trials were completed.
         #[serde(skip_serializing_if = "Option::is_none")]
         reached: Option<f64>,
     },
@@ -112,12 +129,12 @@ pub enum Warning {
     DebugBuild,
     /// The hypervisor ran something else.
     StealTime {
-        /// For how much of the run, as a fraction of one CPU's time.
+        /// The share of one CPU's time that it took.
         cpus: f64,
     },
-    /// The control group's quota was used up.
+    /// The control group used up its CPU quota.
     Throttled {
-        /// In how many periods.
+        /// The periods in which it was throttled.
         periods: u64,
         /// For how long, summed over CPUs.
         time_ns: u64,
@@ -126,16 +143,16 @@ pub enum Warning {
     FrequencyScaling {
         /// Governors in use other than `performance`.
         governors: Vec<String>,
-        /// How far the frequency of a CPU that took part moved from start to end, as a fraction, if that is much.
+        /// How far the frequency of a CPU in use changed from start to end, as a fraction, if it changed much.
         #[serde(skip_serializing_if = "Option::is_none")]
         moved: Option<f64>,
     },
-    /// The host slept.
+    /// The host was suspended.
     Suspended {
         /// For how long.
         time_ns: u64,
     },
-    /// A setting of the host was changed while it was measured.
+    /// A setting of the host changed during the run.
     EnvironmentChanged {
         /// What changed, as sentences.
         changes: Vec<String>,
@@ -144,286 +161,441 @@ pub enum Warning {
     OtherLoad {
         /// On how many CPUs, on average.
         busy_cpus: f64,
-        /// CPUs there are.
+        /// CPUs online.
         cpus: usize,
-        /// Whether too few are left for the two sides.
+        /// Whether they left too few for the two sides.
         competing: bool,
-        /// Whether that is a count of processes that were ready to run before the run and after it, which was too short for
-        /// CPU times.
+        /// Whether `busy_cpus` counts processes ready to run before and after a run that was too short for CPU times.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         counted: bool,
     },
-    /// A thing measured against itself showed a difference.
+    /// A cell measured against itself showed a difference.
     SelfTestDiffers {
-        /// The change seen where there is none.
+        /// The change observed where there is none.
         change: f64,
     },
+    /// The host allows this process at most one CPU.
+    OneCpu {
+        /// The number of allowed CPUs: 0 or 1.
+        allowed: usize,
+        /// CPUs online.
+        cpus: usize,
+    },
+    /// No CPUs are isolated from the scheduler.
+    NoIsolatedCpus,
+    /// The control group's CPU quota is below two CPUs or was used up.
+    CpuQuota {
+        /// The quota.
+        cpus: f64,
+        /// The periods in which it was used up.
+        periods: u64,
+    },
+    /// The host is a guest of a hypervisor.
+    Virtualized {
+        /// The hypervisor's name, if known.
+        hypervisor: Option<String>,
+    },
+    /// Turbo frequencies are allowed.
+    Turbo,
+    /// Idle CPUs enter deep idle states.
+    IdleStates {
+        /// The cpuidle driver, and its governor if known.
+        driver: String,
+    },
+    /// Cores run several threads at once.
+    Smt,
+    /// Reading the kernel's clock takes a system call.
+    SlowClockSource {
+        /// The clock source.
+        name: String,
+    },
+    /// Reading the clock takes long.
+    SlowClock {
+        /// The cost of a reading.
+        cost_ns: f64,
+    },
+    /// The kernel merges pages into huge ones unasked.
+    HugePages,
 }
 
 /// Why both sides are on one CPU.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Sharing {
-    /// They were pinned to it.
+    /// Both are pinned to it.
     Pinned,
-    /// The scheduler put them there.
+    /// The scheduler placed them there.
     Seen,
     /// They may use no other.
     OnlyOne,
 }
 
 impl Warning {
-    /// How much it takes from the result.
-    #[must_use]
+    /// How much it affects the result.
     pub(crate) fn severity(&self) -> Severity {
-        use Severity::{Doubtful, Fatal, Note, Severe, Slight};
-        match self {
-            Self::BrokenOff { .. } => Fatal,
-            Self::NoisyHost { spread, .. } => limits::SPREAD.severity(*spread),
-            Self::Drifts { .. }
-            | Self::TwoModes { .. }
-            | Self::PrecisionMissed { .. }
-            | Self::Throttled { .. }
-            | Self::SelfTestDiffers { .. } => Doubtful,
-            Self::ClockCost { untimed_mean, .. } => {
-                if *untimed_mean {
-                    Slight
-                } else {
-                    Doubtful
-                }
-            }
-            Self::TooFewSamples { quantile, .. } => match quantile {
-                Statistic::P50 => Severe,
-                Statistic::P90 | Statistic::P99 => Slight,
-                _ => Note,
-            },
-            Self::SingleTrial => Note,
-            // No figure holds it.
-            Self::LongGap { block_rounds: Some(0), .. } => Slight,
-            Self::LongGap { .. } => Doubtful,
-            Self::CpuShared { adaptive, .. } => {
-                if *adaptive {
-                    Slight
-                } else {
-                    Severe
-                }
-            }
-            Self::TooFewCpus { .. } => Severe,
-            Self::LostDatagrams { fraction, .. } => limits::LOST.severity(*fraction),
-            Self::Preempted { per_round, .. } => {
-                if *per_round > limits::PREEMPTED_PER_ROUND {
-                    Doubtful
-                } else {
-                    Slight
-                }
-            }
-            Self::DebugBuild | Self::EnvironmentChanged { .. } | Self::Suspended { .. } => Severe,
-            Self::StealTime { cpus } => limits::STEAL_CPUS.severity(*cpus),
-            Self::FrequencyScaling { .. } => Slight,
-            Self::OtherLoad { busy_cpus, competing: true, .. } => limits::COMPETING_CPUS.severity(*busy_cpus),
-            Self::OtherLoad { .. } => Slight,
-        }
+        self.describe().0
     }
 
-    /// What was seen.
-    #[must_use]
+    /// What was found.
     pub(crate) fn finding(&self) -> String {
+        self.describe().1
+    }
+
+    /// What it means, where that is not obvious, and what to do.
+    pub(crate) fn advice(&self) -> &'static str {
+        self.describe().2
+    }
+
+    fn describe(&self) -> (Severity, String, &'static str) {
+        use Severity::{Doubtful, Fatal, Note, Severe, Slight};
         match self {
-            Self::BrokenOff { rounds } => {
-                format!("the trials ended early: {rounds} rounds were completed in whole trials")
-            }
-            Self::NoisyHost { spread, .. } => {
-                format!("the medians of the trials lie {} apart", percent(*spread))
-            }
-            Self::TwoModes { low_ns, high_ns, high_fraction } => format!(
-                "latencies gather around {} and, {} of them, around {}",
-                latency(*low_ns),
-                percent(*high_fraction),
-                latency(*high_ns)
+            Self::BrokenOff { rounds } => (
+                Fatal,
+                format!("the trials ended early: {rounds} rounds were completed in whole trials"),
+                "See the error, and measure again.",
+            ),
+            Self::NoisyHost { spread, pinned } => (
+                SPREAD.severity(*spread),
+                format!("the trials' medians are up to {} apart", percent(*spread)),
+                match pinned {
+                    true => {
+                        "The host has other load: stop it, or take more trials. \"ipc-client doctor\" checks the host."
+                    }
+                    false => {
+                        "The host has other load, or the scheduler moved the sides: pin both (--placement), stop the \
+                         load, or take more trials. \"ipc-client doctor\" checks the host."
+                    }
+                },
+            ),
+            Self::TwoModes { low_ns, high_ns, high_fraction } => (
+                Doubtful,
+                format!(
+                    "two peaks: near {} ({}), near {} ({})",
+                    latency(*low_ns),
+                    percent(1.0 - high_fraction),
+                    latency(*high_ns),
+                    percent(*high_fraction)
+                ),
+                "The scheduler moves the unpinned sides between CPUs: choose one of the two cases with --placement, \
+                 or measure --placement all.",
             ),
             Self::Drifts { change } => {
-                let direction = if *change > 0.0 { "up" } else { "down" };
+                let direction = if *change > 0.0 { "rose" } else { "fell" };
                 let change = percent(Drift::of_start(*change).abs());
-                format!("the latency went {direction} by {change} from the run's start to its end")
-            }
-            Self::ClockCost { cost_ns, fraction, .. } => {
-                format!("reading the clock is {} of the median ({})", percent(*fraction), latency(*cost_ns))
-            }
-            Self::TooFewSamples { quantile, samples, needed } => {
-                let noun = if *samples == 1 { "sample" } else { "samples" };
-                format!("{samples} {noun} cannot tell {}, which takes {needed}", quantile.label())
-            }
-            Self::SingleTrial => "one trial carries no confidence interval".to_owned(),
-            Self::CpuShared { cpu, sharing, .. } => {
-                let cpu = cpu.map_or("one CPU".to_owned(), |cpu| format!("CPU {cpu}"));
-                let why = match sharing {
-                    Sharing::Pinned => "to which they are pinned",
-                    Sharing::Seen => "where the scheduler put them",
-                    Sharing::OnlyOne => "since this process may use no other",
-                };
-                format!("both sides wait by spinning, on {cpu}, {why}")
-            }
-            Self::TooFewCpus { wanted, cpus } => {
-                let noun = if *cpus == 1 { "CPU" } else { "CPUs" };
-                format!(
-                    "the two sides and the kernel's threads for them keep {wanted} CPUs busy, and there are {cpus} {noun}"
+                (
+                    Doubtful,
+                    format!("the latency {direction} by {change} from the start of the run to its end"),
+                    "The host warmed up, changed its clock rate, or got other load: use a longer --warmup, fix the \
+                     CPU frequency, and measure again.",
                 )
             }
-            Self::LostDatagrams { lost, fraction } => {
-                format!("datagrams lost: {lost} ({} of all rounds)", percent(*fraction))
+            Self::ClockCost { cost_ns, fraction, untimed_mean, auto } => (
+                if *untimed_mean { Slight } else { Doubtful },
+                format!(
+                    "reading the clock takes {}, {} of the median",
+                    latency(*cost_ns),
+                    percent(*fraction)
+                ),
+                match (untimed_mean, auto) {
+                    (true, _) => "The quantiles include it; the mean of rounds timed in blocks does not.",
+                    (false, true) => "All figures include it: use --timing batch:1000.",
+                    (false, false) => "All figures include it: use --timing auto or --timing batch:1000.",
+                },
+            ),
+            Self::TooFewSamples { quantile, samples, needed } => (
+                match quantile {
+                    Statistic::P50 => Severe,
+                    Statistic::P90 | Statistic::P99 => Slight,
+                    _ => Note,
+                },
+                format!("{} needs {needed} samples (have {samples})", quantile.label()),
+                "Run more rounds (-n) or longer (--duration).",
+            ),
+            Self::SingleTrial => {
+                (Note, "no confidence interval: only one trial".to_owned(), "Use --trials 5 or more.")
             }
-            Self::LongGap { max_ns, block_rounds: None } => format!("a round took {}", latency(*max_ns)),
-            Self::LongGap { max_ns, block_rounds: Some(0) } => {
-                format!("nothing was measured for {} between two rounds", latency(*max_ns))
+            Self::CpuShared { cpu, sharing, adaptive } => {
+                let cpu = cpu.map_or("one CPU".to_owned(), |cpu| format!("CPU {cpu}"));
+                let (why, advice) = match sharing {
+                    Sharing::Pinned => ("to which both are pinned", SPIN_ON_TWO),
+                    Sharing::Seen => ("where the scheduler put them", SPIN_ON_TWO),
+                    Sharing::OnlyOne => ("the only one that this process may use", ALLOW_A_SECOND_CPU),
+                };
+                (
+                    if *adaptive { Slight } else { Severe },
+                    format!("both sides wait by spinning on {cpu}, {why}"),
+                    advice,
+                )
             }
-            Self::LongGap { max_ns, block_rounds: Some(rounds) } => {
-                format!("a block of {rounds} rounds took {}", latency(*max_ns))
-            }
-            Self::Preempted { per_round, per_second } => format!(
-                "a side lost its CPU to something else {per_second:.0} times a second, in {} of all rounds",
-                percent(*per_round)
+            Self::TooFewCpus { wanted, cpus } => (
+                Severe,
+                format!(
+                    "the two sides and their kernel threads keep {wanted} CPUs busy, and this host has {cpus}"
+                ),
+                "They preempt each other for whole time slices: measure on a host with more CPUs, or without the \
+                 option that starts those threads (\"ipc-client explain METHOD\").",
+            ),
+            Self::LostDatagrams { lost, fraction } => (
+                LOST.severity(*fraction),
+                format!("datagrams lost: {lost} ({} of all rounds)", percent(*fraction)),
+                "Quantiles leave them out. Reduce --size or --rate, or raise net.core.rmem_max and rmem_default.",
+            ),
+            Self::LongGap { max_ns, block_rounds: Some(0) } => (
+                // No figure includes it.
+                Slight,
+                format!("nothing was measured for {} between two rounds", latency(*max_ns)),
+                "The host or a process was stopped (suspended, paused, swapped out), or the output was not read; no \
+                 figure includes it.",
+            ),
+            Self::LongGap { max_ns, block_rounds } => (
+                Doubtful,
+                match block_rounds {
+                    Some(rounds) => format!("a block of {rounds} rounds took {}", latency(*max_ns)),
+                    None => format!("a round took {}", latency(*max_ns)),
+                },
+                "The host or a process was stopped (suspended, paused, swapped out): check the system log, and \
+                 measure again.",
+            ),
+            Self::Preempted { per_round, per_second } => (
+                if *per_round > PREEMPTED_PER_ROUND { Doubtful } else { Slight },
+                format!(
+                    "a side was preempted {per_second:.0} times a second, in {} of all rounds",
+                    percent(*per_round)
+                ),
+                "Stop other load, or pin to isolated CPUs (isolcpus=).",
             ),
             Self::PrecisionMissed { wanted, reached } => {
                 let reached = match reached {
                     Some(reached) => format!("the median is known to {}", percent(*reached)),
                     None => "too few trials were completed".to_owned(),
                 };
-                format!("the precision of {} was not reached within --max-time: {reached}", percent(*wanted))
+                (
+                    Doubtful,
+                    format!("precision {} not reached within --max-time: {reached}", percent(*wanted)),
+                    "Allow more time, stop other load (\"ipc-client doctor\"), or request less precision.",
+                )
             }
-            Self::DebugBuild => "this is a debug build, whose own cost is a large part of a round".to_owned(),
-            Self::StealTime { cpus } => {
-                format!("the hypervisor took {} of a CPU's time for something else", percent(*cpus))
-            }
-            Self::Throttled { periods, time_ns } => format!(
-                "the CPU quota stopped this process's control group in {periods} periods, for {} in all",
-                latency(*time_ns as f64)
+            Self::DebugBuild => (
+                Severe,
+                "this is a debug build, whose overhead is a large part of each round trip".to_owned(),
+                "Build with --release.",
+            ),
+            Self::StealTime { cpus } => (
+                STEAL_CPUS.severity(*cpus),
+                format!("the hypervisor took {} of a CPU's time", percent(*cpus)),
+                "Use a host with dedicated CPUs, or measure at a quieter time.",
+            ),
+            Self::Throttled { periods, time_ns } => (
+                Doubtful,
+                format!(
+                    "the CPU quota throttled this process's control group in {periods} periods, for {} in total",
+                    latency(*time_ns as f64)
+                ),
+                "Raise the quota (cpu.max, docker --cpus, a pod's CPU limit) above 2 CPUs.",
             ),
             Self::FrequencyScaling { governors, moved } => {
-                let mut text = match &governors[..] {
-                    [] => "the CPUs' frequency is not fixed".to_owned(),
-                    names => format!("the CPUs' frequency is scaled by the governor {}", names.join(" and ")),
-                };
-                if let Some(moved) = moved {
-                    text.push_str(&format!(", and moved by {} over the run", percent(*moved)));
+                let mut text = "the CPU frequency is not fixed".to_owned();
+                if !governors.is_empty() {
+                    text.push_str(&format!(" (governor {})", governors.join(" and ")));
                 }
-                text
+                if let Some(moved) = moved {
+                    text.push_str(&format!(", and changed by {} over the run", percent(*moved)));
+                }
+                (
+                    Slight,
+                    text,
+                    "Use the governor performance (cpupower frequency-set -g performance), and disable turbo to \
+                     compare runs.",
+                )
             }
-            Self::Suspended { time_ns } => {
-                format!("the host was suspended for {} while it was measured", latency(*time_ns as f64))
-            }
-            Self::EnvironmentChanged { changes } => {
-                format!("the host was changed while it was measured: {}", changes.join("; "))
-            }
-            Self::OtherLoad { busy_cpus, cpus, counted: true, .. } => format!(
-                "before and after this short run, other processes were ready to run on {busy_cpus:.0} of {cpus} CPUs"
+            Self::Suspended { time_ns } => (
+                Severe,
+                format!("the host was suspended for {} during the run", latency(*time_ns as f64)),
+                "The round it interrupted may include that time or lack it, and at a fixed rate it counts as delay: \
+                 measure again, and keep the host awake (systemd-inhibit).",
             ),
-            Self::OtherLoad { busy_cpus, cpus, competing, .. } => {
-                let left = if *competing { ", and the two sides had to share the rest" } else { "" };
-                format!("other processes kept {busy_cpus:.1} of {cpus} CPUs busy{left}")
+            Self::EnvironmentChanged { changes } => (
+                Severe,
+                format!("the host changed during the run: {}", changes.join("; ")),
+                "Find the cause, and measure again.",
+            ),
+            Self::OtherLoad { busy_cpus, cpus, competing, counted } => {
+                let left = if *competing { ", leaving fewer than two for the two sides" } else { "" };
+                (
+                    if *competing { COMPETING_CPUS.severity(*busy_cpus) } else { Slight },
+                    match counted {
+                        true => format!(
+                            "before and after this short run, other processes were ready to run on {busy_cpus:.0} of \
+                             {cpus} CPUs"
+                        ),
+                        false => format!("other processes kept {busy_cpus:.1} of {cpus} CPUs busy{left}"),
+                    },
+                    match competing {
+                        true => "Stop them, or wait until they have finished.",
+                        false => {
+                            "They share caches, memory and turbo with the two sides: stop them to compare runs."
+                        }
+                    },
+                )
             }
-            Self::SelfTestDiffers { change } => {
-                format!("the same thing, measured against itself, differs by {}", percent(change.abs()))
+            Self::SelfTestDiffers { change } => (
+                Doubtful,
+                format!("the same cell measured twice differs by {}", percent(change.abs())),
+                "That happens by chance in one self-test of twenty; if it persists, do not trust differences of \
+                 that size.",
+            ),
+            Self::OneCpu { allowed, cpus } => {
+                (Slight, format!("only {allowed} of {cpus} CPUs"), ALLOW_A_SECOND_CPU)
             }
-        }
-    }
-
-    /// What it means, where that is not plain, and what to do.
-    #[must_use]
-    pub(crate) fn advice(&self) -> &'static str {
-        match self {
-            Self::BrokenOff { .. } => "See the error, and measure again.",
-            Self::NoisyHost { pinned: false, .. } => {
-                "Something else used the host, or the scheduler moved the sides: pin both (--placement), end what \
-                 else runs, or take more trials; \"ipc-client doctor\" tells what this host can show."
-            }
-            Self::NoisyHost { pinned: true, .. } => {
-                "Something else used the host: end it, or take more trials; \"ipc-client doctor\" tells what this \
-                 host can show."
-            }
-            Self::TwoModes { .. } => {
-                "The scheduler moves the unpinned sides between CPUs: choose one of the two with --placement, or \
-                 measure --placement all."
-            }
-            Self::Drifts { .. } => {
-                "The host warmed up, changed its clock rate, or got other work: use a longer --warmup, fix the \
-                 frequency, and measure again."
-            }
-            Self::ClockCost { untimed_mean: true, .. } => {
-                "The quantiles contain it; the mean of rounds timed as a whole does not."
-            }
-            Self::ClockCost { untimed_mean: false, auto: true, .. } => {
-                "Every figure contains it: use --timing batch:1000."
-            }
-            Self::ClockCost { untimed_mean: false, auto: false, .. } => {
-                "Every figure contains it: use --timing auto or --timing batch:1000."
-            }
-            Self::TooFewSamples { .. } => "Run more rounds (-n) or longer (--duration).",
-            Self::SingleTrial => "How much the next one would differ is not known: use --trials 5 or more.",
-            Self::CpuShared { sharing: Sharing::OnlyOne, .. } => {
-                "They only hinder each other: use --wait block, or allow a second CPU (taskset, cpuset)."
-            }
-            Self::CpuShared { .. } => {
-                "They only hinder each other: use --wait block, or two CPUs (--placement cross-core)."
-            }
-            Self::TooFewCpus { .. } => {
-                "They take CPUs from each other for whole time slices: measure on a host with more, or without the option \
-                 that asks for those threads (\"ipc-client explain METHOD\")."
-            }
-            Self::LostDatagrams { .. } => {
-                "Quantiles leave them out. Send smaller or fewer ones (--size, --rate), or raise \
-                 net.core.rmem_max and rmem_default."
-            }
-            Self::LongGap { block_rounds: Some(0), .. } => {
-                "The host or a process was stopped for so long (suspended, paused, swapped out), or nobody took what it \
-                 told; no figure holds it."
-            }
-            Self::LongGap { .. } => {
-                "The host or a process was stopped for so long (suspended, paused, swapped out): look into the \
-                 system's log, and measure again."
-            }
-            Self::Preempted { .. } => "End what else runs, or pin to isolated CPUs (isolcpus=).",
-            Self::PrecisionMissed { .. } => {
-                "Allow more time, quiet the host (\"ipc-client doctor\"), or ask for less."
-            }
-            Self::DebugBuild => "Build with --release.",
-            Self::StealTime { .. } => "Use a host with CPUs of its own, or measure at a quieter hour.",
-            Self::Throttled { .. } => {
-                "Raise the quota (cpu.max, docker --cpus, a pod's CPU limit) above 2 CPUs."
-            }
-            Self::FrequencyScaling { .. } => {
-                "Use the governor performance (cpupower frequency-set -g performance), and switch turbo off to \
-                 compare runs."
-            }
-            Self::Suspended { .. } => {
-                "A round that it fell into may have taken that long, or seem to have taken no time, and times at a fixed \
-                 rate count it; measure again, and keep the host awake (systemd-inhibit)."
-            }
-            Self::EnvironmentChanged { .. } => "Find out by what, and measure again.",
-            Self::OtherLoad { competing: true, .. } => "End them, or wait until they have ended.",
-            Self::OtherLoad { .. } => {
-                "They share caches, memory and turbo with the two sides: end them to compare runs."
-            }
-            Self::SelfTestDiffers { .. } => {
-                "By chance that happens in one test of twenty; if it stays, trust no difference of that size."
-            }
+            Self::NoIsolatedCpus => (
+                Slight,
+                "no CPU is isolated".to_owned(),
+                "Other tasks and the timer tick may interrupt rounds on every CPU: for the shortest tail, boot with \
+                 isolcpus= and nohz_full=, and use these CPUs with --client-cpu and --server-cpu.",
+            ),
+            Self::CpuQuota { cpus, periods } => (
+                Slight,
+                match periods {
+                    0 => format!("{cpus} CPUs"),
+                    _ => format!("{cpus} CPUs, used up in {periods} periods so far"),
+                },
+                "A used-up quota stops both sides for about 10 ms, and two spinning sides need 2 CPUs: raise it \
+                 (cpu.max, docker --cpus, a pod's CPU limit), or use --wait block.",
+            ),
+            Self::Virtualized { hypervisor } => (
+                Slight,
+                format!("a guest of {}", hypervisor.as_deref().unwrap_or("an unknown hypervisor")),
+                "Waking an idle CPU of a guest takes tens of microseconds, and load from neighbours is invisible: \
+                 compare only with results from guests of the same kind.",
+            ),
+            Self::Turbo => (
+                Slight,
+                "turbo is on".to_owned(),
+                "The frequency depends on temperature and on the load of other cores. To compare runs, disable it: \
+                 write 1 to /sys/devices/system/cpu/intel_pstate/no_turbo, or 0 to \
+                 /sys/devices/system/cpu/cpufreq/boost.",
+            ),
+            Self::IdleStates { driver } => (
+                Slight,
+                format!("idle CPUs sleep ({driver})"),
+                "Waking a CPU can take longer than the mechanism. To measure the mechanism alone, use --wait spin or \
+                 --placement same-core, or boot with idle=poll.",
+            ),
+            Self::Smt => (
+                Slight,
+                "SMT is on".to_owned(),
+                "Load on a core's other thread slows a side down unnoticed: keep the siblings of the CPUs in use \
+                 idle, or disable SMT (write off to /sys/devices/system/cpu/smt/control).",
+            ),
+            Self::SlowClockSource { name } => (
+                Slight,
+                format!("reading {name} takes a system call"),
+                "This affects every program on this host: find out why the kernel rejected the TSC \
+                 (dmesg | grep -i clocksource).",
+            ),
+            Self::SlowClock { cost_ns } => (
+                Slight,
+                format!("{} per reading", latency(*cost_ns)),
+                "Use --timing batch:1000 for fast mechanisms, and see the clock source.",
+            ),
+            Self::HugePages => (
+                Slight,
+                "always on".to_owned(),
+                "The kernel occasionally stops a process to merge its pages: write madvise to \
+                 /sys/kernel/mm/transparent_hugepage/enabled.",
+            ),
         }
     }
 }
+
+const SPIN_ON_TWO: &str = "They delay each other: use --wait block, or two CPUs (--placement cross-core).";
+const ALLOW_A_SECOND_CPU: &str =
+    "Both sides delay each other there: use --wait block, or allow a second CPU (taskset, cpuset).";
 
 impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}. {}", self.finding(), self.advice())
+        let (_, finding, advice) = self.describe();
+        write!(f, "{finding}. {advice}")
     }
 }
 
-/// A fraction, in percent.
-pub(crate) fn percent(fraction: f64) -> String {
-    match fraction * 100.0 {
-        0.0 => "0 %".to_owned(),
-        percent if percent < 0.005 => "less than 0.01 %".to_owned(),
-        percent if percent < 0.095 => format!("{percent:.2} %"),
-        percent if percent < 9.95 => format!("{percent:.1} %"),
-        percent if percent < 9_999.5 => format!("{percent:.0} %"),
-        _ => ">9999 %".to_owned(),
+/// The limits above which a figure is slight, doubtful or severe.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    slight: f64,
+    doubtful: f64,
+    severe: f64,
+}
+
+impl Limits {
+    /// Whether the figure deserves a warning.
+    pub(super) fn exceeded(self, figure: f64) -> bool {
+        figure > self.slight
+    }
+
+    /// The severity of a figure above the first limit.
+    fn severity(self, figure: f64) -> Severity {
+        match figure {
+            figure if figure > self.severe => Severity::Severe,
+            figure if figure > self.doubtful => Severity::Doubtful,
+            _ => Severity::Slight,
+        }
     }
 }
+
+/// The spread of the trials' medians. The same program varies by some percent on a quiet host and by 10 % on a shared
+/// one (10–30 % polling); 25 % is more than most mechanisms differ; at 100 % the host decides the figure.
+pub(super) const SPREAD: Limits = Limits { slight: 0.10, doubtful: 0.25, severe: 1.0 };
+
+/// One in this many trials is left out at either end before the spread is computed, which would otherwise grow with
+/// their number: none of fewer than ten.
+pub(super) const SPREAD_TRIM: usize = 10;
+
+/// Datagrams lost, as a fraction of all rounds: a single one hides the slowest rounds, one in 1000 the p99.9, one
+/// in 100 the p99.
+pub(super) const LOST: Limits = Limits { slight: 0.0, doubtful: 0.001, severe: 0.01 };
+
+/// Steal time, as a fraction of one CPU's time. The kernel counts in steps of 10 ms: less than 0.2 % of a usual run is
+/// one step. At 2 % every fiftieth millisecond is lost, which no p99 survives; at 10 % no p90 does.
+pub(super) const STEAL_CPUS: Limits = Limits { slight: 0.002, doubtful: 0.02, severe: 0.1 };
+
+/// CPUs that other processes kept busy where fewer than two were left for the measurement. An idle system uses a few
+/// percent of one. At a quarter the sides compete in every time slice, and at 1 a side never has its CPU alone.
+pub(super) const COMPETING_CPUS: Limits = Limits { slight: 0.1, doubtful: 0.25, severe: 1.0 };
+
+/// The share of all CPUs above which other load matters even if two are left: caches, memory and turbo are shared.
+pub(super) const OTHERS_SHARE: f64 = 0.25;
+
+/// CPUs that a measurement needs: one for each side.
+pub(crate) const NEEDED_CPUS: f64 = 2.0;
+
+/// The shortest run whose CPU times, counted in steps of 10 ms on each CPU, are accurate to a few percent.
+pub(super) const SHORTEST_FOR_CPU_TIME_MS: u64 = 300;
+
+/// The clock's cost as a fraction of the median: more shows in the second digit of every figure.
+pub(crate) const CLOCK_COST: f64 = 0.10;
+
+/// The shortest suspension reported. The two clocks that reveal it are read one after the other, with anything running
+/// in between; no host suspends and resumes in less.
+pub(super) const SUSPENDED_MS: u64 = 100;
+
+/// A round this long means that something was stopped: no scheduler keeps a runnable process waiting for a second, and
+/// no transport has a deadline that long.
+pub(super) const LONG_GAP_NS: f64 = 1e9;
+
+/// A long round is a gap only if it takes this many times the median: most rounds may take long.
+pub(super) const LONG_GAP_MEDIANS: f64 = 10.0;
+
+/// Preemptions in a second. Two sides alone on their CPUs were preempted fewer than 60 times a second (by kernel threads);
+/// with one other task on either CPU more than 300 times.
+pub(super) const PREEMPTED_PER_SECOND: f64 = 100.0;
+
+/// The fewest preemptions that make a rate: of ten, a third more or less is chance.
+pub(super) const PREEMPTED_TIMES: f64 = 10.0;
+
+/// Preemptions per round above which they show in the p99.
+pub(super) const PREEMPTED_PER_ROUND: f64 = 0.01;
+
+/// The smallest change of a CPU's frequency between start and end that is reported; turbo alone changes it by some
+/// percent.
+pub(super) const FREQUENCY_MOVED: f64 = 0.10;

@@ -1,4 +1,4 @@
-//! A report of a quiet run, made by hand, for tests to disturb.
+//! A made-up report of a quiet run, for tests to change.
 
 use std::collections::BTreeMap;
 
@@ -106,7 +106,7 @@ pub(crate) fn trial(p50: f64) -> TrialReport {
     }
 }
 
-/// The histogram of a scheduler that cannot decide, in picoseconds.
+/// A histogram with two peaks, in picoseconds.
 pub(crate) fn two_peaks() -> Histogram<u64> {
     let mut histogram = histogram();
     for n in 0..1_000 {
@@ -130,7 +130,7 @@ fn latency(p50: f64, samples: u64) -> Latency {
     }
 }
 
-/// What a host tells that tells little: four CPUs, all allowed.
+/// A host that reports little: four CPUs, all allowed.
 pub(crate) fn environment() -> Environment {
     let mut environment = Environment {
         hostname: None,
@@ -151,7 +151,7 @@ pub(crate) fn environment() -> Environment {
     environment
 }
 
-/// A host before the run; the counts of CPU time begin anywhere.
+/// A host before the run, with arbitrary counts of CPU time.
 pub(crate) fn snapshot() -> Snapshot {
     Snapshot {
         uptime_ms: Some(100_000),
