@@ -54,7 +54,7 @@ fn with(mut spec: ChannelSpec, option: &str, value: &str) -> ChannelSpec {
 fn rounds(bencher: Bencher, spec: ChannelSpec) {
     let private = Private::start().expect("a private daemon starts");
     let mut client = Client::over(private).expect("it greets");
-    client.acquire(LeaseWait::No, |_| ()).expect("nobody else has it");
+    client.acquire(LeaseWait::No, |_| ()).expect("there is no other client");
     let mut channel = client.open(&spec).expect("the channel opens");
     let clock = Calibration::run(ClockChoice::Monotonic).expect("every host has this clock").source;
     bencher.counter(ItemsCount::new(ROUNDS)).bench_local(|| {

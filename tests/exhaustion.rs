@@ -1,5 +1,5 @@
-//! What the system has run out of: that channel is refused with the limit and what would be right, whoever is served
-//! meanwhile goes on, and the same daemon serves the same mechanism once there is more.
+//! Exhausted resources: the channel is refused with the limit and a remedy, clients that are being served continue, and the same
+//! daemon serves the same mechanism once there is more.
 
 mod descriptors;
 mod files;
@@ -60,7 +60,7 @@ fn sized(method: &str, size_bytes: u32) -> ChannelSpec {
     ChannelSpec { size_bytes, ..ChannelSpec::new(method) }
 }
 
-/// Checks that an error says what is to be said of a shortage.
+/// Checks that an error explains a shortage.
 #[track_caller]
 fn says(error: &ClientError, parts: &[&str]) {
     let told = error_chain(error);
@@ -164,7 +164,7 @@ pub(crate) fn under(starter: &[&str], command: &Command) -> Command {
     run
 }
 
-/// A daemon in namespaces of its own, in which `prepare` was run by a shell before.
+/// A daemon in new namespaces, in which a shell has run `prepare` before.
 fn daemon_in(sandbox: &Sandbox, namespaces: &[&str], prepare: &str, mut command: Command) -> Daemon {
     let script = format!("{prepare} && exec \"$@\"");
     let starter: Vec<_> =
@@ -178,13 +178,13 @@ pub(crate) fn may_unshare(namespaces: &[&str]) -> bool {
     let can =
         Command::new("unshare").args(namespaces).arg("true").status().is_ok_and(|status| status.success());
     if !can {
-        let why = format!("no namespace of its own can be had (unshare {})", namespaces.join(" "));
+        let why = format!("no new namespace is available (unshare {})", namespaces.join(" "));
         not_tested("namespaces", why);
     }
     can
 }
 
-/// What stands in a folder.
+/// The entries of a folder.
 fn entries(folder: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(folder).unwrap();
     entries.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned()).collect()

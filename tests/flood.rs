@@ -42,7 +42,7 @@ const EACH_IDLE_KIB: u64 = 4;
 const VISITS: usize = 25;
 
 /// How long it may wait for a status at the most, and for a bench, whatever it does meanwhile. Its program waits 2 s for a
-/// greeting and 10 s for an answer; whoever has started it may do so again.
+/// greeting and 10 s for an answer; its user may start it again.
 const LONGEST: Duration = PATIENCE;
 
 /// How long it goes on coming at the least: longer than slow peers are waited for.
@@ -98,8 +98,8 @@ fn connect(daemon: &Daemon, waits: &mut Waits) -> Client {
     }
 }
 
-/// A well-behaved client comes and goes. It is told of a failure if it is not answered within 10 s, and each of its two errands
-/// is done within [`LONGEST`].
+/// A well-behaved client connects repeatedly. It fails if there is no answer within 10 s, or if one of its two requests takes
+/// longer than [`LONGEST`].
 fn visit(daemon: &Daemon, waits: &mut Waits) {
     let start = Instant::now();
     connect(daemon, waits).status().unwrap();
@@ -173,7 +173,7 @@ impl Flood {
                 waits.bench
             );
             for seen in self.shows {
-                assert!(attack.counted(*seen) > 0, "{}: there was no attack: no {seen:?}", self.what);
+                assert!(attack.counted(*seen) > 0, "{}: the attack did not happen: no {seen:?}", self.what);
             }
             // The daemon has counted what they have seen, and what they have not waited to see.
             let counted = [
@@ -367,12 +367,12 @@ fn floods_of_connects() {
             for _ in 0..16 {
                 drop(attack.connect());
             }
-            // Some thousands a second. More fill the kernel's queue of connections, where everybody waits for his turn, and on a
+            // Some thousands per second. More would fill the kernel's queue of connections, where all clients wait, and on a
             // host with other work for longer than the greeting is waited for.
             thread::sleep(Duration::from_millis(2));
         }
     }
-    // Where that can be tried, another user, of whom most are turned away.
+    // As another user if possible, most of whose connections are refused.
     fn hoard(attack: &Attack<'_>) {
         let count = if is_another_user() { 300 } else { 100 };
         let connect = || {

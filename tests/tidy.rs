@@ -1,4 +1,4 @@
-//! The walls of the crate: what must not stand where.
+//! The crate's walls: which code must not be where.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ impl Source {
         self.text.lines().enumerate().map(|(index, line)| (index + 1, line.split("//").next().unwrap_or("")))
     }
 
-    /// Where a word stands in the code; not as a part of one with a hyphen, which is in a text.
+    /// Where a word occurs in the code; not as part of a hyphenated one, which is in a text.
     fn lines_with_word(&self, word: &str) -> Vec<String> {
         let is_word =
             |line: &str| line.split(|c: char| !c.is_alphanumeric() && !"_-".contains(c)).any(|w| w == word);
@@ -58,25 +58,25 @@ fn nowhere(found: Vec<String>, what: &str) {
     assert!(found.is_empty(), "{what}: {found:#?}");
 }
 
-/// Where unsafe code stands that may not: everywhere but in the system calls.
+/// Unsafe code outside of the system calls.
 fn misplaced_unsafe(sources: &[Source]) -> Vec<String> {
     let outside = sources.iter().filter(|source| !source.path.starts_with("src/transports/sys/"));
     outside.flat_map(|source| source.lines_with_word("unsafe")).collect()
 }
 
-/// Where the lint against unsafe code is touched.
+/// Where the lint against unsafe code is changed.
 fn lint_switches(sources: &[Source]) -> Vec<String> {
     sources.iter().flat_map(|source| source.lines_with_word("unsafe_code")).collect()
 }
 
-/// Every source of the repository but this file, which has to say the words.
+/// Every source of the repository except this file, which contains the words.
 fn everything() -> Vec<Source> {
     let all = ["src", "tests", "benches", "examples", "fuzz/targets"].into_iter().flat_map(sources);
     all.filter(|source| source.path != "tests/tidy.rs").collect()
 }
 
 #[test]
-fn unsafe_code_stands_at_the_system_calls_only() {
+fn unsafe_code_is_in_the_system_calls_only() {
     let all = everything();
     nowhere(misplaced_unsafe(&all), "unsafe code outside src/transports/sys");
     let inside = all.iter().filter(|source| source.path.starts_with("src/transports/sys/"));
@@ -114,7 +114,7 @@ fn misplaced_unsafe_code_is_found() {
 }
 
 #[test]
-fn modules_import_only_what_stands_below_them() {
+fn modules_import_only_from_below() {
     // `protocol` ← `transports` ← `config` ← { `daemon`, `client` }; `exposition` knows none of them
     for (module, above) in [
         ("exposition", &["protocol", "transports", "config", "daemon", "client"][..]),
@@ -138,13 +138,13 @@ fn modules_import_only_what_stands_below_them() {
             // The two programs' main functions are the crate's users, not its modules.
             if source.path != format!("src/{module}/main.rs") {
                 let found = found.map(|(number, line)| format!("{}:{number}: {line}", source.path)).collect();
-                nowhere(found, &format!("{module} imports what stands above or beside it"));
+                nowhere(found, &format!("{module} imports a module above or beside it"));
             }
         }
     }
 }
 
-/// Where a mechanism reaches past `transports::sync` for what a model of it has to know.
+/// Where a mechanism bypasses `transports::sync`, and so its model.
 fn past_the_model(sources: &[Source]) -> Vec<String> {
     const MODELLED: [&str; 3] = ["sync::atomic", "thread::futex", "membarrier"];
     let outside = sources.iter().filter(|source| {
@@ -158,34 +158,34 @@ fn past_the_model(sources: &[Source]) -> Vec<String> {
     found.collect()
 }
 
-/// The files that stand on `transports::sync`, and those that `tests/order` includes.
+/// The files that use `transports::sync`, and those that `tests/order` includes.
 fn modelled(sources: &[Source]) -> (Vec<&str>, Vec<&str>) {
-    let stands_on_it = |source: &&Source| {
+    let uses_it = |source: &&Source| {
         let mut code = source.code();
         let below = source.path.starts_with("src/transports/");
         below && code.any(|(_, line)| line.contains("super::sync::") || line.contains("transports::sync::"))
     };
-    let standing = sources.iter().filter(stands_on_it).map(|source| &source.path[..]).collect();
+    let using = sources.iter().filter(uses_it).map(|source| &source.path[..]).collect();
     let models = sources.iter().filter(|source| source.path.starts_with("tests/order/src/"));
     let included = models
         .flat_map(|source| source.text.lines())
         .filter_map(|line| line.trim().strip_prefix("#[path = \"../../../../")?.strip_suffix("\"]"));
-    (standing, included.collect())
+    (using, included.collect())
 }
 
 #[test]
-fn what_takes_turns_in_shared_memory_is_what_the_models_explore() {
+fn protocols_in_shared_memory_are_explored_by_the_models() {
     let all = everything();
     nowhere(past_the_model(&all), "atomics, futexes and barriers outside transports/sync.rs");
-    let (standing, included) = modelled(&all);
-    assert!(standing.contains(&"src/transports/turn.rs"), "it would be found: {standing:?}");
-    let missing = standing.into_iter().filter(|path| !included.contains(path));
+    let (using, included) = modelled(&all);
+    assert!(using.contains(&"src/transports/turn.rs"), "it would be found: {using:?}");
+    let missing = using.into_iter().filter(|path| !included.contains(path));
     nowhere(missing.map(str::to_owned).collect(), "not in tests/order");
 }
 
 /// The test above can fail.
 #[test]
-fn what_goes_past_the_models_is_found() {
+fn bypassing_the_models_is_found() {
     let planted = |path: &str, text: &str| [Source { path: path.into(), text: text.into() }];
     for text in ["use std::sync::atomic::AtomicU32;", "use rustix::thread::futex;", "membarrier(command)"] {
         assert_eq!(
@@ -199,7 +199,7 @@ fn what_goes_past_the_models_is_found() {
     assert_eq!(modelled(&new), (vec!["src/transports/new.rs"], Vec::new()));
 }
 
-/// Where a test says by itself that something is not tested, which nothing counts.
+/// Where a test reports a skip itself, which is not counted.
 fn skipped_in_silence(sources: &[Source]) -> Vec<String> {
     let tests = sources
         .iter()
@@ -212,7 +212,7 @@ fn skipped_in_silence(sources: &[Source]) -> Vec<String> {
 }
 
 #[test]
-fn what_is_not_tested_is_told_to_who_counts_it() {
+fn skips_are_reported_where_they_are_counted() {
     nowhere(
         skipped_in_silence(&everything()),
         "not by not_tested(), which IPCD_TEST_NOTHING_SKIPPED has fail",
@@ -224,7 +224,7 @@ fn what_is_not_tested_is_told_to_who_counts_it() {
 }
 
 #[test]
-fn the_encoding_is_known_in_one_place() {
+fn one_file_knows_the_encoding() {
     let elsewhere = |source: &Source| source.path != "src/protocol/codec.rs";
     let found =
         sources("src").iter().filter(|s| elsewhere(s)).flat_map(|s| s.lines_with_word("bincode")).collect();
@@ -237,7 +237,7 @@ fn the_encoding_is_pinned() {
     assert!(lock.contains("name = \"bincode\"\nversion = \"2.0.1\"\n"), "3.0.0 is an empty release");
 }
 
-/// Where the date is asked for: to record it, to name what was recorded by it, and nothing else.
+/// Files that read the date: to record it, to find records by it, and for nothing else.
 const DATED: [&str; 7] = [
     "src/client/cli/bench.rs",
     "src/client/cli/doctor.rs",
@@ -248,7 +248,7 @@ const DATED: [&str; 7] = [
     "src/units.rs",
 ];
 
-/// Where the clock is named that may be set, and so step, or a wait that goes by it.
+/// Uses of the clock that can be set, and so step, or of a wait that depends on it.
 fn dated(sources: &[Source]) -> Vec<String> {
     const WORDS: [&str; 18] = [
         "SystemTime",
@@ -262,7 +262,7 @@ fn dated(sources: &[Source]) -> Vec<String> {
         "Tai",
         "CLOCK_TAI",
         "gettimeofday",
-        // Waits whose end is a date; those of other waits name the clock.
+        // Waits until a date; other waits name the clock.
         "sem_timedwait",
         "mq_timedreceive",
         "mq_timedsend",
@@ -275,7 +275,7 @@ fn dated(sources: &[Source]) -> Vec<String> {
 }
 
 #[test]
-fn everything_that_is_timed_goes_by_a_clock_that_cannot_be_set() {
+fn time_is_measured_by_a_clock_that_cannot_be_set() {
     let all = sources("src");
     let (recording, timing): (Vec<_>, Vec<_>) =
         all.into_iter().partition(|source| DATED.contains(&source.path.as_str()));
@@ -283,7 +283,7 @@ fn everything_that_is_timed_goes_by_a_clock_that_cannot_be_set() {
     for source in recording {
         let found = dated(std::slice::from_ref(&source));
         assert!(!found.is_empty(), "{} asks for no date any more", source.path);
-        // A date that was taken before is not asked how long ago that was.
+        // No duration is derived from a recorded date.
         nowhere(
             source
                 .code()

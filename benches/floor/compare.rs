@@ -1,4 +1,4 @@
-//! Runs the two sides of a row in turn, and tells how they compare.
+//! Runs the two sides of a row alternately, and compares them.
 
 use ipcd::internals::client::stats::median;
 use ipcd::internals::protocol::Wait;
@@ -6,14 +6,14 @@ use ipcd::internals::protocol::Wait;
 use crate::programs::{Figures, Program, Programs, Run, Timing};
 use crate::rows::Row;
 
-/// How much is run.
+/// How long to measure.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Effort {
     pub(crate) pairs: u32,
-    /// Of a run's rounds, about.
+    /// Approximate duration of a run.
     pub(crate) run_ns: f64,
     pub(crate) max_rounds: u64,
-    /// Whether the figures mean something.
+    /// Whether the figures are meaningful.
     pub(crate) judged: bool,
 }
 
@@ -23,13 +23,13 @@ impl Effort {
     pub(crate) const TEST: Self = Self { pairs: 1, run_ns: 1e6, max_rounds: 50, judged: false };
 }
 
-/// Fewest rounds of a run; also those that tell how long a round takes.
+/// Fewest rounds of a run; also those of the first run, which shows how long a round takes.
 const MIN_ROUNDS: u64 = 50;
 
 /// ipc-client's histogram rounds a median up by as much as 0.1 %.
 const RESOLUTION: f64 = 0.001;
 
-/// Fewest rounds where batches of 1000 are timed: a median of fewer is not told.
+/// Fewest rounds if batches of 1000 are timed: no median is reported for fewer.
 const MIN_BATCHED_ROUNDS: u64 = 30_000;
 
 /// How the two sides of a row compare: medians and smallest of the runs' medians in ns, and ratios.
@@ -39,7 +39,7 @@ pub(crate) struct Comparison {
     yardstick: f64,
     subject: f64,
     ratio: f64,
-    /// Of the ratios of the pairs.
+    /// Quartiles of the pairs' ratios.
     quartiles: (f64, f64),
     ratio_of_minima: f64,
     judged: bool,
@@ -47,7 +47,7 @@ pub(crate) struct Comparison {
 
 /// Runs the pairs of one row: yardstick, subject, yardstick, subject, …
 pub(crate) fn compare(programs: &Programs, row: &Row, effort: &Effort) -> Result<Comparison, String> {
-    // pp times no batches: it tells the mean of the whole run, which is then compared on both sides.
+    // pp does not time batches: it prints the mean of the whole run, so that both sides compare means.
     let whole = row.yardstick.program == Program::Pp && row.yardstick.timing == Timing::Batch;
     let figure = |figures: Figures| if whole { figures.mean } else { figures.p50 };
     let fewest = if row.subject.timing == Timing::Batch { MIN_BATCHED_ROUNDS } else { MIN_ROUNDS };

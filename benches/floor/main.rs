@@ -24,7 +24,7 @@ struct Options {
     /// Methods, with commas between them [default: each that both programs have].
     #[arg(long, value_name = "METHOD,...", value_delimiter = ',')]
     methods: Vec<String>,
-    /// Bytes carried each way; a method that does not carry so many is left out.
+    /// Bytes carried each way; methods that do not support a size are skipped.
     #[arg(long, value_name = "BYTES,...", value_delimiter = ',', default_value = "8,64,1k,64k,1M", value_parser = size)]
     sizes: Vec<u32>,
     /// Pairs of runs in a row.
@@ -68,7 +68,7 @@ fn main() -> ExitCode {
 
 fn run(options: &Options) -> Result<(), Box<dyn std::error::Error>> {
     let Some(programs) = Programs::build()? else {
-        println!("floor: there is no C compiler here (tried $CC and cc): nothing is compared");
+        println!("floor: no C compiler (tried $CC and cc): nothing is compared");
         return Ok(());
     };
     let topology = Topology::read()?;

@@ -45,7 +45,7 @@ pub(crate) struct Run {
     pub(crate) timing: Timing,
 }
 
-/// What a run came to, in nanoseconds a round trip.
+/// A run's result, in nanoseconds per round trip.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Figures {
     pub(crate) p50: f64,
@@ -60,7 +60,7 @@ pub(crate) struct Programs {
 }
 
 impl Programs {
-    /// Builds what is in C; `None` if there is no compiler.
+    /// Builds the C programs; `None` without a C compiler.
     pub(crate) fn build() -> Result<Option<Self>, String> {
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/floor/floor.c");
         let Some(floor) = compile(&source, "floor")? else { return Ok(None) };
@@ -94,7 +94,7 @@ impl Programs {
                 .ok()
                 .and_then(|json: Value| figures(&json["results"][0]["latency_ns"])),
         }
-        .ok_or_else(|| format!("{command:?} told no median in {} bytes", text.len()))
+        .ok_or_else(|| format!("{command:?} printed no median in {} bytes", text.len()))
     }
 
     fn command(&self, run: &Run, rounds: u64) -> Command {
@@ -208,7 +208,7 @@ fn name_in_pp(method: &'static str) -> &'static str {
     }
 }
 
-/// Builds one C file; `None` if there is no compiler.
+/// Builds one C file; `None` without a C compiler.
 fn compile(source: &Path, name: &str) -> Result<Option<PathBuf>, String> {
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     let compiler = std::env::var_os("CC").unwrap_or_else(|| "cc".into());

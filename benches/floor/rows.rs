@@ -18,7 +18,7 @@ pub(crate) struct Places {
 pub(crate) struct Row {
     pub(crate) yardstick: Run,
     pub(crate) subject: Run,
-    /// The ratio of medians is to be no higher.
+    /// The highest acceptable ratio of medians.
     pub(crate) target: f64,
     /// What is special about it.
     pub(crate) note: &'static str,
@@ -128,7 +128,7 @@ fn add(rows: &mut Vec<Row>, method: &Method, cell: Cell) {
         rows.push(Row { yardstick: floor(Timing::Clock), subject: client(Timing::Clock), target, note: "" });
         return;
     }
-    // Two cache lines are what shared memory is ordinarily done with; one for both directions is to be better.
+    // Shared memory usually has a cache line per direction; one for both should be faster.
     let mean = if size <= MAX_BATCHED { Timing::Batch } else { Timing::Clock };
     if size <= 8 {
         rows.push(Row {
@@ -160,7 +160,7 @@ pub(crate) fn against_pp(rows: &[Row]) -> Vec<Row> {
             "shmem" => row.yardstick.wait == Wait::Spin,
             _ => true,
         })
-        // Its shared memory has no room for more, which it does not tell.
+        // Its shared memory has no room for more, which it does not report.
         .filter(|row| {
             !matches!(row.yardstick.method, "futex" | "shmem") || row.yardstick.size <= PP_MAX_SHARED
         })

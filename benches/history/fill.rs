@@ -1,4 +1,4 @@
-//! A large history: one real run, and copies of it in other days and hosts, each with figures of its own.
+//! A large history: one real run, and copies for other days and hosts with different figures.
 
 use std::error::Error;
 use std::path::Path;

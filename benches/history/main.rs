@@ -1,7 +1,7 @@
 //! The history with a million results: how long lists, filters and trends take, and in how much memory.
 //!
-//! `cargo bench --bench history` prints each time beside its target. It needs about 4 GB in the temporary folder. Nothing
-//! here fails for being slow: a loaded machine is no error. `-- --test` shows that all of it works, with a few results.
+//! `cargo bench --bench history` prints each time beside its target. It needs about 4 GB in the temporary folder. Being
+//! slow is not a failure, since the machine may be loaded. `-- --test` runs everything once, with a few results.
 
 mod fill;
 mod queries;
@@ -12,10 +12,10 @@ use std::time::Duration;
 
 use queries::QUERIES;
 
-/// What each query is to take at most.
+/// The longest acceptable time of a query.
 const TARGET: Duration = Duration::from_millis(200);
 
-/// Each query runs so often, in a process of its own; the middle time counts.
+/// Runs of each query, each in a new process; the median counts.
 const REPETITIONS: usize = 5;
 
 fn main() -> ExitCode {
@@ -76,7 +76,7 @@ fn query_once(name: &str, path: &std::path::Path) -> Result<(Duration, u64), Box
     let mut words = text.split_whitespace();
     let mut number = || -> Result<u64, Box<dyn Error>> {
         let word = words.next().ok_or_else(|| {
-            format!("{name} told nothing: {}", String::from_utf8_lossy(&output.stderr).trim_end())
+            format!("{name} printed nothing: {}", String::from_utf8_lossy(&output.stderr).trim_end())
         })?;
         Ok(word.parse()?)
     };

@@ -1,4 +1,4 @@
-//! What is asked of the history, each in a process of its own.
+//! The queries, each run in a new process.
 
 use std::error::Error;
 use std::ops::ControlFlow;
@@ -115,7 +115,7 @@ pub(crate) fn run(name: &str, path: &Path) -> Result<(), Box<dyn Error>> {
         return Err("the answer is empty".into());
     }
     let status = std::fs::read_to_string("/proc/self/status")?;
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).ok_or("no peak is told")?;
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).ok_or("VmHWM is missing")?;
     println!("{} {}", took.as_micros(), peak.trim().trim_end_matches(" kB"));
     Ok(())
 }
@@ -164,14 +164,14 @@ fn trend(history: &History, filter: Filter) -> Result<usize, HistoryError> {
     Ok(trends(history, &plan)?.iter().map(|trend| trend.points.len()).sum())
 }
 
-/// Two runs of one host, with the noise that its history tells.
+/// Compares two runs of one host, with the noise from its history.
 fn compare(history: &History) -> Result<usize, HistoryError> {
     let side = |back| Side::recorded(&Pick::Last(back), history);
     let comparison = Comparison::new(&side(4)?, &side(0)?, Statistic::P50, Some(history))?;
     Ok(comparison.cells.iter().filter(|cell| cell.noise.is_some()).count())
 }
 
-/// Every run as JSON, to nobody.
+/// Every run as JSON, discarded.
 fn list_all(history: &History) -> Result<usize, HistoryError> {
     let mut rows = 0;
     history.runs(&Filter::default(), None, &mut |row| {

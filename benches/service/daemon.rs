@@ -13,7 +13,7 @@ use tempfile::TempDir;
 pub(crate) const IPCD: &str = env!("CARGO_BIN_EXE_ipcd");
 pub(crate) const CLIENT: &str = env!("CARGO_BIN_EXE_ipc-client");
 
-/// `ipcd start` in a folder of its own. Ends with its value.
+/// `ipcd start` in a temporary folder. Dropping it ends it.
 pub(crate) struct Daemon {
     child: Child,
     folder: TempDir,
@@ -56,7 +56,7 @@ impl Daemon {
         self.child.id()
     }
 
-    /// A number that the kernel tells of it.
+    /// A number from one of its `/proc` files.
     pub(crate) fn number(&self, file: &str, key: &str) -> Result<u64, Box<dyn Error>> {
         number(self.pid(), file, key)
     }

@@ -1,8 +1,8 @@
 //! What the service itself costs: its control round trip, opening and closing channels, a whole cold run, one on a single CPU,
 //! resting, and many channels at once.
 //!
-//! `cargo bench --bench service` prints each figure beside its target. Nothing here fails for being slow: a loaded machine
-//! is no error. `-- --test` shows that all of it works, with a few repetitions.
+//! `cargo bench --bench service` prints each figure beside its target. Being slow is not a failure, since
+//! the machine may be loaded. `-- --test` runs everything once, with a few repetitions.
 
 mod daemon;
 mod runs;
@@ -16,7 +16,7 @@ use ipcd::internals::protocol::ChannelSpec;
 
 use daemon::Daemon;
 
-/// How often each thing is done.
+/// Repetitions of each measurement.
 struct Effort {
     own_rounds: u32,
     requests: usize,
@@ -76,7 +76,7 @@ fn run(effort: &Effort) -> Result<(), Box<dyn Error>> {
 }
 
 /// A figure beside its target.
-fn tell(what: &str, figure: &str, target: &str) {
+fn print(what: &str, figure: &str, target: &str) {
     println!("{what:<44} {figure:>14}   {target}");
 }
 
@@ -87,11 +87,11 @@ fn rest(daemon: &Daemon, effort: &Effort) -> Result<(), Box<dyn Error>> {
     let before = daemon.number("status", "voluntary_ctxt_switches")?;
     std::thread::sleep(effort.rest);
     let switches = daemon.number("status", "voluntary_ctxt_switches")? - before;
-    tell(&format!("voluntary context switches in {:?}", effort.rest), &switches.to_string(), "target 0");
-    tell("resident memory", &mib(daemon.number("status", "VmRSS")? * 1024), "target under 6 MiB");
+    print(&format!("voluntary context switches in {:?}", effort.rest), &switches.to_string(), "target 0");
+    print("resident memory", &mib(daemon.number("status", "VmRSS")? * 1024), "target under 6 MiB");
     for (name, path) in [("ipcd", daemon::IPCD), ("ipc-client", daemon::CLIENT)] {
         let size = std::fs::metadata(path)?.len();
-        tell(&format!("size of {name}"), &mib(size), "target under 6 MiB (release build)");
+        print(&format!("size of {name}"), &mib(size), "target under 6 MiB (release build)");
     }
     Ok(())
 }
@@ -99,8 +99,8 @@ fn rest(daemon: &Daemon, effort: &Effort) -> Result<(), Box<dyn Error>> {
 fn own(effort: &Effort) -> Result<(), Box<dyn Error>> {
     println!("\nthe tool's own round, {} of \"bench --method null\"", effort.own_rounds);
     let own = runs::own(effort.own_rounds)?;
-    tell("p50", &format!("{:.1} ns", own.p50_ns), &format!("target under {:.1} ns", own.clock_ns + OWN_NS));
-    tell("of which reading the clock", &format!("{:.1} ns", own.clock_ns), "");
+    print("p50", &format!("{:.1} ns", own.p50_ns), &format!("target under {:.1} ns", own.clock_ns + OWN_NS));
+    print("of that, reading the clock", &format!("{:.1} ns", own.clock_ns), "");
     Ok(())
 }
 
@@ -114,8 +114,8 @@ fn requests(daemon: &Daemon, effort: &Effort) -> Result<(), Box<dyn Error>> {
         times.push(start.elapsed().as_secs_f64() * 1e6);
     }
     times.sort_by(f64::total_cmp);
-    tell("median", &format!("{:.1} µs", median(&times).ok_or("no requests")?), "target under 100 µs");
-    tell("p99", &format!("{:.1} µs", times[(times.len() * 99).div_ceil(100) - 1]), "");
+    print("median", &format!("{:.1} µs", median(&times).ok_or("no requests")?), "target under 100 µs");
+    print("p99", &format!("{:.1} µs", times[(times.len() * 99).div_ceil(100) - 1]), "");
     Ok(())
 }
 
@@ -142,7 +142,7 @@ fn channels(daemon: &Daemon, methods: &[String], effort: &Effort) -> Result<(), 
             closing.push(start.elapsed().as_secs_f64() * 1e3);
         }
         let (open, close) = (median(&opening).ok_or("none")?, median(&closing).ok_or("none")?);
-        tell(method, &format!("{open:.2} + {close:.2} ms"), "target: opening under 3 ms");
+        print(method, &format!("{open:.2} + {close:.2} ms"), "target: opening under 3 ms");
     }
     Ok(())
 }
@@ -161,7 +161,7 @@ fn cold(methods: &[String], effort: &Effort) -> Result<(), Box<dyn Error>> {
             whole.push(cold.whole_ms);
         }
         let (told, whole) = (median(&told).ok_or("none")?, median(&whole).ok_or("none")?);
-        tell(method, &format!("{told:.1} ({whole:.1}) ms"), "target under 15 ms");
+        print(method, &format!("{told:.1} ({whole:.1}) ms"), "target under 15 ms");
     }
     Ok(())
 }
@@ -176,7 +176,7 @@ fn on_one_cpu(methods: &[String], effort: &Effort) -> Result<(), Box<dyn Error>>
         for _ in 0..effort.cold_runs {
             longest_ms = longest_ms.max(runs::on_one_cpu(method)?);
         }
-        tell(method, &format!("{longest_ms:.0} ms"), "target well under 1000 ms");
+        print(method, &format!("{longest_ms:.0} ms"), "target well under 1000 ms");
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Runs of `ipc-client bench`, and what their reports tell.
+//! Runs of `ipc-client bench`, and their reports.
 
 use std::collections::HashMap;
 use std::error::Error;
@@ -42,7 +42,7 @@ fn report(command: Command, output: std::process::Output) -> Result<Value, Box<d
 
 /// What of a cold run is neither rounds nor warm-up.
 pub(crate) struct Cold {
-    /// Of the time that the report tells.
+    /// The time according to the report.
     pub(crate) told_ms: f64,
     /// Of the time from the process's start to its end.
     pub(crate) whole_ms: f64,
@@ -86,7 +86,7 @@ pub(crate) fn own(rounds: u32) -> Result<Own, Box<dyn Error>> {
     Ok(Own { p50_ns, clock_ns })
 }
 
-/// What a run of several channels came to.
+/// The result of a run with several channels.
 pub(crate) struct Parallel {
     pub(crate) rounds_per_second: f64,
     pub(crate) p50_ns: Option<f64>,
@@ -120,8 +120,8 @@ pub(crate) fn parallel(
     })
 }
 
-/// Resident memory of the daemon, and of a responder once rounds run through so many channels: before, it may not have become one
-/// yet, and has less. `None` of a responder if the run ended before.
+/// Resident memory of the daemon, and of a responder once rounds run through this many channels: before, it may not have started
+/// yet, and has less. `None` for the responder if the run ended earlier.
 fn look(
     daemon: &Daemon,
     count: u32,

@@ -46,13 +46,13 @@ fn bash(command: Command, name: &str) -> Vec<u8> {
     script.replace(&format!("-o default {plain}\n"), &format!("-o default {name}\n")).into_bytes()
 }
 
-/// The generator for fish completes flags and their values only, as it says itself (clap_complete 4.6.11): what stands by
-/// itself and has names for values is added, in the generator's own form.
+/// clap_complete 4.6.11 completes only flags and their values in fish, as it documents: positional arguments with named
+/// values are added here, in the same form.
 fn fish(mut command: Command, name: &str) -> Vec<u8> {
     let mut bytes = script(Shell::Fish, command.clone(), name);
     command.build();
     let within = format!("__fish_{}_using_subcommand", name.replace('-', "_"));
-    assert!(String::from_utf8_lossy(&bytes).contains(&within), "the function by which it tells subcommands");
+    assert!(String::from_utf8_lossy(&bytes).contains(&within), "the function that detects subcommands");
     for subcommand in command.get_subcommands() {
         for argument in subcommand.get_positionals() {
             let values: Vec<_> = argument
@@ -77,7 +77,7 @@ fn fish(mut command: Command, name: &str) -> Vec<u8> {
     bytes
 }
 
-/// A text that stands between single quotes between double quotes.
+/// Escapes a text for single quotes within double quotes.
 fn quoted(text: &str) -> String {
     text.replace('\\', "\\\\\\\\").replace('\'', "\\'").replace('"', "\\\"").replace('$', "\\$")
 }

@@ -29,7 +29,7 @@ pub(super) fn all() -> Vec<Made> {
     ];
     let mut made = Vec::new();
     for mut program in programs {
-        // Names such as "ipc-client bench" are filled in here; there is no page for "help".
+        // Fills in names such as "ipc-client bench". The subcommand "help" gets no page.
         program.command = program.command.disable_help_subcommand(true);
         program.command.build();
         let command = program.command.clone();

@@ -1,4 +1,4 @@
-//! The page of the configuration file. Its keys are flags of the command line, and are told from there.
+//! The page of the configuration file. Its keys are flags of the command line, whose help it uses.
 
 use std::path::PathBuf;
 
@@ -8,7 +8,7 @@ use clap_mangen::roff::{Roff, roman};
 use super::Made;
 use super::pages::{list, term};
 
-/// Flags that are no keys, since a file cannot mean them.
+/// Flags without a key, since they make no sense in a file.
 const NO_KEYS: [&str; 10] = [
     "config",
     "help",

@@ -29,7 +29,7 @@ pub(super) fn of(name: &str) -> Option<Words> {
 const SIGNALS: &[Term] = &[
     (
         "SIGTERM, SIGINT",
-        "\"ipcd start\" ends: it tells its clients, ends all channels and removes its socket.",
+        "\"ipcd start\" notifies its clients, closes all channels, removes its socket and exits.",
     ),
     (
         "SIGHUP",
@@ -47,7 +47,7 @@ const IPCD_CONFIG: Term =
     ("IPCD_CONFIG", "Configuration files, with colons between them, instead of those under FILES.");
 const CONFIG_HOME: Term = (
     "XDG_CONFIG_HOME, HOME",
-    "Where the user's configuration is: in $HOME/.config where XDG_CONFIG_HOME is not set, or is no absolute path.",
+    "Folder of the user's configuration; $HOME/.config if XDG_CONFIG_HOME is unset or not an absolute path.",
 );
 const RUST_LOG: Term = ("RUST_LOG", "What is logged on stderr, such as info, debug, or warn,ipcd=debug.");
 const NO_COLOR: Term = ("NO_COLOR", "No colours, also on a terminal.");
@@ -59,7 +59,7 @@ const JOURNAL: Term = (
 const DAEMON: &[Term] = &[
     IPCD_SOCKET,
     IPCD_CONFIG,
-    ("IPCD_METRICS", "Where ipcd tells metrics, as --metrics names it."),
+    ("IPCD_METRICS", "Address of the metrics, as for --metrics."),
     RUST_LOG,
     NO_COLOR,
     CONFIG_HOME,
@@ -68,11 +68,14 @@ const DAEMON: &[Term] = &[
         "Where the control socket is; see --socket. Files, FIFOs and sockets of channels are in RUNTIME_DIRECTORY, else in \
          TMPDIR, which is /tmp where it is not set.",
     ),
-    ("STATE_DIRECTORY", "Set by systemd. The results that are told beside metrics are results.prom there."),
+    (
+        "STATE_DIRECTORY",
+        "Set by systemd. Contains results.prom, the results that are exported with the metrics.",
+    ),
     JOURNAL,
     (
         "NOTIFY_SOCKET, WATCHDOG_USEC, WATCHDOG_PID",
-        "Set by systemd, which is told by them that ipcd is ready, what it does, and that it lives.",
+        "Set by systemd. ipcd uses them to report that it is ready, its state, and that it is alive.",
     ),
     (
         "LISTEN_FDS, LISTEN_PID, LISTEN_FDNAMES",
@@ -103,12 +106,12 @@ const CLIENT: &[Term] = &[
 
 const SYSTEM_CONFIG: Term = ("/etc/ipcd/ipcd.toml", "The system's configuration.");
 const USER_CONFIG: Term =
-    ("$XDG_CONFIG_HOME/ipcd/ipcd.toml", "The user's, which goes before it, key by key.");
+    ("$XDG_CONFIG_HOME/ipcd/ipcd.toml", "The user's configuration, which overrides it key by key.");
 const SOCKET: Term =
     ("/run/ipcd/ipcd.sock", "The control socket of the service. Members of the group ipcd may use it.");
 const RESULTS: Term = (
     "/var/lib/ipcd/results.prom",
-    "The newest results of the service's own measurements, which ipcd tells beside its metrics.",
+    "The latest results of the service's own measurements, which ipcd exports with its metrics.",
 );
 
 const DAEMON_FILES: &[Term] = &[
@@ -141,7 +144,7 @@ const CLIENT_FILES: &[Term] = &[
 
 const DAEMON_EXAMPLES: &[Term] = &[
     (
-        "A daemon for members of the group ipcd, which ends when nobody has come for five minutes:",
+        "A daemon for members of the group ipcd, which exits after five minutes without clients:",
         "ipcd start --group ipcd --idle-exit 5m",
     ),
     ("What it does, and its end:", "ipcd status\nipcd stop"),

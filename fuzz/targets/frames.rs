@@ -67,7 +67,7 @@ fn check<T: Serialize + DeserializeOwned + PartialEq + Debug>(body: &[u8]) -> Op
     }
     let message: T = decode(body).ok()?;
     let again = encode(&message).expect("it came in a frame");
-    assert!(again.len() <= body.len(), "there is no shorter way to say it");
+    assert!(again.len() <= body.len(), "the encoding is the shortest");
     assert_eq!(decode::<T>(&again).expect("it was just encoded"), message);
     Some(message)
 }

@@ -7,7 +7,7 @@ use libfuzzer_sys::fuzz_target;
 fuzz_target!(|data: &[u8]| {
     let alive = |n: usize| Greeting::may_start_with(&data[..n]);
     for n in 1..=data.len().min(GREETING_LEN) {
-        assert!(alive(n - 1) || !alive(n), "what was no greeting has become one");
+        assert!(alive(n - 1) || !alive(n), "more bytes cannot make an invalid greeting valid");
     }
     let Some(bytes) = data.first_chunk::<GREETING_LEN>() else { return };
     match Greeting::from_bytes(bytes) {

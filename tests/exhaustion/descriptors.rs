@@ -34,7 +34,7 @@ fn a_daemon_without_descriptors_says_so_and_goes_on() {
             let limited = Limited::to(daemon.pid, Resource::Nofile, least);
             let mut enough = 0;
             for most in least.. {
-                assert!(most < least + 40, "{method}: so many more are never needed");
+                assert!(most < least + 40, "{method}: it never needs this many more");
                 limited.set(most);
                 match measure(&daemon, &ChannelSpec::new(method)) {
                     Ok(()) => enough += 1,
@@ -99,7 +99,7 @@ fn a_responder_without_descriptors_says_so_and_leaves_nothing() {
     });
 }
 
-/// Starts a responder as a daemon does, with so many descriptors. The reason if it ends without being ready.
+/// Starts a responder as a daemon does, with at most `most` descriptors. An error is why it ended before it was ready.
 fn respond(sandbox: &Sandbox, mechanism: &dyn Mechanism, name: &str, most: u32) -> Result<(), String> {
     let (ours, theirs) = UnixStream::pair().unwrap();
     let mut link = Link::new(ours.into());
@@ -129,7 +129,7 @@ fn respond(sandbox: &Sandbox, mechanism: &dyn Mechanism, name: &str, most: u32) 
     }
 }
 
-/// Runs a client with limits from which it can be loaded to which it works, in steps.
+/// Runs a client with rising limits, from the lowest that can load it to one that works.
 fn sweep_client(sandbox: &Sandbox, private: bool, by: usize) -> (u32, u32) {
     let (mut steps, mut mechanisms) = (0, 0);
     for mechanism in here() {
@@ -138,7 +138,7 @@ fn sweep_client(sandbox: &Sandbox, private: bool, by: usize) -> (u32, u32) {
         let arguments = if private { [&arguments[..], &["--private"]].concat() } else { arguments.to_vec() };
         let before = steps;
         for most in (4..).step_by(by) {
-            assert!(most < 64, "{method}: so many are never needed");
+            assert!(most < 64, "{method}: it never needs this many");
             let limit = format!("--nofile={most}");
             let mut command = under(&["prlimit", &limit, "--"], &sandbox.client(&arguments));
             let output = sandbox.finish(&mut command);
@@ -149,7 +149,7 @@ fn sweep_client(sandbox: &Sandbox, private: bool, by: usize) -> (u32, u32) {
             assert!(output.stderr.contains(&format!(") may have {most} descriptors")), "{output:#?}");
             steps += 1;
         }
-        assert!(steps > before, "{method}: with 4, there is no connection");
+        assert!(steps > before, "{method}: 4 suffice for a connection");
         mechanisms += 1;
     }
     (mechanisms, steps)
@@ -210,7 +210,7 @@ fn a_daemon_that_can_accept_nobody_waits_and_does_not_spin() {
         let woken = after.1 - before.1;
         assert!(u128::from(woken) < wall.as_millis() / 5, "woken {woken} times in {wall:?}");
         eprintln!(
-            "a daemon that can accept nobody: {:?} of CPU, woken {woken} times in {wall:?}",
+            "a daemon that can accept no connection: {:?} of CPU, woken {woken} times in {wall:?}",
             after.0 - before.0
         );
         drop(limited);

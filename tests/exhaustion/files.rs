@@ -12,7 +12,7 @@ use crate::harness::{Daemon, Output, Sandbox, run};
 
 const MOUNTS: [&str; 3] = ["--mount", "--propagation", "private"];
 
-/// A daemon that has file systems of its own, and what is done with them.
+/// A daemon with private file systems, and operations on them.
 struct Mounted<'a> {
     sandbox: &'a Sandbox,
     daemon: Daemon,
@@ -53,13 +53,13 @@ impl<'a> Mounted<'a> {
         )
     }
 
-    /// What stands in a folder of the daemon's.
+    /// The entries of one of the daemon's folders.
     fn entries(&self, folder: &str) -> Vec<String> {
         entries(&PathBuf::from(format!("/proc/{}/root{folder}", self.daemon.pid)))
     }
 }
 
-/// Goes through mechanisms with so large a payload; returns which are refused, and checks that they say `told`.
+/// Tries mechanisms with a payload of this size; returns those that are refused, and checks that the errors contain `told`.
 fn refused(
     mounted: &Mounted<'_>,
     among: impl Fn(&str) -> bool,
@@ -129,7 +129,7 @@ fn a_dev_shm_that_can_only_be_read_is_told_before_a_channel_is_opened() {
     });
 }
 
-/// Makes the folder for what has a name a file system of its own.
+/// Mounts a private file system on the folder of named resources.
 fn with_place(options: &str, test: impl FnOnce(&Mounted<'_>, &str) + Send + 'static) {
     let options = options.to_owned();
     run(move |sandbox| {

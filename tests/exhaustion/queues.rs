@@ -88,7 +88,7 @@ fn message_queues_of_all_are_limited_by_their_number() {
         for method in ["mq", "sysv-mq"] {
             bench(method).expect(Exit::Success);
         }
-        // This user has no other queues: what is told to fit does.
+        // This user has no other queues: a size that is reported to fit does fit.
         let limited = LimitedBy::to(sandbox, owner, daemon.pid, "msgqueue", 1000);
         let sized = |size: &str| {
             let bench =
@@ -120,7 +120,7 @@ fn signals_and_timers_of_a_user_are_limited() {
             let limited = Limited::to(daemon.pid, Resource::Sigpending, 0);
             let error = measure(&daemon, &ChannelSpec::new(method)).unwrap_err();
             if method == "signal" {
-                // Here the limit tells beforehand that it is not to be had.
+                // The limit shows beforehand that the mechanism is unavailable.
                 says(&error, &["RLIMIT_SIGPENDING is 0"]);
             } else {
                 says(&error, &["watching the supervisor failed: ", "may have 0 timers", "LimitSIGPENDING="]);

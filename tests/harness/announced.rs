@@ -1,4 +1,4 @@
-//! A channel that is announced and that nobody has connected to: what a stranger finds.
+//! A channel that is announced but not yet connected: what an unauthenticated peer finds.
 
 use std::error::Error;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -12,7 +12,7 @@ use ipcd::internals::transports::{ConnectError, Endpoint, RoundError, Rounds, Se
 use super::daemon::clock;
 use super::{Daemon, PATIENCE};
 
-/// A channel that is announced and that nobody has connected to, and the connection that has asked for it.
+/// A channel that is announced but not yet connected, and the control connection that opened it.
 pub(crate) struct Announced {
     pub(crate) link: Link,
     pub(crate) channel: ChannelId,
@@ -100,14 +100,14 @@ impl Announced {
         connected.rounds(50).unwrap_or_else(|error| panic!("{method}: {error}"));
     }
 
-    /// Waits for the channel's end, of which the daemon tells.
+    /// Waits until the daemon reports the channel's end.
     #[track_caller]
     pub(crate) fn ends(mut self) -> End {
         end_of(&mut self.link, self.channel)
     }
 }
 
-/// Waits for a channel's end, of which the daemon tells.
+/// Waits until the daemon reports a channel's end.
 #[track_caller]
 pub(crate) fn end_of(link: &mut Link, expected: ChannelId) -> End {
     match link.receive(Some(PATIENCE)) {

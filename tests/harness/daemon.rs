@@ -14,7 +14,7 @@ use rustix::process::Signal;
 use super::leftovers::{children, shared_memory};
 use super::{Output, PATIENCE, Peer, Process, SOON, Sandbox, eventually};
 
-/// A running daemon. At the end of its value it is told to stop, and has to do so in time and leave nothing.
+/// A running daemon. Dropping it sends a stop request, after which it must end in time and leave nothing behind.
 #[derive(Debug)]
 pub(crate) struct Daemon {
     process: Option<Process>,
@@ -48,7 +48,7 @@ impl Daemon {
         client
     }
 
-    /// What the daemon tells of itself.
+    /// The daemon's status.
     pub(crate) fn status(&self) -> Status {
         self.connect().status().unwrap()
     }
@@ -91,7 +91,7 @@ impl Daemon {
         process.wait(SOON).expect_signal(Signal::KILL)
     }
 
-    /// Tells it to stop by a signal; it does so in time and removes its files.
+    /// Stops it by a signal, and checks that it ends in time and removes its files.
     pub(crate) fn stop_by(mut self, signal: Signal) -> Output {
         self.end(signal)
     }
@@ -150,8 +150,8 @@ pub(crate) fn responder_of(daemon: &Daemon, client: &Process) -> Peer {
     responder
 }
 
-/// Waits until rounds of a client that was told to say so (`--interval`) are counted. What it uses is no sign: connecting
-/// by a framework takes more than many rounds do.
+/// Waits until rounds of a client with `--interval` are counted. Its CPU use does not show it: connecting with a framework
+/// costs more than many rounds.
 pub(crate) fn wait_until_measuring(client: &Process) {
     client.wait_for_output(" trial 1 at ");
 }

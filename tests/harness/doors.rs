@@ -9,7 +9,7 @@ use ipcd::internals::transports::Mechanism;
 use ipcd::internals::transports::sys::VsockAddress;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 
-/// How a stranger gets at a channel before its client, and what comes of it there.
+/// How an unauthenticated peer reaches a channel before its client, and with what effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Way {
     /// Anybody may connect: strangers are dropped, and the client gets in all the same.

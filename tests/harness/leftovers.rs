@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use ipcd::internals::transports::sys::mq::{End, MessageQueue};
 
-/// So many channels of a daemon are looked for by their names.
+/// How many channels of a daemon are searched for by name.
 const CHANNELS: u32 = 1000;
 
 /// A process that names what it makes after itself.
@@ -88,7 +88,7 @@ pub(super) fn posix_queues(daemon: &Named) -> Vec<String> {
 }
 
 /// System V message queues of these daemons' channels, and those that one of the processes was the last to use: a private
-/// daemon's, whose name nobody knows.
+/// daemon's, whose name is unknown.
 pub(super) fn system_v_queues(daemons: &[Named], own: impl Fn(u32) -> bool) -> Vec<String> {
     let table = fs::read_to_string("/proc/sysvipc/msg").unwrap_or_default();
     let mut found = Vec::new();
@@ -134,7 +134,7 @@ pub(super) fn channel_folders(folder: &Path) -> Vec<String> {
     found
 }
 
-/// Everything below a folder that is no folder.
+/// All files below a folder.
 pub(crate) fn files(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).unwrap() {

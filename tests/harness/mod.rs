@@ -1,4 +1,4 @@
-//! What every test stands on: a sandbox of its own, a watchdog over it, and a look at what is left at its end.
+//! The basis of every test: a private sandbox, a watchdog, and a check for leftovers at its end.
 
 mod announced;
 mod daemon;
@@ -34,7 +34,7 @@ const WATCHDOG: Duration = Duration::from_secs(180);
 /// Runs a test in a sandbox, under a watchdog, and checks that nothing is left of it.
 ///
 /// A test that hangs fails under its own name: the watchdog kills the processes that the test has started, which ends
-/// whatever wait of theirs it hangs in.
+/// every wait for them.
 pub(crate) fn run(test: impl FnOnce(&Sandbox) + Send + 'static) {
     run_within(WATCHDOG, test);
 }
@@ -86,7 +86,7 @@ fn may_lack(listed: &str, lacking: &str) -> bool {
     listed.split(',').any(|one| one.trim() == lacking)
 }
 
-/// Looks again and again until `probe` finds something; for what gives no signal when it happens.
+/// Polls `probe` until it returns a value; for events without a notification.
 pub(crate) fn eventually<T>(what: &str, patience: Duration, mut probe: impl FnMut() -> Option<T>) -> T {
     let start = Instant::now();
     loop {
@@ -170,7 +170,7 @@ mod tests {
         let message = failure(WATCHDOG, |sandbox| {
             let mut sleep = Command::new("sleep");
             let sleep = sandbox.start(sleep.arg("60").env("TMPDIR", sandbox.folder()));
-            // As if nobody knew of it.
+            // So that the harness does not know of it.
             std::mem::forget(sleep);
             // A program that has just been started does not show its environment yet.
             eventually("the process shows", SOON, || (!sandbox.left().is_empty()).then_some(()));

@@ -1,4 +1,4 @@
-//! What stands between a program of the tests and its C library: a file of `tests/preload/`, built and preloaded.
+//! Preloading a library of `tests/preload/` between a program of the tests and its C library.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -12,8 +12,8 @@ use super::{Sandbox, not_tested};
 pub(crate) struct Preload(PathBuf);
 
 impl Preload {
-    /// Builds `tests/preload/NAME.c`. Where there is no compiler, or programs that nothing can be preloaded into, says so and
-    /// has none.
+    /// Builds `tests/preload/NAME.c`. Without a compiler, or with programs that do not support preloading, prints so and
+    /// returns `None`.
     pub(crate) fn build(sandbox: &Sandbox, name: &str) -> Option<Self> {
         if cfg!(not(target_env = "gnu")) || cfg!(target_feature = "crt-static") {
             not_tested("preload", "nothing is preloaded into programs without glibc");

@@ -60,7 +60,7 @@ pub(crate) struct Transcript(Arc<(Mutex<Said>, Condvar)>);
 #[derive(Debug, Default)]
 struct Said {
     bytes: Vec<u8>,
-    /// Nobody can say anything more: every process that had the stream has ended or closed it.
+    /// No more output can follow: every process with the stream has ended or closed it.
     ended: bool,
 }
 
@@ -147,7 +147,7 @@ impl Process {
         self.peer.signal(signal);
     }
 
-    /// Whether this stands in what it has said on stderr.
+    /// Whether its stderr contains this so far.
     pub(crate) fn has_said(&self, part: &str) -> bool {
         self.stderr.so_far().contains(part)
     }
@@ -222,7 +222,7 @@ pub(crate) struct Output {
 }
 
 impl Output {
-    /// Checks the exit code, and that no panic was told.
+    /// Checks the exit code, and that there was no panic.
     #[track_caller]
     pub(crate) fn expect(self, exit: Exit) -> Self {
         assert_eq!(self.status.code(), Some(exit.code().into()), "{self:#?}");
@@ -270,7 +270,7 @@ impl Processes {
         let known = Known { what: process.what.clone(), peer, stderr: process.stderr.clone() };
         let mut processes = self.0.lock().unwrap();
         processes.push(known);
-        // A soak starts thousands; those that nobody holds any more have been waited for.
+        // A soak starts thousands; those without another owner have been waited for.
         if processes.len() > REMEMBERED
             && let Some(oldest) = processes.iter().position(|known| Arc::strong_count(&known.peer) == 1)
         {

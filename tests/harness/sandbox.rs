@@ -18,7 +18,7 @@ use super::{Daemon, Output, PATIENCE, Process, SOON, leftovers, not_tested};
 const DAEMON: &str = env!("CARGO_BIN_EXE_ipcd");
 const CLIENT: &str = env!("CARGO_BIN_EXE_ipc-client");
 
-/// A user with no rights of its own.
+/// A user without rights.
 pub(crate) const NOBODY: u32 = 65534;
 
 /// Whether this user may become another.
@@ -26,7 +26,7 @@ pub(crate) fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
-/// Whether [`NOBODY`] can run this sandbox's programs; says so if not.
+/// Whether [`NOBODY`] can run this sandbox's programs; prints so if not.
 pub(crate) fn nobody_can_run(sandbox: &Sandbox) -> bool {
     if !is_root() {
         not_tested("root", "this needs root, which becomes other users");
@@ -37,22 +37,22 @@ pub(crate) fn nobody_can_run(sandbox: &Sandbox) -> bool {
     let can = version.status().is_ok_and(|status| status.success());
     if !can {
         let why = format!(
-            "user {NOBODY} cannot reach the programs; IPCD_TEST_PROGRAMS=FOLDER has them copied there"
+            "user {NOBODY} cannot reach the programs; set IPCD_TEST_PROGRAMS=FOLDER to have them copied there"
         );
         not_tested("users", why);
     }
     can
 }
 
-/// Where the programs are. In a folder that `IPCD_TEST_PROGRAMS` names, copies of them are used, which whoever has named
-/// it removes: other users may not reach the build folder.
+/// Where the programs are. If `IPCD_TEST_PROGRAMS` names a folder, copies in it are used, which its creator removes: other
+/// users may not reach the build folder.
 fn program(built: &str) -> PathBuf {
     static COPIES: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
     let Some(folder) = std::env::var_os("IPCD_TEST_PROGRAMS") else { return built.into() };
     let copy = Path::new(&folder).join(Path::new(built).file_name().unwrap());
     let mut copies = COPIES.lock().unwrap();
     if !copies.contains(&copy) {
-        // Another process of tests may run the copy that is there, which therefore stays whole.
+        // Another test process may be running the existing copy, which therefore stays intact.
         let new = Path::new(&folder).join(format!("new-{}", std::process::id()));
         fs::copy(built, &new).unwrap();
         fs::set_permissions(&new, fs::Permissions::from_mode(0o755)).unwrap();
@@ -62,7 +62,7 @@ fn program(built: &str) -> PathBuf {
     copy
 }
 
-/// Message queues of so many daemons are looked for.
+/// How many daemons' message queues are searched for.
 const LOOKED_FOR: usize = 8;
 
 /// A shell starts what it runs in the background with SIGINT ignored, which every program of a test would inherit. What is
@@ -99,7 +99,7 @@ impl Sandbox {
         self.folder.path()
     }
 
-    /// Where this sandbox's programs meet, unless told otherwise.
+    /// The control socket of this sandbox's programs, unless they are given another.
     pub(crate) fn socket(&self) -> PathBuf {
         self.folder().join("ipcd.sock")
     }

@@ -1,7 +1,7 @@
 //! What holds for every message and every frame, however it was torn, cut or damaged: a value or an error; never a
 //! panic, a wait, or more memory than is promised.
 //!
-//! A program of its own: its allocator counts, for each thread on its own, so that a test counts what it allocates itself.
+//! A separate program, since its allocator counts, for each thread separately, so that a test counts its own allocations.
 #![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
 mod messages;
@@ -223,7 +223,7 @@ fn the_dearest_bodies_cost_no_more_than_is_promised() {
             }
         }
     }
-    // A request's options, each of a name of its own.
+    // A request's options, each with a different name.
     let mut body = vec![5, 0, 8, 0, 0, 251, 255, 255];
     for name in 0..u32::MAX {
         let name = format!("{name:x}");

@@ -41,7 +41,7 @@ const ACTIONS: [(u32, &str, Act); 14] = [
 /// Does something.
 ///
 /// # Errors
-/// It does not go as it should: what was done and what came of it.
+/// The result is wrong: what was done, and its result.
 pub(crate) fn act(storm: &Storm<'_>, random: &mut Rng) -> Result<(), String> {
     let sum: u32 = ACTIONS.iter().map(|(weight, _, _)| weight).sum();
     let mut lot = random.u32(..sum);
@@ -150,7 +150,7 @@ fn responder_ends(storm: &Storm<'_>, random: &mut Rng) -> Result<(), String> {
     let (what, signal, told) = random.choice(faults).unwrap();
     storm.tally.count(Table::Fault, what);
     peer.signal(signal);
-    // Killed while its channel is opened, it is no channel that breaks off but one that cannot be had.
+    // A channel whose responder is killed while it opens is unavailable, not interrupted.
     let fates = [Fate::Exit(Exit::Broken, told), Fate::Exit(Exit::Unavailable, told)];
     let ended = ends(storm, client, &fates).map(drop);
     ended.map_err(|error| format!("{what} to process {}: {error}", peer.pid))
@@ -223,7 +223,7 @@ fn drops_its_channels(storm: &Storm<'_>, random: &mut Rng) -> Result<(), String>
 }
 
 fn leaves_the_line(storm: &Storm<'_>, random: &mut Rng) -> Result<(), String> {
-    // Somebody holds the turn meanwhile, so that there is a line.
+    // Another client holds the lease meanwhile, so that there is a queue.
     by_library(storm, |client| {
         client.acquire(LeaseWait::Queue, |_| ())?;
         let mut waiting: Vec<_> =
@@ -292,7 +292,7 @@ fn reload(storm: &Storm<'_>, random: &mut Rng) -> Result<(), String> {
         ["", "[daemon]\nmeasurements = 1\n", "[daemon]\nmeasurements = 3\n", "[daemon]\nmeasurements = 8\n"];
     let bad = ["[daemon]\nmeasurements = 0\n", "[daemon\n", "[daemon]\ncolour = \"blue\"\n"];
     let text = if random.u8(..3) == 0 { random.choice(bad) } else { random.choice(good) };
-    // Whole, whoever reads it, and whoever else writes one.
+    // Replaced atomically, for concurrent readers and writers.
     let new = storm.file.with_extension(format!("new-{:?}", thread::current().id()));
     fs::write(&new, text.unwrap()).unwrap();
     fs::rename(&new, storm.file).unwrap();

@@ -1,5 +1,5 @@
-//! Names of its own: System V and POSIX queues, semaphores and shared memory that nobody else makes or sees, so that all
-//! that is left there is left by this run.
+//! Private namespaces: System V and POSIX queues, semaphores and shared memory that no other process creates or sees, so
+//! that all leftovers are this run's.
 
 use std::env;
 use std::fs;
@@ -13,8 +13,8 @@ const ALONE: &str = "IPCD_SOAK_ALONE";
 /// Where this run's POSIX message queues are seen.
 const QUEUES: &str = "/dev/shm/queues-of-the-soak";
 
-/// What makes the names: an empty folder for shared memory, in which the queues show. The process that follows is told
-/// apart by a variable.
+/// Sets up the namespaces: an empty folder for shared memory, in which the queues appear. A variable marks the process
+/// inside.
 const PREPARE: &str = "mount -t tmpfs ipcd-soak /dev/shm && chmod 1777 /dev/shm && mkdir /dev/shm/queues-of-the-soak && \
                        mount -t mqueue ipcd-soak /dev/shm/queues-of-the-soak && exec \"$@\"";
 
@@ -36,7 +36,8 @@ pub(crate) fn become_alone(seed: u64) -> Result<(), String> {
         let mut trial = inside(space, &["true"]);
         trial.stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
     };
-    let space = spaces.iter().find(works).ok_or("no namespaces of its own (unshare --ipc --mount)")?;
+    let space =
+        spaces.iter().find(works).ok_or("private namespaces are unavailable (unshare --ipc --mount)")?;
     let mut again = inside(space, &[]);
     again.arg(env::current_exe().map_err(|error| format!("this program is not found: {error}"))?);
     again.args(env::args_os().skip(1)).args(["--seed", &seed.to_string()]).env(ALONE, "1");
@@ -47,7 +48,7 @@ fn is_alone() -> bool {
     env::var_os(ALONE).is_some()
 }
 
-/// All named objects that are there; nothing where names are shared with others.
+/// All named objects; none if the namespaces are shared with other processes.
 pub(crate) fn named_objects() -> Vec<String> {
     if !is_alone() {
         return Vec::new();

@@ -27,7 +27,7 @@ const VOLUME: usize = 4 << 20;
 /// The most bytes of a run of several trials, so that most of its life is none of its rounds'.
 const OF_TRIALS: usize = 64 << 10;
 
-/// A size, of which there are as many between 8 and 80 as between 8 KiB and 80 KiB.
+/// A random size: as likely between 8 and 80 bytes as between 8 and 80 KiB.
 fn size(random: &mut Rng, mechanism: &dyn Mechanism, wait: Wait, most: usize) -> usize {
     let can = mechanism.capabilities();
     let span = (can.max_size as f64 / can.min_size as f64).ln();
@@ -97,7 +97,7 @@ impl Bench {
         bench
     }
 
-    /// One that ends within a second or two if nobody stops it.
+    /// A run that ends within a second or two if it is not interrupted.
     pub(crate) fn short(random: &mut Rng) -> Self {
         let mechanism = random.choice(methods()).unwrap();
         let rounds = random.u64(50..3000);
@@ -148,7 +148,7 @@ impl Bench {
         self.mechanism.info().delivery == Delivery::UnreliableMessage
     }
 
-    /// Checks that every round was counted, or is told to be lost.
+    /// Checks that every round was counted, or reported as lost.
     ///
     /// # Errors
     /// What is wrong.
@@ -164,7 +164,7 @@ impl Bench {
 
 /// How a run may end.
 pub(crate) enum Fate {
-    /// By itself, with this exit code; stderr tells one of these.
+    /// It exits with this code; stderr contains one of these.
     Exit(Exit, &'static [&'static str]),
     /// By the signal that it was sent.
     Signal(Signal),
@@ -225,7 +225,7 @@ pub(crate) fn end_of(client: Process, fates: &[Fate]) -> End {
 /// The same in a storm, in which a daemon may be lost; returns what a run has said that ended by itself and well.
 ///
 /// # Errors
-/// Any end that the run may not have, of which everything is told.
+/// An unexpected end, with all details.
 pub(crate) fn ends(storm: &Storm<'_>, client: Process, fates: &[Fate]) -> Result<Option<Output>, String> {
     match end_of(client, fates) {
         End::Expected(what, output) => {

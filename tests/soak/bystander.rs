@@ -1,4 +1,4 @@
-//! Somebody who behaves well all the while, and notes how long it waits.
+//! A client that behaves well all the time, and records how long it waits.
 
 use std::error::Error;
 use std::time::{Duration, Instant};
@@ -15,8 +15,8 @@ const METHODS: [&str; 4] = ["unix", "tcp", "pipe", "memfd"];
 /// Rounds of its bench.
 const ROUNDS: usize = 100;
 
-/// Comes again and again until the storm is over. It has a program's own patience: it is told of a failure if it is not
-/// greeted within 2 s or not answered within 10 s.
+/// Connects repeatedly until the storm is over, with a program's own timeouts: it fails if there is no greeting within 2 s
+/// or no answer within 10 s.
 ///
 /// # Errors
 /// It was not served although the daemon was there all the while.
@@ -41,7 +41,7 @@ fn visit(storm: &Storm<'_>, method: &str) -> Result<(), String> {
     let address = SocketAddress::resolve(Some(&storm.daemon.socket));
     let mut client = Client::connect(&address).map_err(|error| told("connecting", &error))?;
     client.status().map_err(|error| told("status", &error))?;
-    wait("to connect and be told the status");
+    wait("to connect and get the status");
     client.acquire(LeaseWait::Queue, |_| ()).map_err(|error| told("its turn", &error))?;
     wait("for its turn, while others measure");
     let mut channel = client.open(&ChannelSpec::new(method)).map_err(|error| told("opening", &error))?;

@@ -34,7 +34,7 @@ enum Victim {
     Daemon,
 }
 
-/// Whom it befalls, whether it ends or only stops for a while, and its name.
+/// The victim, whether it is killed or only stopped for a while, and the fault's name.
 const FAULTS: [(Victim, bool, &str); 6] = [
     (Victim::Client, true, "client: SIGKILL"),
     (Victim::Client, false, "client: SIGSTOP, then SIGCONT"),
@@ -114,7 +114,7 @@ impl Faults<'_> {
         Ok(self.lives[method])
     }
 
-    /// One run with one fault; tells when it came, if there was still anybody whom it could befall.
+    /// One run with one fault. Returns when the fault happened, if the victim still existed.
     fn one(
         &mut self,
         mechanism: &'static dyn Mechanism,
@@ -129,7 +129,7 @@ impl Faults<'_> {
         thread::sleep(life.mul_f64(share));
         let daemon = self.daemon.as_ref().expect("there is always one");
         let Some(peer) = find(victim, daemon, &client) else {
-            // The run was done in time: nobody is left whom it could befall.
+            // The run ended first: the victim is gone.
             return is_done(&bench, client).map(|()| None);
         };
         let moment = MOMENTS[((begin.elapsed().as_secs_f64() / life.as_secs_f64() * 5.0) as usize).min(4)];
@@ -158,7 +158,7 @@ impl Faults<'_> {
                 output.map_or(Ok(()), |output| bench.is_whole(&output))?;
             }
             End::Lost(_) if victim == Victim::Daemon && ends => {
-                self.tally.count(Table::Outcome, "told that the daemon is lost, or not there");
+                self.tally.count(Table::Outcome, "reported that the daemon is lost or missing");
             }
             End::Lost(told) | End::Wrong(told) => return Err(told),
         }
@@ -185,7 +185,7 @@ impl Faults<'_> {
         let bench = Bench::of_trials(mechanism, setting);
         let start = Instant::now();
         is_done(&bench, bench.start(self.sandbox)).map_err(|error| format!("the next run: {error}"))?;
-        // What else the host does changes; the last one tells best.
+        // The host's load changes; the last figure fits best.
         self.lives.insert(mechanism.info().name, (setting, start.elapsed()));
         Ok(())
     }
@@ -208,7 +208,7 @@ fn is_done(bench: &Bench, client: Process) -> Result<(), String> {
     }
 }
 
-/// Whom the fault befalls; a responder only if there is one, or comes before the client ends.
+/// The victim's process; a responder only if it exists, or starts before the client ends.
 fn find(victim: Victim, daemon: &Daemon, client: &Process) -> Option<Peer> {
     let ended = || client.ends_within(Duration::ZERO);
     match victim {

@@ -28,7 +28,7 @@ pub(crate) fn becomes_another_user() {
     let _ = is_root() && set_thread_res_uid(nobody, nobody, nobody).is_ok();
 }
 
-/// An attack; tells how many peers took part.
+/// An attack; returns how many peers took part.
 type Attack = fn(&Storm<'_>, &mut Rng) -> u64;
 
 /// One attack. What the daemon does about it is for the check points and the bystander to see.
@@ -185,7 +185,7 @@ fn deaf(storm: &Storm<'_>, random: &mut Rng) -> u64 {
         Ok(stream)
     });
     stay(storm, random, peers, |stream| {
-        // Until nobody takes any more, or it is dropped.
+        // Until the daemon reads no more, or drops the connection.
         let _ = stream.write(&ask);
     })
 }

@@ -1,4 +1,4 @@
-//! What must hold whenever nobody does anything.
+//! What must hold while the daemon is idle.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -68,7 +68,7 @@ fn descriptors(pid: u32) -> Vec<String> {
     found
 }
 
-/// A number that the kernel tells of a process; sizes are in KiB.
+/// A number from a process's `/proc` file; sizes are in KiB.
 pub(crate) fn number(pid: u32, key: &str) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let value = status.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':'));
@@ -123,10 +123,10 @@ pub(crate) fn files(sandbox: &Sandbox) -> [PathBuf; 3] {
     [configuration(sandbox), socket, lock.into()]
 }
 
-/// A daemon that has served somebody, and what it holds at rest.
+/// A daemon that has served a client, and what it holds when idle.
 pub(crate) fn start(sandbox: &Sandbox) -> (Daemon, Rest) {
     let file = configuration(sandbox);
-    // What stands there may be wrong, with which a running daemon goes on and none starts.
+    // The file may be invalid: a running daemon continues with it, and none starts.
     fs::write(&file, "[daemon]\nmeasurements = 3\n").unwrap();
     // Hostile peers of another user come in.
     fs::set_permissions(sandbox.folder(), fs::Permissions::from_mode(0o755)).unwrap();

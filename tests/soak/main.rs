@@ -23,8 +23,8 @@ use std::time::Duration;
 
 use clap::Parser;
 
-/// Loads a daemon of its own with random methods, sizes, faults and hostile peers, and checks that nothing is left of
-/// any of them. Fails at the first thing that is not as it should be.
+/// Loads a private daemon with random methods, sizes, faults and hostile peers, and checks that they leave nothing
+/// behind. Fails at the first violation.
 #[derive(Debug, Clone, Parser)]
 #[command(name = "cargo soak")]
 struct Arguments {
@@ -32,8 +32,8 @@ struct Arguments {
     #[arg(long = "for", value_name = "TIME", value_parser = humantime::parse_duration, default_value = "60s")]
     time: Duration,
 
-    /// Instead: so many runs, each with one fault of its client, its responder or its daemon at a random moment of its
-    /// life, after which nothing may be left and the next run must work
+    /// Instead: this many runs, each with one fault of its client, responder or daemon at a random moment, after which nothing
+    /// may be left behind and the next run must work
     #[arg(long, value_name = "N", conflicts_with = "time")]
     faults: Option<usize>,
 
@@ -48,7 +48,7 @@ fn main() -> ExitCode {
     let seed = arguments.seed.unwrap_or_else(|| fastrand::u64(..1 << 32));
     if let Err(why) = alone::become_alone(seed) {
         eprintln!(
-            "soak: {why}: what others leave behind on this host cannot be told from this run's, and is not looked at"
+            "soak: {why}: leftovers of other processes cannot be distinguished from this run's, and are not checked"
         );
     }
     match arguments.faults {

@@ -1,4 +1,4 @@
-//! Storms: everybody does everything to one daemon for some seconds; in the calm after each, what must hold is looked at.
+//! Storms: all clients act on one daemon for some seconds; the invariants are checked in the calm after each.
 
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -27,11 +27,11 @@ const HOSTILE: usize = 2;
 /// How long a storm lasts, in milliseconds.
 const LENGTH_MS: std::ops::Range<u64> = 2_000..6_000;
 
-/// How many of the daemon's ends there are in so many storms, in the first half of the time: in the second, one daemon has to
-/// live through it all.
+/// How many times the daemon is ended per this many storms, in the first half of the time: in the second half, one daemon
+/// has to survive them all.
 const ENDS: (u8, u8) = (1, 3);
 
-/// How often it is told how things go.
+/// How often progress is printed.
 const TELL: Duration = Duration::from_secs(10);
 
 /// How much longer than asked for the whole may take before it counts as hanging.
@@ -56,7 +56,7 @@ pub(crate) struct Storm<'a> {
 }
 
 impl Storm<'_> {
-    /// Whether everybody shall come to an end.
+    /// Whether all threads shall stop.
     pub(crate) fn is_over(&self) -> bool {
         self.over.load(Ordering::SeqCst)
     }
@@ -95,7 +95,7 @@ impl Storm<'_> {
             }
         };
         self.over.store(true, Ordering::SeqCst);
-        // Nobody listens if another one has failed before.
+        // The receiver is gone if another thread has failed before.
         let _ = self.failed.send(format!("{}, {who}: {failure}", self.name));
     }
 }
@@ -113,7 +113,7 @@ impl Ending {
     const ALL: [Self; 6] =
         [Self::Killed, Self::Killed, Self::Killed, Self::Terminated, Self::Interrupted, Self::ToldToStop];
 
-    /// Ends it, while everybody goes on.
+    /// Ends the daemon, while the clients continue.
     fn begin(self, storm: &Storm<'_>) {
         storm.ended.store(true, Ordering::SeqCst);
         let (what, signal) = match self {
@@ -269,7 +269,7 @@ impl<'a> Soak<'a> {
         }
     }
 
-    /// Checks a daemon that everybody has gone from.
+    /// Checks a daemon that all clients have left.
     fn daemon_is_at_rest(&mut self) {
         let daemon = self.daemon.as_ref().unwrap();
         let now = Rest::of(daemon);

@@ -1,5 +1,5 @@
-//! Strangers at the data channel of somebody who measures: they connect with no token, half of one, a wrong one, with garbage,
-//! come and go, and send datagrams without end, before the client comes and while its rounds run. Its rounds are done all the same.
+//! Unauthenticated peers at a measured data channel: they connect with no token, half of one, a wrong one, or garbage,
+//! reconnect, and flood it with datagrams, before the client connects and while its rounds run. Its rounds complete anyway.
 //!
 //! Channels that one peer alone can get at are left out: a stranger there ends them, or is not let in (`tests/strangers/`).
 
@@ -32,7 +32,7 @@ const STAY: usize = 30;
 /// The longest of their messages: longer than what a channel expects, within what a socket takes at once.
 const LONGEST: usize = 2000;
 
-/// How long the reason of a channel's end may take to be told.
+/// How long the reason for a channel's end may take to arrive.
 const NEWS: Duration = Duration::from_secs(5);
 
 /// Where strangers come to: by a path or a port, and where it can be had by a name that has no permissions.
@@ -69,7 +69,7 @@ fn amid_strangers(storm: &Storm<'_>, random: &mut Rng, way: Way, spec: &ChannelS
             let door = Door { way, method: &spec.method, address: &address, half: &half };
             let over = &over;
             scope.spawn(move || {
-                // Of the client's own user, they get where a path's permissions let nobody else.
+                // As the client's own user, they pass the permissions of its paths.
                 if random.bool() {
                     becomes_another_user();
                 }
@@ -82,7 +82,7 @@ fn amid_strangers(storm: &Storm<'_>, random: &mut Rng, way: Way, spec: &ChannelS
         } else {
             measures(announced, random)
         };
-        // The channel is there until they have gone: nobody knocks where another's door may be by now.
+        // The channel stays open until they are gone: none of them tries an address that another channel may have by then.
         over.store(true, Ordering::SeqCst);
         done
     });
@@ -90,7 +90,7 @@ fn amid_strangers(storm: &Storm<'_>, random: &mut Rng, way: Way, spec: &ChannelS
     Ok(())
 }
 
-/// Connects and runs rounds, as the channel's client; what came of it, and the connection that the channel goes with.
+/// Connects and runs rounds as the channel's client; returns the result, and the control connection that owns the channel.
 fn measures(announced: Announced, random: &mut Rng) -> (Result<&'static str, String>, Link) {
     let control = announced.link.as_fd().try_clone_to_owned().unwrap();
     let (connected, mut link) = announced.try_connect(control.as_fd());
@@ -158,7 +158,7 @@ fn strangers(storm: &Storm<'_>, random: &mut Rng, door: &Door<'_>, over: &Atomic
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
                 "kept out by the permissions of its path"
             }
-            // Once it has its client, nobody is let in any more.
+            // Once it has its client, it accepts no other.
             Err(_) => "kept out: the channel has its client",
         };
         storm.tally.count(Table::Stranger, what);
@@ -167,7 +167,7 @@ fn strangers(storm: &Storm<'_>, random: &mut Rng, door: &Door<'_>, over: &Atomic
     }
 }
 
-/// What somebody says who has connected.
+/// The bytes that a peer sends after connecting.
 fn speech(random: &mut Rng, half: &[u8]) -> (&'static str, Vec<u8>) {
     let mut garbage = vec![0; random.usize(1..=LONGEST)];
     random.fill(&mut garbage);
@@ -186,7 +186,7 @@ fn datagrams_of_all_kinds(random: &mut Rng, socket: &OwnedFd, half: &[u8]) {
         let mut datagram = vec![0; len.unwrap_or_default()];
         random.fill(&mut datagram);
         let datagram = if random.u8(..8) == 0 { half } else { &datagram };
-        // Where nobody takes it, or its queue is full, it is gone.
+        // Without a receiver, or with a full queue, it is lost.
         let _ = send(socket, datagram, SendFlags::NOSIGNAL | SendFlags::DONTWAIT);
     }
 }

@@ -1,4 +1,4 @@
-//! What was done and what came of it, counted by kind.
+//! Counts of actions and their results, by kind.
 
 use std::collections::BTreeMap;
 use std::fmt;

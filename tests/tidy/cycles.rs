@@ -29,7 +29,7 @@ type Imports = BTreeMap<String, BTreeMap<String, String>>;
 struct Module {
     /// Names that `use` brings in, and where from.
     aliases: BTreeMap<String, Path>,
-    /// Paths that the code names, unless it only re-exports them from a module of its own folder.
+    /// Paths that the code names, except re-exports from a module of the same folder.
     named: Vec<Path>,
 }
 

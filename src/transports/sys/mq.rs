@@ -46,7 +46,7 @@ impl MessageQueue {
     /// # Errors
     /// The system's.
     pub fn open(name: &CStr, end: End) -> io::Result<Self> {
-        // SAFETY: the name is a live C string; without O_CREAT there are no further arguments.
+        // SAFETY: the name is a live C string; O_CREAT alone requires further arguments.
         Self::of(unsafe { libc::mq_open(name.as_ptr(), end as libc::c_int) })
     }
 

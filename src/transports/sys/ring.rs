@@ -284,7 +284,7 @@ impl Flight<'_> {
     #[inline]
     fn enter(&mut self) -> Result<(), io::Error> {
         let pushed = u32::try_from(self.ring.ring.submission().len()).expect("the queue has few entries");
-        // SAFETY: the kernel knows the flag, and there is no argument.
+        // SAFETY: the kernel knows the flag, which takes no argument.
         let entered =
             unsafe { self.ring.ring.submitter().enter::<libc::sigset_t>(pushed, 0, GETEVENTS, None) };
         interruptible(entered)
@@ -368,7 +368,7 @@ fn make(options: RingOptions) -> io::Result<IoUring> {
     }
     // Completions are processed in this side's calls, and interrupt it nowhere else, as io_uring's authors recommend. A
     // spinning wait makes calls as well, instead of polling the completion queue alone: the kernel would have to interrupt
-    // the spinning CPU, which takes ten times as long as a round (37 µs against 5 on a KVM guest). Polling the flag by which the
+    // the spinning CPU, which costs ten rounds (37 µs against 5 on a KVM guest). Polling the flag by which the
     // kernel can request a call (IORING_SETUP_TASKRUN_FLAG) is slower than calling (4.9 µs against 4.6).
     let deferred = IoUring::builder().setup_single_issuer().setup_defer_taskrun().build(ENTRIES);
     if !is_unknown(&deferred) {

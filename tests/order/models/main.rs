@@ -7,7 +7,7 @@ use ipcd_order::model::{Fault, Side, explore};
 use ipcd_order::transports::memory::{Place, Wait, proof, rounds, stopped};
 use ipcd_order::transports::{process_vm, semaphore};
 
-/// Explores a model on a machine that works, and tells how much there was.
+/// Explores a model on a correct machine, and prints how many executions there were.
 fn holds(what: &str, preemptions: Option<usize>, model: impl Fn() + Send + Sync + 'static) {
     let start = Instant::now();
     let executions = explore(None, preemptions, model);
@@ -73,7 +73,7 @@ fn relied_on(wait: Wait) -> Vec<(Fault, &'static str)> {
     }
 }
 
-/// One round in every way there is, or nearly; two in every way that so many preemptions allow.
+/// One round in nearly every order; two in every order with a limited number of preemptions.
 fn every_round_ends_with_its_own_payload(wait: Wait, one: Option<usize>, two: usize) {
     for place in Place::ALL {
         holds(&format!("one round, {wait:?}, {place:?}"), one, move || rounds(place, wait, 1));

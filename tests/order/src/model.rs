@@ -42,7 +42,7 @@ pub enum Fault {
     NoBarrierEverywhere,
     /// A futex sleeps whatever its word is by then.
     FutexDoesNotCompare,
-    /// A futex wakes nobody.
+    /// A futex never wakes a waiter.
     FutexDoesNotWake,
     /// `sem_post` releases nothing, `sem_wait` acquires nothing.
     SemaphoresDoNotOrder,
@@ -68,7 +68,7 @@ pub(crate) fn machine() -> Rc<Machine> {
 /// there were. `preemptions` of `None`: in every way there is.
 ///
 /// # Panics
-/// If one of them deadlocks, has a data race or does not come to what the model asserts.
+/// If one of them deadlocks, has a data race or violates an assertion of the model.
 pub fn explore(
     fault: Option<Fault>,
     preemptions: Option<usize>,

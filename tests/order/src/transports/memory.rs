@@ -113,7 +113,7 @@ pub fn rounds(place: Place, wait: Wait, count: u64) {
                 let _running = machine().enter(Side::Responder);
                 let mut echo = Echo::new(&theirs, form, strategy);
                 for round in 1..=count {
-                    echo.answer(&mut Unwatched, round).expect("nobody ends it");
+                    echo.answer(&mut Unwatched, round).expect("it is never aborted");
                 }
             });
             let running = machine().enter(Side::Client);
@@ -145,7 +145,7 @@ pub fn stopped(place: Place, wait: Wait, answers: bool) {
                 thread::spawn(move || {
                     let _running = machine().enter(Side::Responder);
                     let mut echo = Echo::new(&theirs, form, strategy);
-                    echo.answer(&mut Unwatched, 1).expect("nobody ends it");
+                    echo.answer(&mut Unwatched, 1).expect("it is never aborted");
                 })
             });
             let supervisor = thread::spawn(move || over.end(ended.word(F::PONG.0)));
@@ -153,7 +153,7 @@ pub fn stopped(place: Place, wait: Wait, answers: bool) {
             let mut payload = payload(place);
             match ask(&memory, &mut payload, form, strategy, &mut watch.clone(), 1) {
                 Ok(()) => {
-                    assert!(answers, "nobody has answered");
+                    assert!(answers, "no side has answered");
                     payload.verify().expect("what was sent");
                 }
                 Err(error) => assert_eq!(error, RoundError::Ended),
@@ -169,7 +169,7 @@ pub fn stopped(place: Place, wait: Wait, answers: bool) {
     choose(Stopped(place, answers), place, wait);
 }
 
-/// The proof: each side learns what the other has told. Or, by another token, the responder sees that the client is none, and
+/// The proof of the token: each side verifies the other's half. With a wrong token, the responder rejects the client, and
 /// the client is ended.
 pub fn proof(right: bool) {
     let memory = Region::new(&[0, 4, 8, 48, 52], &[(16, 32)]);
@@ -180,7 +180,7 @@ pub fn proof(right: bool) {
     let responder = thread::spawn(move || {
         let _running = machine().enter(Side::Responder);
         let checked = proof::check_peer(&theirs, &TOKEN(), of_responder, &mut Unwatched);
-        assert_eq!(checked.expect("nobody ends it"), right.then_some(of_client));
+        assert_eq!(checked.expect("it is never aborted"), right.then_some(of_client));
         if !right {
             over.end(theirs.word(0));
         }

@@ -1,4 +1,4 @@
-//! The protocols as they ship, and models of what they stand on.
+//! The protocols as they ship, and models of what they depend on.
 
 #![allow(dead_code, missing_docs, reason = "not all that ships is explored; it is documented where it ships")]
 
@@ -41,7 +41,7 @@ pub trait Alive {
     fn check(&mut self, round: u64) -> Result<(), RoundError>;
 }
 
-/// For a side that nobody ends.
+/// For a side that is never aborted.
 #[derive(Debug, Clone, Copy)]
 pub struct Unwatched;
 
@@ -84,7 +84,7 @@ mod messages {
             loop {
                 match self.receive(buffer, or) {
                     Err(Errno::AGAIN) => {}
-                    done => return done.expect("nobody ends it"),
+                    done => return done.expect("it is never aborted"),
                 }
             }
         }

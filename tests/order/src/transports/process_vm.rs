@@ -26,7 +26,7 @@ pub fn rounds(sleeps: bool, count: u64) {
         for _ in 0..count {
             assert_eq!(theirs.receive_now(&mut buffer, or), 8);
             process_vm::written(Side::Responder, &buffer);
-            theirs.send(&buffer, or).expect("it tells where it is");
+            theirs.send(&buffer, or).expect("it sends its address");
         }
         // A responder lives until it is ended: its memory is there until the client has read from it.
         buffer
@@ -36,7 +36,7 @@ pub fn rounds(sleeps: bool, count: u64) {
     for round in 1..=count {
         ping = (round * 0x0101_0101_0101_0101).to_le_bytes();
         process_vm::written(Side::Client, &ping);
-        ours.send(&ping, or).expect("it tells where it is");
+        ours.send(&ping, or).expect("it sends its address");
         assert_eq!(ours.receive_now(&mut pong, or), 8);
         assert_eq!(pong, ping);
     }

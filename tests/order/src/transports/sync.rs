@@ -9,7 +9,7 @@ pub(super) use loom::sync::atomic::Ordering;
 
 use crate::model::{Fault, Side, has, machine};
 
-/// Looks at a word before something else is looked at. More would tell loom nothing new.
+/// Polls of a word between checks. More would add nothing for loom to explore.
 pub(super) const LOOKS: u32 = 1;
 
 /// A word, and those who sleep on it in the kernel.
@@ -37,9 +37,9 @@ impl AtomicU32 {
         self.value.store(value, if has(Fault::StoresDoNotRelease) { Ordering::Relaxed } else { ordering });
     }
 
-    /// What ticks are to a client that sleeps: there is another one soon, so that falling asleep after it is in vain too.
+    /// Models ticks for a client that sleeps: the next one comes soon, and interrupts a later sleep as well.
     pub(crate) fn tick_for_ever(&self) {
-        *self.sleepers.lock().expect("nobody panics") = true;
+        *self.sleepers.lock().expect("no thread panics") = true;
         self.woken.notify_all();
     }
 }
@@ -65,7 +65,7 @@ pub(super) fn spin_loop() {
 }
 
 pub(super) fn futex_wait(word: &AtomicU32, seen: u32) -> Result<(), Errno> {
-    let mut ticks = word.sleepers.lock().expect("nobody panics");
+    let mut ticks = word.sleepers.lock().expect("no thread panics");
     if word.value.load(Ordering::Relaxed) != seen && !has(Fault::FutexDoesNotCompare) {
         return Err(Errno::AGAIN);
     }
@@ -73,7 +73,7 @@ pub(super) fn futex_wait(word: &AtomicU32, seen: u32) -> Result<(), Errno> {
     let has_ticks = machine().side() == Some(Side::Client);
     if !(has_ticks && *ticks) {
         machine().switch_off();
-        ticks = word.woken.wait(ticks).expect("nobody panics");
+        ticks = word.woken.wait(ticks).expect("no thread panics");
         machine().switch_on();
     }
     if has_ticks && *ticks { Err(Errno::INTR) } else { Ok(()) }
@@ -83,7 +83,7 @@ pub(super) fn futex_wake(word: &AtomicU32) {
     if has(Fault::FutexDoesNotWake) {
         return;
     }
-    // Whoever is about to sleep has compared the word before, or sees what was published when it does.
+    // A thread about to sleep has compared the word before, or sees the published value when it does.
     drop(word.sleepers.lock());
     word.woken.notify_one();
 }

@@ -1,4 +1,4 @@
-//! In place of `src/transports/sys/`: memory of which loom knows who has seen what.
+//! Replaces `src/transports/sys/`: memory in which loom tracks what each side has seen.
 
 pub(super) mod process_vm;
 mod semaphore;
@@ -34,7 +34,7 @@ struct Block {
 }
 
 impl Region {
-    /// Memory with words at these offsets, and with so many bytes at those; all are 0.
+    /// Memory with words at the offsets `words`, and bytes at the (offset, length) pairs `bytes`; all are 0.
     pub(crate) fn new(words: &[usize], bytes: &[(usize, usize)]) -> Self {
         let words = words.iter().map(|offset| (*offset, AtomicU32::new(0))).collect();
         let block = || Block { access: UnsafeCell::new(()), bytes: [0; BLOCK] };
@@ -56,7 +56,7 @@ impl Region {
     /// A copy is none of atomics here, though the smaller ones are where it ships: loom then takes it for a race if the words
     /// around it do not order it.
     pub(crate) fn write(&self, offset: usize, bytes: &[u8]) {
-        let mut blocks = self.bytes.lock().expect("nobody panics with it");
+        let mut blocks = self.bytes.lock().expect("no thread panics with it");
         for (index, part) in parts(offset, bytes.len()) {
             let block = blocks.get_mut(&index).expect("the layout is inside the region");
             block.access.with_mut(|_| ());
@@ -66,7 +66,7 @@ impl Region {
 
     /// See [`write`](Self::write).
     pub(crate) fn read(&self, offset: usize, bytes: &mut [u8]) {
-        let blocks = self.bytes.lock().expect("nobody panics with it");
+        let blocks = self.bytes.lock().expect("no thread panics with it");
         for (index, part) in parts(offset, bytes.len()) {
             let block = &blocks[&index];
             block.access.with(|_| ());
@@ -83,7 +83,7 @@ impl Region {
     }
 }
 
-/// What of a block a piece of bytes covers, and with what of its own.
+/// The range of a block that a copy covers, and the matching range of the copy.
 struct Part {
     inside: Range<usize>,
     outside: Range<usize>,

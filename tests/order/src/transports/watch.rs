@@ -16,7 +16,7 @@ impl Watch {
         Self(Arc::new(AtomicBool::new(false)))
     }
 
-    /// Ends the channel of whoever waits for this word.
+    /// Ends the channel of the side that waits for this word.
     pub(super) fn end(&self, word: &AtomicU32) {
         self.0.store(true, Ordering::Relaxed);
         word.tick_for_ever();

@@ -1,4 +1,4 @@
-//! In place of `src/transports/sys/process_vm.rs`: what a process lets be read of its memory.
+//! Replaces `src/transports/sys/process_vm.rs`: the memory that a process lets others read.
 
 use std::cell::RefCell;
 
@@ -17,7 +17,7 @@ pub(crate) fn pid(side: Side) -> i32 {
     side as i32
 }
 
-/// A side has written these bytes of its own.
+/// Records that a side has written these bytes of its memory.
 pub(crate) fn written(side: Side, bytes: &[u8]) {
     let address = bytes.as_ptr().expose_provenance() as u64;
     let region = PROCESSES.with_borrow_mut(|processes| {

@@ -1,4 +1,4 @@
-//! In place of `src/transports/sys/semaphore.rs`: what POSIX says of semaphores, which order memory between who posts and who
+//! Replaces the semaphores of `src/transports/sys/region.rs`: what POSIX says of semaphores, which order memory between who posts and who
 //! takes.
 
 use loom::sync::atomic::{AtomicU32, Ordering};
@@ -34,7 +34,7 @@ impl<'a> Semaphore<'a> {
     }
 
     pub(crate) fn make(self) -> Result<(), Errno> {
-        *self.0.count.lock().expect("nobody panics") = 0;
+        *self.0.count.lock().expect("no thread panics") = 0;
         Ok(())
     }
 
@@ -43,7 +43,7 @@ impl<'a> Semaphore<'a> {
             self.0.unordered.fetch_add(1, Ordering::Relaxed);
             return Ok(());
         }
-        *self.0.count.lock().expect("nobody panics") += 1;
+        *self.0.count.lock().expect("no thread panics") += 1;
         self.0.posted.notify_one();
         Ok(())
     }
@@ -52,12 +52,12 @@ impl<'a> Semaphore<'a> {
         if has(Fault::SemaphoresDoNotOrder) {
             return self.take_unordered(wait);
         }
-        let mut count = self.0.count.lock().expect("nobody panics");
+        let mut count = self.0.count.lock().expect("no thread panics");
         while *count == 0 {
             if !wait {
                 return Err(Errno::AGAIN);
             }
-            count = self.0.posted.wait(count).expect("nobody panics");
+            count = self.0.posted.wait(count).expect("no thread panics");
         }
         *count -= 1;
         Ok(())
