@@ -88,7 +88,7 @@ fn what_no_matrix_can_be_of_is_refused_before_anything_is_started() {
             (&["--method", "pigeon"], &["no method", "pigeon", "tcp, "]),
             #[cfg(not(feature = "tokio"))]
             (&["--method", "tokio"], &["this build has no tokio", "--features tokio"]),
-            (&["-n", "19"], &["a median takes 20 rounds"]),
+            (&["-n", "19"], &["a median needs at least 20 rounds"]),
             (&["--output", unknown.to_str().unwrap()], &[".png", ".txt, .csv and .svg", "--format"]),
             (&["--output", "/nowhere/a.svg"], &["cannot write /nowhere/a.svg", "No such file or directory"]),
         ] {
@@ -129,7 +129,7 @@ fn a_method_is_explained_with_what_it_can_do_here() {
                 !told.contains('\u{1b}') && told.lines().all(|line| line.chars().count() <= 80),
                 "{told}"
             );
-            let here = if mechanism.probe().is_ok() { "can be measured" } else { "not to be had" };
+            let here = if mechanism.probe().is_ok() { "can be measured" } else { "unavailable" };
             assert!(told.contains(here), "{told}");
         }
     });

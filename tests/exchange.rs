@@ -75,17 +75,17 @@ fn damaged_lines_are_named_and_can_be_passed_over() {
         import(&[], Exit::Failure).says(&[
             "3 runs imported",
             "lines.ndjson cannot be imported: line 4 is no run",
-            "cut line 4 out",
+            "remove line 4",
             "--skip-damaged",
-            "goes on from there",
+            "imported runs are kept",
         ]);
         let rest = import(&["--skip-damaged"], Exit::Success);
         rest.says(&[
-            "lines.ndjson: passed over: line 4 is no run",
-            "passed over: line 57 is no run",
+            "lines.ndjson: skipped: line 4 is no run",
+            "skipped: line 57 is no run",
             "55 runs imported",
             "3 were there already",
-            "2 lines passed over that are no runs",
+            "2 lines skipped that are not runs",
         ]);
         let nothing = place.file("notes.txt");
         fs::write(&nothing, "a\nb\n").unwrap();
@@ -97,7 +97,7 @@ fn damaged_lines_are_named_and_can_be_passed_over() {
         let full = place.file("lines.ndjson");
         for import in [&[file][..], &["-"], &[file, "-"]] {
             let mut command = place.client(sandbox, &[&["history", "import"], import].concat());
-            sandbox.finish(&mut command).expect(Exit::Failure).says(&["there was nothing to import"]);
+            sandbox.finish(&mut command).expect(Exit::Failure).says(&["the input has no run"]);
         }
         let mixed = ["history", "import", "--skip-damaged", file, full.to_str().unwrap()];
         sandbox

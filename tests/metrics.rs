@@ -416,7 +416,7 @@ fn an_export_without_results_says_so_and_changes_nothing() {
         let mut bench = place.client(sandbox, &bench);
         sandbox.finish(bench.env_remove("IPCD_SOCKET")).expect(Exit::Success);
         let none = [&to_file[..], &["--label", "nightly"]].concat();
-        export(&none, Exit::Nothing).says(&["nothing in the history is like that"]);
+        export(&none, Exit::Nothing).says(&["no matching runs"]);
         assert_eq!(fs::read_to_string(&file).unwrap(), "old");
         let missing = place.file("missing/results.prom");
         let missing = missing.to_str().unwrap();

@@ -118,7 +118,7 @@ fn what_cannot_be_reported_is_said() {
         refused(&["./missing.json"], Exit::Failure, "./missing.json cannot be read");
         let file = place.file("other.json");
         fs::write(&file, "{}").unwrap();
-        refused(&[file.to_str().unwrap()], Exit::Failure, "it is no report of \"bench --format json\"");
+        refused(&[file.to_str().unwrap()], Exit::Failure, "neither a report of \"bench --format json\"");
         let matrix = place.file("matrix.csv");
         fs::write(&matrix, "method,size\n").unwrap();
         refused(&["--matrix", matrix.to_str().unwrap()], Exit::Failure, "it has no column options");
@@ -134,7 +134,7 @@ fn what_cannot_be_reported_is_said() {
         refused(
             &[file.to_str().unwrap(), "--size", "3"],
             Exit::Nothing,
-            "no run that was named has such cells",
+            "no matching cells in the named runs",
         );
         let mut nowhere =
             place.client(sandbox, &["report", file.to_str().unwrap(), "-o", "/missing/report.html"]);

@@ -250,11 +250,11 @@ fn clients_wait_in_line_and_are_told_their_place() {
         let first = bench(sandbox, &["1000000000"]);
         daemon.wait_for_status("the first measures", |status| status.lease_holders == [first.pid()]);
         let second = bench(sandbox, &["100"]);
-        second.wait_for_line("ipc-client: another measurement runs; number 1 in line");
+        second.wait_for_line("ipc-client: another measurement is running; position 1 in the queue");
         let third = bench(sandbox, &["1000000000"]);
-        third.wait_for_line("ipc-client: another measurement runs; number 2 in line");
+        third.wait_for_line("ipc-client: another measurement is running; position 2 in the queue");
         let fourth = bench(sandbox, &["100"]);
-        fourth.wait_for_line("ipc-client: another measurement runs; number 3 in line");
+        fourth.wait_for_line("ipc-client: another measurement is running; position 3 in the queue");
         assert_eq!(daemon.status().queue, [second.pid(), third.pid(), fourth.pid()]);
 
         let busy = bench(sandbox, &["100", "--no-wait"]).wait(PATIENCE).expect(Exit::Busy);
@@ -265,7 +265,7 @@ fn clients_wait_in_line_and_are_told_their_place() {
         first.signal(Signal::KILL);
         second.wait(PATIENCE).expect(Exit::Success);
         daemon.wait_for_status("the third measures", |status| status.lease_holders == [third.pid()]);
-        fourth.wait_for_line("ipc-client: another measurement runs; number 1 in line");
+        fourth.wait_for_line("ipc-client: another measurement is running; position 1 in the queue");
         third.signal(Signal::INT);
         fourth.wait(PATIENCE).expect(Exit::Success);
         daemon.is_at_rest();
@@ -278,11 +278,11 @@ fn who_is_killed_in_line_leaves_it() {
         let daemon = sandbox.daemon();
         let mut holder = daemon.lease();
         let killed = bench(sandbox, &["100"]);
-        killed.wait_for_line("ipc-client: another measurement runs; number 1 in line");
+        killed.wait_for_line("ipc-client: another measurement is running; position 1 in the queue");
         let next = bench(sandbox, &["100"]);
-        next.wait_for_line("ipc-client: another measurement runs; number 2 in line");
+        next.wait_for_line("ipc-client: another measurement is running; position 2 in the queue");
         killed.signal(Signal::KILL);
-        next.wait_for_line("ipc-client: another measurement runs; number 1 in line");
+        next.wait_for_line("ipc-client: another measurement is running; position 1 in the queue");
         holder.release().unwrap();
         next.wait(PATIENCE).expect(Exit::Success);
         drop(holder);

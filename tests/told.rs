@@ -187,7 +187,7 @@ fn several_runs_are_shown_as_their_sum() {
                     cell["trials"].as_array().unwrap().iter().map(samples).sum::<u64>()
                 );
             }
-            output.says(&["the sum of 2 runs"]);
+            output.says(&["2 runs merged"]);
         }
         // One of them in a file is that run all the same.
         let file = place.file("1.ndjson").display().to_string();
@@ -231,13 +231,9 @@ fn commands_of_the_history_say_what_is_amiss() {
         let output = sandbox.finish(&mut place.client(sandbox, &warned)).expect(Exit::Success);
         output.says(&["have the label good too"]);
         for (arguments, exit, says) in [
-            (&["history", "--host", "nobody"][..], Exit::Nothing, "nothing in the history is like that"),
-            (
-                &["history", "export", "--host", "nobody"],
-                Exit::Nothing,
-                "nothing in the history is like that",
-            ),
-            (&["history", "--limit", "5", "show"], Exit::Usage, "after the command"),
+            (&["history", "--host", "nobody"][..], Exit::Nothing, "no matching runs"),
+            (&["history", "export", "--host", "nobody"], Exit::Nothing, "no matching runs"),
+            (&["history", "--limit", "5", "show"], Exit::Usage, "after the subcommand"),
             (&["history", "--history", place.file("").to_str().unwrap()], Exit::Failure, "is a folder"),
             (&["history", "--label", &"x".repeat(3000)], Exit::Usage, "xxx…` is no name"),
         ] {

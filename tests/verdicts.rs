@@ -338,7 +338,8 @@ fn files_are_compared_without_a_history() {
         assert_eq!(told["cells"][0]["verdict"], "slower");
         assert!(!Path::new(&place.history()).exists());
         check(sandbox, &place, &[&b, "--baseline", &a], Exit::Regressed);
-        for (text, why) in [("{}", "no report"), ("", "no report"), ("[1]", "no report")] {
+        for (text, why) in [("{}", "neither a report"), ("", "neither a report"), ("[1]", "neither a report")]
+        {
             let bad = write("bad.json", text);
             let mut command = place.client(sandbox, &["compare", &a, &bad]);
             sandbox.finish(&mut command).expect(Exit::Failure).says(&["bad.json", why]);

@@ -1,5 +1,6 @@
-//! Everything that can go wrong on the client's side, with its exit code and what the user can do.
+//! Everything that can go wrong in the client, with its exit code and what the user can do about it.
 
+use std::error::Error;
 use std::io;
 
 use crate::exit::Exit;
@@ -123,6 +124,11 @@ impl ClientError {
         }
     }
 
+    /// Whether no later request through the same connection can succeed.
+    pub(crate) fn is_final(&self) -> bool {
+        matches!(self, Self::Link(_) | Self::Stopping | Self::Unexpected(_))
+    }
+
     /// What the user can do, where that is not plain from the error.
     #[must_use]
     pub(crate) fn advice(&self) -> Option<&'static str> {
@@ -144,5 +150,36 @@ impl ClientError {
             }
             _ => None,
         }
+    }
+}
+
+/// Why a command failed: the error, what the user can do, and the exit code.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub error: Box<dyn Error>,
+    pub advice: Option<String>,
+    pub exit: Exit,
+}
+
+impl Failure {
+    /// A failure without advice.
+    pub(crate) fn new(exit: Exit, error: impl Into<Box<dyn Error>>) -> Self {
+        Self { error: error.into(), advice: None, exit }
+    }
+
+    /// The command line asks for something impossible.
+    pub(crate) fn usage(error: impl Into<Box<dyn Error>>) -> Self {
+        Self::new(Exit::Usage, error)
+    }
+
+    /// This host cannot do it.
+    pub(crate) fn unavailable(error: impl Into<Box<dyn Error>>) -> Self {
+        Self::new(Exit::Unavailable, error)
+    }
+}
+
+impl From<ClientError> for Failure {
+    fn from(error: ClientError) -> Self {
+        Self { advice: error.advice().map(str::to_owned), exit: error.exit(), error: error.into() }
     }
 }

@@ -96,7 +96,7 @@ fn message_queues_of_all_are_limited_by_their_number() {
             sandbox.finish(&mut under(&inside, &owner.runs(&sandbox.client(&bench))))
         };
         let told = sized("8,450").expect(Exit::Unavailable);
-        let told = told.says(&["RLIMIT_MSGQUEUE", "of the sizes that are asked for, mq carries 8"]);
+        let told = told.says(&["RLIMIT_MSGQUEUE", "of the requested sizes, mq carries 8"]);
         let most =
             told.stderr.split("it carries 8 to ").nth(1).unwrap().split(' ').next().unwrap().to_owned();
         sized(&most).expect(Exit::Success);

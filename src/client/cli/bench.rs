@@ -1,137 +1,113 @@
-//! `ipc-client bench`.
+//! `ipc-client bench`, and the measuring session that `doctor` shares with it.
 
 use std::collections::BTreeSet;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
+use clap::Args;
 use log::Level;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::flag::{register, register_conditional_default, register_usize};
+use signal_hook::low_level::emulate_default_handler;
 
-use super::Failure;
-use super::args::BenchArgs;
-use super::choice;
-use super::daemon::find_or_start;
-use super::interrupt::Interrupt;
-use super::live::Live;
-use super::options::MethodOptions;
-use super::output::Output;
-use super::plan::plan;
-use super::possible::keep_possible;
+use super::daemon::{LeaseArgs, SocketArgs};
+use super::output::{LiveOutput, OutputArgs};
 use crate::client::bench::{self, Bench, Outcome};
+use crate::client::history::{History, HistoryError, Label, place};
 use crate::client::host::{Environment, Snapshot};
 use crate::client::judge::warnings::{Grade, judge};
 use crate::client::measure::{Stop, Timing};
+use crate::client::plan::PlanArgs;
+use crate::client::plan::selection::{self, MethodOptions};
 use crate::client::report::{CellReport, Clock, Report, SCHEMA, Settings, Times, doubts};
-use crate::client::{ClientError, LeaseWait};
+use crate::client::{Client, ClientError, Failure};
 use crate::diagnostics::{error_chain, print_line, print_message, report_error};
 use crate::exit::Exit;
+use crate::transports::sys::clock::{Calibration, ClockChoice};
+
+#[derive(Debug, Args)]
+pub(super) struct BenchArgs {
+    #[command(flatten)]
+    socket: SocketArgs,
+    /// Take the flags of this profile of the configuration; flags on the command line override them.
+    #[arg(long, value_name = "NAME")]
+    profile: Option<String>,
+    #[command(flatten)]
+    plan: PlanArgs,
+    /// The clock: auto, tsc, monotonic.
+    #[arg(long, value_name = "CLOCK", default_value = "auto")]
+    clock: ClockChoice,
+    #[command(flatten)]
+    output: OutputArgs,
+    /// Fail with exit code 11 if the results' grade, from A to F, is below this one.
+    #[arg(long, value_name = "GRADE")]
+    require_grade: Option<Grade>,
+    /// Show where the time of the run went.
+    #[arg(short, long)]
+    verbose: bool,
+    #[command(flatten)]
+    record: RecordArgs,
+    #[command(flatten)]
+    lease: LeaseArgs,
+}
 
 pub(super) fn run(
     args: &BenchArgs,
     options: &MethodOptions,
     profile_flags: Option<Vec<String>>,
 ) -> Result<Exit, Failure> {
-    let started = Instant::now();
-    let started_at = SystemTime::now();
-    let started_unix_s = started_at.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |time| time.as_secs());
-    let mut times = Times::default();
-    let mut watch = Stopwatch(started);
-    let output = Output::of(args)?;
-    if args.max_time.is_some() && args.precision.is_none() {
-        return Err(Failure::usage("--max-time is about --precision, which is not given"));
-    }
+    args.output.check(args.plan.parallel)?;
+    args.plan.check()?;
     args.record.check()?;
-    // A name that means nothing needs no daemon to be refused.
-    choice::meanings(&args.methods).map_err(Failure::usage)?;
-
-    let mut client = find_or_start(&args.socket, args.private)?;
-    let private_daemon = client.path().is_none();
-    let states = client.methods()?;
-    watch.lap(&mut times.daemon_ns);
-    let mut bench = plan(args, options, &states)?;
-    if args.parallel > 1 {
-        client.admits(args.parallel)?;
-    }
-    let wait = if args.no_wait { LeaseWait::No } else { LeaseWait::Queue };
-    client.acquire(wait, |place| {
-        print_line(format_args!("ipc-client: another measurement runs; number {place} in line"))
-    })?;
-    watch.lap(&mut times.queue_ns);
-    keep_possible(&mut client, &mut bench)?;
-    watch.lap(&mut times.channels_ns);
-
-    let calibration = bench.calibrate(args.clock)?.map_err(Failure::unavailable)?;
-    watch.lap(&mut times.clock_ns);
-    let environment = Environment::capture();
-    let at_start = Snapshot::capture();
-    watch.lap(&mut times.environment_ns);
-
-    let mut live = Live::new(&output, &bench.plan, started, started_at)?;
-    let interrupt = Interrupt::set(&client.interrupt()).map_err(Failure::unavailable)?;
-    let outcomes = bench::run(&mut client, &bench, &calibration, &mut live);
-    interrupt.listen_no_more();
-    let hdr_log = live.end()?;
-    // Nothing of the run is left when its results are told.
-    drop(client);
+    let mut session = Session::begin(&args.socket, &args.lease, &args.plan, options, args.clock)?;
+    session.bench.plan.interval = args.output.interval;
+    let mut output = LiveOutput::new(&args.output, &session.bench.plan, session.started, session.started_at)?;
+    let interrupt = Interrupt::listen(&session.client.interrupt()).map_err(Failure::unavailable)?;
+    let outcomes = bench::run(&mut session.client, &session.bench, &session.calibration, &mut output);
+    interrupt.restore_default();
+    let hdr_log = output.end()?;
     let interrupted = outcomes.iter().any(|outcome| matches!(outcome.error, Some(ClientError::Interrupted)));
     if interrupted && outcomes.iter().all(|outcome| outcome.trials.is_empty()) {
-        print_message(
-            "ipc-client",
-            Level::Error,
-            "the run was interrupted before a trial was completed: there is no result",
-        );
-        interrupt.pass_on();
+        drop(session);
+        let error = "the run was interrupted before a trial was completed: there is no result";
+        print_message("ipc-client", Level::Error, error);
+        interrupt.raise_again();
         return Ok(Exit::Broken);
     }
-
-    let mut snapshot_ns = 0;
-    watch = Stopwatch(Instant::now());
-    let at_end = Snapshot::capture();
-    watch.lap(&mut snapshot_ns);
-    times.environment_ns += snapshot_ns;
-    account(&outcomes, &mut times);
-    let mut report = Report {
-        schema: SCHEMA,
-        started_unix_s,
-        times,
-        settings: Settings { profile_flags, ..settings(&bench, private_daemon) },
-        clock: Clock::from(&calibration),
-        environment,
-        at_start,
-        at_end,
-        results: outcomes.iter().map(CellReport::of).collect(),
-        warnings: Vec::new(),
-        grade: Grade::F,
-        summed_runs: Vec::new(),
-    };
+    let mut report = session.end(&outcomes);
+    report.settings.profile_flags = profile_flags;
     judge(&mut report);
-    report.times.total_ns = nanos(started.elapsed());
 
-    // First, since whoever closes stdout early still wants it; a full disk must not take the results too.
+    // Recorded first: a closed stdout must not prevent it. A failure of either must not prevent the other.
     let recorded = args.record.record(&report);
-    let written = output.write(&report, hdr_log);
+    let written = args.output.write(&report, hdr_log);
     recorded?;
     written?;
     if args.verbose {
-        tell_times(&report.times);
+        show_times(&report.times);
     }
-    let exit = exit(&outcomes, doubtful(&report, args.require_grade));
-    // Also if something else has ended the run first.
-    interrupt.pass_on();
+    let exit = exit(&outcomes, check_grade(&report, args.require_grade));
+    // Even if another error ended the run first.
+    interrupt.raise_again();
     Ok(exit)
 }
 
-/// What failed, told once each, and the exit code of the first; `otherwise` if nothing did.
+/// Reports each distinct error once and returns the exit code of the first; `otherwise` if there is none.
 pub(super) fn exit(outcomes: &[Outcome], otherwise: Exit) -> Exit {
     let errors: Vec<&ClientError> = outcomes.iter().filter_map(|outcome| outcome.error.as_ref()).collect();
-    // A lost daemon fails every cell that is left: that is told once.
-    let mut told = BTreeSet::new();
-    for error in errors.iter().filter(|error| told.insert(error_chain(**error))) {
+    // A lost daemon fails every remaining cell in the same way.
+    let mut reported = BTreeSet::new();
+    for error in errors.iter().filter(|error| reported.insert(error_chain(**error))) {
         report_error("ipc-client", *error, error.advice());
     }
     errors.first().map_or(otherwise, |error| error.exit())
 }
 
-/// Whether the results are good enough; if not, that is told with its reasons.
-pub(super) fn doubtful(report: &Report, required: Option<Grade>) -> Exit {
+/// Whether the results have the required grade; if not, reports why.
+pub(super) fn check_grade(report: &Report, required: Option<Grade>) -> Exit {
     let Some(required) = required.filter(|required| report.grade > *required) else { return Exit::Success };
     let head = format!("the grade is {}, and {required} was required:", report.grade);
     print_message("ipc-client", Level::Error, &head);
@@ -141,20 +117,97 @@ pub(super) fn doubtful(report: &Report, required: Option<Grade>) -> Exit {
     Exit::Doubtful
 }
 
-pub(super) fn settings(bench: &Bench, private_daemon: bool) -> Settings {
+/// A connection that holds the lease, the plan of what to measure through it, and the report as far as it is known.
+pub(super) struct Session {
+    pub(super) started: Instant,
+    started_at: SystemTime,
+    pub(super) client: Client,
+    pub(super) bench: Bench,
+    pub(super) calibration: Calibration,
+    pub(super) report: Report,
+}
+
+impl Session {
+    /// Connects, plans, acquires the lease, calibrates the clock and records the host's state.
+    pub(super) fn begin(
+        socket: &SocketArgs,
+        lease: &LeaseArgs,
+        plan: &PlanArgs,
+        options: &MethodOptions,
+        clock: ClockChoice,
+    ) -> Result<Self, Failure> {
+        let (started, started_at) = (Instant::now(), SystemTime::now());
+        let mut times = Times::default();
+        let mut watch = Stopwatch(started);
+        let mut client = lease.connect(socket)?;
+        let states = client.methods()?;
+        watch.lap(&mut times.daemon_ns);
+        let mut bench = plan.plan(options, &states)?;
+        if plan.parallel > 1 {
+            client.admits(plan.parallel)?;
+        }
+        lease.acquire(&mut client)?;
+        watch.lap(&mut times.queue_ns);
+        selection::drop_unavailable(&mut client, &mut bench)?;
+        watch.lap(&mut times.channels_ns);
+        let calibration = bench.calibrate(clock)?.map_err(Failure::unavailable)?;
+        watch.lap(&mut times.clock_ns);
+        let environment = Environment::capture();
+        let at_start = Snapshot::capture();
+        watch.lap(&mut times.environment_ns);
+        let report = Report {
+            schema: SCHEMA,
+            started_unix_s: started_at
+                .duration_since(SystemTime::UNIX_EPOCH)
+                .map_or(0, |time| time.as_secs()),
+            times,
+            settings: settings(&bench, client.path().is_none()),
+            clock: Clock::from(&calibration),
+            environment,
+            at_end: at_start.clone(),
+            at_start,
+            results: Vec::new(),
+            warnings: Vec::new(),
+            grade: Grade::F,
+            summed_runs: Vec::new(),
+        };
+        Ok(Self { started, started_at, client, bench, calibration, report })
+    }
+
+    /// Closes the connection, so that nothing of the run is left when its results are shown, and completes the report,
+    /// except for the verdict.
+    pub(super) fn end(self, outcomes: &[Outcome]) -> Report {
+        drop(self.client);
+        let (mut report, mut snapshot_ns) = (self.report, 0);
+        let mut watch = Stopwatch(Instant::now());
+        report.at_end = Snapshot::capture();
+        watch.lap(&mut snapshot_ns);
+        report.times.environment_ns += snapshot_ns;
+        for outcome in outcomes {
+            report.times.channels_ns += nanos(outcome.overhead);
+            for trial in &outcome.trials {
+                report.times.warmup_ns += nanos(trial.warmup_time);
+                report.times.rounds_ns += trial.elapsed_ps / 1000;
+            }
+        }
+        report.results = outcomes.iter().map(CellReport::of).collect();
+        report.times.total_ns = nanos(self.started.elapsed());
+        report
+    }
+}
+
+fn settings(bench: &Bench, private_daemon: bool) -> Settings {
     let plan = &bench.plan;
+    let (rounds, duration_ns) = match plan.stop {
+        Stop::Rounds(rounds) => (Some(rounds), None),
+        Stop::Time(time) => (None, Some(nanos(time))),
+    };
     Settings {
         arguments: std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect(),
         profile_flags: None,
         trials: bench.trials,
-        rounds: match plan.stop {
-            Stop::Rounds(rounds) => Some(rounds),
-            Stop::Time(_) => None,
-        },
-        duration_ns: match plan.stop {
-            Stop::Rounds(_) => None,
-            Stop::Time(time) => Some(nanos(time)),
-        },
+        rounds,
+        duration_ns,
         warmup_rounds: (plan.warmup.rounds < u64::MAX).then_some(plan.warmup.rounds),
         warmup_ns: (plan.warmup.time < Duration::MAX).then(|| nanos(plan.warmup.time)),
         timing: match plan.timing {
@@ -171,31 +224,21 @@ pub(super) fn settings(bench: &Bench, private_daemon: bool) -> Settings {
     }
 }
 
-fn account(outcomes: &[Outcome], times: &mut Times) {
-    for outcome in outcomes {
-        times.channels_ns += nanos(outcome.overhead);
-        for trial in &outcome.trials {
-            times.warmup_ns += nanos(trial.warmup_time);
-            times.rounds_ns += trial.elapsed_ps / 1000;
-        }
-    }
-}
-
-fn tell_times(times: &Times) {
+fn show_times(times: &Times) {
     let Times { total_ns, daemon_ns, queue_ns, clock_ns, environment_ns, channels_ns, warmup_ns, rounds_ns } =
         *times;
-    let told = daemon_ns + queue_ns + clock_ns + environment_ns + channels_ns + warmup_ns + rounds_ns;
+    let known = daemon_ns + queue_ns + clock_ns + environment_ns + channels_ns + warmup_ns + rounds_ns;
     print_line(format_args!("ipc-client: where the time went:"));
     for (what, ns) in [
-        ("the daemon: finding or starting it", daemon_ns),
-        ("the queue: waiting in line", queue_ns),
-        ("the clock: calibrating it", clock_ns),
-        ("the environment: looking at the host", environment_ns),
+        ("daemon: finding or starting it", daemon_ns),
+        ("queue: waiting for the lease", queue_ns),
+        ("clock: calibrating it", clock_ns),
+        ("environment: reading the host's state", environment_ns),
         ("channels: opening and closing them", channels_ns),
         ("warm-up", warmup_ns),
         ("rounds", rounds_ns),
-        ("the rest: digesting and reporting", total_ns.saturating_sub(told)),
-        ("all of it", total_ns),
+        ("other: computing and reporting", total_ns.saturating_sub(known)),
+        ("total", total_ns),
     ] {
         print_line(format_args!("  {:>12.3} ms  {what}", ns as f64 / 1e6));
     }
@@ -214,4 +257,91 @@ impl Stopwatch {
 
 fn nanos(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// Whether a run is recorded, and where.
+#[derive(Debug, Args)]
+struct RecordArgs {
+    /// Record the complete result in the history.
+    #[arg(long)]
+    record: bool,
+    /// With --record: a name for this run; several runs may have the same.
+    #[arg(long, value_name = "NAME", requires = "record")]
+    label: Option<Label>,
+    /// With --record: the history [default: $IPCD_HISTORY, else history.sqlite in $STATE_DIRECTORY or
+    /// $XDG_STATE_HOME/ipcd].
+    #[arg(long, value_name = "FILE", requires = "record")]
+    history: Option<PathBuf>,
+}
+
+impl RecordArgs {
+    /// Checks, before a long run, that it can be recorded.
+    fn check(&self) -> Result<(), HistoryError> {
+        if self.record { History::create(&place(self.history.as_deref())?).map(drop) } else { Ok(()) }
+    }
+
+    /// Records the run, if asked for.
+    fn record(&self, report: &Report) -> Result<(), HistoryError> {
+        if self.record {
+            let mut history = History::create(&place(self.history.as_deref())?)?;
+            let recorded = history.record(report, self.label.as_ref())?;
+            print_line(format_args!(
+                "ipc-client: recorded as run {} in {}",
+                recorded.id,
+                history.path().display()
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// SIGINT and SIGTERM during a run: the first ends the run, so that completed trials are reported; the next ends the program.
+struct Interrupt {
+    /// The last signal; 0 if there was none.
+    signal: Arc<AtomicUsize>,
+    /// Whether a signal has its default effect.
+    default: Arc<AtomicBool>,
+}
+
+impl Interrupt {
+    /// Has the first signal set `interrupt`. A signal that was ignored at startup (a script's `&`) stays ignored.
+    ///
+    /// # Errors
+    /// The system refuses to install a handler.
+    fn listen(interrupt: &Arc<AtomicBool>) -> io::Result<Self> {
+        // Until every handler is installed, a signal ends the program: half of them would lose it.
+        let (signal, default) = (Arc::<AtomicUsize>::default(), Arc::new(AtomicBool::new(true)));
+        let ignored = ignored_signals();
+        for number in [SIGINT, SIGTERM].into_iter().filter(|number| ignored & (1 << (number - 1)) == 0) {
+            // They run in this order: the first must not see what the second sets.
+            register_conditional_default(number, Arc::clone(&default))?;
+            register(number, Arc::clone(&default))?;
+            register_usize(number, Arc::clone(&signal), usize::try_from(number).unwrap_or_default())?;
+            register(number, Arc::clone(interrupt))?;
+        }
+        default.store(false, Ordering::Relaxed);
+        Ok(Self { signal, default })
+    }
+
+    /// From now on a signal ends the program.
+    fn restore_default(&self) {
+        self.default.store(true, Ordering::Relaxed);
+    }
+
+    /// Ends the program by the signal that interrupted the run, so that its parent sees the right status; returns if
+    /// there was none.
+    fn raise_again(&self) {
+        let signal = self.signal.load(Ordering::Relaxed);
+        if let Some(signal) = i32::try_from(signal).ok().filter(|signal| *signal != 0) {
+            // Fails only for signals that cannot be handled.
+            let _ = emulate_default_handler(signal);
+        }
+    }
+}
+
+/// The ignored signals, one bit each, starting with signal 1; none if the system does not say.
+fn ignored_signals() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
 }

@@ -2,86 +2,116 @@
 
 use std::io::{self, Write};
 use std::thread::sleep;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use super::Failure;
-use super::args::{BenchArgs, DoctorArgs};
-use super::bench::{doubtful, exit, settings};
-use super::daemon::find_or_start;
-use super::parse::PlacementArg;
-use super::plan::plan;
-use super::possible::keep_possible;
-use super::progress::Progress;
-use super::terminal::prose_width;
-use crate::client::LeaseWait;
+use clap::Args;
+
+use super::bench::{Session, check_grade, exit};
+use super::daemon::{LeaseArgs, SocketArgs};
+use super::output::{Progress, prose_width};
+use crate::client::Failure;
 use crate::client::bench;
-use crate::client::host::{Environment, Snapshot};
+use crate::client::host::Snapshot;
+use crate::client::host::placement::Placement;
 use crate::client::judge::doctor::{
     Diagnosis, Host, SelfTest, checks, twice, write_checks, write_self_tests,
 };
 use crate::client::judge::warnings::Grade;
-use crate::client::report::{CellReport, Clock, Report, SCHEMA, Times, json};
-use crate::diagnostics::print_line;
+use crate::client::plan::PlanArgs;
+use crate::client::report::{Times, json};
+use crate::config::values::{self, PlacementArg};
 use crate::exit::Exit;
+use crate::protocol::Wait;
 use crate::transports::sys::clock::ClockChoice;
+use crate::units;
 
-/// How long the host is watched while nothing is measured: the kernel counts CPU time in steps of 10 ms.
-const WATCH: Duration = Duration::from_millis(500);
+/// How long the host is observed while nothing is measured: the kernel counts CPU time in steps of 10 ms.
+const OBSERVATION: Duration = Duration::from_millis(500);
 
-/// How long a trial of the self-test is, and of a quick one.
+/// The length of a trial of the self-test, and of a quick one.
 const TRIAL: Duration = Duration::from_millis(300);
 const QUICK_TRIAL: Duration = Duration::from_millis(50);
 
-pub(super) fn run(args: &DoctorArgs) -> Result<Exit, Failure> {
-    let started_unix_s =
-        SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |time| time.as_secs());
-    let mut client = find_or_start(&args.socket, args.private)?;
-    let private_daemon = client.path().is_none();
-    let states = client.methods()?;
-    let mut plan = plan(&bench_args(args), &Default::default(), &states)?;
-    let wait = if args.no_wait { LeaseWait::No } else { LeaseWait::Queue };
-    client.acquire(wait, |place| {
-        print_line(format_args!("ipc-client: another measurement runs; number {place} in line"))
-    })?;
+#[derive(Debug, Args)]
+pub(super) struct DoctorArgs {
+    #[command(flatten)]
+    socket: SocketArgs,
+    /// Methods that are measured against themselves, separated by commas, or "all".
+    #[arg(
+        short,
+        long = "method",
+        value_name = "METHOD,...",
+        value_delimiter = ',',
+        default_value = "tcp,shmem"
+    )]
+    methods: Vec<String>,
+    /// Payload bytes each way, such as 8, 64, 4k, 1M.
+    #[arg(long, value_name = "BYTES", default_value = "8", value_parser = units::parse_size)]
+    size: u32,
+    /// How both sides wait: block, spin, adaptive [default: the method's own].
+    #[arg(long, value_name = "WAIT", value_parser = values::wait)]
+    wait: Option<Wait>,
+    /// Where the two sides run: unpinned, same-core, smt, cross-core, cross-socket [default: unpinned].
+    #[arg(long, value_name = "PLACEMENT")]
+    placement: Option<Placement>,
+    /// Pairs of trials; from 6 on, the result assumes nothing about the distribution of trials.
+    #[arg(long, value_name = "N", default_value = "7", value_parser = units::parse_in_range(2, 1_000))]
+    pairs: u32,
+    /// Short trials: two seconds in all instead of ten, for a coarser answer.
+    #[arg(long)]
+    quick: bool,
+    /// Print one JSON document.
+    #[arg(long)]
+    json: bool,
+    /// Fail with exit code 11 if the self-test's grade, from A to F, is below this one.
+    #[arg(long, value_name = "GRADE")]
+    require_grade: Option<Grade>,
+    #[command(flatten)]
+    lease: LeaseArgs,
+}
 
-    keep_possible(&mut client, &mut plan)?;
-    let calibration = plan.calibrate(ClockChoice::Auto)?.map_err(Failure::unavailable)?;
-    let clock = Clock::from(&calibration);
-    let environment = Environment::capture();
-    let earlier = Snapshot::capture();
-    sleep(WATCH);
-    let at_start = Snapshot::capture();
-    let checks = checks(Host { environment: &environment, earlier: &earlier, now: &at_start, clock: &clock });
+impl DoctorArgs {
+    /// The self-test measures as `bench` does, so that it is valid for `bench`.
+    fn plan(&self) -> PlanArgs {
+        PlanArgs {
+            methods: self.methods.clone(),
+            sizes: vec![self.size],
+            waits: self.wait.into_iter().collect(),
+            placements: self.placement.map(PlacementArg::One).into_iter().collect(),
+            trials: Some(self.pairs),
+            duration: Some(if self.quick { QUICK_TRIAL } else { TRIAL }),
+            ..PlanArgs::default()
+        }
+    }
+}
+
+pub(super) fn run(args: &DoctorArgs) -> Result<Exit, Failure> {
+    let (options, plan) = (Default::default(), args.plan());
+    plan.check()?;
+    let mut session = Session::begin(&args.socket, &args.lease, &plan, &options, ClockChoice::Auto)?;
+    sleep(OBSERVATION);
+    let report = &mut session.report;
+    let earlier = std::mem::replace(&mut report.at_start, Snapshot::capture());
+    let (environment, now, clock) = (&report.environment, &report.at_start, &report.clock);
+    let checks = checks(Host { environment, earlier: &earlier, now, clock });
     if !args.json {
-        // The test takes some seconds; this is to be read meanwhile.
+        // Shown now: the self-test takes some seconds.
         let mut out = io::stdout().lock();
         write_checks(&checks, prose_width(), &mut out)?;
         out.flush()?;
     }
 
-    let mut progress = Progress::new(plan.plan.stop);
+    let mut progress = Progress::of_each_trial(session.bench.plan.stop);
     let mut outcomes = Vec::new();
-    for cell in 0..plan.cells.len() {
-        outcomes.extend(bench::run(&mut client, &twice(&plan, cell), &calibration, &mut progress));
+    for cell in 0..session.bench.cells.len() {
+        let cells = twice(&session.bench, cell);
+        outcomes.extend(bench::run(&mut session.client, &cells, &session.calibration, &mut progress));
     }
     drop(progress);
-    drop(client);
 
     let self_tests = outcomes.chunks_exact(2).map(|pair| SelfTest::of(&pair[0], &pair[1])).collect();
-    let report = Report {
-        schema: SCHEMA,
-        started_unix_s,
-        times: Times::default(),
-        settings: settings(&plan, private_daemon),
-        clock,
-        environment,
-        at_start,
-        at_end: Snapshot::capture(),
-        results: outcomes.iter().map(CellReport::of).collect(),
-        warnings: Vec::new(),
-        grade: Grade::F,
-        summed_runs: Vec::new(),
-    };
+    let mut report = session.end(&outcomes);
+    report.times = Times::default();
     let diagnosis = Diagnosis::new(checks, self_tests, report);
     let mut out = io::stdout().lock();
     if args.json {
@@ -90,18 +120,5 @@ pub(super) fn run(args: &DoctorArgs) -> Result<Exit, Failure> {
         write_self_tests(&diagnosis, &mut out)?;
     }
     out.flush()?;
-    Ok(exit(&outcomes, doubtful(&diagnosis.report, args.require_grade)))
-}
-
-/// The self-test is what `bench` does, so that it tells of `bench`.
-fn bench_args(args: &DoctorArgs) -> BenchArgs {
-    BenchArgs {
-        methods: args.methods.clone(),
-        sizes: vec![args.size],
-        waits: args.wait.into_iter().collect(),
-        placements: args.placement.map(PlacementArg::One).into_iter().collect(),
-        trials: Some(args.pairs),
-        duration: Some(if args.quick { QUICK_TRIAL } else { TRIAL }),
-        ..BenchArgs::defaults()
-    }
+    Ok(exit(&outcomes, check_grade(&diagnosis.report, args.require_grade)))
 }

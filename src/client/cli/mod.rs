@@ -1,149 +1,210 @@
-//! The client's command line.
+//! The client's command line: parses it and dispatches to the commands, each of which has its arguments in its own file.
 
-mod again;
-mod args;
 mod bench;
-mod check;
-mod choice;
-mod compare;
 mod daemon;
 mod doctor;
-mod documented;
-mod explain;
-mod export;
 mod history;
-mod interrupt;
-mod live;
+mod judge;
 mod matrix;
 mod methods;
-mod options;
 mod output;
-mod parse;
-mod plan;
-mod possible;
 mod profile;
-mod progress;
-mod record;
 mod report;
-mod terminal;
-mod trend;
+mod rerun;
 
+use std::collections::BTreeMap;
 use std::error::Error;
-use std::fmt;
 use std::io::Write as _;
 
-use clap::FromArgMatches;
-use log::{Level, LevelFilter};
+use clap::builder::{PossibleValue, PossibleValuesParser};
+use clap::{Arg, ArgAction, ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
+use log::LevelFilter;
 
-use self::args::{Cli, Command};
-pub use self::documented::command;
-use super::ClientError;
+use super::Failure;
+use super::host::placement::Placement;
+use super::judge::warnings::Grade;
+use super::plan::selection::{ALL, MethodOptions};
 use super::report::file::FileError;
-use crate::config::ConfigError;
-use crate::diagnostics::{journal_line, print_message, report_error, report_usage_error, stderr_is_journal};
+use crate::diagnostics::{journal_line, report_error, report_usage_error, stderr_is_journal};
 use crate::exit::Exit;
+use crate::protocol::Wait;
+use crate::transports::{self, Group};
 
-/// Why a command failed: what is told, and the exit code that tells of it.
-#[derive(Debug)]
-struct Failure {
-    error: Box<dyn Error>,
-    advice: Option<String>,
-    exit: Exit,
+/// Measures what a round trip between two processes costs on this host.
+#[derive(Debug, Parser)]
+#[command(name = "ipc-client", version, after_help = exit_codes())]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
 }
 
-impl Failure {
-    /// The command line asks for something that cannot be.
-    fn usage(error: impl Into<Box<dyn Error>>) -> Self {
-        Self { error: error.into(), advice: None, exit: Exit::Usage }
-    }
-
-    /// Prints the error and the advice.
-    fn print(&self) -> Exit {
-        report_error("ipc-client", self.error.as_ref(), self.advice.as_deref());
-        self.exit
-    }
-
-    /// The host cannot do it.
-    fn unavailable(error: impl Into<Box<dyn Error>>) -> Self {
-        Self { error: error.into(), advice: None, exit: Exit::Unavailable }
-    }
+/// The table for `--help`.
+fn exit_codes() -> String {
+    format!(
+        "{}  Ended by a signal, as a shell reports it: 130 (SIGINT, Ctrl-C), 143 (SIGTERM)\n",
+        Exit::table()
+    )
 }
 
-impl From<ClientError> for Failure {
-    fn from(error: ClientError) -> Self {
-        Self { advice: error.advice().map(str::to_owned), exit: error.exit(), error: error.into() }
-    }
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Measure round trips. Without a daemon, a private one is started for this run.
+    Bench(Box<bench::BenchArgs>),
+    /// List the methods by group, and which of them are unavailable here and why.
+    Methods(daemon::QueryArgs),
+    /// Explain a method: when to choose it, what limits it, what a round executes. Without a name, summarise all.
+    Explain(methods::ExplainArgs),
+    /// Check this host before a measurement, and show the smallest difference that it can detect.
+    Doctor(doctor::DoctorArgs),
+    /// Measure the median round trip for every ordered pair of the CPUs that this process may use (see taskset).
+    Matrix(Box<matrix::MatrixArgs>),
+    /// Compare two runs: by how much each cell differs, whether that is real, and what else differs.
+    Compare(Box<judge::CompareArgs>),
+    /// Compare a recorded run with a baseline or limits; exits non-zero on a regression (for CI).
+    Check(Box<judge::CheckArgs>),
+    /// Find when a cell became slower or faster, and what else changed then.
+    Trend(judge::TrendArgs),
+    /// Write runs as a page for a browser: figures, charts, history and conditions, in one file.
+    Report(Box<report::ReportArgs>),
+    /// Export the latest results as Prometheus metrics.
+    Export(Box<history::PrometheusArgs>),
+    /// List, show and manage recorded runs.
+    History(Box<history::HistoryArgs>),
+    /// Show the daemon's status.
+    Status(daemon::QueryArgs),
 }
 
-/// Commands write to standard output, and to files by [`report::file`](super::report::file).
-impl From<std::io::Error> for Failure {
-    fn from(error: std::io::Error) -> Self {
-        FileError::stdout(error).into()
+/// The commands that open channels, and so have the options of the mechanisms.
+const MEASURING: [&str; 2] = [SWEEPING, "matrix"];
+
+/// The one of them whose options may have several values.
+const SWEEPING: &str = "bench";
+
+/// The command line, with the options of the mechanisms.
+fn parser() -> clap::Command {
+    let mut options = BTreeMap::new();
+    for option in transports::ALL.iter().flat_map(|mechanism| mechanism.info().options) {
+        options.entry(option.name).or_insert(option);
     }
+    MEASURING.into_iter().fold(Cli::command(), |cli, measuring| {
+        cli.mut_subcommand(measuring, |measuring| {
+            let sweeps = measuring.get_name() == SWEEPING;
+            options.values().fold(measuring, |measuring, option| {
+                let argument = Arg::new(option.name)
+                    .long(option.name)
+                    .value_parser(PossibleValuesParser::new(option.values))
+                    .hide_possible_values(false);
+                let (help, default) = (option.help, option.values[0]);
+                measuring.arg(if sweeps {
+                    let help = format!("{help}; several make a sweep [default: {default}]");
+                    argument.value_name("VALUE,...").action(ArgAction::Append).value_delimiter(',').help(help)
+                } else {
+                    argument.value_name("VALUE").help(format!("{help} [default: {default}]"))
+                })
+            })
+        })
+    })
 }
 
-impl From<FileError> for Failure {
-    fn from(error: FileError) -> Self {
-        Self { error: error.into(), advice: None, exit: Exit::Failure }
-    }
+/// The options of the mechanisms on the command line.
+fn method_options(matches: &ArgMatches) -> MethodOptions {
+    let measuring = matches.subcommand().filter(|(name, _)| MEASURING.contains(name));
+    measuring.map(|(_, matches)| MethodOptions::of(matches)).unwrap_or_default()
 }
 
-impl From<ConfigError> for Failure {
-    fn from(error: ConfigError) -> Self {
-        Self::usage(error)
-    }
+/// The command line of `ipc-client` for manual pages and completions: with the names that a value may have. The one that
+/// parses has parsers of its own for those, whose errors say more than that a value is not in a list.
+#[must_use]
+pub fn command() -> clap::Command {
+    parser().mut_subcommands(with_values)
+}
+
+/// A command whose arguments list their possible values, and its subcommands.
+fn with_values(command: clap::Command) -> clap::Command {
+    command.mut_args(list_values).mut_subcommands(with_values)
+}
+
+/// The argument with its possible values, if they are names.
+fn list_values(arg: Arg) -> Arg {
+    let values = match arg.get_id().as_str() {
+        // The pages list these and explain them; the help of the others names their values.
+        "methods" => return arg.value_parser(PossibleValuesParser::new(method_names(true))),
+        "method" => return arg.value_parser(PossibleValuesParser::new(method_names(false))),
+        "wait" | "waits" => Wait::ALL.map(Wait::name).to_vec(),
+        "placement" => Placement::ALL.map(Placement::name).to_vec(),
+        "placements" => Placement::ALL.map(Placement::name).into_iter().chain([ALL]).collect(),
+        "clock" => vec!["auto", "tsc", "monotonic"],
+        "require_grade" => {
+            let letters = Grade::ALL.map(|grade| PossibleValue::new(grade.letter()).help(grade.meaning()));
+            return arg.value_parser(PossibleValuesParser::new(letters));
+        }
+        _ => return arg,
+    };
+    arg.value_parser(PossibleValuesParser::new(values)).hide_possible_values(true)
+}
+
+/// The methods and what they are; before them, if wanted, the groups.
+fn method_names(groups: bool) -> Vec<PossibleValue> {
+    let all = PossibleValue::new(ALL).help("every method that this host has");
+    let group =
+        |group: Group| PossibleValue::new(group.name()).help("every method of this group that this host has");
+    let methods = transports::ALL
+        .iter()
+        .map(|mechanism| PossibleValue::new(mechanism.info().name).help(mechanism.info().summary));
+    std::iter::once(all).chain(Group::ALL.map(group)).filter(|_| groups).chain(methods).collect()
 }
 
 /// Runs the client's command line.
 #[must_use]
 pub fn main() -> Exit {
-    let mut matches = args::command().try_get_matches();
+    let mut matches = parser().try_get_matches();
     let mut profile_flags = None;
     if let Ok(typed) = &matches {
         match profile::flags_of(typed) {
             Ok(None) => {}
             Ok(Some(flags)) => {
                 let words = profile::with_flags(std::env::args_os(), &flags);
-                matches = args::command().try_get_matches_from(words);
+                matches = parser().try_get_matches_from(words);
                 profile_flags = Some(flags);
             }
-            Err(failure) => return failure.print(),
+            Err(failure) => return report_failure(&failure),
         }
     }
-    let parsed = matches.and_then(|matches| {
-        let cli = Cli::from_arg_matches(&matches)?;
-        let options = args::method_options(&matches);
-        Ok((cli, options))
-    });
+    let parsed = matches.and_then(|matches| Ok((Cli::from_arg_matches(&matches)?, method_options(&matches))));
     let (cli, options) = match parsed {
         Ok(parsed) => parsed,
         Err(error) => return report_usage_error("ipc-client", &error),
     };
-    begin_log();
+    start_log();
     let result = match &cli.command {
         Command::Bench(args) => bench::run(args, &options, profile_flags),
         Command::Doctor(args) => doctor::run(args),
         Command::Methods(args) => methods::run(args),
-        Command::Explain(args) => explain::run(args),
+        Command::Explain(args) => methods::explain(args),
         Command::Matrix(args) => matrix::run(args, &options.first()),
-        Command::Check(args) => check::run(args),
-        Command::Compare(args) => compare::run(args),
-        Command::Export(args) => export::run(args),
+        Command::Check(args) => judge::check(args),
+        Command::Compare(args) => judge::compare(args),
+        Command::Export(args) => history::export_prometheus(args),
         Command::History(args) => history::run(args),
-        Command::Trend(args) => trend::run(args),
-        Command::Report(args) => report::run(args),
+        Command::Trend(args) => judge::trend(args),
+        Command::Report(args) => report::run(args, &parser()),
         Command::Status(args) => daemon::status(args),
     };
     match result {
         Ok(exit) => exit,
-        // Whoever read the results has seen enough.
+        // The reader of the results has seen enough.
         Err(failure) if is_broken_pipe(failure.error.as_ref()) => Exit::Success,
-        Err(failure) => failure.print(),
+        Err(failure) => report_failure(&failure),
     }
 }
 
-/// What libraries log. To the journal it goes with the priority that it understands.
-fn begin_log() {
+fn report_failure(failure: &Failure) -> Exit {
+    report_error("ipc-client", failure.error.as_ref(), failure.advice.as_deref());
+    failure.exit
+}
+
+/// Logs what libraries report; to the journal with its priorities.
+fn start_log() {
     let mut builder = env_logger::Builder::new();
     builder.filter_level(LevelFilter::Warn).parse_default_env();
     if stderr_is_journal() {
@@ -154,14 +215,33 @@ fn begin_log() {
     builder.init();
 }
 
-/// Tells what is not as it was asked for, though the command goes on.
-fn warn(what: fmt::Arguments<'_>) {
-    print_message("ipc-client", Level::Warn, &what.to_string());
-}
-
-/// Whether results could not be written because nobody reads on; a channel's broken pipe is another thing.
+/// Whether the reader of the results closed its pipe; a channel's broken pipe is an error.
 fn is_broken_pipe(error: &(dyn Error + 'static)) -> bool {
     error
         .downcast_ref::<FileError>()
         .is_some_and(|error| error.source.kind() == std::io::ErrorKind::BrokenPipe)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        parser().debug_assert();
+    }
+
+    #[test]
+    fn only_bench_takes_several_values_of_a_method_option() {
+        let line = |command: &'static str| ["ipc-client", command, "--nodelay", "true,false"];
+        assert!(parser().try_get_matches_from(line("bench")).is_ok());
+        assert!(parser().try_get_matches_from(line("matrix")).is_err());
+    }
+
+    #[test]
+    fn bench_has_the_options_of_the_mechanisms() {
+        let matches = parser().try_get_matches_from(["ipc-client", "bench", "--nodelay", "false"]).unwrap();
+        Cli::from_arg_matches(&matches).unwrap();
+        assert_eq!(method_options(&matches).first()["nodelay"], "false");
+    }
 }

@@ -1,111 +1,382 @@
-//! Where results go: which format, into which file.
+//! Where a command's results go: standard output, files, and a progress bar on stderr while a run is going on.
 
+use std::ffi::OsStr;
 use std::fs::File;
-use std::io::{self, BufWriter, IsTerminal, Seek, Write};
+use std::io::{self, BufWriter, Seek, Write};
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime};
 
-use super::Failure;
-use super::args::{BenchArgs, Format};
+use clap::{Args, ValueEnum};
+use hdrhistogram::Histogram;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use terminal_size::{Width, terminal_size_of};
+
+use crate::client::Failure;
+use crate::client::bench::{Cell, Observer};
+use crate::client::measure::{Interval, Plan, Stop, Trial};
 use crate::client::report::file::{self, FileError};
-use crate::client::report::{Report, csv, json, markdown, stream, text};
+use crate::client::report::hdr_log::{HdrLog, RESPONSE};
+use crate::client::report::{IntervalReport, Report, cell_name, csv, json, markdown, stream, text};
 use crate::diagnostics::Printable;
+use crate::exit::Exit;
+use crate::units;
 
-/// The results' formats and files, as the command line has them.
-pub(super) struct Output {
-    /// The report's; `None` if the stream is all.
-    format: Option<Format>,
-    /// stdout if `None`.
-    file: Option<PathBuf>,
-    /// Whether stdout has lines of JSON.
-    pub(super) stream: bool,
-    /// The HdrHistogram log's.
-    pub(super) hdr_log: Option<PathBuf>,
+/// Formats of a report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// For a terminal.
+    Text,
+    /// One document, with everything.
+    Json,
+    /// A row a cell.
+    Csv,
+    /// A table for a forge.
+    Markdown,
 }
 
-impl Output {
-    /// What the arguments ask for. Files are tried now: a long run must not end with a file that cannot be written.
-    pub(super) fn of(args: &BenchArgs) -> Result<Self, Failure> {
-        let file = args.output.clone().filter(|path| path != Path::new("-"));
-        let named = if args.json { Some(Format::Json) } else { args.format };
-        if args.json_stream && named.is_some() && file.is_none() {
-            return Err(Failure::usage(
-                "--json-stream takes stdout: --format needs a file beside it, by --output",
-            ));
-        }
-        let only_stream = args.json_stream && file.is_none();
-        let format = (!only_stream).then(|| named.unwrap_or_else(|| Format::of_file(file.as_deref())));
-        let told = args.json_stream || args.hdr_log.is_some() || format == Some(Format::Text);
-        if args.interval.is_some() && !told {
-            return Err(Failure::usage(
-                "--interval tells of parts of a trial in text, and a report in JSON, CSV or Markdown has none: leave it \
-                 away, or add --json-stream or --hdr-log",
-            ));
-        }
-        if args.parallel > 1 && args.interval.is_some() {
-            return Err(Failure::usage("--interval tells of one channel, and --parallel asks for several"));
-        }
-        if args.hdr_log.as_deref() == Some(Path::new("-")) {
+/// Where a report goes, and in which format.
+#[derive(Debug, Args)]
+pub(super) struct ReportArgs {
+    /// Print one JSON document: the same as --format json.
+    #[arg(long, conflicts_with = "format")]
+    json: bool,
+    /// The report's format [default: by the extension of --output (.json, .csv, .md), else text].
+    #[arg(long, value_name = "FORMAT")]
+    format: Option<Format>,
+    /// Write the report to this file, completely or not at all; - is stdout.
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+}
+
+impl ReportArgs {
+    /// The file; `None` for standard output.
+    fn file(&self) -> Option<&Path> {
+        self.output.as_deref().filter(|path| *path != Path::new("-"))
+    }
+
+    fn named_format(&self) -> Option<Format> {
+        if self.json { Some(Format::Json) } else { self.format }
+    }
+
+    fn format(&self) -> Format {
+        let extension = self.file().and_then(Path::extension).and_then(OsStr::to_str);
+        self.named_format().unwrap_or(match extension {
+            Some("json") => Format::Json,
+            Some("csv") => Format::Csv,
+            Some("md") => Format::Markdown,
+            _ => Format::Text,
+        })
+    }
+
+    /// Refuses a histogram log that would go where the report goes.
+    pub(super) fn check_hdr_log(&self, hdr_log: Option<&Path>) -> Result<(), Failure> {
+        if hdr_log == Some(Path::new("-")) {
             return Err(Failure::usage("--hdr-log needs a file: stdout has the report"));
         }
-        if file.is_some() && file == args.hdr_log {
-            return Err(Failure::usage("--output and --hdr-log need a file each"));
+        if hdr_log.is_some() && self.file() == hdr_log {
+            return Err(Failure::usage("--output and --hdr-log need different files"));
         }
-        for path in file.iter().chain(&args.hdr_log) {
-            file::check(path)?;
-        }
-        Ok(Self { format, file, stream: args.json_stream, hdr_log: args.hdr_log.clone() })
+        Ok(())
     }
 
-    /// Whether intervals are told as text.
-    pub(super) fn tells_intervals_as_text(&self) -> bool {
-        self.format == Some(Format::Text) && !self.stream
+    /// Writes the report.
+    pub(super) fn write(&self, report: &Report) -> Result<(), FileError> {
+        let write = |width, out: &mut dyn Write| match self.format() {
+            Format::Text => text::write(report, width, &mut Printable::new(out)),
+            Format::Json => json::write(report, out),
+            Format::Csv => csv::write(report, &mut Printable::new(out)),
+            Format::Markdown => markdown::write(report, &mut Printable::new(out)),
+        };
+        match self.file() {
+            Some(path) => file::write_whole(path, |out| write(None, out)),
+            None => to_stdout(|out| write(terminal_width(), out)),
+        }
+    }
+}
+
+/// Writes to standard output.
+pub(super) fn to_stdout(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), FileError> {
+    let mut out = BufWriter::new(io::stdout().lock());
+    write(&mut out).and_then(|()| out.flush()).map_err(FileError::stdout)
+}
+
+/// What `bench` writes.
+#[derive(Debug, Args)]
+pub(super) struct OutputArgs {
+    #[command(flatten)]
+    report: ReportArgs,
+    /// Write the latencies as an HdrHistogram log, in nanoseconds: a line per trial or interval, tagged with its cell.
+    #[arg(long, value_name = "FILE")]
+    hdr_log: Option<PathBuf>,
+    /// Report each interval of this length while a trial runs; with text, --json-stream or --hdr-log.
+    #[arg(long, value_name = "TIME", value_parser = units::parse_interval)]
+    pub(super) interval: Option<Duration>,
+    /// Print lines of JSON: each interval, each cell's result, and the rest of the report.
+    #[arg(long, conflicts_with = "json")]
+    json_stream: bool,
+}
+
+impl OutputArgs {
+    /// Checks, before a long run, that the arguments agree and that the files can be written.
+    pub(super) fn check(&self, parallel: u32) -> Result<(), Failure> {
+        let file = self.report.file();
+        if self.json_stream && self.report.named_format().is_some() && file.is_none() {
+            return Err(Failure::usage(
+                "--json-stream writes to stdout: --format needs a file of its own, named by --output",
+            ));
+        }
+        if self.interval.is_some() && self.interval_writer().is_none() && self.hdr_log.is_none() {
+            return Err(Failure::usage(
+                "--interval reports parts of a trial as text, and a report in JSON, CSV or Markdown has none: drop it, \
+                 or add --json-stream or --hdr-log",
+            ));
+        }
+        if parallel > 1 && self.interval.is_some() {
+            return Err(Failure::usage("--interval reports on one channel, and --parallel asks for several"));
+        }
+        self.report.check_hdr_log(self.hdr_log.as_deref())?;
+        Ok(file.into_iter().chain(self.hdr_log.as_deref()).try_for_each(file::check)?)
     }
 
-    /// Writes all that is told at the end. `hdr_log` is the log, read from its start.
-    pub(super) fn write(&self, report: &Report, hdr_log: Option<File>) -> Result<(), Failure> {
-        // Files first: whoever closes stdout early still gets them.
+    /// How an interval is written to standard output, if it is.
+    fn interval_writer(&self) -> Option<IntervalWriter> {
+        match self.report.format() {
+            _ if self.json_stream => {
+                Some(|interval, out| stream::write(&stream::Line::Interval(interval), out))
+            }
+            Format::Text => Some(|interval, out| text::write_interval(interval, out)),
+            _ => None,
+        }
+    }
+
+    /// Writes everything that is due at the end of a run. `hdr_log` is the log's temporary file.
+    pub(super) fn write(&self, report: &Report, hdr_log: Option<File>) -> Result<(), FileError> {
+        // Files first: a closed pipe on stdout must not cost them.
         if let (Some(path), Some(mut log)) = (&self.hdr_log, hdr_log) {
-            log.rewind().map_err(|source| FileError { path: path.clone(), source })?;
-            file::write_whole(path, |out| io::copy(&mut log, out).map(drop))?;
+            file::write_whole(path, |out| {
+                log.rewind()?;
+                io::copy(&mut log, out).map(drop)
+            })?;
         }
-        if let (Some(path), Some(format)) = (&self.file, self.format) {
-            file::write_whole(path, |out| write(report, format, None, out))?;
+        if !self.json_stream || self.report.file().is_some() {
+            self.report.write(report)?;
         }
-        Ok(self.write_stdout(report).map_err(FileError::stdout)?)
-    }
-
-    fn write_stdout(&self, report: &Report) -> io::Result<()> {
-        let mut out = BufWriter::new(io::stdout().lock());
-        if self.stream {
-            stream::write_end(report, &mut out)?;
-        } else if let (None, Some(format)) = (&self.file, self.format) {
-            write(report, format, terminal_width(), &mut out)?;
-        }
-        out.flush()
+        if self.json_stream { to_stdout(|out| stream::write_end(report, out)) } else { Ok(()) }
     }
 }
 
-/// Writes a report that was there before, where and how a new one would go.
-pub(super) fn show(report: &Report, format: Option<Format>, file: Option<&Path>) -> Result<(), Failure> {
-    let file = file.filter(|path| *path != Path::new("-")).map(Path::to_owned);
-    let format = Some(format.unwrap_or_else(|| Format::of_file(file.as_deref())));
-    Output { format, file, stream: false, hdr_log: None }.write(report, None)
+type IntervalWriter = fn(&IntervalReport, &mut dyn Write) -> io::Result<()>;
+
+/// What `bench` writes while it measures: the progress bar, intervals, and lines of the HdrHistogram log.
+pub(super) struct LiveOutput {
+    progress: Progress,
+    write_interval: Option<IntervalWriter>,
+    hdr_log: Option<Log>,
+    /// When the run began, which the log's times count from.
+    start: Instant,
+    /// When the last block of rounds ended, and for how long its trial's rounds had run by then.
+    block_end: Instant,
+    trial_elapsed: Duration,
+    /// The first error of writing, which ends the run.
+    error: Option<FileError>,
 }
 
-fn write(report: &Report, format: Format, width: Option<u16>, out: &mut dyn Write) -> io::Result<()> {
-    let mut printable = Printable::new(&mut *out);
-    match format {
-        Format::Text => text::write(report, width, &mut printable),
-        Format::Json => json::write(report, out),
-        Format::Csv => csv::write(report, &mut printable),
-        Format::Markdown => markdown::write(report, &mut printable),
+/// The log, in a temporary file without a name: a killed run leaves nothing behind, and a long one needs no memory.
+struct Log {
+    /// The file to be written at the end.
+    path: PathBuf,
+    log: HdrLog<BufWriter<File>>,
+    /// Whether a line is an interval instead of a trial.
+    by_interval: bool,
+}
+
+impl LiveOutput {
+    /// For a run that began at `start`, on the date `started_at`.
+    pub(super) fn new(
+        args: &OutputArgs,
+        plan: &Plan,
+        start: Instant,
+        started_at: SystemTime,
+    ) -> Result<Self, FileError> {
+        let begin = |path: &PathBuf| {
+            let file = tempfile::tempfile().and_then(|file| HdrLog::begin(BufWriter::new(file), started_at));
+            let by_interval = plan.interval.is_some();
+            file.map(|log| Log { path: path.clone(), log, by_interval })
+                .map_err(|source| FileError { path: path.clone(), source })
+        };
+        Ok(Self {
+            progress: Progress::of_each_trial(plan.stop),
+            write_interval: args.interval_writer(),
+            hdr_log: args.hdr_log.as_ref().map(begin).transpose()?,
+            start,
+            block_end: start,
+            trial_elapsed: Duration::ZERO,
+            error: None,
+        })
+    }
+
+    /// Ends the output and returns the log's temporary file.
+    ///
+    /// # Errors
+    /// Something could not be written: the reader is gone, or the disk is full.
+    pub(super) fn end(self) -> Result<Option<File>, FileError> {
+        if let Some(error) = self.error {
+            return Err(error);
+        }
+        let Some(Log { path, log, .. }) = self.hdr_log else { return Ok(None) };
+        let file = log.into_inner().into_inner();
+        file.map(Some).map_err(|error| FileError { path, source: error.into_error() })
+    }
+
+    /// Logs the `length` of time that ended with the last block.
+    fn log(
+        &mut self,
+        cell: &Cell,
+        service: &Histogram<u64>,
+        response: Option<&Histogram<u64>>,
+        length: Duration,
+    ) {
+        let since_start = (self.block_end - self.start).saturating_sub(length);
+        let Some(Log { path, log, .. }) = &mut self.hdr_log else { return };
+        let name = cell_name(cell);
+        let mut written = log.line(&name, service, since_start, length);
+        if let (Ok(()), Some(response)) = (&written, response) {
+            written = log.line(&format!("{name}{RESPONSE}"), response, since_start, length);
+        }
+        if let Err(source) = written {
+            self.error.get_or_insert(FileError { path: path.clone(), source });
+        }
     }
 }
 
-/// The width to keep to; none where stdout is no terminal.
-fn terminal_width() -> Option<u16> {
-    let stdout = io::stdout();
-    let (terminal_size::Width(width), _) =
-        stdout.is_terminal().then(|| terminal_size::terminal_size_of(&stdout)).flatten()?;
-    Some(width)
+impl Observer for LiveOutput {
+    fn begins(&mut self, index: usize, cell: &Cell, trial: u32) {
+        self.progress.begins(index, cell, trial);
+    }
+
+    fn progress(&mut self, rounds: u64, elapsed: Duration) {
+        self.block_end = Instant::now();
+        self.trial_elapsed = elapsed;
+        self.progress.progress(rounds, elapsed);
+    }
+
+    fn interval(&mut self, _: usize, cell: &Cell, trial: u32, interval: &Interval<'_>) -> ControlFlow<()> {
+        if let Some(write) = self.write_interval {
+            let report = IntervalReport::of(cell, trial, interval);
+            // stdout and stderr may be one terminal.
+            let written = self.progress.bar.suspend(|| to_stdout(|out| write(&report, out)));
+            self.error = self.error.take().or(written.err());
+        }
+        if self.hdr_log.as_ref().is_some_and(|log| log.by_interval) {
+            self.log(cell, interval.histogram, interval.response, interval.length);
+        }
+        if self.error.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+
+    fn ends(&mut self, _: usize, cell: &Cell, _: u32, result: &Trial) {
+        if self.hdr_log.as_ref().is_some_and(|log| !log.by_interval) {
+            self.log(cell, &result.recorder.histogram, result.response.as_ref(), self.trial_elapsed);
+        }
+    }
+}
+
+/// A run that ends sooner shows no bar.
+const BAR_AFTER: Duration = Duration::from_secs(1);
+
+/// A progress bar on stderr, on a terminal only, redrawn between blocks of rounds only.
+pub(super) struct Progress {
+    started: Instant,
+    bar: ProgressBar,
+    /// When a trial ends; `None` where the bar counts trials.
+    stop: Option<Stop>,
+    drawn: bool,
+}
+
+impl Progress {
+    /// The bar of each trial in turn.
+    pub(super) fn of_each_trial(stop: Stop) -> Self {
+        Self { started: Instant::now(), bar: ProgressBar::hidden(), stop: Some(stop), drawn: false }
+    }
+
+    /// One bar over a number of trials.
+    pub(super) fn of_trials(trials: u64) -> Self {
+        let bar = ProgressBar::hidden();
+        bar.set_length(trials);
+        let progress = Self { started: Instant::now(), bar, stop: None, drawn: true };
+        progress.draw("{msg} {wide_bar} {percent} %, {eta} left");
+        progress
+    }
+
+    /// Trials that are done, or left out.
+    pub(super) fn advance(&self, trials: usize) {
+        self.bar.inc(u64::try_from(trials).unwrap_or(0));
+    }
+
+    fn draw(&self, template: &str) {
+        let style = ProgressStyle::with_template(template);
+        self.bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+        self.bar.set_draw_target(ProgressDrawTarget::stderr_with_hz(5));
+    }
+}
+
+impl Observer for Progress {
+    fn begins(&mut self, _: usize, cell: &Cell, trial: u32) {
+        let (method, size) = (&cell.spec.method, cell.spec.size_bytes);
+        self.bar.set_message(match (self.stop, cell.client_cpu, cell.spec.server_cpu) {
+            (None, Some(client), Some(server)) => format!("{method}, CPU {client} to CPU {server}"),
+            _ => format!("{method}, {size} bytes, trial {}", trial + 1),
+        });
+    }
+
+    fn progress(&mut self, rounds: u64, elapsed: Duration) {
+        let Some(stop) = self.stop else { return };
+        if !self.drawn {
+            if self.started.elapsed() < BAR_AFTER {
+                return;
+            }
+            self.draw("{msg} {wide_bar} {percent} %");
+            self.drawn = true;
+        }
+        let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        let (position, length) = match stop {
+            Stop::Rounds(total) => (rounds, total),
+            Stop::Time(total) => (millis(elapsed), millis(total)),
+        };
+        self.bar.set_length(length);
+        self.bar.set_position(position.min(length));
+    }
+
+    fn interval(&mut self, _: usize, _: &Cell, _: u32, _: &Interval<'_>) -> ControlFlow<()> {
+        ControlFlow::Continue(())
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+/// The columns of the terminal; `None` if stdout is not one.
+pub(super) fn terminal_width() -> Option<u16> {
+    terminal_size_of(io::stdout()).map(|(Width(width), _)| width)
+}
+
+/// The width to wrap prose to: longer lines are hard to read, shorter ones hold too few words.
+pub(super) fn prose_width() -> usize {
+    terminal_width().unwrap_or(80).clamp(30, 100).into()
+}
+
+impl From<FileError> for Failure {
+    fn from(error: FileError) -> Self {
+        Self::new(Exit::Failure, error)
+    }
+}
+
+/// Commands write to standard output themselves, and to files by [`file`].
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        FileError::stdout(error).into()
+    }
 }

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use clap::ArgMatches;
 use clap::parser::ValueSource;
 
-use super::Failure;
-use super::choice::{Meaning, meaning};
+use crate::client::Failure;
+use crate::client::plan::selection::{Meaning, meaning};
 use crate::config::{Config, Profile, exclude, sources};
 use crate::transports::{self, Mechanism};
 
@@ -22,7 +22,8 @@ const OF_THE_RECORD: [&str; 2] = ["label", "history"];
 pub(super) fn flags_of(matches: &ArgMatches) -> Result<Option<Vec<String>>, Failure> {
     let Some((BENCH, bench)) = matches.subcommand() else { return Ok(None) };
     let Some(name) = bench.get_one::<String>("profile") else { return Ok(None) };
-    let config = Config::read(&sources(bench.get_one::<PathBuf>("config").map(PathBuf::as_path)))?;
+    let sources = sources(bench.get_one::<PathBuf>("config").map(PathBuf::as_path));
+    let config = Config::read(&sources).map_err(Failure::usage)?;
     Ok(Some(flags(config.profile(name).map_err(Failure::usage)?, bench)))
 }
 
@@ -94,7 +95,7 @@ fn flag(id: &str) -> String {
 mod tests {
     use std::collections::BTreeSet;
 
-    use super::super::args::command;
+    use super::super::parser;
     use super::*;
     use crate::config::{EXCLUDE, KEYS, Shape};
 
@@ -103,7 +104,7 @@ mod tests {
         ["config", "socket", "private", "no-wait", "json", "json-stream", "verbose", "profile", "help"];
 
     fn bench() -> clap::Command {
-        let mut command = command();
+        let mut command = parser();
         command.build();
         command.find_subcommand(BENCH).unwrap().clone()
     }
@@ -182,9 +183,9 @@ mod tests {
             for value in values {
                 let word = format!("--{}={value}", key.name);
                 // What a method is called is looked at when the line is right.
-                let known = key.name != "method" || super::super::choice::meaning(value).is_ok();
+                let known = key.name != "method" || meaning(value).is_ok();
                 let line = ["ipc-client", BENCH, &word].into_iter().chain(more.iter().copied());
-                let line = command().try_get_matches_from(line).is_ok() && known;
+                let line = parser().try_get_matches_from(line).is_ok() && known;
                 assert_eq!((key.check)(value).is_ok(), line, "{word}");
             }
         }
@@ -202,7 +203,7 @@ mod tests {
         for (one, other) in EXCLUDE {
             let words = [one, other].map(|key| format!("--{key}={}", example(key)));
             let line = ["ipc-client", BENCH, &words[0], &words[1]];
-            assert!(command().try_get_matches_from(line).is_err(), "{words:?}");
+            assert!(parser().try_get_matches_from(line).is_err(), "{words:?}");
         }
     }
 }

@@ -1,15 +1,15 @@
 //! `ipc-client report`.
 
-use std::io::{self, IsTerminal, Read, Write};
+use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::Failure;
-use super::again::again;
-use super::compare::{sides, statistic};
-use super::history::PlaceArgs;
-use super::history::select::CellArgs;
+use super::history::select::{CellArgs, LocationArgs, read_text};
+use super::judge::statistic;
+use super::output::to_stdout;
+use super::rerun::rerun;
+use crate::client::Failure;
 use crate::client::history::{Filter, History, Label, Pick};
 use crate::client::judge::compare::Side;
 use crate::client::judge::trend::{Trend, TrendPlan, trends};
@@ -21,103 +21,99 @@ use crate::diagnostics::print_line;
 use crate::exit::Exit;
 use crate::units;
 
-/// The longest file that is taken for a matrix.
-const LONGEST_MATRIX: u64 = 64 << 20;
+/// The longest file that is read as a matrix.
+const MAX_MATRIX: u64 = 64 << 20;
 
 #[derive(Debug, Args)]
 pub(super) struct ReportArgs {
-    /// The runs, several in one report: ids, last, last~1, baselines, labels, LABEL~1, UUIDs, or files of "bench --format
-    /// json" or "history export" [default: last].
+    /// The runs of the report: ids, last, last~1, baselines, labels, LABEL~1, UUIDs, or files of "bench --format json" or
+    /// "history export" [default: last].
     #[arg(value_name = "RUN")]
     runs: Vec<Pick>,
     #[command(flatten)]
-    place: PlaceArgs,
+    location: LocationArgs,
     #[command(flatten)]
     cells: CellArgs,
-    /// Where the report goes, such as report.html: written whole, or not at all; - is stdout.
+    /// Write the report to this file, such as report.html, completely or not at all; - is stdout.
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// A CSV of "matrix", to be shown as a heat map of CPUs; can be given several times.
+    /// A CSV of "matrix", shown as a heat map of CPUs; may be repeated.
     #[arg(long = "matrix", value_name = "FILE")]
     matrices: Vec<PathBuf>,
-    /// The title [default: which host it is of].
+    /// The title [default: the host].
     #[arg(long, value_name = "TEXT")]
     title: Option<String>,
-    /// What the history follows: p50, p90, p99, p99.9, p99.99, mean.
+    /// The statistic that the history shows: p50, p90, p99, p99.9, p99.99, mean.
     #[arg(long, value_name = "STATISTIC", default_value = "p50", value_parser = statistic)]
     quantile: Statistic,
-    /// Runs of a cell's history at most, the newest ones; 0 leaves the history out.
+    /// At most this many runs of a cell in the history, the newest ones; 0 omits the history.
     #[arg(short = 'n', long, value_name = "N", default_value_t = 200, value_parser = units::parse_in_range(0, 10_000))]
     limit: u32,
-    /// What the history follows: runs with this label only.
+    /// Show only runs with this label in the history.
     #[arg(long, value_name = "NAME")]
     label: Option<Label>,
-    /// Changes of the level that are smaller are not told.
+    /// The smallest change of the level to report.
     #[arg(long, value_name = "PERCENT", default_value = "2%", value_parser = units::parse_percent)]
     min_change: f64,
 }
 
-pub(super) fn run(args: &ReportArgs) -> Result<Exit, Failure> {
+pub(super) fn run(args: &ReportArgs, parser: &clap::Command) -> Result<Exit, Failure> {
     let file = args.output.as_deref().filter(|path| *path != Path::new("-"));
     if args.output.is_none() && io::stdout().is_terminal() {
-        return Err(Failure::usage("a report is for a browser: name a file, such as -o report.html"));
+        return Err(Failure::usage("a report is a page for a browser: name a file, such as -o report.html"));
     }
     file.map(file::check).transpose()?;
     let filter = args.cells.filter()?;
     let mut matrices = Vec::new();
     for path in &args.matrices {
-        matrices.extend(matrix(path)?);
+        let failure = |error: String| {
+            Failure::new(Exit::Failure, format!("{} cannot be shown as a matrix: {error}", path.display()))
+        };
+        let text = read_text(path, MAX_MATRIX).map_err(|error| failure(error.to_string()))?;
+        matrices.extend(Matrix::read_csv(&text).map_err(failure)?);
     }
-    let history = sides::history(&args.place)?;
-    let mut runs = runs(args, history.as_ref())?;
-    for run in &mut runs {
-        run.report.results.retain(|cell| filter.lets_through(cell));
-    }
+    let history = args.location.open_if_any()?;
+    let mut runs = runs(args, history.as_ref(), &filter)?;
     runs.retain(|run| !run.report.results.is_empty());
     if runs.is_empty() && matrices.is_empty() {
-        print_line(format_args!("ipc-client: no run that was named has such cells"));
+        print_line(format_args!("ipc-client: no matching cells in the named runs"));
         return Ok(Exit::Nothing);
     }
     let trends = match &history {
-        Some(history) if args.limit > 0 => of_cells(history, &runs, args)?,
+        Some(history) if args.limit > 0 => trends_of(history, &runs, args)?,
         _ => Vec::new(),
     };
-    let commands = runs.iter().map(|run| again(&run.report.settings)).collect();
+    let commands = runs.iter().map(|run| rerun(parser, &run.report.settings)).collect();
     let document = Document { title: args.title.clone(), runs, commands, trends, matrices };
     match file {
         Some(path) => file::write_whole(path, |out| write(&document, out))?,
-        None => {
-            let mut out = io::stdout().lock();
-            write(&document, &mut out)?;
-            out.flush()?;
-        }
+        None => to_stdout(|mut out| write(&document, &mut out))?,
     }
     Ok(Exit::Success)
 }
 
-/// The runs that are meant, each once. Matrices alone are a report too.
-fn runs(args: &ReportArgs, history: Option<&History>) -> Result<Vec<Side>, Failure> {
+/// The named runs, each once, with the cells that match. Matrices alone are a report too.
+fn runs(args: &ReportArgs, history: Option<&History>, filter: &Filter) -> Result<Vec<Side>, Failure> {
     if args.runs.is_empty() {
-        let last = sides::side(&Pick::Last(0), history, &args.place);
-        return match last {
+        return match args.location.run(&Pick::Last(0), history, filter) {
             Err(failure) if failure.exit == Exit::Nothing && !args.matrices.is_empty() => Ok(Vec::new()),
             last => Ok(vec![last?]),
         };
     }
     let mut runs: Vec<Side> = Vec::new();
     for pick in &args.runs {
-        let side = sides::side(pick, history, &args.place)?;
+        let run = args.location.run(pick, history, filter)?;
         let same =
-            |other: &Side| if side.run.is_some() { other.run == side.run } else { other.name == side.name };
+            |other: &Side| if run.run.is_some() { other.run == run.run } else { other.name == run.name };
         if !runs.iter().any(same) {
-            runs.push(side);
+            runs.push(run);
         }
     }
     Ok(runs)
 }
 
 /// The history of the runs' cells, each on its host.
-fn of_cells(history: &History, runs: &[Side], args: &ReportArgs) -> Result<Vec<Trend>, Failure> {
+fn trends_of(history: &History, runs: &[Side], args: &ReportArgs) -> Result<Vec<Trend>, Failure> {
     let host = |run: &Side| run.report.environment.hostname.clone().unwrap_or_default();
     let mut filter = Filter { label: args.label.clone(), ..Filter::default() };
     for cell in runs.iter().flat_map(|run| &run.report.results) {
@@ -129,24 +125,10 @@ fn of_cells(history: &History, runs: &[Side], args: &ReportArgs) -> Result<Vec<T
     let plan =
         TrendPlan { filter, statistic: args.quantile, runs: args.limit, least_change: args.min_change };
     let mut trends = trends(history, &plan)?;
-    let reported = |trend: &Trend| {
+    trends.retain(|trend| {
         runs.iter().any(|run| {
             host(run) == trend.host && run.report.results.iter().any(|cell| cell.cell == trend.cell)
         })
-    };
-    trends.retain(reported);
+    });
     Ok(trends)
-}
-
-fn matrix(path: &Path) -> Result<Vec<Matrix>, Failure> {
-    let failure = |error: String| Failure {
-        error: format!("{} cannot be shown as a matrix: {error}", path.display()).into(),
-        advice: None,
-        exit: Exit::Failure,
-    };
-    let mut text = String::new();
-    std::fs::File::open(path)
-        .and_then(|file| file.take(LONGEST_MATRIX).read_to_string(&mut text))
-        .map_err(|error| failure(error.to_string()))?;
-    Matrix::read_csv(&text).map_err(failure)
 }

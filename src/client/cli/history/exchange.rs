@@ -1,15 +1,16 @@
-//! `history export` and `history import`.
+//! Recorded runs out of and into files: `history export`, `history import`, and `export` for Prometheus.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, BufWriter, Write};
+use std::io::{self, BufRead, BufReader, Write};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::select::{CellArgs, RunsArgs};
-use super::{PlaceArgs, say_nothing};
-use crate::client::cli::Failure;
+use super::select::{CellArgs, LocationArgs, RunsArgs, report_empty};
+use crate::client::Failure;
+use crate::client::cli::output::to_stdout;
+use crate::client::export::prometheus;
 use crate::client::history::{Filter, History, ImportError, Imported, LineError, Pick, write_line};
 use crate::client::report::file;
 use crate::diagnostics::{error_chain, print_line};
@@ -17,16 +18,92 @@ use crate::exit::Exit;
 
 #[derive(Debug, Args)]
 pub(super) struct ExportArgs {
-    /// The runs: ids, last, last~1, baselines, labels; without any, all that the filters let through.
+    /// The runs: ids, last, last~1, baselines, labels; without any, all that match the filters.
     #[arg(value_name = "RUN")]
     picks: Vec<Pick>,
     #[command(flatten)]
     cells: CellArgs,
     #[command(flatten)]
     runs: RunsArgs,
-    /// Where they go: written whole, or not at all; - is stdout.
+    /// Write them to this file, completely or not at all; - is stdout.
     #[arg(short, long, value_name = "FILE", default_value = "-")]
     output: PathBuf,
+}
+
+pub(super) fn export(location: &LocationArgs, args: &ExportArgs) -> Result<Exit, Failure> {
+    let filter = args.runs.narrow(args.cells.filter()?);
+    if !args.picks.is_empty() && filter != Filter::default() {
+        return Err(Failure::usage("name runs or give a filter, not both"));
+    }
+    let history = location.open()?;
+    let mut ids = args.picks.iter().map(|pick| history.find(pick)).collect::<Result<Vec<_>, _>>()?;
+    if args.picks.is_empty() {
+        history.runs(&filter, None, &mut |row| {
+            ids.push(row.id);
+            ControlFlow::Continue(())
+        })?;
+        // In the order in which they happened.
+        ids.reverse();
+    }
+    if ids.is_empty() {
+        return report_empty(&history);
+    }
+    let mut unreadable = None;
+    let mut write = |out: &mut dyn Write| {
+        ids.iter().try_for_each(|id| match history.run(*id) {
+            Ok(run) => write_line(&run, out),
+            Err(error) => {
+                unreadable = Some(error);
+                Err(io::Error::other("a run cannot be read"))
+            }
+        })
+    };
+    let written = if args.output == Path::new("-") {
+        to_stdout(&mut write)
+    } else {
+        file::write_whole(&args.output, &mut write)
+    };
+    if let Some(error) = unreadable {
+        return Err(error.into());
+    }
+    written?;
+    print_line(format_args!("ipc-client: {} exported", runs(u64::try_from(ids.len()).unwrap_or(u64::MAX))));
+    Ok(Exit::Success)
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Exports the latest result of each cell that matches the filters. \"ipcd start --metrics\" serves such a file beside its own \
+counters, and the textfile collector of Prometheus' node exporter reads it. docs/metrics.md describes the metrics.\n\n\
+Exit code 14: there is no history, or no matching run in it; FILE is left unchanged.")]
+pub(crate) struct PrometheusArgs {
+    #[command(flatten)]
+    location: LocationArgs,
+    #[command(flatten)]
+    cells: CellArgs,
+    #[command(flatten)]
+    runs: RunsArgs,
+    /// Write the metrics, in Prometheus' text format, to this file, completely or not at all, and readable for every user;
+    /// - is stdout.
+    #[arg(long, value_name = "FILE", required = true)]
+    prometheus: PathBuf,
+}
+
+pub(crate) fn export_prometheus(args: &PrometheusArgs) -> Result<Exit, Failure> {
+    let filter = args.runs.narrow(args.cells.filter()?);
+    let history = args.location.open()?;
+    let exported = prometheus(&history, &filter)?;
+    if exported.results == 0 {
+        return report_empty(&history);
+    }
+    if args.prometheus == Path::new("-") {
+        to_stdout(|out| out.write_all(exported.text.as_bytes()))?;
+    } else {
+        file::write_for_all(&args.prometheus, |out| out.write_all(exported.text.as_bytes()))?;
+        let (results, path) = (exported.results, args.prometheus.display());
+        print_line(format_args!("ipc-client: {results} results exported to {path}"));
+    }
+    Ok(Exit::Success)
 }
 
 #[derive(Debug, Args)]
@@ -34,100 +111,67 @@ pub(super) struct ImportArgs {
     /// The files; - is stdin.
     #[arg(value_name = "FILE", required = true)]
     files: Vec<PathBuf>,
-    /// Pass over lines that are no runs, and tell of them.
+    /// Skip lines that are not runs, and report them.
     #[arg(long)]
     skip_damaged: bool,
 }
 
-/// So many lines that are passed over are told one by one; more are counted.
-const TOLD: u64 = 20;
+/// Skipped lines that are reported one by one; more are counted.
+const REPORTED: u64 = 20;
 
-pub(super) fn export(place: &PlaceArgs, args: &ExportArgs) -> Result<Exit, Failure> {
-    let filter = args.runs.narrow(args.cells.filter()?);
-    if !args.picks.is_empty() && filter != Filter::default() {
-        return Err(Failure::usage("runs and a filter are two ways to say which: name one of them"));
-    }
-    let history = place.open()?;
-    let mut ids = Vec::new();
-    for pick in &args.picks {
-        ids.push(history.find(pick)?);
-    }
-    if args.picks.is_empty() {
-        history.runs(&filter, None, &mut |run| {
-            ids.push(run.id);
-            ControlFlow::Continue(())
-        })?;
-        // As they happened.
-        ids.reverse();
-    }
-    if ids.is_empty() {
-        say_nothing(&history)?;
-        return Ok(Exit::Nothing);
-    }
-    let mut failure = None;
-    let mut write = |out: &mut dyn Write| {
-        ids.iter().try_for_each(|id| match history.run(*id) {
-            Ok(run) => write_line(&run, out),
-            Err(error) => {
-                failure = Some(error);
-                Err(io::Error::other("a run cannot be read"))
-            }
-        })
-    };
-    let written: Result<(), Failure> = if args.output == Path::new("-") {
-        let mut out = BufWriter::new(io::stdout().lock());
-        write(&mut out).and_then(|()| out.flush()).map_err(Failure::from)
-    } else {
-        file::write_whole(&args.output, |out| write(out)).map_err(Failure::from)
-    };
-    match failure {
-        Some(failure) => return Err(failure.into()),
-        None => written?,
-    }
-    print_line(format_args!("ipc-client: {} exported", runs(u64::try_from(ids.len()).unwrap_or(u64::MAX))));
-    Ok(Exit::Success)
+/// A file that cannot be imported.
+#[derive(Debug, thiserror::Error)]
+#[error("{} cannot be imported", path.display())]
+struct FileError {
+    path: PathBuf,
+    source: ImportError,
 }
 
-pub(super) fn import(place: &PlaceArgs, args: &ImportArgs) -> Result<Exit, Failure> {
-    // Before a history is made for it.
+pub(super) fn import(location: &LocationArgs, args: &ImportArgs) -> Result<Exit, Failure> {
+    // Before a history is created for them.
     for path in args.files.iter().filter(|path| path.as_path() != Path::new("-")) {
-        open(path).map_err(|error| Failure {
-            error: Box::new(FileFailure { path: path.clone(), source: ImportError::Read(error) }),
-            advice: None,
-            exit: Exit::Failure,
-        })?;
+        File::open(path).map_err(|error| failure(path, ImportError::Read(error), Imported::default()))?;
     }
-    let mut history = place.create()?;
-    let mut runs = 0;
+    let mut history = location.create()?;
+    let mut all = 0;
     for path in &args.files {
         let mut imported = Imported::default();
         let result = if path == Path::new("-") {
-            import_one(&mut history, args, path, io::stdin().lock(), &mut imported)
+            import_lines(&mut history, args, path, io::stdin().lock(), &mut imported)
         } else {
-            open(path)
-                .map_err(ImportError::Read)
-                .and_then(|file| import_one(&mut history, args, path, file, &mut imported))
+            File::open(path).map_err(ImportError::Read).and_then(|file| {
+                let lines = BufReader::with_capacity(1 << 16, file);
+                import_lines(&mut history, args, path, lines, &mut imported)
+            })
         };
+        let Imported { new, known, damaged } = imported;
         if result.is_ok() || imported != Imported::default() {
-            tell(path, &history, imported);
+            let (from, into) = (path.display(), history.path().display());
+            let skipped = match damaged {
+                0 => String::new(),
+                1 => ", 1 line skipped that is not a run".to_owned(),
+                damaged => format!(", {damaged} lines skipped that are not runs"),
+            };
+            let (new, were) = (runs(new), if known == 1 { "was" } else { "were" });
+            print_line(format_args!(
+                "ipc-client: {from}: {new} imported into {into}, {known} {were} there already{skipped}"
+            ));
         }
         result.map_err(|error| failure(path, error, imported))?;
-        if imported.damaged > 0 && imported.new + imported.known == 0 {
-            let error = format!("{} has no run", path.display());
-            return Err(Failure { error: error.into(), advice: None, exit: Exit::Failure });
+        if damaged > 0 && new + known == 0 {
+            return Err(Failure::new(Exit::Failure, format!("{} has no run", path.display())));
         }
-        runs += imported.new + imported.known;
+        all += new + known;
     }
-    // One of several hosts may have had none.
-    if runs == 0 {
-        let advice = Some("\"ipc-client history export\" writes what this reads".to_owned());
-        let error = "there was nothing to import: no run came".into();
-        return Err(Failure { error, advice, exit: Exit::Failure });
+    // One of several files may be empty.
+    if all == 0 {
+        let advice = Some("\"ipc-client history export\" writes the format that import reads".to_owned());
+        return Err(Failure { advice, ..Failure::new(Exit::Failure, "the input has no run") });
     }
     Ok(Exit::Success)
 }
 
-fn import_one(
+fn import_lines(
     history: &mut History,
     args: &ImportArgs,
     path: &Path,
@@ -137,62 +181,35 @@ fn import_one(
     if !args.skip_damaged {
         return history.import(lines, imported);
     }
-    let mut passed_over = 0;
+    let mut skipped = 0;
     history.import_undamaged(lines, imported, &mut |error| {
-        passed_over += 1;
-        if passed_over <= TOLD {
-            print_line(format_args!("ipc-client: {}: passed over: {}", path.display(), error_chain(error)));
+        skipped += 1;
+        if skipped <= REPORTED {
+            print_line(format_args!("ipc-client: {}: skipped: {}", path.display(), error_chain(error)));
         }
     })
 }
 
 fn failure(path: &Path, error: ImportError, imported: Imported) -> Failure {
-    let stays = (imported != Imported::default())
-        .then(|| "what was imported stays; the same import again goes on from there".to_owned());
-    let advice = match &error {
+    let kept = (imported != Imported::default())
+        .then_some("imported runs are kept; repeating the import continues after them");
+    let skip = match &error {
         ImportError::Line(LineError { number, .. }) => {
-            let way = format!("cut line {number} out, or pass over all such with --skip-damaged");
-            Some(stays.map_or(way.clone(), |stays| format!("{way}; {stays}")))
+            Some(format!("remove line {number}, or skip all such lines with --skip-damaged"))
         }
-        _ => stays,
+        _ => None,
     };
+    let advice: Vec<String> = skip.into_iter().chain(kept.map(str::to_owned)).collect();
     match error {
         ImportError::History(error) => error.into(),
-        error => Failure {
-            error: Box::new(FileFailure { path: path.to_owned(), source: error }),
-            advice,
-            exit: Exit::Failure,
+        source => Failure {
+            advice: (!advice.is_empty()).then(|| advice.join("; ")),
+            ..Failure::new(Exit::Failure, FileError { path: path.to_owned(), source })
         },
     }
 }
 
-fn open(path: &Path) -> io::Result<impl BufRead> {
-    Ok(BufReader::with_capacity(1 << 16, File::open(path)?))
-}
-
-fn tell(path: &Path, history: &History, imported: Imported) {
-    let Imported { new, known, damaged } = imported;
-    let (from, into) = (path.display(), history.path().display());
-    let damaged = match damaged {
-        0 => String::new(),
-        1 => ", 1 line passed over that is no run".to_owned(),
-        damaged => format!(", {damaged} lines passed over that are no runs"),
-    };
-    let (new, were) = (runs(new), if known == 1 { "was" } else { "were" });
-    print_line(format_args!(
-        "ipc-client: {from}: {new} imported into {into}, {known} {were} there already{damaged}"
-    ));
-}
-
-/// So many runs.
+/// A number of runs.
 fn runs(number: u64) -> String {
     format!("{number} {}", if number == 1 { "run" } else { "runs" })
-}
-
-/// What is wrong with a file that is imported.
-#[derive(Debug, thiserror::Error)]
-#[error("{} cannot be imported", path.display())]
-struct FileFailure {
-    path: PathBuf,
-    source: ImportError,
 }

@@ -1,21 +1,28 @@
-//! Lists of runs, or of results where a filter tells results of a run apart.
+//! `history list` and `history show`.
 
+use std::collections::BTreeSet;
 use std::io::{self, BufWriter, Write};
 use std::ops::ControlFlow;
+use std::path::PathBuf;
 
 use clap::Args;
 use serde::Serialize;
 
-use super::select::{CellArgs, RunsArgs};
-use super::{LIST_SCHEMA, PlaceArgs, say_nothing};
-use crate::client::cli::Failure;
-use crate::client::history::{History, HistoryError, Listener, ResultRow, RunRow};
-use crate::client::report::json;
-use crate::diagnostics::Printable;
+use super::select::{CellArgs, LocationArgs, RunsArgs, report_empty};
+use crate::client::Failure;
+use crate::client::cli::output::ReportArgs;
+use crate::client::history::{Filter, History, HistoryError, Listener, Pick, ResultRow, Run, RunRow};
+use crate::client::report::file::write_whole;
+use crate::client::report::{Report, hdr_log, json};
+use crate::client::sum::Sum;
+use crate::diagnostics::{Printable, print_line};
 use crate::exit::Exit;
 use crate::units::{latency, utc};
 
-/// Rows of a list that is not limited otherwise.
+/// The version of the layout of lists in JSON, described in `docs/json.md`.
+pub(super) const LIST_SCHEMA: u32 = 1;
+
+/// Rows of a list by default.
 const ROWS: u32 = 20;
 
 #[derive(Debug, Args, PartialEq)]
@@ -24,7 +31,7 @@ pub(super) struct ListArgs {
     cells: CellArgs,
     #[command(flatten)]
     runs: RunsArgs,
-    /// Rows at most, the newest ones; 0 is all.
+    /// At most this many rows, the newest ones; 0 for all.
     #[arg(short = 'n', long, value_name = "N", default_value_t = ROWS)]
     limit: u32,
     /// Print one JSON document.
@@ -38,19 +45,18 @@ impl Default for ListArgs {
     }
 }
 
-pub(super) fn run(place: &PlaceArgs, args: &ListArgs) -> Result<Exit, Failure> {
+/// Lists runs; with a filter of cells, their results.
+pub(super) fn list(location: &LocationArgs, args: &ListArgs) -> Result<Exit, Failure> {
     let filter = args.runs.narrow(args.cells.filter()?);
-    let history = place.open()?;
+    let history = location.open()?;
     let limit = (args.limit > 0).then_some(args.limit);
-    // A run with one cell is that cell; a filter of cells asks for their figures.
-    match (filter.is_of_cells(), args.json) {
-        (false, true) => json(&history, "runs", |each| history.runs(&filter, limit, each)),
-        (true, true) => json(&history, "results", |each| history.results(&filter, limit, each)),
-        (false, false) => text(&history, RUN_HEAD, run_line, |each| history.runs(&filter, limit, each)),
-        (true, false) => {
-            text(&history, RESULT_HEAD, result_line, |each| history.results(&filter, limit, each))
-        }
-    }
+    let any = match (filter.is_of_cells(), args.json) {
+        (false, true) => write_json("runs", |each| history.runs(&filter, limit, each))?,
+        (true, true) => write_json("results", |each| history.results(&filter, limit, each))?,
+        (false, false) => write_text(RUN_HEAD, run_line, |each| history.runs(&filter, limit, each))?,
+        (true, false) => write_text(RESULT_HEAD, result_line, |each| history.results(&filter, limit, each))?,
+    };
+    if any { Ok(Exit::Success) } else { report_empty(&history) }
 }
 
 const RUN_HEAD: &str = "   run  began                 grade  host          label         results";
@@ -86,57 +92,135 @@ fn start(run: i64, began: u64, grade: &str, host: &str, label: &Option<String>) 
     format!("{run:>6}  {}  {grade:<5}  {host:<12}  {label:<12}", utc(began))
 }
 
-/// A line a row, as they come: a list of a million takes no memory.
-fn text<T>(
-    history: &History,
+/// Writes a line per row, as they come, so that a list of a million needs no memory; returns whether there were any.
+fn write_text<T>(
     head: &str,
     line: fn(&T) -> String,
     rows: impl FnOnce(Listener<'_, T>) -> Result<(), HistoryError>,
-) -> Result<Exit, Failure> {
+) -> Result<bool, Failure> {
     let mut out = Printable::new(BufWriter::new(io::stdout().lock()));
-    let mut none = true;
-    let mut written = Ok(());
+    let any = for_each(rows, |row, first| {
+        if first {
+            writeln!(out, "{head}")?;
+        }
+        writeln!(out, "{}", line(&row).trim_end())
+    })?;
+    out.flush()?;
+    Ok(any)
+}
+
+/// Writes a document with an array, an element a line, as they come; returns whether there were any.
+fn write_json<T: Serialize>(
+    name: &str,
+    rows: impl FnOnce(Listener<'_, T>) -> Result<(), HistoryError>,
+) -> Result<bool, Failure> {
+    let mut out = BufWriter::new(io::stdout().lock());
+    write!(out, "{{\"schema\": {LIST_SCHEMA}, \"{name}\": [")?;
+    let any = for_each(rows, |row, first| {
+        out.write_all(if first { b"\n" } else { b",\n" })?;
+        json::write_in_line(&row, &mut out)
+    })?;
+    writeln!(out, "{}]}}", if any { "\n" } else { "" })?;
+    out.flush()?;
+    Ok(any)
+}
+
+/// Writes each row, with whether it is the first, until that fails; returns whether there were any.
+fn for_each<T>(
+    rows: impl FnOnce(Listener<'_, T>) -> Result<(), HistoryError>,
+    mut write: impl FnMut(T, bool) -> io::Result<()>,
+) -> Result<bool, Failure> {
+    let (mut any, mut written) = (false, Ok(()));
     rows(&mut |row| {
-        if std::mem::take(&mut none) {
-            written = writeln!(out, "{head}");
-        }
-        if written.is_ok() {
-            written = writeln!(out, "{}", line(&row).trim_end());
-        }
+        written = write(row, !std::mem::replace(&mut any, true));
         if written.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     })?;
     written?;
-    out.flush()?;
-    told(history, none)
+    Ok(any)
 }
 
-/// Whether there was anything to show.
-fn told(history: &History, none: bool) -> Result<Exit, Failure> {
-    if none {
-        say_nothing(history)?;
+#[derive(Debug, Args)]
+pub(super) struct ShowArgs {
+    /// The run: an id, last, last~1, a baseline, a label, a UUID [default: last]. Several, or all that match --since,
+    /// --until, --host and --label, are merged: histograms are added, and quantiles are those of all rounds.
+    #[arg(value_name = "RUN")]
+    picks: Vec<Pick>,
+    #[command(flatten)]
+    cells: CellArgs,
+    #[command(flatten)]
+    runs: RunsArgs,
+    #[command(flatten)]
+    report: ReportArgs,
+    /// Also write the latencies as an HdrHistogram log, in nanoseconds: a line per cell, which is its tag.
+    #[arg(long, value_name = "FILE")]
+    hdr_log: Option<PathBuf>,
+}
+
+pub(super) fn show(location: &LocationArgs, args: &ShowArgs) -> Result<Exit, Failure> {
+    let history = location.open()?;
+    let Some(mut report) = find(&history, args)? else { return report_empty(&history) };
+    let filter = args.cells.filter()?;
+    report.results.retain(|cell| filter.lets_through(cell));
+    if report.results.is_empty() && filter.is_of_cells() {
+        print_line(format_args!("ipc-client: no matching cells in the named runs"));
         return Ok(Exit::Nothing);
     }
+    args.report.check_hdr_log(args.hdr_log.as_deref())?;
+    if let Some(path) = &args.hdr_log {
+        write_whole(path, |out| hdr_log::write(&report, out))?;
+    }
+    args.report.write(&report)?;
     Ok(Exit::Success)
 }
 
-/// An array in a document, an element a line.
-fn json<T: Serialize>(
-    history: &History,
-    name: &str,
-    rows: impl FnOnce(Listener<'_, T>) -> Result<(), HistoryError>,
-) -> Result<Exit, Failure> {
-    let mut out = BufWriter::new(io::stdout().lock());
-    let mut none = true;
-    let mut written = write!(out, "{{\"schema\": {LIST_SCHEMA}, \"{name}\": [");
-    rows(&mut |row| {
-        let between: &[u8] = if std::mem::take(&mut none) { b"\n" } else { b",\n" };
-        if written.is_ok() {
-            written = out.write_all(between).and_then(|()| json::write_in_line(&row, &mut out));
+/// The named run, or several merged; `None` if no run matches.
+fn find(history: &History, args: &ShowArgs) -> Result<Option<Report>, Failure> {
+    let filter = args.runs.narrow(Filter::default());
+    if !args.picks.is_empty() && filter != Filter::default() {
+        return Err(Failure::usage("name runs or give a filter, not both"));
+    }
+    // By the time they began, each once.
+    let mut ids = BTreeSet::new();
+    if filter != Filter::default() {
+        let cells = args.cells.filter()?;
+        history.runs(&args.runs.narrow(cells), None, &mut |row| {
+            ids.insert((row.started_unix_s, row.id));
+            ControlFlow::Continue(())
+        })?;
+    } else if let [] | [_] = args.picks[..] {
+        let last = Pick::Last(0);
+        return Ok(Some(named(history.run(history.find(args.picks.first().unwrap_or(&last))?)?)));
+    } else {
+        for pick in &args.picks {
+            let id = history.find(pick)?;
+            ids.insert((history.run(id)?.report.started_unix_s, id));
         }
-        if written.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-    })?;
-    written?;
-    writeln!(out, "{}]}}", if none { "" } else { "\n" })?;
-    out.flush()?;
-    told(history, none)
+    }
+    let mut ids = ids.into_iter().map(|(_, id)| id);
+    let Some(first) = ids.next() else { return Ok(None) };
+    let first = history.run(first)?;
+    if ids.len() == 0 {
+        return Ok(Some(named(first)));
+    }
+    let runs = ids.len() + 1;
+    let mut sum = Sum::new(first);
+    for id in ids {
+        sum.add(history.run(id)?).map_err(|error| Failure {
+            advice: Some("narrow them by --host, --since or --label, or name them".to_owned()),
+            ..Failure::new(Exit::Nothing, error)
+        })?;
+    }
+    print_line(format_args!("ipc-client: {runs} runs merged"));
+    for note in sum.notes() {
+        print_line(format_args!("ipc-client: {note}"));
+    }
+    let arguments = std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned());
+    Ok(Some(sum.report(arguments.collect())))
+}
+
+/// A run's report; says which run it is, which the report does not contain.
+fn named(run: Run) -> Report {
+    let label = run.label.map_or_else(String::new, |label| format!(", label {label}"));
+    print_line(format_args!("ipc-client: run {} of {}{label}", run.id, utc(run.report.started_unix_s)));
+    run.report
 }

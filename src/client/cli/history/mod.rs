@@ -1,66 +1,31 @@
-//! `ipc-client history`: lists, shows and keeps recorded runs.
+//! `ipc-client history` and `export`: lists, shows, manages and exports recorded runs.
 
 mod exchange;
-mod keep;
 mod list;
 pub(super) mod select;
-mod show;
 
-use std::path::PathBuf;
+use std::io::Write as _;
+use std::ops::ControlFlow;
+use std::time::Duration;
 
 use clap::{Args, Subcommand};
+use serde::Serialize;
 
-use super::Failure;
-use crate::client::history::{History, HistoryError, place};
-use crate::diagnostics::print_line;
+pub(super) use self::exchange::{PrometheusArgs, export_prometheus};
+use self::select::LocationArgs;
+use super::output::to_stdout;
+use crate::client::Failure;
+use crate::client::history::{Baseline, Filter, Label, Pick};
+use crate::client::report::json;
+use crate::diagnostics::{Printable, print_line};
 use crate::exit::Exit;
-
-/// The version of the layout of lists in JSON, which `docs/json.md` tells.
-const LIST_SCHEMA: u32 = 1;
-
-/// Says that a filter has left nothing, or that there was nothing before it.
-pub(super) fn say_nothing(history: &History) -> Result<(), HistoryError> {
-    if history.is_empty()? {
-        let path = history.path().display();
-        print_line(format_args!(
-            "ipc-client: the history {path} is empty: \"ipc-client bench --record\" and \"history import\" fill it"
-        ));
-    } else {
-        print_line(format_args!("ipc-client: nothing in the history is like that"));
-    }
-    Ok(())
-}
-
-/// Which history.
-#[derive(Debug, Args)]
-pub(super) struct PlaceArgs {
-    /// The history [default: $IPCD_HISTORY, else history.sqlite in $STATE_DIRECTORY or $XDG_STATE_HOME/ipcd].
-    #[arg(long, value_name = "FILE", global = true)]
-    history: Option<PathBuf>,
-}
-
-impl PlaceArgs {
-    /// The history that is there.
-    pub(super) fn open(&self) -> Result<History, Failure> {
-        Ok(self.try_open()?)
-    }
-
-    /// The same, for who goes on without.
-    pub(super) fn try_open(&self) -> Result<History, HistoryError> {
-        History::open(&place(self.history.as_deref())?)
-    }
-
-    /// The same, made if there is none.
-    fn create(&self) -> Result<History, Failure> {
-        Ok(History::create(&place(self.history.as_deref())?)?)
-    }
-}
+use crate::units;
 
 #[derive(Debug, Args)]
 #[command(after_help = "Times are UTC.")]
 pub(super) struct HistoryArgs {
     #[command(flatten)]
-    place: PlaceArgs,
+    location: LocationArgs,
     #[command(flatten)]
     list: list::ListArgs,
     #[command(subcommand)]
@@ -71,32 +36,122 @@ pub(super) struct HistoryArgs {
 enum HistoryCommand {
     /// List runs: the same as "history" alone.
     List(list::ListArgs),
-    /// Show a run as "bench" has shown it.
-    Show(show::ShowArgs),
-    /// Remove runs of a certain age, except baselines.
-    Prune(keep::PruneArgs),
-    /// Name a run that others are compared with; without arguments, list those names.
-    Baseline(keep::BaselineArgs),
-    /// Write runs, whole, as lines of JSON.
+    /// Show a run as "bench" showed it.
+    Show(list::ShowArgs),
+    /// Remove runs older than an age, except baselines.
+    Prune(PruneArgs),
+    /// Name a run that others are compared with; without arguments, list the names.
+    Baseline(BaselineArgs),
+    /// Export complete runs as lines of JSON.
     Export(exchange::ExportArgs),
-    /// Take in exported runs that are not here yet.
+    /// Import exported runs that are not in the history yet.
     Import(exchange::ImportArgs),
 }
 
 pub(super) fn run(args: &HistoryArgs) -> Result<Exit, Failure> {
-    // --history goes before either; the others are a list's.
+    // Only --history may precede the subcommand: the other arguments are those of a list.
     if args.command.is_some() && args.list != list::ListArgs::default() {
-        return Err(Failure::usage(
-            "what narrows a list stands after the command that it is for, not before it",
-        ));
+        return Err(Failure::usage("filters of a list belong after the subcommand, not before it"));
     }
     match &args.command {
-        None => list::run(&args.place, &args.list),
-        Some(HistoryCommand::List(list)) => list::run(&args.place, list),
-        Some(HistoryCommand::Show(show)) => show::run(&args.place, show),
-        Some(HistoryCommand::Prune(prune)) => keep::prune(&args.place, prune),
-        Some(HistoryCommand::Baseline(baseline)) => keep::baseline(&args.place, baseline),
-        Some(HistoryCommand::Export(export)) => exchange::export(&args.place, export),
-        Some(HistoryCommand::Import(import)) => exchange::import(&args.place, import),
+        None => list::list(&args.location, &args.list),
+        Some(HistoryCommand::List(list)) => list::list(&args.location, list),
+        Some(HistoryCommand::Show(show)) => list::show(&args.location, show),
+        Some(HistoryCommand::Prune(age)) => prune(&args.location, age),
+        Some(HistoryCommand::Baseline(name)) => baseline(&args.location, name),
+        Some(HistoryCommand::Export(export)) => exchange::export(&args.location, export),
+        Some(HistoryCommand::Import(import)) => exchange::import(&args.location, import),
     }
+}
+
+#[derive(Debug, Args)]
+struct PruneArgs {
+    /// The age up to which runs are kept, such as 90d.
+    #[arg(long, value_name = "AGE", value_parser = units::parse_age)]
+    keep: Duration,
+    /// Only show what would be removed.
+    #[arg(long)]
+    dry_run: bool,
+}
+
+fn prune(location: &LocationArgs, args: &PruneArgs) -> Result<Exit, Failure> {
+    let pruned = location.open()?.prune(units::ago(args.keep), !args.dry_run)?;
+    let verb = if args.dry_run { "would be removed" } else { "removed" };
+    let kept = match pruned.baselines_kept {
+        0 => String::new(),
+        kept => format!("; older, but kept as baselines: {kept}"),
+    };
+    to_stdout(|out| writeln!(out, "{} runs with {} results {verb}{kept}", pruned.runs, pruned.results))?;
+    Ok(Exit::Success)
+}
+
+#[derive(Debug, Args)]
+struct BaselineArgs {
+    /// The baseline's name.
+    #[arg(value_name = "NAME", requires = "what")]
+    name: Option<Label>,
+    /// The run: an id, last, last~1, a label, another baseline.
+    #[arg(value_name = "RUN", group = "what")]
+    run: Option<Pick>,
+    /// Remove the name; the run is kept.
+    #[arg(long, group = "what", requires = "name")]
+    remove: bool,
+    /// Print one JSON document.
+    #[arg(long, conflicts_with = "what")]
+    json: bool,
+}
+
+/// Baselines as JSON.
+#[derive(Debug, Serialize)]
+struct BaselineDocument<'a> {
+    schema: u32,
+    baselines: &'a [Baseline],
+}
+
+fn baseline(location: &LocationArgs, args: &BaselineArgs) -> Result<Exit, Failure> {
+    let mut history = location.open()?;
+    let Some(name) = &args.name else {
+        let baselines = &history.baselines()?[..];
+        to_stdout(|out| {
+            if args.json {
+                return json::write(&BaselineDocument { schema: list::LIST_SCHEMA, baselines }, out);
+            }
+            let mut out = Printable::new(out);
+            baselines.iter().try_for_each(|baseline| {
+                writeln!(
+                    out,
+                    "{}: run {}, {}",
+                    baseline.name,
+                    baseline.run,
+                    units::utc(baseline.started_unix_s)
+                )
+            })
+        })?;
+        return Ok(Exit::Success);
+    };
+    match &args.run {
+        Some(run) => {
+            let id = history.find(run)?;
+            let before = history.set_baseline(name, id)?.filter(|before| *before != id);
+            let before = before.map_or_else(String::new, |before| format!("; it was run {before}"));
+            print_line(format_args!("ipc-client: baseline {name} is run {id}{before}"));
+            let mut hidden = None;
+            let labelled = Filter { label: Some(name.clone()), ..Filter::default() };
+            history.runs(&labelled, Some(1), &mut |row| {
+                hidden = Some(row.id);
+                ControlFlow::Break(())
+            })?;
+            if let Some(hidden) = hidden {
+                print_line(format_args!(
+                    "ipc-client: runs have the label {name} too, the newest of them run {hidden}: from now on {name} means \
+                     the baseline; \"history --label {name}\" lists the others"
+                ));
+            }
+        }
+        None if history.remove_baseline(name)? => {
+            print_line(format_args!("ipc-client: baseline {name} removed"))
+        }
+        None => return Err(Failure::new(Exit::Nothing, format!("no baseline `{name}` in the history"))),
+    }
+    Ok(Exit::Success)
 }

@@ -1,0 +1,218 @@
+//! `ipc-client matrix`: the median round trip for every ordered pair of CPUs.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anstream::{AutoStream, StripStream};
+use clap::{Args, ValueEnum};
+use log::Level;
+
+use super::daemon::{LeaseArgs, SocketArgs};
+use super::output::{Progress, terminal_width};
+use crate::client::bench::{self, Bench, order};
+use crate::client::host::Environment;
+use crate::client::host::placement::{CpuPair, Topology};
+use crate::client::plan::matrix::{MatrixPlan, MatrixPlanArgs};
+use crate::client::plan::selection::{check_available, state};
+use crate::client::report::matrix::{Matrix, Pair, Subject, text};
+use crate::client::report::{Latency, file};
+use crate::client::{Client, ClientError, Failure};
+use crate::diagnostics::{error_chain, print_line, print_message, report_error};
+use crate::exit::Exit;
+use crate::transports::Settings;
+use crate::transports::sys::clock::{Calibration, ClockChoice};
+
+/// A longer run is announced with its estimated duration.
+const LONG: Duration = Duration::from_secs(10);
+
+/// The cells measured before their histograms, 0.3 MiB each, are reduced to figures. All of them at once would take 4 GiB
+/// for 64 CPUs.
+const BATCH: usize = 32;
+
+#[derive(Debug, Args)]
+pub(super) struct MatrixArgs {
+    #[command(flatten)]
+    socket: SocketArgs,
+    #[command(flatten)]
+    plan: MatrixPlanArgs,
+    /// The format [default: by the extension of --output (.txt, .csv, .svg), else text].
+    #[arg(long, value_name = "FORMAT")]
+    format: Option<Format>,
+    /// Write the matrix to this file, completely or not at all; - is stdout.
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    #[command(flatten)]
+    lease: LeaseArgs,
+}
+
+/// Formats of a matrix.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// A heat map for a terminal.
+    Text,
+    /// A row a pair.
+    Csv,
+    /// A heat map for a browser.
+    Svg,
+}
+
+impl MatrixArgs {
+    fn file(&self) -> Option<&Path> {
+        self.output.as_deref().filter(|path| *path != Path::new("-"))
+    }
+
+    /// The format; a file's extension must be known unless --format is given.
+    fn format(&self) -> Result<Format, Failure> {
+        if let Some(format) = self.format {
+            return Ok(format);
+        }
+        let Some(file) = self.file() else { return Ok(Format::Text) };
+        match file.extension().map(|extension| extension.to_string_lossy().to_lowercase()).as_deref() {
+            None | Some("txt") => Ok(Format::Text),
+            Some("csv") => Ok(Format::Csv),
+            Some("svg") => Ok(Format::Svg),
+            Some(other) => Err(Failure::usage(format!(
+                "unknown extension \".{other}\" of {}: known are .txt, .csv and .svg; --format overrides it",
+                file.display()
+            ))),
+        }
+    }
+}
+
+pub(super) fn run(args: &MatrixArgs, options: &BTreeMap<String, String>) -> Result<Exit, Failure> {
+    let format = args.format()?;
+    // Before a long run.
+    args.file().map(file::check).transpose()?;
+    // Before this process is pinned.
+    let topology = Topology::read().map_err(Failure::unavailable)?;
+    let plan = args.plan.plan(options, &topology)?;
+    let mut client = args.lease.connect(&args.socket)?;
+    let states = client.methods()?;
+    check_available(plan.mechanism, &plan.spec.options, &states)?;
+    Settings::check_for(&plan.spec, state(plan.mechanism, &states)).map_err(Failure::unavailable)?;
+    if plan.estimate() > LONG {
+        print_line(format_args!(
+            "ipc-client: {} pairs of CPUs, {} trials each: about {}",
+            plan.pairs.len(),
+            plan.trials,
+            humantime::format_duration(Duration::from_secs(plan.estimate().as_secs()))
+        ));
+    }
+    args.lease.acquire(&mut client)?;
+    let calibration = Calibration::run(ClockChoice::Auto).map_err(Failure::unavailable)?;
+    let (pairs, errors) = measure(&mut client, &plan, &calibration);
+    // Nothing of the run is left when its results are shown.
+    drop(client);
+
+    let options: Vec<String> =
+        plan.spec.options.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    let matrix = Matrix {
+        subject: Subject {
+            method: plan.spec.method.clone(),
+            options: options.join(" "),
+            size_bytes: plan.spec.size_bytes.into(),
+            wait: plan.wait,
+        },
+        trials: plan.trials as usize,
+        host: host(&Environment::capture()),
+        cpus: topology.allowed().iter().collect(),
+        pairs,
+    };
+    let write = |width, out: &mut dyn Write| match format {
+        Format::Text => text::write(&matrix, width, out),
+        Format::Csv => matrix.write_csv(out),
+        Format::Svg => matrix.write_svg(out),
+    };
+    match args.file() {
+        Some(path) => {
+            let mut plain = StripStream::new(Vec::new());
+            write(None, &mut plain)?;
+            file::write_whole(path, |out| out.write_all(&plain.into_inner()))?;
+        }
+        None => {
+            // Colours on a terminal only, unless NO_COLOR is set.
+            let mut out = AutoStream::auto(io::stdout());
+            write(terminal_width().map(usize::from), &mut out)?;
+            out.flush()?;
+        }
+    }
+    let Some(first) = errors.first() else { return Ok(Exit::Success) };
+    report_error("ipc-client", first, first.advice());
+    if errors.len() > 1 {
+        let rest = format!("{} pairs of CPUs failed; the first error is above", errors.len());
+        print_message("ipc-client", Level::Error, &rest);
+    }
+    Ok(first.exit())
+}
+
+/// Measures every pair; returns the pairs in the plan's order, and at most one error for each. Each pass goes through the
+/// pairs in a different order, so that a disturbance does not always affect the same ones. A pair that failed is not
+/// tried again; the loss of the daemon ends the run.
+fn measure(
+    client: &mut Client,
+    plan: &MatrixPlan,
+    calibration: &Calibration,
+) -> (Vec<Pair>, Vec<ClientError>) {
+    let pair = |(cpus, placement): &(CpuPair, _)| Pair::new(cpus.client, cpus.server, *placement);
+    let mut pairs: Vec<Pair> = plan.pairs.iter().map(pair).collect();
+    let mut trials: Vec<Vec<Latency>> = vec![Vec::new(); pairs.len()];
+    let mut errors = Vec::new();
+    let all = u64::try_from(pairs.len()).unwrap_or(u64::MAX).saturating_mul(plan.trials.into());
+    let mut progress = Progress::of_trials(all);
+    'passes: for pass in 0..plan.trials {
+        for batch in order(pairs.len(), pass).chunks(BATCH) {
+            let indices: Vec<usize> =
+                batch.iter().copied().filter(|index| pairs[*index].error.is_none()).collect();
+            let cells = indices.iter().map(|index| plan.cell(*index)).collect();
+            let bench = Bench { cells, trials: 1, precision: None, plan: plan.trial };
+            let outcomes = bench::run(client, &bench, calibration, &mut progress);
+            progress.advance(batch.len());
+            for (index, outcome) in indices.into_iter().zip(outcomes) {
+                let latencies = outcome.trials.iter().map(|trial| Latency::of(&trial.recorder.histogram));
+                trials[index].extend(latencies.filter(|latency| latency.samples > 0));
+                if let Some(error) = outcome.error {
+                    pairs[index].error = Some(error_chain(&error));
+                    errors.push(error);
+                }
+            }
+            if errors.last().is_some_and(ClientError::is_final) {
+                break 'passes;
+            }
+        }
+    }
+    let pairs = pairs.into_iter().zip(trials).map(|(pair, trials)| pair.with_trials(&trials)).collect();
+    (pairs, errors)
+}
+
+/// The host, for the matrix's title.
+fn host(environment: &Environment) -> String {
+    let kernel = environment.kernel.release.as_ref().map(|release| format!("Linux {release}"));
+    let parts = [environment.hostname.clone(), environment.cpu.model.clone(), kernel];
+    parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::FromArgMatches;
+
+    use super::*;
+
+    fn format(line: &[&str]) -> Format {
+        let command = MatrixArgs::augment_args(clap::Command::new("matrix"));
+        let matches = command.get_matches_from(["matrix"].iter().chain(line));
+        MatrixArgs::from_arg_matches(&matches).unwrap().format().unwrap()
+    }
+
+    #[test]
+    fn the_extension_is_the_format_unless_one_is_named() {
+        assert_eq!(format(&[]), Format::Text);
+        assert_eq!(format(&["--output", "a.svg"]), Format::Svg);
+        assert_eq!(format(&["--output", "a.csv"]), Format::Csv);
+        assert_eq!(format(&["--output", "a.SVG"]), Format::Svg);
+        assert_eq!(format(&["--output", "a.csv", "--format", "text"]), Format::Text);
+        assert_eq!(format(&["--output", "a.png", "--format", "svg"]), Format::Svg);
+        assert_eq!(format(&["--output", "-"]), Format::Text);
+    }
+}
