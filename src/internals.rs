@@ -64,8 +64,9 @@ pub mod protocol {
 }
 pub mod transports {
     pub use crate::transports::{
-        ALL, Announcement, Assignment, ConnectError, Delivery, Endpoint, FEATURES, Grant, Group, Mechanism,
-        Owner, Reach, RoundError, Rounds, Settings, Watch, find, instance_name, memory_of, states,
+        ALL, Announcement, Assignment, ConnectError, Delivery, Endpoint, Exposure, FEATURES, Grant, Group,
+        Info, Mechanism, Naming, Owner, Reach, RoundError, Rounds, Settings, Watch, find, instance_name,
+        memory_of, states,
     };
     pub mod sys {
         pub use crate::transports::sys::{

@@ -38,7 +38,7 @@ fn a_client_that_the_daemon_cannot_see_is_served() {
         for method in ["signal", "process-vm"] {
             let refused = bench(method);
             assert!(!refused.status.success(), "{refused:?}");
-            refused.says(&["the client's process is not to be seen from here"]);
+            refused.says(&["the client's process is in another PID namespace"]);
         }
         sandbox.finish(&mut sandbox.client(&["status"])).expect(Exit::Success);
         sandbox.finish(&mut sandbox.ipcd(&["stop"])).expect(Exit::Success);

@@ -309,7 +309,7 @@ fn log_of(sandbox: &Sandbox, name: &str, journal: bool, filter: &str) -> String 
 /// Without what a daemon says of one that another test, or somebody else, has killed.
 fn own_lines(log: &str) -> String {
     log.lines()
-        .filter(|line| !line.ends_with("which a killed daemon has left"))
+        .filter(|line| !line.ends_with("left by a killed daemon"))
         .map(|line| format!("{line}\n"))
         .collect()
 }

@@ -2,8 +2,7 @@
 //! messages, memory that is scribbled over or truncated, and responders that are not what they seem. The service lives,
 //! the channel ends with a reason, another channel does not notice, and nothing is left behind.
 //!
-//! What a stranger can do at a mechanism stands in [`way_in`](crate::harness::way_in); a mechanism that is not named there
-//! fails the suite.
+//! What they can do to a mechanism follows from the facts in its `Info`: its delivery, its naming and its exposure.
 
 mod doors;
 mod ends;

@@ -144,12 +144,12 @@ fn modules_import_only_from_below() {
     }
 }
 
-/// Where a mechanism bypasses `transports::sync`, and so its model.
+/// Where a mechanism bypasses `families::sync`, and so its model.
 fn past_the_model(sources: &[Source]) -> Vec<String> {
     const MODELLED: [&str; 3] = ["sync::atomic", "thread::futex", "membarrier"];
     let outside = sources.iter().filter(|source| {
         let below = source.path.strip_prefix("src/transports/");
-        below.is_some_and(|path| path != "sync.rs" && !path.starts_with("sys/"))
+        below.is_some_and(|path| path != "families/sync.rs" && !path.starts_with("sys/"))
     });
     let found = outside.flat_map(|source| {
         let found = source.code().filter(|(_, line)| MODELLED.iter().any(|word| line.contains(word)));
@@ -158,12 +158,12 @@ fn past_the_model(sources: &[Source]) -> Vec<String> {
     found.collect()
 }
 
-/// The files that use `transports::sync`, and those that `tests/order` includes.
+/// The files that use `families::sync`, and those that `tests/order` includes.
 fn modelled(sources: &[Source]) -> (Vec<&str>, Vec<&str>) {
     let uses_it = |source: &&Source| {
         let mut code = source.code();
         let below = source.path.starts_with("src/transports/");
-        below && code.any(|(_, line)| line.contains("super::sync::") || line.contains("transports::sync::"))
+        below && code.any(|(_, line)| line.contains("super::sync::") || line.contains("families::sync::"))
     };
     let using = sources.iter().filter(uses_it).map(|source| &source.path[..]).collect();
     let models = sources.iter().filter(|source| source.path.starts_with("tests/order/src/"));
@@ -176,9 +176,9 @@ fn modelled(sources: &[Source]) -> (Vec<&str>, Vec<&str>) {
 #[test]
 fn protocols_in_shared_memory_are_explored_by_the_models() {
     let all = everything();
-    nowhere(past_the_model(&all), "atomics, futexes and barriers outside transports/sync.rs");
+    nowhere(past_the_model(&all), "atomics, futexes and barriers outside families/sync.rs");
     let (using, included) = modelled(&all);
-    assert!(using.contains(&"src/transports/turn.rs"), "it would be found: {using:?}");
+    assert!(using.contains(&"src/transports/families/turn.rs"), "it would be found: {using:?}");
     let missing = using.into_iter().filter(|path| !included.contains(path));
     nowhere(missing.map(str::to_owned).collect(), "not in tests/order");
 }
@@ -193,7 +193,7 @@ fn bypassing_the_models_is_found() {
             ["src/transports/new.rs:1"],
             "{text}"
         );
-        assert!(past_the_model(&planted("src/transports/sync.rs", text)).is_empty(), "{text}");
+        assert!(past_the_model(&planted("src/transports/families/sync.rs", text)).is_empty(), "{text}");
     }
     let new = planted("src/transports/new.rs", "use super::sync::{AtomicU32, Ordering};");
     assert_eq!(modelled(&new), (vec!["src/transports/new.rs"], Vec::new()));

@@ -121,7 +121,7 @@ impl Methods {
         let Some(sizes) = profile.found("size") else { return Vec::new() };
         let mut told = Vec::new();
         for (word, size) in sizes_of(sizes) {
-            let refused = |mechanism: &dyn Mechanism| mechanism.capabilities_anywhere().size(size).err();
+            let refused = |mechanism: &dyn Mechanism| mechanism.info().sizes.size(size).err();
             for mechanism in &self.named {
                 told.extend(refused(*mechanism).map(|why| {
                     at(sizes, format!("size = {word}: {} cannot do that: {why}", mechanism.info().name))
@@ -143,7 +143,7 @@ impl Methods {
         for (word, size) in sizes_of(sizes) {
             for mechanism in &self.named {
                 if let Err(why) = mechanism.capabilities().size(size)
-                    && mechanism.capabilities_anywhere().size(size).is_ok()
+                    && mechanism.info().sizes.size(size).is_ok()
                 {
                     let name = mechanism.info().name;
                     told.push(doubt(

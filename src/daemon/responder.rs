@@ -18,7 +18,7 @@ use crate::protocol::encode;
 use crate::protocol::frame::frame;
 use crate::protocol::link::send_part;
 use crate::transports::sys::find_room;
-use crate::transports::{Announcement, Assignment, Served, Settings, Supervisor, only_cpu};
+use crate::transports::{Announcement, Assignment, Settings, Supervisor, only_cpu};
 
 /// How readily the kernel ends a responder where memory runs out (proc(5)): before all that was not set so itself.
 const OOM_SCORE_ADJ: &str = "900";
@@ -52,7 +52,7 @@ pub(super) fn main() -> Exit {
         return Exit::Usage;
     };
     match caught(|| serve(&assignment, &mut supervisor)) {
-        Ok(Served::ClientGone) => Exit::Success,
+        Ok(()) => Exit::Success,
         Err(reason) => {
             supervisor.failed(reason);
             Exit::Broken
@@ -77,7 +77,7 @@ fn message(payload: &(dyn Any + Send)) -> &str {
     payload.downcast_ref::<&str>().copied().or_else(owned).unwrap_or("for no reason that it gives")
 }
 
-fn serve(assignment: &Assignment, supervisor: &mut Supervisor) -> Result<Served, String> {
+fn serve(assignment: &Assignment, supervisor: &mut Supervisor) -> Result<(), String> {
     let (mechanism, settings) =
         Settings::of(&assignment.spec, assignment.grant.clone()).map_err(|refusal| refusal.to_string())?;
     if let Some(cpu) = assignment.spec.server_cpu {

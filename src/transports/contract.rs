@@ -4,10 +4,13 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::str::FromStr;
 use std::time::Duration;
 
 use rustix::io::Errno;
+use rustix::net::SocketType;
 
+use super::families::unix_socket::{NAMESPACE, is_abstract};
 use super::{Owner, Rounds, Settings, Supervisor, Watch};
 use crate::diagnostics::error_chain;
 use crate::protocol::{Unavailable, Wait};
@@ -15,100 +18,163 @@ use crate::shortage::is_shortage;
 
 /// One mechanism. Its file holds both sides.
 ///
-/// A channel comes to be in this order: the responder makes the resource and [announces](Supervisor::ready) where it
-/// is; the client connects; both prove themselves with the channel's token; the responder says that this is
-/// [done](Supervisor::proven), by when no name of the resource is left anywhere; rounds follow until the client goes.
+/// A channel opens in this order: the responder makes the resource and [announces](Supervisor::ready) where it is; the
+/// client connects; both prove themselves with the channel's token; the responder reports that this is
+/// [done](Supervisor::proven), and by then no name of the resource is left; rounds follow until the client leaves.
 pub trait Mechanism: Sync {
-    /// What it is, whatever the host.
+    /// What it is, on any host.
     fn info(&self) -> &'static Info;
 
-    /// What it can do on this host, as this process may.
-    fn capabilities(&self) -> Capabilities;
-
-    /// What it can do on a host that sets it no limits: more than [`capabilities`](Self::capabilities) where those depend
-    /// on the host.
-    fn capabilities_anywhere(&self) -> Capabilities {
-        self.capabilities()
+    /// The largest payload in bytes that this process may send here, and the setting that limits it, if one does.
+    fn largest(&self) -> (usize, Option<String>) {
+        (self.info().sizes.max_size, None)
     }
 
-    /// Which setting of the host's or of this process's decides the largest size, if one does, with its value.
-    fn size_limit(&self) -> Option<String> {
-        None
+    /// What it can do on this host, within this process's limits.
+    fn capabilities(&self) -> Capabilities {
+        Capabilities { max_size: self.largest().0, ..self.info().sizes }
     }
 
-    /// The most bytes that a responder holds for payloads of `size` bytes: its buffers and segments, those that it
-    /// shares with its client too. What the kernel holds for it is the kernel's to limit (`SO_SNDBUF` and the like).
+    /// The most bytes that a responder holds for payloads of `size` bytes: its copies, and 1 MiB for what grows with them
+    /// page by page. What the kernel holds for it is for the kernel to limit (`SO_SNDBUF` and the like).
     fn holds(&self, size: usize) -> u64 {
-        holds_copies(3, size)
+        u64::try_from(size).unwrap_or(u64::MAX).saturating_mul(self.info().copies).saturating_add(1 << 20)
     }
 
-    /// How many CPUs are busy at once in a channel with these settings: its two sides, and what the kernel runs for them.
+    /// How many CPUs a channel with these settings keeps busy at once: its two sides, and the kernel threads that work for
+    /// them.
     fn busy_cpus(&self, _settings: &Settings) -> usize {
         2
     }
 
-    /// Whether this process can have it on this host, with the options at their defaults, by making and removing the real
-    /// thing where that is cheap. A daemon asks it for each channel and each list of methods, so that it takes microseconds
-    /// and leaves nothing, or nothing that the next one does not remove, if the process is killed in the middle.
+    /// Whether this process can use it on this host, with the options at their defaults. Makes and removes the real thing
+    /// where that is cheap: a daemon asks for each channel and each list of methods, so it takes microseconds. If the
+    /// process is killed half-way, it leaves nothing that the next probe does not remove.
     ///
     /// # Errors
-    /// What the host lacks: module, sysctl, kernel, sandbox, room; which limit stands against it.
+    /// What is missing or in the way: module, sysctl, kernel, sandbox, space, limit.
     fn probe(&self) -> Result<(), Unavailable> {
-        Ok(())
+        Ok(self.info().naming.probe()?)
     }
 
-    /// Whether what [`probe`](Self::probe) says holds with these options too.
-    fn is_probed(&self, _options: &BTreeMap<String, String>) -> bool {
-        true
+    /// Whether the result of [`probe`](Self::probe) applies with these options too.
+    fn is_probed(&self, options: &BTreeMap<String, String>) -> bool {
+        !is_abstract(options.get(NAMESPACE.name).map(String::as_str))
     }
 
-    /// The responder's whole life: makes the resource, announces it, checks its peer, echoes until the peer goes.
+    /// The responder's whole life: makes the resource, announces it, checks its peer, and echoes until the peer leaves.
     ///
     /// # Errors
     /// Why it ended otherwise.
-    fn respond(&self, settings: &Settings, supervisor: &mut Supervisor) -> Result<Served, ServeError>;
+    fn respond(&self, settings: &Settings, supervisor: &mut Supervisor) -> Result<(), ServeError>;
 
     /// The client's side: connects, proves itself, and is then ready for round 1.
     ///
     /// # Errors
     /// Why there is no connection. Every wait ends by the peer, by the control connection or by a deadline.
-    fn connect(
-        &self,
-        settings: &Settings,
-        endpoint: Endpoint,
-        watch: &mut Watch,
-    ) -> Result<Box<dyn Rounds>, ConnectError>;
+    fn connect(&self, settings: &Settings, endpoint: Endpoint, watch: &mut Watch) -> Connected;
 
-    /// Removes what a responder that was killed may have left under [`Settings::name`]. Nothing, if it left nothing.
-    fn remove_leftovers(&self, _name: &str) {}
+    /// Removes what a killed responder may have left under [`Settings::name`], if anything.
+    fn remove_leftovers(&self, name: &str) {
+        self.info().naming.remove_leftovers(name);
+    }
 }
 
-/// So many copies of a payload, and 1 MiB for what grows beside them, page by page.
-pub(super) fn holds_copies(copies: u64, size: usize) -> u64 {
-    u64::try_from(size).unwrap_or(u64::MAX).saturating_mul(copies).saturating_add(1 << 20)
-}
+/// The client's side of a channel, or why there is none.
+pub(crate) type Connected = Result<Box<dyn Rounds>, ConnectError>;
 
-/// What a mechanism is, whatever the host.
+/// What a mechanism is, on any host: facts for the command line, the daemon and the tests.
 #[derive(Debug)]
 pub struct Info {
     /// Its name on the command line and in results.
     pub name: &'static str,
     /// Other names for it.
     pub aliases: &'static [&'static str],
-    /// What `--method` may call it together with others.
+    /// The name under which `--method` selects it together with others.
     pub group: Group,
     /// What it is, in a line.
     pub summary: &'static str,
-    /// What a person who must choose wants to know.
-    pub explanation: Explanation,
+    /// When to choose it, and when not. Whole sentences, like the next two.
+    pub choose: &'static str,
+    /// What limits it.
+    pub limits: &'static str,
+    /// What a round executes, on each side.
+    pub round: &'static str,
     /// How a round's bytes are kept apart and whether they arrive.
     pub delivery: Delivery,
     /// Whom a daemon's channel is for, with the options at their defaults.
     pub reach: Reach,
-    /// The wait strategies that it can do; the first is its default, what an ordinary program would do.
+    /// The wait strategies that it supports; the first is its default, which is what an ordinary program would do.
     pub waits: &'static [Wait],
     /// Its own options.
     pub options: &'static [OptionSpec],
+    /// The payloads that it carries on a host without limits.
+    pub sizes: Capabilities,
+    /// How many copies of a payload its responder holds, its libraries' and the shared ones included.
+    pub copies: u64,
+    /// What is named after the channel until the client has proved itself.
+    pub naming: Naming,
+    /// How an unauthenticated peer could reach a channel.
+    pub exposure: Exposure,
+}
+
+impl Info {
+    /// The common case: a stream of bytes for one peer, which is handed its descriptors.
+    pub(crate) const DEFAULT: Self = Self {
+        name: "",
+        aliases: &[],
+        group: Group::Tool,
+        summary: "",
+        choose: "",
+        limits: "",
+        round: "",
+        delivery: Delivery::Stream,
+        reach: Reach::Anyone,
+        waits: &[Wait::Block, Wait::Spin, Wait::Adaptive],
+        options: &[],
+        sizes: Capabilities::ANY_SIZE,
+        copies: 3,
+        naming: Naming::Unnamed,
+        exposure: Exposure::Peer(SocketType::STREAM),
+    };
+}
+
+/// What is named after a channel from its announcement until the client has proved itself. Another process may hold that
+/// name already, and a killed responder leaves it behind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Naming {
+    /// Nothing: it is handed over, or the kernel chooses a free port or process id.
+    Unnamed,
+    /// A folder for sockets, FIFOs or files, in the service's runtime directory or the temporary folder.
+    Folder,
+    /// A POSIX shared memory segment.
+    SharedMemory,
+    /// A folder in `/dev/shm`, `NAME-root`.
+    SharedFolder,
+    /// POSIX message queues, `NAME-ping` and `NAME-pong`.
+    Queues,
+    /// A System V key, computed from the name.
+    Key,
+}
+
+/// How a process without the channel's token could reach a channel before its client, and what happens to it. The tests
+/// attack every mechanism accordingly.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exposure {
+    /// It connects a socket of this type, and is dropped; the client still gets in.
+    Connections(SocketType),
+    /// It sends a datagram, which is dropped.
+    Datagrams,
+    /// It leaves a message in a queue, where messages without the token are dropped.
+    Messages,
+    /// It holds the only peer's end of a socket of this type, or of a pair of pipes; a wrong token ends the channel.
+    Peer(SocketType),
+    /// It has mapped the memory; a wrong token ends the channel.
+    Memory,
+    /// It holds the counters; a wrong token ends the channel.
+    Counters,
+    /// It cannot, for this reason.
+    Unreachable(&'static str),
 }
 
 /// Mechanisms of one kind.
@@ -146,17 +212,6 @@ impl Group {
     }
 }
 
-/// What a person who must choose wants to know of a mechanism. Whole sentences.
-#[derive(Debug)]
-pub struct Explanation {
-    /// When to choose it, and when not.
-    pub choose: &'static str,
-    /// What limits it.
-    pub limits: &'static str,
-    /// What a round executes, on each side.
-    pub round: &'static str,
-}
-
 /// How a round's bytes are kept apart and whether they arrive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Delivery {
@@ -186,16 +241,16 @@ impl Delivery {
     }
 }
 
-/// Which of those who may use a daemon's control socket its channels reach.
+/// Which users' clients its channels reach, of those that may use a daemon's control socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reach {
-    /// Everyone: it is handed over with its descriptors, or given to the client's user, or goes through the network and the
+    /// All: it is handed over with its descriptors, or given to the client's user, or goes through the network, where the
     /// token keeps others out.
     Anyone,
     /// Root, the daemon's own user, and its group: it is a socket with a name, whose permissions decide, and the token keeps
-    /// others of the group out. A daemon of root gives the name to whoever the client is.
+    /// others of the group out. A daemon of root gives the name to the client's user.
     Group,
-    /// The daemon's own user alone: the kernel, or the library, lets no other process in.
+    /// The daemon's own user alone: the kernel or the library admits no other process.
     SameUser,
 }
 
@@ -210,19 +265,19 @@ impl Reach {
     #[must_use]
     pub(crate) fn name(self) -> &'static str {
         match self {
-            Self::Anyone => "whoever may use the daemon",
+            Self::Anyone => "all users of the daemon",
             Self::Group => "the daemon's user and group",
             Self::SameUser => "the daemon's own user only",
         }
     }
 }
 
-/// An option that a mechanism has of its own. Equal names mean the same in every mechanism.
+/// An option of a mechanism. Equal names mean the same in every mechanism.
 #[derive(Debug)]
 pub struct OptionSpec {
     /// `nodelay` becomes `--nodelay`.
     pub name: &'static str,
-    /// What it may be; the first is the default.
+    /// Its values; the first is the default.
     pub values: &'static [&'static str],
     /// What it does, in a line.
     pub help: &'static str,
@@ -244,10 +299,10 @@ impl Capabilities {
     /// Any payload that holds a round's number.
     pub(crate) const ANY_SIZE: Self = Self { min_size: 8, max_size: Self::MAX_SIZE };
 
-    /// The size of a payload of so many bytes.
+    /// This size, if it is within the limits.
     ///
     /// # Errors
-    /// It does not fit; what would.
+    /// It is not, and which sizes are.
     pub(crate) fn size(&self, size_bytes: u32) -> Result<usize, String> {
         let size = usize::try_from(size_bytes).ok();
         size.filter(|size| (self.min_size..=self.max_size).contains(size)).ok_or_else(|| {
@@ -263,17 +318,22 @@ impl Capabilities {
 /// Where an announced channel is.
 #[derive(Debug)]
 pub struct Endpoint {
-    /// In the mechanism's own words.
+    /// Its address, in the mechanism's own format.
     pub address: String,
-    /// What came with it.
+    /// The descriptors that came with it.
     pub descriptors: Vec<OwnedFd>,
 }
 
-/// A responder's normal end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Served {
-    /// The client closed its side.
-    ClientGone,
+impl Endpoint {
+    /// Its address, as something that is parsed.
+    pub(crate) fn parse<T: FromStr>(&self) -> Result<T, ConnectError> {
+        self.address.parse().map_err(|_| ConnectError::Endpoint(self.address.clone()))
+    }
+
+    /// Its descriptors, of which there are `N`.
+    pub(crate) fn handed<const N: usize>(self) -> Result<[OwnedFd; N], ConnectError> {
+        self.descriptors.try_into().map_err(|_| ConnectError::Endpoint(self.address))
+    }
 }
 
 /// A system call that failed.
@@ -286,13 +346,33 @@ pub struct CallError {
     pub source: io::Error,
 }
 
+/// A wait for the client failed before the first round.
+impl From<RoundError> for ServeError {
+    fn from(error: RoundError) -> Self {
+        match error {
+            RoundError::TimedOut(patience) => Self::NoClient(patience),
+            other => {
+                CallError { what: "waiting for the client's proof", source: io::Error::other(other) }.into()
+            }
+        }
+    }
+}
+
+/// How a responder ends whose echo ended with this: the client's leaving is its normal end.
+pub(crate) fn echo_ended(error: RoundError) -> Result<(), ServeError> {
+    match error {
+        RoundError::PeerClosed => Ok(()),
+        error => Err(io::Error::other(error)).while_doing("echoing")?,
+    }
+}
+
 impl From<CallError> for Unavailable {
     fn from(error: CallError) -> Self {
         Self(error_chain(&error))
     }
 }
 
-/// Why a responder ended without having done its work.
+/// Why a responder failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
     /// A system call failed.
@@ -304,7 +384,7 @@ pub enum ServeError {
     /// This mechanism does not reach a client like this one.
     #[error("{0}")]
     Peer(String),
-    /// No client came.
+    /// No client has come.
     #[error("no client connected within {:.0} s", .0.as_secs_f64())]
     NoClient(Duration),
 }
@@ -315,7 +395,7 @@ pub enum ConnectError {
     /// A system call failed.
     #[error(transparent)]
     Call(#[from] CallError),
-    /// The announced endpoint makes no sense to the mechanism.
+    /// The mechanism cannot parse the announced endpoint.
     #[error("the endpoint \"{0}\" cannot be understood")]
     Endpoint(String),
     /// The responder runs in another PID namespace, where process ids mean other processes.
@@ -324,7 +404,7 @@ pub enum ConnectError {
     /// The peer is not this channel's responder.
     #[error("the peer does not know this channel's token")]
     WrongToken,
-    /// The wait for the proof broke off.
+    /// The wait for the proof was aborted.
     #[error(transparent)]
     Round(#[from] RoundError),
 }
@@ -336,8 +416,8 @@ impl ConnectError {
         self.is_any_of(&[Errno::ACCESS])
     }
 
-    /// Whether this process cannot have it here: something has run out, the system forbids the call to whoever makes it, or
-    /// the daemon's processes are not to be seen.
+    /// Whether it is unavailable to this process: a resource has run out, the system forbids the call to any process, or
+    /// the daemon's processes are invisible.
     #[must_use]
     pub(crate) fn is_unavailable(&self) -> bool {
         matches!(self, Self::OtherNamespace)
@@ -345,14 +425,14 @@ impl ConnectError {
             || self.is_any_of(&[Errno::PERM, Errno::NOSYS, Errno::AFNOSUPPORT])
     }
 
-    /// Whether nobody is where the responder, which lives, says that it is: this process sees another network, other files
-    /// or other queues than it.
+    /// Whether this process sees another network, other files or other queues than the responder, which runs but is not
+    /// found where it announced itself.
     #[must_use]
     pub(crate) fn is_elsewhere(&self) -> bool {
         matches!(self, Self::OtherNamespace | Self::Round(RoundError::PeerClosed))
     }
 
-    /// Whether this process does not get at the channel of a responder that lives, rather than something being wrong with it.
+    /// Whether this process cannot reach the channel of a running responder, as opposed to a fault of the channel.
     #[must_use]
     pub(crate) fn is_lack(&self) -> bool {
         matches!(self, Self::Call(_)) || self.is_denied() || self.is_unavailable() || self.is_elsewhere()
@@ -380,16 +460,16 @@ pub enum RoundError {
     /// The control connection has news: the channel's end, or its own.
     #[error("the channel was ended")]
     Ended,
-    /// Nothing came, and this mechanism may lose a message. The next round may go on.
+    /// Nothing arrived, and this mechanism may lose a message. The next round may succeed.
     #[error("no answer within {:.1} s: the datagram was lost", .0.as_secs_f64())]
     Lost(Duration),
-    /// Nothing came, and this mechanism loses nothing.
+    /// Nothing arrived, and this mechanism loses nothing.
     #[error("no answer within {:.0} s", .0.as_secs_f64())]
     TimedOut(Duration),
     /// Another process has truncated the memory that both sides share.
-    #[error("the shared memory was taken from under it: another process has truncated it")]
+    #[error("another process has truncated the shared memory")]
     Truncated,
-    /// A pong came that is not this round's.
+    /// A pong arrived that is not this round's.
     #[error("the pong of round {round} is wrong: {what}")]
     WrongPong {
         /// The round.
@@ -412,8 +492,8 @@ impl From<Errno> for RoundError {
 }
 
 /// Names what was tried when a system call failed.
-pub(super) trait While<T> {
-    /// The error says that it happened while doing `what`.
+pub(crate) trait While<T> {
+    /// Adds what the call was for to its error.
     fn while_doing(self, what: &'static str) -> Result<T, CallError>;
 }
 

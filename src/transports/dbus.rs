@@ -6,35 +6,25 @@ use serde_bytes::{ByteBuf, Bytes};
 use zbus::Connection;
 use zbus::connection::{AuthMechanism, Builder};
 
-use super::async_side::{self, Exchange, broken, offer, rounds, take};
-use super::contract::{While, holds_copies};
-use super::payload::Payload;
-use super::{
-    Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism, Reach, RoundError,
-    Rounds, ServeError, Served, Settings, Supervisor, Watch,
-};
-use crate::protocol::{Unavailable, Wait};
+use super::families::async_side::{self, Exchange, broken, offer, rounds, take};
+use super::prelude::*;
 
 static INFO: Info = Info {
     name: "dbus",
-    aliases: &[],
     group: Group::Frameworks,
     summary: "a D-Bus method call from peer to peer over a unix socket, by zbus under tokio",
-    explanation: Explanation {
-        choose: "Choose D-Bus for the desktop's and systemd's own interfaces, and where a service shall be found, described \
-                 and started by name. Through a bus, a third process receives and sends every message once more: what is \
-                 measured here is without one.",
-        limits: "A message carries 128 MiB and an array 64 MiB at most. The payload is an array of bytes. zbus copies it \
-                 into a message and out of it. Both sides run tokio's current-thread runtime, in which zbus has tasks of \
-                 its own; the responder answers a call before it takes the next.",
-        round: "The client builds a message with its header fields and waits for the reply of that serial number; the \
-                responder finds the object, the interface and the method by their names, and replies. A sendmsg, \
-                two recvmsgs (the header's fixed part, and the rest) and one or two epoll_waits on each side.",
-    },
+    choose: "Choose D-Bus for the desktop's and systemd's own interfaces, and where a service must be found, described \
+             and started by name. Through a bus, a third process receives and sends every message once more: what is \
+             measured here is without one.",
+    limits: "A message carries 128 MiB and an array 64 MiB at most. The payload is an array of bytes. zbus copies it \
+             into a message and out of it. Both sides run tokio's current-thread runtime, in which zbus runs its own tasks; the responder answers a call before it takes the next.",
+    round: "The client builds a message with its header fields and waits for the reply of that serial number; the \
+            responder finds the object, the interface and the method by their names, and replies. A sendmsg, \
+            two recvmsgs (the header's fixed part, and the rest) and one or two epoll_waits on each side.",
     delivery: Delivery::Message,
-    reach: Reach::Anyone,
     waits: &[Wait::Block, Wait::Spin],
-    options: &[],
+    copies: 5,
+    ..Info::DEFAULT
 };
 
 const PATH: &str = "/ipcd/Echo";
@@ -49,20 +39,11 @@ impl Mechanism for DBus {
         &INFO
     }
 
-    fn capabilities(&self) -> Capabilities {
-        Capabilities::ANY_SIZE
-    }
-
-    /// The library keeps copies of its own.
-    fn holds(&self, size: usize) -> u64 {
-        holds_copies(5, size)
-    }
-
     fn probe(&self) -> Result<(), Unavailable> {
         Ok(async_side::probe()?)
     }
 
-    fn respond(&self, settings: &Settings, supervisor: &mut Supervisor) -> Result<Served, ServeError> {
+    fn respond(&self, settings: &Settings, supervisor: &mut Supervisor) -> Result<(), ServeError> {
         let (runtime, socket) = offer(settings, supervisor)?;
         runtime.serve(async {
             let connection = peer(socket.into())
@@ -70,19 +51,14 @@ impl Mechanism for DBus {
                 .serve_at(PATH, Echo)
                 .build()
                 .await
-                .map_err(std::io::Error::other)
-                .while_doing("shaking hands as D-Bus does")?;
+                .map_err(io::Error::other)
+                .while_doing("performing the D-Bus handshake")?;
             connection.closed().await;
-            Ok(Served::ClientGone)
+            Ok(())
         })
     }
 
-    fn connect(
-        &self,
-        settings: &Settings,
-        endpoint: Endpoint,
-        watch: &mut Watch,
-    ) -> Result<Box<dyn Rounds>, ConnectError> {
+    fn connect(&self, settings: &Settings, endpoint: Endpoint, watch: &mut Watch) -> Connected {
         let (mut runtime, socket) = take(settings, endpoint, watch)?;
         let shake_hands = async { peer(socket.into()).build().await.map_err(broken) };
         let connection = runtime.wait_for(shake_hands, watch, 0)?;
@@ -90,7 +66,7 @@ impl Mechanism for DBus {
     }
 }
 
-/// Either end. The peer has proved itself, whatever its user: D-Bus need not ask again.
+/// Either end. The peer has proved itself, whatever its user: D-Bus need not authenticate it again.
 fn peer<'a>(stream: UnixStream) -> Builder<'a> {
     Builder::unix_stream(stream).p2p().auth_mechanism(AuthMechanism::Anonymous)
 }
@@ -98,8 +74,8 @@ fn peer<'a>(stream: UnixStream) -> Builder<'a> {
 /// The object that is called.
 struct Echo;
 
-// A call at a time: several would each hold what the channel has room for once. How many are queued, and how long each is,
-// zbus leaves to the bound of the responder's memory.
+// One call at a time: several would each need the memory that the channel has for one. zbus limits neither how many are
+// queued nor how long each is; the bound on the responder's memory does.
 #[zbus::interface(name = "ipcd.Echo", spawn = false)]
 impl Echo {
     fn echo(&self, bytes: ByteBuf) -> ByteBuf {

@@ -1,4 +1,4 @@
-//! `epoll`: a unix stream socket behind epoll on both sides, as an event loop has it.
+//! `epoll`: a unix stream socket behind epoll on both sides, as in an event loop.
 
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -6,36 +6,27 @@ use std::time::Instant;
 
 use rustix::event::Timespec;
 use rustix::event::epoll::{CreateFlags, Event, EventData, EventFlags, add, create, modify, wait};
-use rustix::io::{Errno, ioctl_fionbio};
-use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+use rustix::io::ioctl_fionbio;
+use rustix::net::{AddressFamily, SocketFlags, socketpair};
 
-use super::contract::While;
-use super::place::{probe_folder, remove_folder};
-use super::stream::{Pipe, Socket, StreamClient, adaptive_spin, echo};
-use super::unix_socket::{accept, dial};
-use super::{
-    CallError, Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism, Reach,
-    Rounds, ServeError, Served, Settings, Supervisor, Watch,
-};
-use crate::protocol::{Unavailable, Wait};
+use super::families::stream::{Pipe, Socket, StreamClient, adaptive_spin, echo};
+use super::families::unix_socket::{accept, dial};
+use super::prelude::*;
 use crate::shortage::explain_sandbox;
 
 static INFO: Info = Info {
     name: "epoll",
-    aliases: &[],
     group: Group::Sockets,
-    summary: "a unix stream socket behind epoll, as an event loop has it",
-    explanation: Explanation {
-        choose: "Choose it for a process that serves many peers from one thread. Beside unix it tells what the event loop \
-                 adds, before any library's own cost.",
-        limits: "One system call more for each wait than a blocking read needs. As of unix otherwise.",
-        round: "One send, one epoll_wait (level-triggered, one descriptor registered) and one recv on each side; with \
-                spin, epoll_wait returns at once and is called again, with adaptive for a while, before one that waits.",
-    },
-    delivery: Delivery::Stream,
+    summary: "a unix stream socket behind epoll, as in an event loop",
+    choose: "Choose it for a process that serves many peers from one thread. Compared with unix it shows what the event loop \
+             adds, before any library's own cost.",
+    limits: "One system call more for each wait than a blocking read needs. Otherwise as unix.",
+    round: "One send, one epoll_wait (level-triggered, one descriptor registered) and one recv on each side; with \
+            spin, epoll_wait returns at once and is called again; with adaptive, so for a while, then it waits.",
     reach: Reach::Group,
-    waits: &[Wait::Block, Wait::Spin, Wait::Adaptive],
-    options: &[],
+    naming: Naming::Folder,
+    exposure: Exposure::Connections(SocketType::STREAM),
+    ..Info::DEFAULT
 };
 
 /// A timeout that does not wait.
@@ -49,46 +40,32 @@ impl Mechanism for Epoll {
         &INFO
     }
 
-    fn capabilities(&self) -> Capabilities {
-        Capabilities::ANY_SIZE
-    }
-
     fn probe(&self) -> Result<(), Unavailable> {
-        probe_folder()?;
+        INFO.naming.probe()?;
         let flags = SocketFlags::CLOEXEC;
         let (ours, _theirs) = socketpair(AddressFamily::UNIX, SocketType::STREAM, flags, None)
             .while_doing("making a socket pair")?;
         match Looped::new(Socket(ours), Wait::Spin)?.wait(0) {
-            // Nobody has sent anything.
+            // The peer has sent nothing.
             Ok(()) | Err(Errno::AGAIN) => Ok(()),
-            Err(error) => Err(CallError { what: "waiting by epoll", source: explain_sandbox(error) }.into()),
+            Err(error) => {
+                Err(CallError { what: "waiting with epoll", source: explain_sandbox(error) }.into())
+            }
         }
     }
 
-    fn respond(&self, settings: &Settings, supervisor: &mut Supervisor) -> Result<Served, ServeError> {
+    fn respond(&self, settings: &Settings, supervisor: &mut Supervisor) -> Result<(), ServeError> {
         let socket = accept(SocketType::STREAM, settings, supervisor)?;
-        let looped = Looped::new(socket, settings.wait)?;
-        supervisor.proven()?;
-        echo(&looped, settings)
+        echo(&Looped::new(socket, settings.wait)?, settings)
     }
 
-    fn connect(
-        &self,
-        settings: &Settings,
-        endpoint: Endpoint,
-        watch: &mut Watch,
-    ) -> Result<Box<dyn Rounds>, ConnectError> {
+    fn connect(&self, settings: &Settings, endpoint: Endpoint, watch: &mut Watch) -> Connected {
         let socket = dial(SocketType::STREAM, &endpoint.address, settings, watch)?;
-        let looped = Looped::new(socket, settings.wait)?;
-        Ok(Box::new(StreamClient::new(looped, settings).while_doing("setting the wait strategy")?))
-    }
-
-    fn remove_leftovers(&self, name: &str) {
-        remove_folder(name);
+        Ok(Box::new(StreamClient::new(Looped::new(socket, settings.wait)?, settings)?))
     }
 }
 
-/// A socket that does not block, and the epoll instance that tells when it is ready.
+/// A non-blocking socket, and the epoll instance that reports when it is ready.
 struct Looped {
     socket: Socket,
     epoll: OwnedFd,
@@ -97,7 +74,7 @@ struct Looped {
 
 impl Looped {
     fn new(socket: Socket, strategy: Wait) -> Result<Self, CallError> {
-        ioctl_fionbio(&socket.0, true).while_doing("keeping the socket from blocking")?;
+        ioctl_fionbio(&socket.0, true).while_doing("making the socket non-blocking")?;
         let epoll =
             create(CreateFlags::CLOEXEC).map_err(explain_sandbox).while_doing("making an epoll instance")?;
         add(&epoll, &socket.0, EventData::new_u64(0), EventFlags::IN)
@@ -106,22 +83,22 @@ impl Looped {
         Ok(Self { socket, epoll, strategy })
     }
 
-    /// Waits for an event, for which the other side has `size` bytes to move; with spin, says `AGAIN` if there is none.
+    /// Waits for an event, while the other side has `size` bytes to move; with spin, returns `AGAIN` if there is none.
     #[inline(always)]
     fn wait(&self, size: usize) -> Result<(), Errno> {
         match self.strategy {
-            Wait::Block => self.ask(None).map(drop),
-            Wait::Spin => self.ask(Some(&NOW))?.then_some(()).ok_or(Errno::AGAIN),
-            Wait::Adaptive => self.ask_for_a_while(size),
+            Wait::Block => self.poll(None).map(drop),
+            Wait::Spin => self.poll(Some(&NOW))?.then_some(()).ok_or(Errno::AGAIN),
+            Wait::Adaptive => self.poll_then_wait(size),
         }
     }
 
-    /// Asks again and again for as long as an adaptive wait does, and then waits.
-    fn ask_for_a_while(&self, size: usize) -> Result<(), Errno> {
+    /// Polls for as long as an adaptive wait does, then waits.
+    fn poll_then_wait(&self, size: usize) -> Result<(), Errno> {
         let mut since = None;
-        while !self.ask(Some(&NOW))? {
+        while !self.poll(Some(&NOW))? {
             if since.get_or_insert_with(Instant::now).elapsed() >= adaptive_spin(size) {
-                return self.ask(None).map(drop);
+                return self.poll(None).map(drop);
             }
         }
         Ok(())
@@ -129,13 +106,13 @@ impl Looped {
 
     /// Whether there is an event, within `timeout` if there is one.
     #[inline(always)]
-    fn ask(&self, timeout: Option<&Timespec>) -> Result<bool, Errno> {
+    fn poll(&self, timeout: Option<&Timespec>) -> Result<bool, Errno> {
         let mut events = [MaybeUninit::<Event>::uninit()];
         let (ready, _) = wait(&self.epoll, &mut events, timeout)?;
         Ok(!ready.is_empty())
     }
 
-    /// Waits until the socket takes more of `size` bytes.
+    /// Waits until the socket accepts more of `size` bytes.
     #[cold]
     fn wait_for_room(&self, size: usize) -> Result<(), Errno> {
         modify(&self.epoll, &self.socket.0, EventData::new_u64(0), EventFlags::OUT)?;
@@ -163,10 +140,6 @@ impl Pipe for Looped {
     }
 
     fn reader(&self) -> BorrowedFd<'_> {
-        self.socket.0.as_fd()
-    }
-
-    fn writer(&self) -> BorrowedFd<'_> {
         self.socket.0.as_fd()
     }
 }

@@ -4,32 +4,24 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::event::{EventfdFlags, eventfd};
 
-use super::contract::While;
-use super::proof::proof_broke_off;
-use super::stream::{Files, StreamClient, echo, receive_exact, send_all};
-use super::{
-    Alive, CallError, Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism,
-    Reach, RoundError, Rounds, ServeError, Served, Settings, Supervisor, Watch,
-};
-use crate::protocol::{Token, Unavailable, Wait};
+use super::families::stream::{Files, StreamClient, echo, receive_exact, send_all};
+use super::prelude::*;
+use crate::protocol::Token;
 use crate::shortage::explain_sandbox;
 
 static INFO: Info = Info {
     name: "eventfd",
-    aliases: &[],
     group: Group::Pipes,
     summary: "two eventfd counters, handed over",
-    explanation: Explanation {
-        choose: "Choose it to wake a peer that waits in poll or epoll, with the data in shared memory: it is the cheapest \
-                 thing that can be waited for together with descriptors.",
-        limits: "It carries a number of 8 bytes, neither 0 nor the largest, and numbers that are not read in time are \
-                 added up. Nobody is told that the peer has died.",
-        round: "One write and one read of 8 bytes on each side; the kernel adds to a counter and wakes the reader.",
-    },
+    choose: "Choose it to wake a peer that waits in poll or epoll, with the data in shared memory: it is the cheapest \
+             thing that can be waited for together with descriptors.",
+    limits: "It carries a number of 8 bytes, neither 0 nor the largest, and numbers that are not read in time are \
+             added up. Neither side learns that the other has died.",
+    round: "One write and one read of 8 bytes on each side; the kernel adds to a counter and wakes the reader.",
     delivery: Delivery::Message,
-    reach: Reach::Anyone,
-    waits: &[Wait::Block, Wait::Spin, Wait::Adaptive],
-    options: &[],
+    sizes: Capabilities { min_size: SIZE, max_size: SIZE },
+    exposure: Exposure::Counters,
+    ..Info::DEFAULT
 };
 
 /// All that a counter carries.
@@ -43,16 +35,12 @@ impl Mechanism for EventFd {
         &INFO
     }
 
-    fn capabilities(&self) -> Capabilities {
-        Capabilities { min_size: SIZE, max_size: SIZE }
-    }
-
     fn probe(&self) -> Result<(), Unavailable> {
         counter()?;
         Ok(())
     }
 
-    fn respond(&self, settings: &Settings, supervisor: &mut Supervisor) -> Result<Served, ServeError> {
+    fn respond(&self, settings: &Settings, supervisor: &mut Supervisor) -> Result<(), ServeError> {
         let (pings, pongs) = (counter()?, counter()?);
         supervisor.ready("two counters that come with this", &[pongs.as_fd(), pings.as_fd()])?;
         let counters = Counters { reader: pings, writer: pongs };
@@ -61,17 +49,11 @@ impl Mechanism for EventFd {
         echo(&counters, settings)
     }
 
-    fn connect(
-        &self,
-        settings: &Settings,
-        endpoint: Endpoint,
-        watch: &mut Watch,
-    ) -> Result<Box<dyn Rounds>, ConnectError> {
-        let [reader, writer]: [OwnedFd; 2] =
-            endpoint.descriptors.try_into().map_err(|_| ConnectError::Endpoint(endpoint.address))?;
+    fn connect(&self, settings: &Settings, endpoint: Endpoint, watch: &mut Watch) -> Connected {
+        let [reader, writer] = endpoint.handed()?;
         let counters = Counters { reader, writer };
         prove(&counters, &settings.token, watch)?;
-        Ok(Box::new(StreamClient::new(counters, settings).while_doing("setting the wait strategy")?))
+        Ok(Box::new(StreamClient::new(counters, settings)?))
     }
 }
 
@@ -79,11 +61,11 @@ fn counter() -> Result<OwnedFd, CallError> {
     eventfd(0, EventfdFlags::CLOEXEC).map_err(explain_sandbox).while_doing("making an eventfd")
 }
 
-/// A round's payload goes through them as it is: a ping's 8 bytes are its round's number, from 1 on, so never 0 nor the
+/// A round's payload passes through them unchanged: a ping's 8 bytes are its round's number, from 1 on, so never 0 nor the
 /// largest, and no second one is written before the first is read.
-type Counters = Files<OwnedFd, OwnedFd>;
+type Counters = Files<OwnedFd>;
 
-/// The client's proof: the token's words one by one, each answered, then the other half's asked for one by one.
+/// The client's proof: sends the words of its half one by one, each acknowledged, then requests the other half's one by one.
 fn prove(counters: &Counters, token: &Token, watch: &mut Watch) -> Result<(), ConnectError> {
     watch.restart();
     for word in words(token.client_half()) {
@@ -102,19 +84,19 @@ fn prove(counters: &Counters, token: &Token, watch: &mut Watch) -> Result<(), Co
 /// The responder's.
 fn check_peer(counters: &Counters, token: &Token, supervisor: &mut Supervisor) -> Result<(), ServeError> {
     for word in words(token.client_half()) {
-        if take(counters, supervisor).map_err(proof_broke_off)? != word {
+        if take(counters, supervisor)? != word {
             return Err(ServeError::WrongToken);
         }
-        put(counters, ACKNOWLEDGED, supervisor).map_err(proof_broke_off)?;
+        put(counters, ACKNOWLEDGED, supervisor)?;
     }
     for word in words(token.responder_half()) {
-        take(counters, supervisor).map_err(proof_broke_off)?;
-        put(counters, word, supervisor).map_err(proof_broke_off)?;
+        take(counters, supervisor)?;
+        put(counters, word, supervisor)?;
     }
     Ok(())
 }
 
-/// Says nothing but that the last word was read.
+/// Acknowledges the last word.
 const ACKNOWLEDGED: u64 = 1;
 
 /// Half a token in numbers that a counter can hold: 4 bytes each, plus 1, since no counter is ever read as 0.

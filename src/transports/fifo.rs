@@ -1,42 +1,30 @@
 //! `fifo`: two named pipes, one for each direction.
 //!
-//! Each side opens each pipe for its one direction only. That waits for the other side, both in the same order, and
-//! from then on the end of file tells of the peer's death, which an end that was opened both ways would hide.
+//! Each side opens each pipe for one direction only. That waits for the other side, both in the same order, and
+//! from then on the end of file reports the peer's death, which an end opened for both directions would hide.
 //!
-//! A client that may not open them by their names is handed its ends, which the responder opens for it.
+//! A client that may not open them by name is handed its ends, which the responder opens for it.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, Mode, OFlags, fcntl_setfl, mkfifoat, open};
-use rustix::io::Errno;
 
-use super::contract::While;
-use super::place::{Access, Folder, MAKING_A_PIPE, give_to_client, probe_pipe, remove_folder, remove_pipe};
-use super::proof::proof_broke_off;
-use super::stream::{Files, StreamClient, echo};
-use super::{
-    Alive, CallError, Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism,
-    Reach, RoundError, Rounds, ServeError, Served, Settings, Supervisor, Watch, proof,
-};
-use crate::protocol::{Unavailable, Wait};
+use super::families::stream::{self, Files};
+use super::place::{Access, Folder, MAKING_A_PIPE, give_to_client, no_pipe, probe_pipe};
+use super::prelude::*;
 
 static INFO: Info = Info {
     name: "fifo",
-    aliases: &[],
     group: Group::Pipes,
     summary: "two named pipes",
-    explanation: Explanation {
-        choose: "Choose it where a shell script takes part, since a file name is all that it needs. Once open, it is a \
-                 pipe and costs what a pipe costs.",
-        limits: "A stream, in one direction each. Opening waits for the other side. Several writers' bytes mix beyond \
-                 4096 (PIPE_BUF), and the file outlives a process that does not remove it. 64 KiB are buffered by default.",
-        round: "One write and one read on each side; the kernel copies through a page of its own.",
-    },
-    delivery: Delivery::Stream,
-    reach: Reach::Anyone,
-    waits: &[Wait::Block, Wait::Spin, Wait::Adaptive],
-    options: &[],
+    choose: "Choose it where a shell script takes part, since a file name is all that it needs. Once open, it is a \
+             pipe and costs the same.",
+    limits: "A stream, in one direction each. Opening waits for the other side. Several writers' bytes mix beyond \
+             4096 (PIPE_BUF), and the file outlives a process that does not remove it. 64 KiB are buffered by default.",
+    round: "One write and one read on each side; the kernel copies through a page of its own.",
+    naming: Naming::Folder,
+    ..Info::DEFAULT
 };
 
 /// The pipe that carries pings, and the one that carries pongs.
@@ -51,80 +39,59 @@ impl Mechanism for Fifo {
         &INFO
     }
 
-    fn capabilities(&self) -> Capabilities {
-        Capabilities::ANY_SIZE
-    }
-
     fn probe(&self) -> Result<(), Unavailable> {
         Ok(probe_pipe()?)
     }
 
-    fn respond(&self, settings: &Settings, supervisor: &mut Supervisor) -> Result<Served, ServeError> {
+    fn respond(&self, settings: &Settings, supervisor: &mut Supervisor) -> Result<(), ServeError> {
         let folder = Folder::make(settings)?;
         let ((ping, access), (pong, _)) = (make(&folder, PING, settings)?, make(&folder, PONG, settings)?);
         let path = ping.parent().and_then(Path::to_str);
         let path = path.ok_or(Errno::ILSEQ).while_doing("naming the channel's folder")?;
         let pipe = if access == Access::Handed {
-            let (reader, pings) = both_ends(&ping).while_doing("opening the pipe of the pings")?;
-            let (pongs, writer) = both_ends(&pong).while_doing("opening the pipe of the pongs")?;
+            let (reader, pings) = both_ends(&ping).while_doing(OPENING_PINGS)?;
+            let (pongs, writer) = both_ends(&pong).while_doing(OPENING_PONGS)?;
             supervisor.ready(path, &[pongs.as_fd(), pings.as_fd()])?;
             Files { reader, writer }
         } else {
             supervisor.ready(path, &[])?;
-            let reader = open_end(&ping, OFlags::RDONLY, supervisor)
-                .map_err(proof_broke_off)?
-                .while_doing("opening the pipe of the pings")?;
-            let writer = open_end(&pong, OFlags::WRONLY, supervisor)
-                .map_err(proof_broke_off)?
-                .while_doing("opening the pipe of the pongs")?;
+            let reader = open_end(&ping, OFlags::RDONLY, supervisor)?.while_doing(OPENING_PINGS)?;
+            let writer = open_end(&pong, OFlags::WRONLY, supervisor)?.while_doing(OPENING_PONGS)?;
             Files { reader, writer }
         };
         drop(folder);
-        proof::check_peer(&pipe, &settings.token, supervisor)?;
-        supervisor.proven()?;
-        echo(&pipe, settings)
+        stream::serve(&pipe, settings, supervisor)
     }
 
-    fn connect(
-        &self,
-        settings: &Settings,
-        endpoint: Endpoint,
-        watch: &mut Watch,
-    ) -> Result<Box<dyn Rounds>, ConnectError> {
-        let pipe = match <[OwnedFd; 2]>::try_from(endpoint.descriptors) {
-            Ok([reader, writer]) => Files { reader, writer },
-            Err(none) if none.is_empty() && endpoint.address.starts_with('/') => {
-                let folder = Path::new(&endpoint.address);
-                watch.restart();
-                let writer = open_end(&folder.join(PING), OFlags::WRONLY, watch)?
-                    .while_doing("opening the pipe of the pings")?;
-                let reader = open_end(&folder.join(PONG), OFlags::RDONLY, watch)?
-                    .while_doing("opening the pipe of the pongs")?;
-                Files { reader, writer }
-            }
-            Err(_) => return Err(ConnectError::Endpoint(endpoint.address)),
+    fn connect(&self, settings: &Settings, endpoint: Endpoint, watch: &mut Watch) -> Connected {
+        let pipe = if endpoint.descriptors.is_empty() && endpoint.address.starts_with('/') {
+            let folder = Path::new(&endpoint.address);
+            watch.restart();
+            let writer = open_end(&folder.join(PING), OFlags::WRONLY, watch)?.while_doing(OPENING_PINGS)?;
+            let reader = open_end(&folder.join(PONG), OFlags::RDONLY, watch)?.while_doing(OPENING_PONGS)?;
+            Files { reader, writer }
+        } else {
+            let [reader, writer] = endpoint.handed()?;
+            Files { reader, writer }
         };
-        proof::prove(&pipe, &settings.token, watch)?;
-        Ok(Box::new(StreamClient::new(pipe, settings).while_doing("setting the wait strategy")?))
-    }
-
-    fn remove_leftovers(&self, name: &str) {
-        remove_folder(name);
-        remove_pipe(name);
+        stream::connect(pipe, settings, watch)
     }
 }
 
-/// Makes a pipe that the client may open, or has to be handed.
+const OPENING_PINGS: &str = "opening the pipe of the pings";
+const OPENING_PONGS: &str = "opening the pipe of the pongs";
+
+/// Makes a pipe that the client may open or is handed.
 fn make(folder: &Folder, name: &str, settings: &Settings) -> Result<(PathBuf, Access), CallError> {
     let path = folder.join(name);
     mkfifoat(CWD, &path, Mode::RUSR | Mode::WUSR)
-        .map_err(|error| folder.no_pipe(error))
+        .map_err(|error| no_pipe(error, &folder.path))
         .while_doing(MAKING_A_PIPE)?;
     let access = give_to_client(&path, settings.client).while_doing("opening a named pipe to the client")?;
     Ok((path, access))
 }
 
-/// Opens a pipe's end for reading and its end for writing, which wait for nobody: each is there for the other.
+/// Opens a pipe's ends for reading and for writing, neither of which waits, since the other is open.
 fn both_ends(path: &Path) -> Result<(OwnedFd, OwnedFd), Errno> {
     let flags = OFlags::CLOEXEC | OFlags::NOFOLLOW;
     let reader = open(path, flags | OFlags::RDONLY | OFlags::NONBLOCK, Mode::empty())?;
@@ -133,7 +100,7 @@ fn both_ends(path: &Path) -> Result<(OwnedFd, OwnedFd), Errno> {
     Ok((reader, writer))
 }
 
-/// Opens one end, for which the other must be opened too. The outer error is of the wait, the inner one the system's.
+/// Opens one end, which waits until the other is opened. The outer error is the wait's, the inner one the system's.
 fn open_end(
     path: &Path,
     access: OFlags,
@@ -153,9 +120,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_look_at_the_host_removes_what_one_that_was_killed_has_left() {
+    fn a_probe_removes_the_leftovers_of_a_killed_probe() {
         let left = std::env::temp_dir().join(probe_name());
-        // It is there already if another test looks just now.
+        // It exists already if another test probes at the same time.
         let _ = mkfifoat(CWD, &left, Mode::RUSR | Mode::WUSR);
         Fifo.probe().unwrap();
         let start = std::time::Instant::now();

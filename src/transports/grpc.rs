@@ -15,40 +15,30 @@ use tonic::codegen::http::uri::PathAndQuery;
 use tonic::codegen::http::{Request, Response, Uri};
 use tonic::codegen::{BoxFuture, Service, tokio_stream};
 use tonic::server::{NamedService, UnaryService};
-use tonic::transport::server::Connected;
 use tonic::transport::{Channel, Server};
 use tonic::{Code, Status};
 use tonic_prost::ProstCodec;
 
-use super::async_side::{self, Exchange, broken, offer, rounds, take};
-use super::contract::{While, holds_copies};
-use super::payload::Payload;
-use super::{
-    Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism, Reach, RoundError,
-    Rounds, ServeError, Served, Settings, Supervisor, Watch,
-};
-use crate::protocol::{Unavailable, Wait};
+use super::families::async_side::{self, Exchange, broken, offer, rounds, take};
+use super::prelude::*;
 
 static INFO: Info = Info {
     name: "grpc",
-    aliases: &[],
     group: Group::Frameworks,
     summary: "a unary gRPC call over a unix socket, by tonic under tokio",
-    explanation: Explanation {
-        choose: "Choose it for typed interfaces between languages, with streams, deadlines and cancelling, and where the \
-                 peer may move to another host. On one host, for one call at a time, it is the dearest of all.",
-        limits: "HTTP/2 under protobuf. tonic decodes at most 4 MiB unless told otherwise, as it is here; HTTP/2's flow \
-                 control holds a message of more than 64 KiB (a megabyte at hyper's client) until the peer has made room. \
-                 Both sides run tokio's current-thread runtime, with several tasks.",
-        round: "The client encodes the message, sends HEADERS and DATA frames on a new stream of the one connection, and \
-                waits for HEADERS, DATA and trailers; the responder does the same the other way round. One or two writevs, a recvfrom and two epoll_waits on each side. Requests and \
-                responses go from task to task through channels on each side. The payload is copied at each encoding \
-                and decoding.",
-    },
+    choose: "Choose it for typed interfaces between languages, with streams, deadlines and cancelling, and where the \
+             peer may move to another host. On one host, for one call at a time, it is the most expensive of all.",
+    limits: "HTTP/2 under protobuf. tonic decodes at most 4 MiB unless told otherwise, as it is here; HTTP/2's flow \
+             control holds a message of more than 64 KiB (a megabyte at hyper's client) until the peer has made room. \
+             Both sides run tokio's current-thread runtime, with several tasks.",
+    round: "The client encodes the message, sends HEADERS and DATA frames on a new stream of the one connection, and \
+            waits for HEADERS, DATA and trailers; the responder does the same the other way round. One or two writevs, a recvfrom and two epoll_waits on each side. Requests and \
+            responses pass from task to task through channels on each side. The payload is copied at each encoding \
+            and decoding.",
     delivery: Delivery::Message,
-    reach: Reach::Anyone,
     waits: &[Wait::Block, Wait::Spin],
-    options: &[],
+    copies: 4,
+    ..Info::DEFAULT
 };
 
 /// What protobuf and gRPC add to a payload.
@@ -64,20 +54,11 @@ impl Mechanism for Grpc {
         &INFO
     }
 
-    fn capabilities(&self) -> Capabilities {
-        Capabilities::ANY_SIZE
-    }
-
-    /// The library keeps copies of its own.
-    fn holds(&self, size: usize) -> u64 {
-        holds_copies(4, size)
-    }
-
     fn probe(&self) -> Result<(), Unavailable> {
         Ok(async_side::probe()?)
     }
 
-    fn respond(&self, settings: &Settings, supervisor: &mut Supervisor) -> Result<Served, ServeError> {
+    fn respond(&self, settings: &Settings, supervisor: &mut Supervisor) -> Result<(), ServeError> {
         let (runtime, socket) = offer(settings, supervisor)?;
         let stream = runtime.stream(socket)?;
         let most = settings.size + OVERHEAD;
@@ -85,22 +66,17 @@ impl Mechanism for Grpc {
         let connection = Connection { stream, _gone: gone };
         runtime.serve(async {
             let incoming = tokio_stream::once(Ok::<_, io::Error>(connection));
-            // A call at a time: several would each hold what the channel has room for once.
+            // One call at a time: several would each need the memory that the channel has for one.
             let server = Server::builder().max_concurrent_streams(1);
             let served = server.serve_with_incoming(Echo { most }, incoming).await;
             served.map_err(io::Error::other).while_doing("serving gRPC")?;
-            // The server has no more connections to accept, and serves the one.
+            // The server accepts no other connection, and serves this one.
             let _ = client_gone.await;
-            Ok(Served::ClientGone)
+            Ok(())
         })
     }
 
-    fn connect(
-        &self,
-        settings: &Settings,
-        endpoint: Endpoint,
-        watch: &mut Watch,
-    ) -> Result<Box<dyn Rounds>, ConnectError> {
+    fn connect(&self, settings: &Settings, endpoint: Endpoint, watch: &mut Watch) -> Connected {
         let (mut runtime, socket) = take(settings, endpoint, watch)?;
         let stream = runtime.stream(socket)?;
         let connect = async {
@@ -166,13 +142,13 @@ impl UnaryService<Bytes> for EchoMethod {
     }
 }
 
-/// The responder's connection, whose end is told.
+/// The responder's connection; dropping it signals its end.
 struct Connection {
     stream: UnixStream,
     _gone: oneshot::Sender<Infallible>,
 }
 
-impl Connected for Connection {
+impl tonic::transport::server::Connected for Connection {
     type ConnectInfo = ();
 
     fn connect_info(&self) {}
@@ -218,7 +194,7 @@ impl AsyncWrite for Connection {
     }
 }
 
-/// Connects the client to the stream that is there, once: a channel that broke is not to be mended.
+/// Connects the client to the existing stream, once: a broken channel is not reconnected.
 struct Once(Option<UnixStream>);
 
 impl Service<Uri> for Once {
@@ -249,7 +225,7 @@ impl Exchange for tonic::client::Grpc<Channel> {
 
 /// What a call's status means to a round.
 fn refused(status: Status) -> RoundError {
-    // tonic tells a connection that breaks by its code, and one that broke before the call by its cause alone.
+    // tonic reports a connection that breaks by its code, and one that broke before the call by its cause alone.
     let of_transport = status.source().is_some_and(|cause| cause.is::<tonic::transport::Error>());
     match status.code() {
         Code::Unavailable | Code::Cancelled => RoundError::PeerClosed,

@@ -10,35 +10,26 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 
-use super::async_side::{self, Exchange, broken, offer, rounds, served, take};
-use super::contract::holds_copies;
-use super::payload::Payload;
-use super::{
-    Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism, Reach, RoundError,
-    Rounds, ServeError, Served, Settings, Supervisor, Watch,
-};
-use crate::protocol::{Unavailable, Wait};
+use super::families::async_side::{self, Exchange, broken, offer, rounds, take};
+use super::prelude::*;
 
 static INFO: Info = Info {
     name: "http",
-    aliases: &[],
     group: Group::Frameworks,
     summary: "HTTP/1.1 over a unix socket, a POST for each round, by hyper under tokio",
-    explanation: Explanation {
-        choose: "Choose it where anything has to be able to talk to it: every language, curl, every proxy. To a small \
-                 message it adds the parsing of two heads, a few µs, to what the bare stream under the same runtime (tokio) \
-                 costs.",
-        limits: "A request and its response; the next request waits for it. The connection is kept alive. Bodies are \
-                 collected in memory as a handler does that wants them whole. Both sides run tokio's current-thread \
-                 runtime.",
-        round: "The client writes a request head and the body, and parses the response's head; the responder does the same \
-                the other way round. A writev, one or more recvfroms and two epoll_waits on each side. The body is copied into a \
-                buffer of its own for each round.",
-    },
+    choose: "Choose it where every client must be able to connect: any language, curl, any proxy. For a small \
+             message it adds the parsing of two heads, a few µs, to the cost of the bare stream under the same runtime \
+             (tokio).",
+    limits: "A request and its response; the next request waits for it. The connection is kept alive. Bodies are \
+             collected in memory, as by a handler that needs them whole. Both sides run tokio's current-thread \
+             runtime.",
+    round: "The client writes a request head and the body, and parses the response's head; the responder does the same \
+            the other way round. A writev, one or more recvfroms and two epoll_waits on each side. The body is copied into a \
+            new buffer for each round.",
     delivery: Delivery::Message,
-    reach: Reach::Anyone,
     waits: &[Wait::Block, Wait::Spin],
-    options: &[],
+    copies: 4,
+    ..Info::DEFAULT
 };
 
 /// HTTP/1.1 over a unix socket.
@@ -49,40 +40,26 @@ impl Mechanism for Http {
         &INFO
     }
 
-    fn capabilities(&self) -> Capabilities {
-        Capabilities::ANY_SIZE
-    }
-
-    /// The library keeps copies of its own.
-    fn holds(&self, size: usize) -> u64 {
-        holds_copies(4, size)
-    }
-
     fn probe(&self) -> Result<(), Unavailable> {
         Ok(async_side::probe()?)
     }
 
-    fn respond(&self, settings: &Settings, supervisor: &mut Supervisor) -> Result<Served, ServeError> {
+    fn respond(&self, settings: &Settings, supervisor: &mut Supervisor) -> Result<(), ServeError> {
         let (runtime, socket) = offer(settings, supervisor)?;
         let stream = TokioIo::new(runtime.stream(socket)?);
         let most = settings.size;
         let service = service_fn(move |request| echo(request, most));
         let connection = hyper::server::conn::http1::Builder::new().serve_connection(stream, service);
-        served(runtime.serve(connection).map_err(refused))
+        runtime.serve(connection).map_err(refused).or_else(echo_ended)
     }
 
-    fn connect(
-        &self,
-        settings: &Settings,
-        endpoint: Endpoint,
-        watch: &mut Watch,
-    ) -> Result<Box<dyn Rounds>, ConnectError> {
+    fn connect(&self, settings: &Settings, endpoint: Endpoint, watch: &mut Watch) -> Connected {
         let (mut runtime, socket) = take(settings, endpoint, watch)?;
         let stream = TokioIo::new(runtime.stream(socket)?);
         let shake_hands = async {
             let (requests, connection) =
                 hyper::client::conn::http1::handshake(stream).await.map_err(refused)?;
-            // Its end is told by the request that it fails.
+            // Its end shows in the request that fails.
             tokio::spawn(connection);
             Ok(requests)
         };
@@ -91,7 +68,7 @@ impl Mechanism for Http {
     }
 }
 
-/// The handler. Its channel has room for `most` bytes: a body that is longer ends it.
+/// The handler. Its channel has room for `most` bytes: a longer body ends it.
 async fn echo(
     request: Request<Incoming>,
     most: usize,

@@ -3,7 +3,6 @@
 use std::error::Error;
 use std::fmt::Debug;
 use std::fs::{self, DirBuilder, File};
-use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
@@ -14,18 +13,12 @@ use iceoryx2::port::subscriber::Subscriber;
 use iceoryx2::prelude::{
     Config, FileName, LogLevel, Node, NodeBuilder, SemanticString, SignalHandlingMode, ipc, set_log_level,
 };
-use rustix::io::Errno;
 use rustix::process::{Resource, getrlimit};
 
-use super::contract::{While, holds_copies};
-use super::payload::{Payload, take};
-use super::place::{SHARED_MEMORY, is_own};
-use super::proof::proof_broke_off;
-use super::{
-    Alive, CallError, Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism,
-    Reach, Round, RoundError, Rounds, ServeError, Served, Settings, Supervisor, Unwatched, Watch, place,
-};
-use crate::protocol::{Token, Unavailable, Wait};
+use super::payload::take;
+use super::place::{SHARED_MEMORY, is_own, probe_shared_memory, room};
+use super::prelude::*;
+use crate::protocol::Token;
 use crate::shortage::explain;
 
 static INFO: Info = Info {
@@ -33,25 +26,28 @@ static INFO: Info = Info {
     aliases: &["iox2"],
     group: Group::Frameworks,
     summary: "publish and subscribe through shared memory, a topic for each direction, by iceoryx2",
-    explanation: Explanation {
-        choose: "Choose it for large messages to many readers: a sample that is written in place is never copied, and what \
-                 a message costs does not grow with its size. It cares for queues, histories and the death of peers, \
-                 which shared memory alone (shmem) does not.",
-        limits: "Processes of one user only, as iceoryx2 makes its memory. Each topic keeps room for four samples in \
-                 /dev/shm. To block, each message is announced by an iceoryx2 event beside it, which is a datagram of a \
-                 unix socket; to spin, nothing is announced and the subscriber asks again and again.",
-        round: "On each side a sample is loaned, the payload is copied into it, and its offset goes through a lock-free \
-                queue; the other side takes it out and copies the payload, where a program may as well use it in place. \
-                To block, on each side in addition the event's sendto, a recvfrom that waits and one that finds nothing \
-                more, and five calls in which iceoryx2 sets its socket to block and not to block (fcntl, setsockopt).",
-    },
+    choose: "Choose it for large messages to many readers: a sample that is written in place is never copied, and what \
+             a message costs does not grow with its size. It handles queues, histories and the death of peers, \
+             which shared memory alone (shmem) does not.",
+    limits: "Processes of one user only, as iceoryx2 makes its memory. Each topic keeps room for four samples in \
+             /dev/shm. To block, each message is announced by an iceoryx2 event beside it, which is a datagram of a \
+             unix socket; to spin, nothing is announced and the subscriber polls.",
+    round: "On each side a sample is loaned, the payload is copied into it, and its offset goes through a lock-free \
+            queue; the other side takes it out and copies the payload, where a program could use it in place. \
+            To block, on each side in addition the event's sendto, a recvfrom that waits and one that finds nothing \
+            more, and five calls in which iceoryx2 sets its socket to block and not to block (fcntl, setsockopt).",
     delivery: Delivery::Message,
     reach: Reach::SameUser,
     waits: &[Wait::Block, Wait::Spin],
-    options: &[],
+    copies: 4,
+    naming: Naming::SharedFolder,
+    exposure: Exposure::Unreachable(
+        "there is one place for one client of the same user, which the library keeps",
+    ),
+    ..Info::DEFAULT
 };
 
-/// Samples that a topic keeps room for: queued, read and written, and one that iceoryx2 adds.
+/// Samples that a topic reserves: queued, read and written, and one that iceoryx2 adds.
 const SAMPLES: u64 = 4;
 
 /// Publish and subscribe.
@@ -62,21 +58,12 @@ impl Mechanism for Iceoryx2 {
         &INFO
     }
 
-    fn capabilities(&self) -> Capabilities {
-        Capabilities::ANY_SIZE
-    }
-
-    /// The library keeps copies of its own.
-    fn holds(&self, size: usize) -> u64 {
-        holds_copies(4, size)
-    }
-
     fn probe(&self) -> Result<(), Unavailable> {
-        place::probe_shared_memory()?;
+        probe_shared_memory()?;
         Ok(())
     }
 
-    fn respond(&self, settings: &Settings, supervisor: &mut Supervisor) -> Result<Served, ServeError> {
+    fn respond(&self, settings: &Settings, supervisor: &mut Supervisor) -> Result<(), ServeError> {
         require_limits(settings.size).while_doing("making iceoryx2's topics")?;
         require_room(settings.size).while_doing("finding room in /dev/shm")?;
         let names = Names(settings.name.clone());
@@ -84,26 +71,21 @@ impl Mechanism for Iceoryx2 {
         let ports = Ports::open(&names.0, &root, Side::Responder, settings)?;
         supervisor.ready(&format!("{}:{root}", names.0), &[])?;
 
-        ports.receive(supervisor, 0, is_half(settings.token.client_half())).map_err(proof_broke_off)?;
-        ports.send(settings.token.responder_half()).map_err(proof_broke_off)?;
+        ports.receive(supervisor, 0, is_half(settings.token.client_half()))?;
+        ports.send(settings.token.responder_half())?;
         // The client has opened all that it ever will.
-        ports.receive(supervisor, 0, is_half(settings.token.client_half())).map_err(proof_broke_off)?;
+        ports.receive(supervisor, 0, is_half(settings.token.client_half()))?;
         drop(names);
         supervisor.proven()?;
-        ports.send(settings.token.responder_half()).map_err(proof_broke_off)?;
+        ports.send(settings.token.responder_half())?;
         ports.echo(settings)
     }
 
-    fn connect(
-        &self,
-        settings: &Settings,
-        endpoint: Endpoint,
-        watch: &mut Watch,
-    ) -> Result<Box<dyn Rounds>, ConnectError> {
+    fn connect(&self, settings: &Settings, endpoint: Endpoint, watch: &mut Watch) -> Connected {
         let unknown = || ConnectError::Endpoint(endpoint.address.clone());
         let (name, root) = endpoint.address.split_once(':').ok_or_else(unknown)?;
         require_limits(settings.size).while_doing("making iceoryx2's topics")?;
-        // Should the responder be gone before it has removed them: what this side has made meanwhile, nobody else looks for.
+        // If the responder dies before it has removed them, no other process removes what this side has made meanwhile.
         let _names = Names(name.to_owned());
         let ports = Ports::open(name, root, Side::Client, settings)?;
         watch.restart();
@@ -123,7 +105,7 @@ impl Mechanism for Iceoryx2 {
     }
 }
 
-/// What begins the names of all that both sides make in /dev/shm, which goes with this value.
+/// The prefix of everything that both sides make in /dev/shm, which is removed with this value.
 struct Names(String);
 
 impl Names {
@@ -145,7 +127,7 @@ impl Drop for Names {
                 continue;
             }
             let is_folder = entry.file_type().is_ok_and(|file_type| file_type.is_dir());
-            // Nothing is to be done if it is gone already.
+            // It may be gone already.
             let _ = match is_folder {
                 true => remove_folder(&entry.path()),
                 false => fs::remove_file(entry.path()),
@@ -154,7 +136,7 @@ impl Drop for Names {
     }
 }
 
-/// Removes a folder in which the other side may be making something just now.
+/// Removes a folder in which the other side may be making something at the same time.
 fn remove_folder(path: &Path) -> io::Result<()> {
     const TRIES: usize = 16;
     (1..TRIES)
@@ -165,27 +147,27 @@ fn remove_folder(path: &Path) -> io::Result<()> {
         .unwrap_or_else(|| fs::remove_dir_all(path))
 }
 
-/// No other channel's begins so.
+/// No other channel's name has this prefix.
 fn prefix(name: &str) -> String {
     format!("{name}-")
 }
 
-/// A full /dev/shm is an error here, and a SIGBUS when the memory is first written to.
+/// A full /dev/shm is an error here instead of a SIGBUS on the first write.
 fn require_room(size: usize) -> io::Result<()> {
     let folder = File::open(SHARED_MEMORY)?;
     let there = rustix::fs::fstatvfs(&folder)?;
     let needed = 2 * topic_bytes(size);
     if there.f_bavail * there.f_frsize < needed {
         let needed = usize::try_from(needed).unwrap_or(usize::MAX);
-        return Err(explain(Errno::NOSPC, place::room(&folder, needed)));
+        return Err(explain(Errno::NOSPC, room(&folder, needed)));
     }
     Ok(())
 }
 
-/// iceoryx2's errors do not tell which limit was met. Asked for before anything is made: to remove it takes
+/// iceoryx2's errors do not say which limit was reached. Checked before anything is made, since removing it takes
 /// descriptors too.
 fn require_limits(size: usize) -> io::Result<()> {
-    // One side's topics and events with their files, and what is open for a moment only.
+    // One side's topics and events with their files, and what is open for a moment.
     const DESCRIPTORS: usize = 24;
     let folder = File::open(SHARED_MEMORY)?;
     (0..DESCRIPTORS).map(|_| folder.try_clone()).collect::<io::Result<Vec<_>>>()?;
@@ -195,10 +177,10 @@ fn require_limits(size: usize) -> io::Result<()> {
     }
 }
 
-/// What the files of one side's topic take, at most.
+/// The most bytes that the files of one side's topic take.
 fn topic_bytes(size: usize) -> u64 {
-    const BOOKS: u64 = 1 << 19;
-    SAMPLES * u64::try_from(size).expect("a usize fits in a u64") + BOOKS
+    const BOOKKEEPING: u64 = 1 << 19;
+    SAMPLES * u64::try_from(size).expect("a usize fits in a u64") + BOOKKEEPING
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -207,7 +189,7 @@ enum Side {
     Client,
 }
 
-/// What a message must be.
+/// Accepts this half of the token alone.
 fn is_half(half: &[u8; Token::HALF_LEN]) -> impl FnMut(&[u8]) -> Result<(), RoundError> {
     move |bytes| {
         if bytes == half {
@@ -235,9 +217,9 @@ impl Ports {
 
     /// The responder makes the services, the client opens them.
     fn try_open(name: &str, root: &str, side: Side, settings: &Settings) -> Result<Self, Box<dyn Error>> {
-        // What fails is told by its error; what is gone already, since its name was removed, is not to be told.
+        // Failures are reported by their errors; what is missing because its name was removed is not worth a message.
         set_log_level(LogLevel::Fatal);
-        // Not the host's: no other process shall meet these topics.
+        // A private configuration: no other process may find these topics.
         let mut config = Config::default();
         config.global.prefix = FileName::new(prefix(name).as_bytes())?;
         config.global.set_root_path(&iceoryx2::prelude::Path::new(root.as_bytes())?);
@@ -278,7 +260,7 @@ impl Ports {
             None
         };
         Ok(Self {
-            // The client writes only when the responder is there, and the responder when the client is.
+            // Neither side writes before the other has connected.
             subscriber: incoming.subscriber_builder().create()?,
             publisher: outgoing
                 .publisher_builder()
@@ -324,8 +306,8 @@ impl Ports {
         }
     }
 
-    /// The responder's side: echoes until it is ended, since memory does not tell that the client has gone.
-    fn echo(&self, settings: &Settings) -> Result<Served, ServeError> {
+    /// The responder's side: echoes until it is ended, since memory does not show that the client has left.
+    fn echo(&self, settings: &Settings) -> Result<(), ServeError> {
         let mut buffer = vec![0; settings.size];
         loop {
             let received = self.receive(&mut Unwatched, 0, |bytes| take(bytes, &mut buffer, 0));

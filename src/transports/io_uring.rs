@@ -1,22 +1,9 @@
 //! `io-uring`: a unix stream socket through io_uring on both sides.
 
-use std::convert::Infallible;
-use std::io;
-
-use rustix::net::SocketType;
-
-use super::buffer::Buffer;
-use super::contract::While;
-use super::payload::Payload;
-use super::place::{probe_folder, remove_folder};
-use super::stream::Socket;
+use super::families::stream::Socket;
+use super::families::unix_socket::{accept, dial};
+use super::prelude::*;
 use super::sys::{Ring, RingOptions};
-use super::unix_socket::{accept, dial};
-use super::{
-    CallError, Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism,
-    OptionSpec, Reach, Round, RoundError, Rounds, ServeError, Served, Settings, Supervisor, Unwatched, Watch,
-};
-use crate::protocol::{Unavailable, Wait};
 use crate::shortage::{FORBIDDEN, HIDDEN, explain};
 
 static INFO: Info = Info {
@@ -24,29 +11,27 @@ static INFO: Info = Info {
     aliases: &["io_uring"],
     group: Group::Sockets,
     summary: "a unix stream socket through io_uring",
-    explanation: Explanation {
-        choose: "Choose it for a process with many operations in flight, which one system call then submits and collects. One \
-                 round trip at a time loses by it, as a rule: what the rings cost is more than the system call that they \
-                 save (two sides on one core of the machine in the README: 10.6 µs a round, and 7.85 µs with unix).",
-        limits: "A stream, as of unix. Many hosts and sandboxes forbid it (kernel.io_uring_disabled, seccomp). With sqpoll \
-                 a thread of the kernel spins for each side, on any CPU, and wants one of its own; with spin as well there \
-                 are four that spin: on fewer than four CPUs they take them from each other, and a round takes tens of \
-                 milliseconds.",
-        round: "One io_uring_enter on each side, which submits a send and, linked to it, a receive, and waits for both; a \
-                payload above a quarter of the socket's send buffer is sent by a call of its own. To spin, the call \
-                does not wait and is made again. With sqpoll the submission is a store that the kernel's thread sees, and with \
-                spin the completion is a load: no system call is then made.",
-    },
-    delivery: Delivery::Stream,
+    choose: "Choose it for a process with many operations in flight, which one system call then submits and collects. A single \
+             round trip is usually slower: the rings cost more than the system call that they save \
+             (both sides on one core of the machine in the README: 10.6 µs a round, and 7.85 µs with unix).",
+    limits: "A stream, as unix. Many hosts and sandboxes forbid it (kernel.io_uring_disabled, seccomp). With sqpoll \
+             a kernel thread spins for each side, on any CPU, and needs one for itself; with spin as well, four threads \
+             spin: on fewer than four CPUs they preempt each other, and a round takes tens of milliseconds.",
+    round: "One io_uring_enter on each side, which submits a send and, linked to it, a receive, and waits for both; a \
+            payload above a quarter of the socket's send buffer is sent by a separate call. With spin, the call \
+            does not wait and is repeated. With sqpoll the submission is a store that the kernel's thread sees, and with \
+            spin the completion is a load: then no system call is made.",
     reach: Reach::Group,
-    waits: &[Wait::Block, Wait::Spin, Wait::Adaptive],
     options: &[SQPOLL],
+    naming: Naming::Folder,
+    exposure: Exposure::Connections(SocketType::STREAM),
+    ..Info::DEFAULT
 };
 
 const SQPOLL: OptionSpec = OptionSpec {
     name: "sqpoll",
     values: &["false", "true"],
-    help: "io-uring: let a thread of the kernel look for submissions, instead of a system call for each",
+    help: "io-uring: let a kernel thread poll for submissions, instead of a system call for each",
 };
 
 /// A unix stream socket through io_uring.
@@ -55,10 +40,6 @@ pub(super) struct IoUring;
 impl Mechanism for IoUring {
     fn info(&self) -> &'static Info {
         &INFO
-    }
-
-    fn capabilities(&self) -> Capabilities {
-        Capabilities::ANY_SIZE
     }
 
     /// The kernel has a thread for each side, which spins; of two sides that block, one runs at a time.
@@ -75,49 +56,33 @@ impl Mechanism for IoUring {
             let why = why_not(&error, &disabled(), false);
             Unavailable(why.unwrap_or_else(|| format!("no io_uring can be made: {error}")))
         })?;
-        Ok(probe_folder()?)
+        Ok(INFO.naming.probe()?)
     }
 
-    fn respond(&self, settings: &Settings, supervisor: &mut Supervisor) -> Result<Served, ServeError> {
-        let socket = accept(SocketType::STREAM, settings, supervisor)?;
-        let mut ring = ring(socket, settings)?;
-        supervisor.proven()?;
-        match echo(&mut ring, settings.size) {
-            Err(RoundError::PeerClosed) => Ok(Served::ClientGone),
-            Err(error) => Err(io::Error::other(error)).while_doing("echoing")?,
+    fn respond(&self, settings: &Settings, supervisor: &mut Supervisor) -> Result<(), ServeError> {
+        let mut ring = ring(accept(SocketType::STREAM, settings, supervisor)?, settings)?;
+        let mut buffer = Buffer::new(settings.size);
+        let mut echoed = ring.receive(&mut buffer, &mut Unwatched, 0);
+        loop {
+            if let Err(error) = echoed {
+                return echo_ended(error);
+            }
+            echoed = ring.send_and_refill(&mut buffer, &mut Unwatched, 0);
         }
     }
 
-    fn connect(
-        &self,
-        settings: &Settings,
-        endpoint: Endpoint,
-        watch: &mut Watch,
-    ) -> Result<Box<dyn Rounds>, ConnectError> {
+    fn connect(&self, settings: &Settings, endpoint: Endpoint, watch: &mut Watch) -> Connected {
         let socket = dial(SocketType::STREAM, &endpoint.address, settings, watch)?;
         let ring = ring(socket, settings)?;
         Ok(Box::new(IoUringClient { ring, payload: Payload::new(settings.size, &settings.token) }))
     }
-
-    fn remove_leftovers(&self, name: &str) {
-        remove_folder(name);
-    }
 }
 
-/// Echoes until something ends it.
-fn echo(ring: &mut Ring, size: usize) -> Result<Infallible, RoundError> {
-    let mut buffer = Buffer::new(size);
-    ring.receive(&mut buffer, &mut Unwatched, 0)?;
-    loop {
-        ring.send_and_refill(&mut buffer, &mut Unwatched, 0)?;
-    }
-}
-
-/// Either side's ring, as the settings want it. The probe has asked for the plainest.
+/// Either side's ring, with these settings. The probe has tried the plainest one.
 fn ring(socket: Socket, settings: &Settings) -> Result<Ring, CallError> {
     let options = RingOptions { sqpoll: settings.is_on(SQPOLL.name), wait: settings.wait };
     Ring::new(socket.0, options)
-        // What the reason does not tell speaks for itself.
+        // An error without a known reason explains itself.
         .map_err(|error| match why_not(&error, &disabled(), options.sqpoll) {
             Some(why) => explain(error, why),
             None => error,
@@ -125,30 +90,29 @@ fn ring(socket: Socket, settings: &Settings) -> Result<Ring, CallError> {
         .while_doing(if options.sqpoll { "making an io_uring with sqpoll" } else { "making an io_uring" })
 }
 
-/// `kernel.io_uring_disabled`; empty if the kernel has no such thing.
+/// `kernel.io_uring_disabled`; empty if the kernel has no such sysctl.
 fn disabled() -> String {
     let sysctl = std::fs::read_to_string("/proc/sys/kernel/io_uring_disabled");
     sysctl.unwrap_or_default().trim().to_owned()
 }
 
-/// What the kernel means by refusing a ring, where `kernel.io_uring_disabled` is `sysctl`; `None` if that is something else
-/// than its being forbidden.
+/// Why the kernel refuses a ring, where `kernel.io_uring_disabled` is `sysctl`; `None` if it is not known from the error.
 fn why_not(error: &io::Error, sysctl: &str, sqpoll: bool) -> Option<String> {
     let why = match (error.raw_os_error()?, sysctl) {
         (libc::ENOSYS, _) => return Some(format!("the kernel has no io_uring (Linux 5.1), {HIDDEN}")),
         (libc::EPERM | libc::EACCES, "2") => "the system forbids it: kernel.io_uring_disabled is 2",
         (libc::EPERM | libc::EACCES, "1") => {
-            "the system forbids it to those who are neither privileged nor in kernel.io_uring_group: \
+            "the system forbids it to processes that are neither privileged nor in kernel.io_uring_group: \
              kernel.io_uring_disabled is 1"
         }
         (libc::EPERM | libc::EACCES, _) if sqpoll => {
-            "a sandbox forbids it (seccomp, or a security module its kernel thread), or the kernel grants it to the \
-             privileged alone (CAP_SYS_NICE; before Linux 5.13); --sqpoll false does without"
+            "a sandbox forbids it (seccomp, or a security module its kernel thread), or the kernel grants it to \
+             privileged processes only (CAP_SYS_NICE; before Linux 5.13); --sqpoll false does without"
         }
         (libc::EPERM | libc::EACCES, _) => FORBIDDEN,
         (libc::ENOMEM, _) => "no memory may be locked for it (RLIMIT_MEMLOCK)",
         (libc::EAGAIN, _) if sqpoll => {
-            "no thread of the kernel may be started for it (RLIMIT_NPROC, TasksMax= in a unit); --sqpoll false does without"
+            "no kernel thread may be started for it (RLIMIT_NPROC, TasksMax= in a unit); --sqpoll false does without"
         }
         _ => return None,
     };

@@ -1,42 +1,32 @@
-//! `local-socket`: the `interprocess` crate's local socket, through its own reading and writing.
+//! `local-socket`: the `interprocess` crate's local socket, through its own reads and writes.
 
-use std::collections::BTreeMap;
 use std::io::{Read, Write};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 
 use interprocess::local_socket::traits::Stream as _;
 use interprocess::local_socket::{
     GenericFilePath, GenericNamespaced, Listener, ListenerOptions, Stream, ToFsName, ToNsName,
 };
-use rustix::io::Errno;
 
-use super::contract::While;
-use super::place::{probe_folder, remove_folder};
-use super::stream::{Pipe, StreamClient, echo};
-use super::unix_socket::{NAMESPACE, Name, by_path};
-use super::{
-    Alive, Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism, Reach,
-    RoundError, Rounds, ServeError, Served, Settings, Supervisor, Watch, proof,
-};
-use crate::protocol::{Unavailable, Wait};
+use super::families::stream::{self, Pipe, accept_peer, echo};
+use super::families::unix_socket::{NAMESPACE, Name};
+use super::prelude::*;
 
 static INFO: Info = Info {
     name: "local-socket",
-    aliases: &[],
     group: Group::Frameworks,
     summary: "the interprocess crate's local socket, portable between systems",
-    explanation: Explanation {
-        choose: "Choose it for a Rust program that has to run on Windows too: there it is a named pipe, here a unix \
-                 socket. Beside unix it tells what the library adds.",
-        limits: "A stream: messages need a frame of their own. What only unix sockets can do, such as handing over file \
-                 descriptors, is out of reach.",
-        round: "One write and one read of the library on each side, each of which is one system call on a unix stream \
-                socket.",
-    },
-    delivery: Delivery::Stream,
+    choose: "Choose it for a Rust program that must also run on Windows: there it is a named pipe, here a unix \
+             socket. Compared with unix it shows what the library adds.",
+    limits: "A stream: messages need framing. Features of unix sockets alone, such as handing over file \
+             descriptors, are out of reach.",
+    round: "One write and one read of the library on each side, each of which is one system call on a unix stream \
+            socket.",
     reach: Reach::Group,
-    waits: &[Wait::Block, Wait::Spin, Wait::Adaptive],
     options: &[NAMESPACE],
+    naming: Naming::Folder,
+    exposure: Exposure::Connections(SocketType::STREAM),
+    ..Info::DEFAULT
 };
 
 /// The `interprocess` crate's local socket.
@@ -47,19 +37,7 @@ impl Mechanism for LocalSocket {
         &INFO
     }
 
-    fn capabilities(&self) -> Capabilities {
-        Capabilities::ANY_SIZE
-    }
-
-    fn probe(&self) -> Result<(), Unavailable> {
-        Ok(probe_folder()?)
-    }
-
-    fn is_probed(&self, options: &BTreeMap<String, String>) -> bool {
-        by_path(options)
-    }
-
-    fn respond(&self, settings: &Settings, supervisor: &mut Supervisor) -> Result<Served, ServeError> {
+    fn respond(&self, settings: &Settings, supervisor: &mut Supervisor) -> Result<(), ServeError> {
         let name = Name::make(settings)?;
         let listener = local_name(&name.text)
             .and_then(|name| ListenerOptions::new().name(name).create_sync())
@@ -68,63 +46,42 @@ impl Mechanism for LocalSocket {
         name.let_client_in(settings)?;
         supervisor.ready(&name.text, &[])?;
         let Listener::UdSocket(listener) = listener;
-        let peer = proof::accept_peer(&listener, &settings.token, supervisor)?;
+        let peer = accept_peer(&listener, &settings.token, supervisor)?;
         drop((listener, name));
         supervisor.proven()?;
-        echo(&Local::from(peer.0), settings)
+        echo(&Local(Stream::UdSocket(peer.0.into())), settings)
     }
 
-    fn connect(
-        &self,
-        settings: &Settings,
-        endpoint: Endpoint,
-        watch: &mut Watch,
-    ) -> Result<Box<dyn Rounds>, ConnectError> {
+    fn connect(&self, settings: &Settings, endpoint: Endpoint, watch: &mut Watch) -> Connected {
         watch.restart();
         let stream = loop {
             let name = local_name(&endpoint.address)
                 .map_err(|_| ConnectError::Endpoint(endpoint.address.clone()))?;
-            match Stream::connect(name) {
+            match Stream::connect(name).map_err(|error| (error.kind(), error)) {
                 Ok(stream) => break Local(stream),
-                // Others fill the queue.
-                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => watch.check(0)?,
+                // Other peers fill the queue.
+                Err((io::ErrorKind::Interrupted, _)) => watch.check(0)?,
                 // The responder ended between its announcement and this.
-                Err(error)
-                    if matches!(
-                        error.kind(),
-                        std::io::ErrorKind::NotFound | std::io::ErrorKind::ConnectionRefused
-                    ) =>
-                {
+                Err((io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused, _)) => {
                     return Err(RoundError::PeerClosed.into());
                 }
-                Err(error) => Err(error).while_doing("connecting to the channel's socket")?,
+                Err((_, error)) => Err(error).while_doing("connecting to the channel's socket")?,
             }
         };
-        proof::prove(&stream, &settings.token, watch)?;
-        Ok(Box::new(StreamClient::new(stream, settings).while_doing("setting the wait strategy")?))
-    }
-
-    fn remove_leftovers(&self, name: &str) {
-        remove_folder(name);
+        stream::connect(stream, settings, watch)
     }
 }
 
-/// The library's name for what the client is told.
-fn local_name(text: &str) -> std::io::Result<interprocess::local_socket::Name<'_>> {
+/// The library's name for an announced one.
+fn local_name(text: &str) -> io::Result<interprocess::local_socket::Name<'_>> {
     match text.strip_prefix('@') {
         Some(name) => name.to_ns_name::<GenericNamespaced>(),
         None => text.to_fs_name::<GenericFilePath>(),
     }
 }
 
-/// A connected local socket. What it sends and receives goes through the library.
+/// A connected local socket, which sends and receives through the library.
 struct Local(Stream);
-
-impl From<OwnedFd> for Local {
-    fn from(socket: OwnedFd) -> Self {
-        Self(Stream::UdSocket(socket.into()))
-    }
-}
 
 impl Pipe for Local {
     #[inline(always)]
@@ -141,13 +98,9 @@ impl Pipe for Local {
         let Stream::UdSocket(stream) = &self.0;
         stream.as_fd()
     }
-
-    fn writer(&self) -> BorrowedFd<'_> {
-        self.reader()
-    }
 }
 
-/// The library passes on what the system says.
-fn system_error(error: &std::io::Error) -> Errno {
+/// The library passes the system's errors on.
+fn system_error(error: &io::Error) -> Errno {
     Errno::from_io_error(error).unwrap_or(Errno::IO)
 }

@@ -1,78 +1,68 @@
-//! `memfd`: shared memory without a name, sealed and handed over by its descriptor.
+//! `memfd` and `futex`: shared memory without a name, sealed and handed over by its descriptor.
 
 use std::os::fd::AsFd;
 
-use super::{
-    Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism, Reach, Rounds,
-    ServeError, Served, Settings, Supervisor, Watch, memory, sealed,
-};
-use crate::protocol::{Unavailable, Wait};
+use super::families::memory;
+use super::prelude::*;
 
-static INFO: Info = Info {
+static MEMFD_INFO: Info = Info {
     name: "memfd",
-    aliases: &[],
     group: Group::Memory,
     summary: "a sealed memfd, handed over by SCM_RIGHTS; futexes to sleep on",
-    explanation: Explanation {
-        choose: "Choose it for shared memory between processes that have a unix socket between them and do not trust \
-                 each other: there is no name to guess or to clean up, whoever dies, users do not matter, and its \
-                 seals keep either side from truncating it.",
-        limits: "Linux only. It takes a unix socket to hand it over. What a side writes the other must still not \
-                 trust: seals guard the size, not the bytes.",
-        round: "As with shmem: a copy and a store on one side, loads until the word changes and a copy on the other; \
-                the memory is the same, and so is its speed.",
-    },
+    choose: "Choose it for shared memory between processes that have a unix socket between them and do not trust \
+             each other: there is no name to guess or to clean up, whichever side dies, users do not matter, and its \
+             seals keep either side from truncating it.",
+    limits: "Linux only. It takes a unix socket to hand it over. A side must still distrust what the other writes: \
+             seals guard the size, not the bytes.",
+    round: "As with shmem: a copy and a store on one side, loads until the word changes and a copy on the other; \
+            the memory is the same, and so is its speed.",
     delivery: Delivery::Memory,
-    reach: Reach::Anyone,
     waits: &[Wait::Adaptive, Wait::Spin, Wait::Block],
-    options: &[],
+    exposure: Exposure::Memory,
+    ..Info::DEFAULT
 };
 
+static FUTEX_INFO: Info = Info {
+    name: "futex",
+    summary: "shared memory (a sealed memfd) with futex waits only, no spinning",
+    choose: "Choose it to see what sleeping and waking alone cost, with next to nothing around them: no \
+             mechanism that sleeps in the kernel can be faster. Of the others, shmem and memfd with --wait block \
+             are the same.",
+    limits: "Each message costs a wake-up through the scheduler, which depends on the CPUs' idle states more than on \
+             anything else. A futex does not report the peer's death.",
+    round: "A copy, a store and one futex wake on one side, one futex wait and a copy on the other.",
+    waits: &[Wait::Block],
+    ..MEMFD_INFO
+};
+
+/// A sealed memfd, with every wait strategy.
+pub(super) static MEMFD: Memfd = Memfd(&MEMFD_INFO);
+
+/// The same with futexes alone.
+pub(super) static FUTEX: Memfd = Memfd(&FUTEX_INFO);
+
 /// A sealed memfd.
-pub(super) struct SealedMemory;
+pub(super) struct Memfd(&'static Info);
 
-impl Mechanism for SealedMemory {
+impl Mechanism for Memfd {
     fn info(&self) -> &'static Info {
-        &INFO
-    }
-
-    fn capabilities(&self) -> Capabilities {
-        Capabilities::ANY_SIZE
+        self.0
     }
 
     fn probe(&self) -> Result<(), Unavailable> {
-        Ok(sealed::probe()?)
+        Ok(memory::probe_sealed()?)
     }
 
-    fn respond(&self, settings: &Settings, supervisor: &mut Supervisor) -> Result<Served, ServeError> {
-        respond(settings, supervisor)
+    fn respond(&self, settings: &Settings, supervisor: &mut Supervisor) -> Result<(), ServeError> {
+        let memory = {
+            let (memory, file) = memory::make_sealed(&settings.name, memory::len(settings))?;
+            supervisor.ready(memory::ADDRESS, &[file.as_fd()])?;
+            memory
+        };
+        memory::serve(&memory, settings, supervisor, || ())
     }
 
-    fn connect(
-        &self,
-        settings: &Settings,
-        endpoint: Endpoint,
-        watch: &mut Watch,
-    ) -> Result<Box<dyn Rounds>, ConnectError> {
-        connect(settings, endpoint, watch)
+    fn connect(&self, settings: &Settings, endpoint: Endpoint, watch: &mut Watch) -> Connected {
+        memory::connect(memory::open_sealed(endpoint, memory::len(settings))?, settings, watch)
     }
-}
-
-/// The responder's side, whatever the ways to wait are.
-pub(super) fn respond(settings: &Settings, supervisor: &mut Supervisor) -> Result<Served, ServeError> {
-    let memory = {
-        let (memory, file) = sealed::make(&settings.name, memory::len(settings))?;
-        supervisor.ready(sealed::ADDRESS, &[file.as_fd()])?;
-        memory
-    };
-    memory::serve(&memory, settings, supervisor, || ())
-}
-
-/// The client's side, whatever the ways to wait are.
-pub(super) fn connect(
-    settings: &Settings,
-    endpoint: Endpoint,
-    watch: &mut Watch,
-) -> Result<Box<dyn Rounds>, ConnectError> {
-    memory::connect(sealed::open(endpoint, memory::len(settings))?, settings, watch)
 }

@@ -1,38 +1,32 @@
 //! `mmap`: a file that both sides map.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 
 use rustix::fs::{CWD, Mode, OFlags, openat};
 
-use super::contract::While;
-use super::place::{Access, Folder, give_to_client, probe_file, remove_folder, reserve};
+use super::families::memory;
+use super::place::{Access, Folder, give_to_client, probe_file, reserve};
+use super::prelude::*;
 use super::sys::Region;
-use super::{
-    Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism, Reach, Rounds,
-    ServeError, Served, Settings, Supervisor, Watch, memory,
-};
-use crate::protocol::{Unavailable, Wait};
 
 static INFO: Info = Info {
     name: "mmap",
-    aliases: &[],
     group: Group::Memory,
     summary: "a file that both sides map into their memory; futexes to sleep on",
-    explanation: Explanation {
-        choose: "Choose it where what is shared should also stay, or is larger than memory; else shared memory proper \
-                 (shmem, memfd) does the same without a file.",
-        limits: "Whoever may write to the file can truncate it, which ends the other side with SIGBUS. The file lies \
-                 in the channel's folder: under the service's RUNTIME_DIRECTORY, else under TMPDIR or /tmp. On a disk, \
-                 pages that were written to are written back now and then, and the next write to such a page faults: \
-                 outliers of a kind that memory without a file does not have. Where that folder is in a tmpfs, nothing is \
-                 ever written back, and they do not occur.",
-        round: "As with shmem: a copy and a store on one side, loads until the word changes and a copy on the other; \
-                the pages are the page cache's.",
-    },
+    choose: "Choose it where the shared data should also persist, or is larger than memory; otherwise shared memory proper \
+             (shmem, memfd) does the same without a file.",
+    limits: "Any process that may write to the file can truncate it, which kills the other side with SIGBUS. The file is \
+             in the channel's folder: under the service's RUNTIME_DIRECTORY, else under TMPDIR or /tmp. On a disk, \
+             modified pages are written back now and then, and the next write to such a page faults: \
+             outliers that memory without a file does not have. In a tmpfs nothing is ever written back, and they do \
+             not occur.",
+    round: "As with shmem: a copy and a store on one side, loads until the word changes and a copy on the other; \
+            the pages are the page cache's.",
     delivery: Delivery::Memory,
-    reach: Reach::Anyone,
     waits: &[Wait::Adaptive, Wait::Spin, Wait::Block],
-    options: &[],
+    naming: Naming::Folder,
+    exposure: Exposure::Memory,
+    ..Info::DEFAULT
 };
 
 /// A memory-mapped file.
@@ -43,15 +37,11 @@ impl Mechanism for MappedFile {
         &INFO
     }
 
-    fn capabilities(&self) -> Capabilities {
-        Capabilities::ANY_SIZE
-    }
-
     fn probe(&self) -> Result<(), Unavailable> {
         Ok(probe_file()?)
     }
 
-    fn respond(&self, settings: &Settings, supervisor: &mut Supervisor) -> Result<Served, ServeError> {
+    fn respond(&self, settings: &Settings, supervisor: &mut Supervisor) -> Result<(), ServeError> {
         let len = memory::len(settings);
         let folder = Folder::make(settings)?;
         let path = folder.join("memory");
@@ -71,24 +61,13 @@ impl Mechanism for MappedFile {
         memory::serve(&memory, settings, supervisor, || drop(folder))
     }
 
-    fn connect(
-        &self,
-        settings: &Settings,
-        endpoint: Endpoint,
-        watch: &mut Watch,
-    ) -> Result<Box<dyn Rounds>, ConnectError> {
-        let len = memory::len(settings);
-        let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let mut endpoint = endpoint;
+    fn connect(&self, settings: &Settings, mut endpoint: Endpoint, watch: &mut Watch) -> Connected {
         if endpoint.descriptors.is_empty() {
-            let file: OwnedFd = openat(CWD, endpoint.address.as_str(), flags, Mode::empty())
-                .while_doing("opening the file")?;
+            let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let file =
+                openat(CWD, &*endpoint.address, flags, Mode::empty()).while_doing("opening the file")?;
             endpoint.descriptors.push(file);
         }
-        memory::connect(memory::handed(endpoint, len)?, settings, watch)
-    }
-
-    fn remove_leftovers(&self, name: &str) {
-        remove_folder(name);
+        memory::connect(memory::open_file(endpoint, memory::len(settings))?, settings, watch)
     }
 }

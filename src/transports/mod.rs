@@ -1,29 +1,28 @@
-//! The mechanisms: the contract that each fulfils, the list that names them all, and one file for each.
+//! The mechanisms: the contract of each, the list of all, and one file for each.
 //!
-//! A mechanism's file holds both sides: how the responder opens and serves it, and how the client connects and runs
-//! a round. Adding one touches that file and one line of [`ALL`].
+//! A mechanism's file holds both sides: how the responder makes and serves a channel, and how the client connects and runs
+//! a round. Adding one is that file, its `mod` and its entry in [`ALL`]; `tests/example/` has a complete one.
 
-#[cfg(feature = "_tokio")]
-mod async_side;
-mod buffer;
+/// What mechanisms of a kind share.
+mod families {
+    #[cfg(feature = "_tokio")]
+    pub(crate) mod async_side;
+    pub(crate) mod datagram;
+    pub(crate) mod memory;
+    pub(crate) mod messages;
+    pub(crate) mod stream;
+    pub(crate) mod sync;
+    pub(crate) mod turn;
+    pub(crate) mod unix_socket;
+}
+
 mod contract;
-mod datagram;
-mod memory;
-mod messages;
-mod pace;
 mod payload;
 mod place;
-mod process;
-mod proof;
 mod rounds;
-mod sealed;
 mod settings;
-mod stream;
 mod supervisor;
-mod sync;
 pub(crate) mod sys;
-mod turn;
-mod unix_socket;
 mod watch;
 
 #[cfg(feature = "dbus")]
@@ -31,7 +30,6 @@ mod dbus;
 mod epoll;
 mod eventfd;
 mod fifo;
-mod futex;
 #[cfg(feature = "grpc")]
 mod grpc;
 #[cfg(feature = "http")]
@@ -47,31 +45,30 @@ mod null;
 mod pipe;
 mod process_vm;
 mod semaphore;
+#[cfg(feature = "_example")]
+#[path = "../../tests/example/seqpacket_pair.rs"]
+mod seqpacket_pair;
 mod shmem;
 mod signal;
 mod socketpair;
 mod sysv_mq;
 mod tcp;
-mod tcp6;
 #[cfg(feature = "tokio")]
 mod tokio;
 mod udp;
-mod udp6;
 mod unix;
-mod unix_dgram;
-mod unix_seqpacket;
 mod vsock;
 #[cfg(feature = "zeromq")]
 mod zeromq;
 
-pub(crate) use contract::{CallError, Capabilities, Explanation, Info, OptionSpec, ServeError, Served};
-pub use contract::{ConnectError, Delivery, Endpoint, Group, Mechanism, Reach, RoundError};
-pub(crate) use pace::Pace;
-pub(crate) use pace::Pacer;
+pub(crate) use contract::{CallError, Capabilities};
+pub use contract::{
+    ConnectError, Delivery, Endpoint, Exposure, Group, Info, Mechanism, Naming, Reach, RoundError,
+};
 #[cfg(test)]
 pub(crate) use payload::Payload;
 pub use rounds::Rounds;
-pub(crate) use rounds::{Block, Round};
+pub(crate) use rounds::{Block, Pace, Pacer, Round};
 pub(crate) use settings::only_cpu;
 pub use settings::{Grant, Owner, Settings};
 pub(crate) use supervisor::Supervisor;
@@ -83,23 +80,39 @@ use std::collections::BTreeMap;
 
 use crate::protocol::{ChannelSpec, MethodState, Refusal, Unavailable};
 
-/// Every mechanism, in the order in which they are shown.
+/// What a mechanism's file uses.
+mod prelude {
+    pub(super) use std::io;
+
+    pub(super) use rustix::io::Errno;
+    pub(super) use rustix::net::SocketType;
+
+    pub(super) use super::contract::{
+        CallError, Capabilities, ConnectError, Connected, Delivery, Endpoint, Exposure, Group, Info,
+        Mechanism, Naming, OptionSpec, Reach, RoundError, ServeError, While, echo_ended,
+    };
+    pub(super) use super::payload::{Buffer, Payload};
+    pub(super) use super::{Alive, Owner, Round, Settings, Supervisor, Unwatched, Watch};
+    pub(super) use crate::protocol::{Unavailable, Wait};
+}
+
+/// Every mechanism, in display order.
 pub static ALL: &[&dyn Mechanism] = &[
     &tcp::TCP,
-    &tcp6::TCP6,
+    &tcp::TCP6,
     &udp::UDP,
-    &udp6::UDP6,
+    &udp::UDP6,
     &unix::Unix,
-    &unix_seqpacket::UnixSeqpacket,
-    &unix_dgram::UnixDgram,
+    &unix::UnixSeqpacket,
+    &unix::UnixDgram,
     &socketpair::SocketPair,
     &epoll::Epoll,
     &io_uring::IoUring,
     &vsock::Vsock,
     &shmem::SharedMemory,
-    &memfd::SealedMemory,
+    &memfd::MEMFD,
     &mmap::MappedFile,
-    &futex::Futex,
+    &memfd::FUTEX,
     &semaphore::PosixSemaphore,
     &process_vm::ProcessMemory,
     &pipe::Pipe,
@@ -121,13 +134,15 @@ pub static ALL: &[&dyn Mechanism] = &[
     &zeromq::ZeroMq,
     #[cfg(feature = "iceoryx2")]
     &iceoryx2::Iceoryx2,
+    #[cfg(feature = "_example")]
+    &seqpacket_pair::SeqpacketPair,
     &null::Null,
 ];
 
-/// Mechanisms that only a build with the cargo feature of their name has.
+/// Mechanisms that need the cargo feature of their name.
 pub const FEATURES: [&str; 6] = ["tokio", "http", "grpc", "dbus", "zeromq", "iceoryx2"];
 
-/// Those of them that this build lacks.
+/// Those that this build lacks.
 pub(crate) fn not_built() -> impl Iterator<Item = &'static str> {
     FEATURES.into_iter().filter(|name| find(name).is_err())
 }
@@ -149,37 +164,36 @@ pub fn find(name: &str) -> Result<&'static dyn Mechanism, Refusal> {
 /// The most bytes that a responder for `spec` holds for payloads.
 ///
 /// # Errors
-/// The specification does not fit: see [`Settings::check`].
+/// As [`Settings::check`].
 pub fn memory_of(spec: &ChannelSpec) -> Result<u64, Refusal> {
     let settings = Settings::check(spec)?;
     Ok(find(settings.method)?.holds(settings.size))
 }
 
-/// Begins the names of a daemon's resources: no other process on this host has had it since boot.
+/// The prefix of a daemon's resource names: no other process on this host has had it since boot.
 ///
 /// # Errors
-/// `/proc` does not tell when this process was started.
+/// `/proc` does not show when this process was started.
 pub fn instance_name() -> std::io::Result<String> {
     let pid = std::process::id();
     let start = place::start_time(&pid.to_string()).map_err(|source| {
-        std::io::Error::other(CallError { what: "asking /proc when this process was started", source })
+        std::io::Error::other(CallError { what: "reading this process's start time from /proc", source })
     })?;
     Ok(format!("ipcd-{pid}-{start}"))
 }
 
-/// Removes what daemons of this user have left that were killed together with their responders, or while they looked at what
-/// the host has.
+/// Removes what daemons of this user have left that were killed together with their responders, or during a probe.
 pub(crate) fn remove_leftovers_of_the_dead() {
     ALL.iter().for_each(|mechanism| mechanism.remove_leftovers(&place::probe_name()));
     for name in place::dead_names() {
-        log::info!("removing {name}, which a killed daemon has left");
+        log::info!("removing {name}, left by a killed daemon");
         for mechanism in ALL {
             mechanism.remove_leftovers(&name);
         }
     }
 }
 
-/// Every mechanism, as this process has it on this host for itself.
+/// The state of every mechanism on this host, for this process itself.
 #[must_use]
 pub fn states() -> Vec<MethodState> {
     states_for(Owner::this(), None)
@@ -188,7 +202,7 @@ pub fn states() -> Vec<MethodState> {
 /// Whether this process can offer a mechanism with these options to this client.
 ///
 /// # Errors
-/// What the host lacks, or what stands between the two.
+/// What the host lacks, or that the mechanism does not work between the two.
 pub(crate) fn available_to(
     mechanism: &dyn Mechanism,
     options: &BTreeMap<String, String>,
@@ -207,9 +221,8 @@ pub(crate) fn available_to(
     )))
 }
 
-/// Why a mechanism's channels with a name are closed to a client who is in these further groups (all, if that is not known), if they
-/// are: see
-/// [`Reach::Group`].
+/// Why a mechanism's named channels are closed to a client in these supplementary groups (any, if they are not known), if they
+/// are: see [`Reach::Group`].
 fn closed_to(mechanism: &dyn Mechanism, client: Owner, groups: Option<&[u32]>) -> Option<Unavailable> {
     let own = Owner::this();
     let root = own.uid == 0 || client.uid == 0;
@@ -219,25 +232,27 @@ fn closed_to(mechanism: &dyn Mechanism, client: Owner, groups: Option<&[u32]>) -
         || groups.is_none_or(|groups| groups.contains(&own.gid));
     (mechanism.info().reach == Reach::Group && !is_let_in).then(|| {
         Unavailable(format!(
-            "it is for user {} and members of the group {}, and user {} is none; ask for membership in the daemon's group, or use \
-             a daemon of your own (--private)",
+            "it is for user {} and members of group {}, and user {} is neither; ask for membership in the daemon's group, or use \
+             a private daemon (--private)",
             own.uid, own.gid, client.uid
         ))
     })
 }
 
-/// Every mechanism, as this process has it on this host for this client, who is in these further groups.
+/// The state of every mechanism on this host, for this client, which is in these supplementary groups.
 #[must_use]
 pub(crate) fn states_for(client: Owner, groups: Option<&[u32]>) -> Vec<MethodState> {
-    ALL.iter()
-        .map(|mechanism| MethodState {
+    let state = |mechanism: &&dyn Mechanism| {
+        let (max_size, max_size_because) = mechanism.largest();
+        MethodState {
             name: mechanism.info().name.to_owned(),
             unavailable: available_to(*mechanism, &BTreeMap::new(), client).err(),
             closed: closed_to(*mechanism, client, groups),
-            max_size_bytes: u32::try_from(mechanism.capabilities().max_size).unwrap_or(u32::MAX),
-            max_size_because: mechanism.size_limit(),
-        })
-        .collect()
+            max_size_bytes: u32::try_from(max_size).unwrap_or(u32::MAX),
+            max_size_because,
+        }
+    };
+    ALL.iter().map(state).collect()
 }
 
 #[cfg(test)]

@@ -1,54 +1,43 @@
 //! `mq`: two POSIX message queues, one for each direction.
 
 use std::ffi::CString;
-use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::path::PathBuf;
 
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::io::Errno;
 use rustix::process::{Resource, getrlimit};
 
-use super::contract::While;
-use super::messages::{self, Else, MessageClient, Messages};
+use super::families::messages::{self, Else, Messages};
 use super::place::{Access, give_to_client, probe_name};
+use super::prelude::*;
 use super::sys::find_descriptors;
 use super::sys::mq::{End, MessageQueue};
-use super::{
-    CallError, Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism, Owner,
-    Reach, Rounds, ServeError, Served, Settings, Supervisor, Watch,
-};
-use crate::protocol::{Unavailable, Wait};
-use crate::shortage::{FORBIDDEN, HIDDEN, explain, limit, sysctl};
+use crate::shortage::{FORBIDDEN, explain, limit, sysctl};
 
 static INFO: Info = Info {
     name: "mq",
-    aliases: &[],
     group: Group::Queues,
     summary: "two POSIX message queues",
-    explanation: Explanation {
-        choose: "Choose it where messages have priorities, or where one process leaves messages for another that need \
-                 not run yet. It can be polled like a file.",
-        limits: "A message is no longer than fs.mqueue.msgsize_max says, 8192 bytes by default, and a user's queues \
-                 together no larger than RLIMIT_MSGQUEUE, 819200 by default, of which a channel takes its two queues' \
-                 messages and some bytes for each. CAP_SYS_RESOURCE lifts msgsize_max (which is kept to here all the \
-                 same, as other programs have it) and the number of queues, not RLIMIT_MSGQUEUE. A queue lives until its \
-                 name is removed, also without any process; it does not tell that the peer has died.",
-        round: "One mq_send and one mq_receive on each side; the kernel copies each message into memory of its own, and \
-                from there to the receiver. To one that waits the message is handed without being queued, which saves \
-                no copy.",
-    },
+    choose: "Choose it where messages have priorities, or where one process leaves messages for another that is \
+             not running yet. It can be polled like a file.",
+    limits: "A message is no longer than fs.mqueue.msgsize_max, 8192 bytes by default, and a user's queues \
+             together no larger than RLIMIT_MSGQUEUE, 819200 by default; a channel uses its two queues' \
+             messages and some bytes for each. CAP_SYS_RESOURCE lifts msgsize_max (which is respected here all the \
+             same, as other programs must) and the number of queues, not RLIMIT_MSGQUEUE. A queue lives until its \
+             name is removed, even without any process; it does not report the peer's death.",
+    round: "One mq_send and one mq_receive on each side; the kernel copies each message into memory of its own, and \
+            from there to the receiver. A waiting receiver gets the message without queueing, which saves no copy.",
     delivery: Delivery::Message,
-    reach: Reach::Anyone,
-    waits: &[Wait::Block, Wait::Spin, Wait::Adaptive],
-    options: &[],
+    naming: Naming::Queues,
+    exposure: Exposure::Messages,
+    ..Info::DEFAULT
 };
 
-/// The longest message by default, and without a `/proc` that tells.
+/// The longest message by default, and where `/proc` does not say.
 const DEFAULT_MAX_SIZE: usize = 8192;
 
 /// What a queue of one message counts for beside its bytes: a `msg_msg` and a `posix_msg_tree_node`, six words each
-/// (`mqueue_get_inode` in the kernel's `ipc/mqueue.c`; mq_overview(7) has the sum).
+/// (`mqueue_get_inode` in the kernel's `ipc/mqueue.c`; mq_overview(7) has the formula).
 const OVERHEAD: usize = 12 * size_of::<usize>();
 
 /// The shortest message that a channel has.
@@ -62,42 +51,23 @@ impl Mechanism for PosixQueue {
         &INFO
     }
 
-    fn capabilities(&self) -> Capabilities {
-        let Largest { size, .. } = Largest::here();
-        Capabilities { max_size: size, ..Capabilities::ANY_SIZE }
-    }
-
-    fn size_limit(&self) -> Option<String> {
-        Some(Largest::here().limit)
-    }
-
-    fn capabilities_anywhere(&self) -> Capabilities {
-        Capabilities::ANY_SIZE
+    /// As far as this process's user has no other queues: how many bytes those use is not known.
+    fn largest(&self) -> (usize, Option<String>) {
+        let longest = sysctl("fs/mqueue/msgsize_max").and_then(|text| text.parse().ok());
+        let (size, limit) =
+            largest(longest.unwrap_or(DEFAULT_MAX_SIZE), getrlimit(Resource::Msgqueue).current);
+        (size, Some(limit))
     }
 
     fn probe(&self) -> Result<(), Unavailable> {
-        let name = probe_name();
-        for _ in 0..3 {
-            let names = Names::of(&name);
-            let made = make(&names.ping, MIN_SIZE, End::Receive)
-                .and_then(|ping| Ok((ping, make(&names.pong, MIN_SIZE, End::Send)?)));
-            match made.map_err(|error| (error.source.kind(), error.source.raw_os_error(), error)) {
-                Ok(_) => return Ok(()),
-                // One that is left, or that another process looks with just now: it goes with `names`.
-                Err((io::ErrorKind::AlreadyExists, ..)) => {}
-                Err((_, Some(libc::ENOSYS), _)) => {
-                    return Err(Unavailable(format!(
-                        "this kernel was built without POSIX message queues (CONFIG_POSIX_MQUEUE), {HIDDEN}"
-                    )));
-                }
-                Err((.., error)) => return Err(error.into()),
-            }
-        }
-        // Queues can be made: others do all the time.
-        Ok(())
+        messages::probe_queue("POSIX message queues (CONFIG_POSIX_MQUEUE)", || {
+            let names = Names::of(&probe_name());
+            let _ping = make(&names.ping, MIN_SIZE, End::Receive)?;
+            make(&names.pong, MIN_SIZE, End::Send).map(drop)
+        })
     }
 
-    fn respond(&self, settings: &Settings, supervisor: &mut Supervisor) -> Result<Served, ServeError> {
+    fn respond(&self, settings: &Settings, supervisor: &mut Supervisor) -> Result<(), ServeError> {
         let names = Names::of(&settings.name);
         let (pings, access) = make_for(&names.ping, settings, End::Receive)?;
         let (pongs, _) = make_for(&names.pong, settings, End::Send)?;
@@ -105,7 +75,7 @@ impl Mechanism for PosixQueue {
 
         let address = format!("/{}", settings.name);
         if access == Access::Handed {
-            // Opened anew: whether calls wait is kept with what was opened, and is for each side to say.
+            // Opened separately: whether calls block belongs to the open description, and is for each side to choose.
             let theirs = open_ends(&names.ping, &names.pong)?;
             supervisor.ready(&address, &[theirs.receiver.as_fd(), theirs.sender.as_fd()])?;
         } else {
@@ -117,26 +87,21 @@ impl Mechanism for PosixQueue {
         messages::echo(&mut ends, settings)
     }
 
-    fn connect(
-        &self,
-        settings: &Settings,
-        endpoint: Endpoint,
-        watch: &mut Watch,
-    ) -> Result<Box<dyn Rounds>, ConnectError> {
-        let Some(name) = endpoint.address.strip_prefix('/').filter(|name| !name.contains('\0')) else {
-            return Err(ConnectError::Endpoint(endpoint.address));
+    fn connect(&self, settings: &Settings, endpoint: Endpoint, watch: &mut Watch) -> Connected {
+        let address = endpoint.address.clone();
+        let unknown = || ConnectError::Endpoint(address.clone());
+        let name = address.strip_prefix('/').filter(|name| !name.contains('\0')).ok_or_else(unknown)?;
+        let ends = if endpoint.descriptors.is_empty() {
+            open_ends(&queue_name(name, "ping"), &queue_name(name, "pong"))?
+        } else {
+            let [receiver, sender] = endpoint.handed()?;
+            Ends { receiver: receiver.into(), sender: sender.into(), nonblocking: false }
         };
-        let ends = match <[OwnedFd; 2]>::try_from(endpoint.descriptors) {
-            Ok([receiver, sender]) => {
-                Ends { receiver: receiver.into(), sender: sender.into(), nonblocking: false }
-            }
-            Err(_) => open_ends(&queue_name(name, "ping"), &queue_name(name, "pong"))?,
-        };
-        let size = ends.receiver.message_size().while_doing("asking for the queue's message size")?;
+        let size = ends.receiver.message_size().while_doing("reading the queue's message size")?;
         if size != settings.size {
-            return Err(ConnectError::Endpoint(endpoint.address));
+            return Err(unknown());
         }
-        Ok(Box::new(MessageClient::prove(ends, settings, watch)?))
+        messages::connect(ends, settings, watch)
     }
 
     fn remove_leftovers(&self, name: &str) {
@@ -144,7 +109,7 @@ impl Mechanism for PosixQueue {
     }
 }
 
-/// The queues' names, which end with the value.
+/// The queues' names, which are removed with this value.
 struct Names {
     ping: CString,
     pong: CString,
@@ -167,33 +132,20 @@ fn queue_name(name: &str, direction: &str) -> CString {
     CString::new(format!("/{name}-{direction}")).expect("a channel's name has no zero byte")
 }
 
-/// The largest message, and the setting that decides it.
-struct Largest {
-    size: usize,
-    limit: String,
-}
-
-impl Largest {
-    /// As this process may have it, if its user has no other queues: how many bytes those take nobody tells.
-    fn here() -> Self {
-        let longest = sysctl("fs/mqueue/msgsize_max").and_then(|text| text.parse().ok());
-        Self::of(longest.unwrap_or(DEFAULT_MAX_SIZE), getrlimit(Resource::Msgqueue).current)
-    }
-
-    fn of(longest: usize, bytes: Option<u64>) -> Self {
-        // Two queues, of one message each.
-        let each =
-            bytes.map(|bytes| usize::try_from(bytes / 2).unwrap_or(usize::MAX).saturating_sub(OVERHEAD));
-        let size = longest.min(each.unwrap_or(usize::MAX)).clamp(MIN_SIZE, Capabilities::MAX_SIZE);
-        let limit = match (bytes, each) {
-            (Some(bytes), Some(each)) if each < longest => format!(
-                "a user's queues may take {bytes} bytes together, and a channel has two; raise RLIMIT_MSGQUEUE (ulimit \
-                 -q, LimitMSGQUEUE= in a unit)"
-            ),
-            _ => format!("fs.mqueue.msgsize_max is {longest}"),
-        };
-        Self { size, limit }
-    }
+/// The largest message, where one may have `longest` bytes and a user's queues may have `bytes` together, and the setting
+/// that limits it.
+fn largest(longest: usize, bytes: Option<u64>) -> (usize, String) {
+    // Two queues, of one message each.
+    let each = bytes.map(|bytes| usize::try_from(bytes / 2).unwrap_or(usize::MAX).saturating_sub(OVERHEAD));
+    let size = longest.min(each.unwrap_or(usize::MAX)).clamp(MIN_SIZE, Capabilities::MAX_SIZE);
+    let limit = match (bytes, each) {
+        (Some(bytes), Some(each)) if each < longest => format!(
+            "a user's queues may take {bytes} bytes together, and a channel has two; raise RLIMIT_MSGQUEUE (ulimit \
+             -q, LimitMSGQUEUE= in a unit)"
+        ),
+        _ => format!("fs.mqueue.msgsize_max is {longest}"),
+    };
+    (size, limit)
 }
 
 /// The client's ends of these queues.
@@ -203,10 +155,10 @@ fn open_ends(ping: &CString, pong: &CString) -> Result<Ends, CallError> {
     Ok(Ends { receiver, sender, nonblocking: false })
 }
 
-/// A queue that the client may open, or is to be handed.
+/// Makes a queue that the client may open or is handed.
 fn make_for(name: &CString, settings: &Settings, end: End) -> Result<(MessageQueue, Access), CallError> {
     let queue = make(name, settings.size, end)?;
-    // Its name is a file only where somebody has mounted the queues' file system; its descriptor always is.
+    // Its name is a file only where the queues' file system is mounted; its descriptor always is.
     let path = PathBuf::from(format!("/proc/self/fd/{}", queue.as_fd().as_raw_fd()));
     let access = give_to_client(&path, settings.client).while_doing("opening the queue to the client")?;
     Ok((queue, access))
@@ -215,7 +167,7 @@ fn make_for(name: &CString, settings: &Settings, end: End) -> Result<(MessageQue
 fn make(name: &CString, size: usize, end: End) -> Result<MessageQueue, CallError> {
     MessageQueue::make(name, size, end)
         .map_err(|error| match error.raw_os_error() {
-            // The kernel tells a lack of descriptors by the same number.
+            // The kernel reports a lack of descriptors by the same number.
             Some(libc::EMFILE) if find_descriptors(1).is_ok() => explain(
                 error,
                 format_args!(
@@ -243,9 +195,9 @@ fn make(name: &CString, size: usize, end: End) -> Result<MessageQueue, CallError
         .while_doing("making a message queue")
 }
 
-/// A limit of the kernel's for all queues.
+/// A limit of the kernel's on all queues.
 fn setting(name: &str) -> String {
-    sysctl(&format!("fs/mqueue/{name}")).unwrap_or_else(|| "so many".to_owned())
+    sysctl(&format!("fs/mqueue/{name}")).unwrap_or_else(|| "a limited number of".to_owned())
 }
 
 /// One side's ends.
@@ -257,7 +209,7 @@ struct Ends {
 }
 
 impl Ends {
-    /// Sleeps where the call itself, which does not block, would not.
+    /// Sleeps before a call that does not block, if it is to sleep.
     #[inline(always)]
     fn sleep(&self, queue: BorrowedFd<'_>, flags: PollFlags, or: Else) -> Result<(), Errno> {
         if self.nonblocking && or == Else::Sleep {
@@ -310,9 +262,9 @@ mod tests {
     }
 
     #[test]
-    fn a_look_at_the_host_removes_what_one_that_was_killed_has_left() {
+    fn a_probe_removes_the_leftovers_of_a_killed_probe() {
         let names = Names::of(&probe_name());
-        // It is there already if another test looks just now.
+        // It exists already if another test probes at the same time.
         let _ = MessageQueue::make(&names.pong, MIN_SIZE, End::Send);
         PosixQueue.probe().unwrap();
         let gone = |name| {
@@ -326,9 +278,9 @@ mod tests {
     }
 
     #[test]
-    fn the_largest_message_is_what_the_narrowest_limit_leaves() {
+    fn the_narrowest_limit_decides_the_largest_message() {
         let of = |longest, bytes| {
-            let Largest { size, limit } = Largest::of(longest, bytes);
+            let (size, limit) = largest(longest, bytes);
             (size, limit.contains("RLIMIT_MSGQUEUE"))
         };
         assert_eq!(of(8192, Some(819_200)), (8192, false));
@@ -336,11 +288,11 @@ mod tests {
         assert_eq!(of(1 << 30, None), (16 << 20, false));
         assert_eq!(of(1 << 20, Some(819_200)), (819_200 / 2 - OVERHEAD, true));
         assert_eq!(of(8192, Some(1000)), (500 - OVERHEAD, true));
-        assert_eq!(of(8192, Some(0)), (8, true), "none: the probe says so");
+        assert_eq!(of(8192, Some(0)), (8, true), "none: the probe reports it");
     }
 
     #[test]
-    fn a_queue_that_may_not_wait_says_so() {
+    fn a_nonblocking_queue_returns_instead_of_waiting() {
         let name = queue_name(&format!("ipcd-{}-0-1", std::process::id()), "test");
         let mut ends = Ends {
             receiver: MessageQueue::make(&name, 8, End::Receive).unwrap(),
@@ -353,7 +305,7 @@ mod tests {
         let mut buffer = [0; 8];
         assert_eq!(ends.receive(&mut buffer, Else::Return), Err(Errno::AGAIN));
         ends.send(b"12345678", Else::Return).unwrap();
-        assert_eq!(ends.send(b"12345678", Else::Return), Err(Errno::AGAIN), "there is room for one");
+        assert_eq!(ends.send(b"12345678", Else::Return), Err(Errno::AGAIN), "the queue holds one");
         assert_eq!(ends.receive(&mut buffer, Else::Sleep), Ok(8));
         assert_eq!(&buffer, b"12345678");
     }

@@ -1,33 +1,54 @@
-//! Where resources with a name live while they have one, and who may open them.
+//! Named resources: where they are, how leftovers are removed, and who may open them.
 
 use std::fs::{self, DirBuilder};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt, chown};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{
     Access as May, CWD, FallocateFlags, Mode, OFlags, access, fallocate, fstatvfs, mkfifoat, open, statvfs,
 };
 use rustix::io::{Errno, pwrite};
+use rustix::shm;
 
-use super::contract::While;
-use super::{CallError, Owner, Settings};
+use super::contract::{CallError, Naming, While};
+use super::{Owner, Settings};
 use crate::shortage::{FORBIDDEN, explain, explain_sandbox};
 
-/// Where the system keeps shared memory that has a name.
+/// Where the system keeps named shared memory.
 pub(super) const SHARED_MEMORY: &str = "/dev/shm";
 
-/// The folder of one channel's sockets, FIFOs and files. It goes, with all that is in it, with its value.
+impl Naming {
+    /// Whether a resource of this kind can be made here, as far as that takes one system call or two.
+    pub(super) fn probe(self) -> Result<(), CallError> {
+        match self {
+            Self::Folder => probe_folder(),
+            _ => Ok(()),
+        }
+    }
+
+    /// Removes what a killed responder may have left under this name, if that takes no more than the name.
+    pub(super) fn remove_leftovers(self, name: &str) {
+        match self {
+            Self::Folder => remove_entry(name),
+            // It may be gone already.
+            Self::SharedMemory => drop(shm::unlink(format!("/{name}"))),
+            _ => {}
+        }
+    }
+}
+
+/// The folder of one channel's sockets, FIFOs and files. It is removed with this value, and its contents with it.
 #[derive(Debug)]
 pub(super) struct Folder {
-    path: PathBuf,
-    /// Given up for the one that it takes to remove the folder.
+    pub(super) path: PathBuf,
+    /// Closed for the descriptor that it takes to remove the folder.
     spare: Option<OwnedFd>,
 }
 
 impl Folder {
-    /// Makes it. Others may pass through it, not list it: each thing in it has permissions of its own.
+    /// Makes it. Other users may pass through it, not list it: each entry has its own permissions.
     pub(super) fn make(settings: &Settings) -> Result<Self, CallError> {
         let path = path_of(&settings.name);
         DirBuilder::new()
@@ -38,8 +59,8 @@ impl Folder {
         let mut folder = Self { path, spare: None };
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         folder.spare =
-            Some(open(&folder.path, flags, Mode::empty()).while_doing("looking into the channel's folder")?);
-        // Whatever the umask says.
+            Some(open(&folder.path, flags, Mode::empty()).while_doing("opening the channel's folder")?);
+        // The umask does not apply here.
         fs::set_permissions(&folder.path, fs::Permissions::from_mode(0o711))
             .while_doing("opening the channel's folder to the client")?;
         Ok(folder)
@@ -50,11 +71,6 @@ impl Folder {
         in_place(error.into(), &self.path)
     }
 
-    /// The error of making a named pipe in it.
-    pub(super) fn no_pipe(&self, error: Errno) -> io::Error {
-        no_pipe(error, &self.path)
-    }
-
     /// The path of something in it.
     pub(super) fn join(&self, name: &str) -> PathBuf {
         self.path.join(name)
@@ -63,13 +79,13 @@ impl Folder {
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        // Nothing is to be done if it is gone already.
+        // It may be gone already.
         let _ = match self.spare.take() {
             Some(spare) => {
                 drop(spare);
                 fs::remove_dir_all(&self.path)
             }
-            // Nothing is in it yet.
+            // It is still empty.
             None => fs::remove_dir(&self.path),
         };
     }
@@ -77,8 +93,8 @@ impl Drop for Folder {
 
 const MAKING_A_FOLDER: &str = "making a folder for the channel";
 
-/// Whether a channel's folder can be made. Nothing is: what a process makes stays if it is killed then.
-pub(super) fn probe_folder() -> Result<(), CallError> {
+/// Whether a channel's folder could be made. None is made: it would remain if the process were killed then.
+fn probe_folder() -> Result<(), CallError> {
     let place = place();
     access(&place, May::WRITE_OK | May::EXEC_OK)
         .and_then(|()| match statvfs(&place)? {
@@ -90,10 +106,10 @@ pub(super) fn probe_folder() -> Result<(), CallError> {
         .while_doing(MAKING_A_FOLDER)
 }
 
-/// The least that is taken of memory or of a file system.
+/// The smallest unit of memory and of a file system.
 pub(super) const PAGE: usize = 4096;
 
-/// Whether a file can be made in a channel's folder and its blocks be taken.
+/// Whether a file can be made in a channel's folder and its blocks be reserved.
 pub(super) fn probe_file() -> Result<(), CallError> {
     probe_folder()?;
     let place = place();
@@ -104,13 +120,13 @@ pub(super) fn probe_file() -> Result<(), CallError> {
     }
 }
 
-/// Whether a named pipe can be made in a channel's folder. It has a name beside it, which is gone at once.
+/// Whether a named pipe can be made in a channel's folder: makes one beside it, and removes it at once.
 pub(super) fn probe_pipe() -> Result<(), CallError> {
     probe_folder()?;
     let name = probe_name();
     match mkfifoat(CWD, path_of(&name), Mode::RUSR | Mode::WUSR) {
-        // It is not forbidden: one is left, another process looks just now, or a stranger has taken the name.
-        Ok(()) | Err(Errno::EXIST) => remove_pipe(&name),
+        // It is allowed: a leftover, another process's probe, or another user's file has the name.
+        Ok(()) | Err(Errno::EXIST) => remove_entry(&name),
         Err(error) => return Err(no_pipe(error, &place())).while_doing(MAKING_A_PIPE),
     }
     Ok(())
@@ -119,7 +135,7 @@ pub(super) fn probe_pipe() -> Result<(), CallError> {
 pub(super) const MAKING_A_PIPE: &str = "making a named pipe";
 
 /// The error of making a named pipe in this folder.
-fn no_pipe(error: Errno, folder: &Path) -> io::Error {
+pub(super) fn no_pipe(error: Errno, folder: &Path) -> io::Error {
     match error {
         Errno::PERM => {
             explain(error, format_args!("{FORBIDDEN}, or the file system of {} has none", folder.display()))
@@ -128,18 +144,9 @@ fn no_pipe(error: Errno, folder: &Path) -> io::Error {
     }
 }
 
-/// Removes the pipe that a look at the host may have left.
-pub(super) fn remove_pipe(name: &str) {
-    let path = path_of(name);
-    let is_pipe = fs::symlink_metadata(&path).is_ok_and(|meta| meta.file_type().is_fifo());
-    if is_pipe && is_own(&path) {
-        let _ = fs::remove_file(path);
-    }
-}
-
-/// Whether shared memory that has a name can be made, by a file there that never has one.
+/// Whether named shared memory can be made, by a file there that never has a name.
 ///
-/// Returns that file, where the file system has files without a name.
+/// Returns that file, where the file system supports unnamed files.
 pub(super) fn probe_shared_memory() -> Result<Option<OwnedFd>, CallError> {
     const MAKING: &str = "making a shared memory segment in /dev/shm";
     let file = nameless(Path::new(SHARED_MEMORY)).map_err(no_segment).while_doing(MAKING)?;
@@ -150,7 +157,7 @@ pub(super) fn probe_shared_memory() -> Result<Option<OwnedFd>, CallError> {
     }
 }
 
-/// A file in a folder that never has a name. None where the file system knows no such files, but lets a file be made.
+/// A file in a folder that never has a name. `None` where the file system does not support that, but lets files be made.
 fn nameless(folder: &Path) -> Result<Option<OwnedFd>, Errno> {
     let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
     match open(folder, flags, Mode::RUSR | Mode::WUSR) {
@@ -168,7 +175,7 @@ fn no_segment(error: Errno) -> io::Error {
     }
 }
 
-/// The error of a call that makes something in a folder: which, and what would be right.
+/// The error of a call that makes something in a folder: which folder, and what to do about it.
 fn in_place(error: io::Error, folder: &Path) -> io::Error {
     let folder = folder.display();
     match Errno::from_io_error(&error) {
@@ -189,22 +196,22 @@ fn in_place(error: io::Error, folder: &Path) -> io::Error {
     }
 }
 
-/// Removes the folder that a killed responder may have left.
-pub(super) fn remove_folder(name: &str) {
+/// Removes the folder or the pipe of this name, if this user owns it.
+fn remove_entry(name: &str) {
     let path = path_of(name);
     if is_own(&path) {
-        let _ = fs::remove_dir_all(path);
+        let _ = fs::remove_dir_all(&path).or_else(|_| fs::remove_file(path));
     }
 }
 
-/// Whether this user has made what is there. In a folder that is everybody's a stranger may have: that is the stranger's
-/// affair, and may take without end to remove.
+/// Whether this user owns what is there. In a shared folder another user may have taken the name: its contents are that
+/// user's responsibility, and may take forever to remove.
 pub(super) fn is_own(path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok_and(|meta| meta.uid() == Owner::this().uid)
 }
 
-/// Names of resources that dead daemons of this user have left: `ipcd-PID-START-CHANNEL`, where no process PID that was
-/// started at START lives. That takes a daemon and its responder to be killed within the same few milliseconds.
+/// Names of resources that dead daemons of this user have left: `ipcd-PID-START-CHANNEL`, where no process PID
+/// started at START is alive. They remain when a daemon and its responder are killed within the same few milliseconds.
 pub(super) fn dead_names() -> Vec<String> {
     let uid = Owner::this().uid;
     let places = [place(), SHARED_MEMORY.into(), "/dev/mqueue".into()];
@@ -222,16 +229,16 @@ pub(super) fn dead_names() -> Vec<String> {
         .collect()
 }
 
-/// What a look at the host calls what it makes, if that needs a name. Always the same for a user: what a process leaves that is
-/// killed in the midst of it, the next one removes.
+/// The name of what a probe makes, if it needs one. Always the same for a user, so that the next probe removes what a killed
+/// one has left.
 pub(super) fn probe_name() -> String {
     format!("ipcd-probe-{}", Owner::this().uid)
 }
 
-/// When the process was started, in clock ticks since boot, as `/proc` tells it.
+/// When the process was started, in clock ticks since boot, from `/proc`.
 ///
 /// # Errors
-/// It is dead; or, for a live one, the system's.
+/// The process is dead, or the system's error.
 pub(super) fn start_time(pid: &str) -> io::Result<String> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
     // The 22nd field of proc(5), the 20th behind the command's parenthesis.
@@ -239,7 +246,7 @@ pub(super) fn start_time(pid: &str) -> io::Result<String> {
     Ok(field.ok_or(io::ErrorKind::InvalidData)?.to_owned())
 }
 
-/// The service's own folder where it has one, which its clients see too; else the temporary folder.
+/// The service's runtime directory if it has one, which its clients see too; else the temporary folder.
 fn place() -> PathBuf {
     let runtime = std::env::var_os("RUNTIME_DIRECTORY").and_then(|list| std::env::split_paths(&list).next());
     runtime.filter(|folder| folder.is_absolute()).unwrap_or_else(std::env::temp_dir)
@@ -249,20 +256,20 @@ fn path_of(name: &str) -> PathBuf {
     place().join(name)
 }
 
-/// How a client gets at a resource that this process has made with mode 0600.
+/// How a client reaches a resource that this process has made with mode 0600.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Access {
     /// By its name.
     Named,
-    /// By a descriptor that it has to be handed: it may not open the resource.
+    /// By a descriptor that it is handed, since it may not open the resource.
     Handed,
 }
 
-/// Lets the client, and no other user, at a resource that is whoever's opens it first, or that everybody who has it open
-/// can read and spoil.
+/// Gives the client alone access to a resource that belongs to the first process to open it, or that every process with it
+/// open can read and corrupt.
 ///
-/// A client of the same user may open it already, and root gives it away. No other daemon can, and its group would be too
-/// many: another member could come before the client and take its place.
+/// A client of the same user may open it already, and root gives it away. No other daemon can, and access for its group would
+/// be too broad: another member could open it before the client and take its place.
 pub(super) fn give_to_client(path: &Path, client: Owner) -> io::Result<Access> {
     let own = Owner::this();
     if own.uid == client.uid {
@@ -274,10 +281,10 @@ pub(super) fn give_to_client(path: &Path, client: Owner) -> io::Result<Access> {
     }
 }
 
-/// Lets the client connect to a socket that this process has made with mode 0600, where strangers are dropped.
+/// Lets the client connect to a socket that this process has made with mode 0600, where other peers are dropped.
 ///
-/// A client of the same user may already. Root gives the socket away. Any other daemon lets its group in, which is how
-/// a client of another user came to its control socket; one that came otherwise is refused when it connects.
+/// A client of the same user may already. Root gives the socket away. Any other daemon admits its group, which is how
+/// a client of another user reaches its control socket; one that reached it otherwise is refused when it connects.
 pub(super) fn let_client_in(path: &Path, client: Owner) -> io::Result<()> {
     let own = Owner::this();
     if own.uid == client.uid {
@@ -289,32 +296,32 @@ pub(super) fn let_client_in(path: &Path, client: Owner) -> io::Result<()> {
     }
 }
 
-/// Takes a file's blocks now: a full file system is an error here, and a SIGBUS when its memory is first written to.
+/// Reserves a file's blocks: a full file system is an error here instead of a SIGBUS on the first write to its memory.
 pub(super) fn reserve(file: impl AsFd, len: usize) -> io::Result<()> {
-    take_blocks(&file, len).map_err(|error| match Errno::from_io_error(&error) {
+    allocate(&file, len).map_err(|error| match Errno::from_io_error(&error) {
         Some(Errno::NOSPC | Errno::DQUOT) => explain(error, room(&file, len)),
         _ => explain_sandbox(error),
     })
 }
 
-/// What is needed of a file system and what it has.
+/// How much is needed of a file system and how much it has.
 pub(super) fn room(file: impl AsFd, len: usize) -> String {
     match fstatvfs(file) {
         Ok(there) => format!(
-            "{len} bytes are needed, and of {} there {} are left; free some, or ask for smaller payloads",
-            there.f_blocks * there.f_frsize,
-            there.f_bavail * there.f_frsize
+            "{len} bytes are needed, and {} of {} are left; free some, or use smaller payloads",
+            there.f_bavail * there.f_frsize,
+            there.f_blocks * there.f_frsize
         ),
         Err(_) => format!("{len} bytes are needed"),
     }
 }
 
-fn take_blocks(file: impl AsFd, len: usize) -> io::Result<()> {
+fn allocate(file: impl AsFd, len: usize) -> io::Result<()> {
     let bytes = u64::try_from(len).expect("a usize fits in a u64");
     loop {
         match fallocate(&file, FallocateFlags::empty(), 0, bytes) {
             Err(Errno::INTR) => {}
-            // The file system reserves nothing, but a block that was written to is there.
+            // The file system cannot reserve, but a written block exists.
             Err(Errno::OPNOTSUPP) => break,
             other => return Ok(other?),
         }

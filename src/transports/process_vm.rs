@@ -1,44 +1,31 @@
-//! `process-vm`: each side reads the other's buffer out of its memory; a word in a shared page says when.
-
-mod end;
+//! `process-vm`: each side reads the other's buffer from its memory; a word in a shared page says when.
 
 use std::fs;
 use std::os::fd::AsFd;
 
-use rustix::io::Errno;
-
-use self::end::{End, PAGE};
-use super::contract::While;
-use super::messages::{self, MessageClient};
-use super::process::{self, Responder};
+use super::families::memory::messages::ProcessEnd;
+use super::families::{memory, messages};
+use super::place::PAGE;
+use super::prelude::*;
 use super::sys::process_vm;
-use super::{
-    Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism, Reach, Rounds,
-    ServeError, Served, Settings, Supervisor, Watch, sealed,
-};
-use crate::protocol::{Unavailable, Wait};
 use crate::shortage::{HIDDEN, explain_sandbox};
 
 static INFO: Info = Info {
     name: "process-vm",
-    aliases: &[],
     group: Group::Memory,
     summary: "process_vm_readv: each side reads the other's buffer, a futex says when",
-    explanation: Explanation {
-        choose: "Choose it for large messages between processes that trust each other: the kernel copies straight from \
-                 one to the other, and nothing has to be shared or set up but a page to wake each other by.",
-        limits: "It takes what a debugger takes: the same user, and with kernel.yama.ptrace_scope 1 that each side has \
-                 let the other in (PR_SET_PTRACER); with 2, root; with 3, nobody until the host \
-                 is started anew. A system call for each message makes it slower \
-                 than shared memory where messages are small.",
-        round: "On each side a store, and one futex call that wakes the other side if it sleeps; a futex call to sleep \
-                until its answer is there (to block), or loads until it is (to spin); then one process_vm_readv. One copy \
-                each way.",
-    },
+    choose: "Choose it for large messages between processes that trust each other: the kernel copies straight from \
+             one to the other, and nothing is shared or set up but a page to wake each other.",
+    limits: "It needs a debugger's permissions: the same user, and with kernel.yama.ptrace_scope 1 each side must have \
+             admitted the other (PR_SET_PTRACER); 2 requires root; 3 forbids it until the host restarts. \
+             A system call for each message makes it slower than shared memory where messages are small.",
+    round: "On each side a store, and one futex call that wakes the other side if it sleeps; a futex call to sleep \
+            until its answer is there (to block), or loads until it is (to spin); then one process_vm_readv. One copy \
+            each way.",
     delivery: Delivery::Memory,
     reach: Reach::SameUser,
-    waits: &[Wait::Block, Wait::Spin, Wait::Adaptive],
-    options: &[],
+    exposure: Exposure::Unreachable("only its client gets the page's descriptor, which is sealed"),
+    ..Info::DEFAULT
 };
 
 /// Reading each other's memory.
@@ -49,12 +36,8 @@ impl Mechanism for ProcessMemory {
         &INFO
     }
 
-    fn capabilities(&self) -> Capabilities {
-        Capabilities::ANY_SIZE
-    }
-
     fn probe(&self) -> Result<(), Unavailable> {
-        sealed::probe()?;
+        memory::probe_sealed()?;
         let scope = fs::read_to_string("/proc/sys/kernel/yama/ptrace_scope").unwrap_or_default();
         let scope = scope.trim();
         if scope == "3" || (scope == "2" && !rustix::process::geteuid().is_root()) {
@@ -65,23 +48,25 @@ impl Mechanism for ProcessMemory {
             Err(Errno::NOSYS) => Err(Unavailable(format!(
                 "this kernel was built without process_vm_readv (CONFIG_CROSS_MEMORY_ATTACH), {HIDDEN}"
             ))),
-            error => Ok(error.map_err(explain_sandbox).while_doing("reading memory by process_vm_readv")?),
+            error => {
+                Ok(error.map_err(explain_sandbox).while_doing("reading memory with process_vm_readv")?)
+            }
         }
     }
 
-    fn respond(&self, settings: &Settings, supervisor: &mut Supervisor) -> Result<Served, ServeError> {
-        let pid = process::client(settings)?;
+    fn respond(&self, settings: &Settings, supervisor: &mut Supervisor) -> Result<(), ServeError> {
+        let pid = client_pid(settings)?;
         process_vm::let_in(pid);
         let mut end = {
-            let (page, file) = sealed::make(&settings.name, PAGE)?;
-            supervisor.ready(&process::endpoint(pid), &[file.as_fd()])?;
-            End::of_responder(page, pid)
+            let (page, file) = memory::make_sealed(&settings.name, PAGE)?;
+            supervisor.ready(&process_address(pid), &[file.as_fd()])?;
+            ProcessEnd::of_responder(page, pid)
         };
         messages::check_peer(&mut end, settings, supervisor).map_err(|error| {
             match process_vm::may_read(pid) {
                 Err(Errno::PERM) => ServeError::Peer(
                     "the kernel does not let the responder read the client's memory, as a debugger does \
-                 (kernel.yama.ptrace_scope)"
+                     (kernel.yama.ptrace_scope)"
                         .into(),
                 ),
                 _ => error,
@@ -91,18 +76,68 @@ impl Mechanism for ProcessMemory {
         messages::echo(&mut end, settings)
     }
 
-    fn connect(
-        &self,
-        settings: &Settings,
-        endpoint: Endpoint,
-        watch: &mut Watch,
-    ) -> Result<Box<dyn Rounds>, ConnectError> {
+    fn connect(&self, settings: &Settings, endpoint: Endpoint, watch: &mut Watch) -> Connected {
         let Responder { pid, supervisor } = Responder::of(&endpoint.address)?;
-        // A process lets in one other and its children: all responders of this daemon.
+        // A process admits one other and its children: all responders of this daemon.
         process_vm::let_in(supervisor);
         process_vm::may_read(pid).while_doing("reading the responder's memory as a debugger does")?;
-        let page = sealed::open(endpoint, PAGE)?;
-        let end = End::of_client(page, pid);
-        Ok(Box::new(MessageClient::prove(end, settings, watch)?))
+        let page = memory::open_sealed(endpoint, PAGE)?;
+        messages::connect(ProcessEnd::of_client(page, pid), settings, watch)
+    }
+}
+
+/// The client's process id, as the responder sees it.
+pub(super) fn client_pid(settings: &Settings) -> Result<i32, ServeError> {
+    let client = settings.client;
+    if client.pid == 0 {
+        return Err(ServeError::Peer(
+            "the client's process is in another PID namespace and invisible here".into(),
+        ));
+    }
+    Ok(client.pid.cast_signed())
+}
+
+/// The address of a responder: its process, its supervisor's, and its client's. It does not cross PID namespaces.
+pub(super) fn process_address(client: i32) -> String {
+    let supervisor = rustix::process::getppid().map_or(0, |pid| pid.as_raw_nonzero().get());
+    format!("process {} of {supervisor} for {client}", std::process::id())
+}
+
+/// A responder that the client reaches by its process id.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Responder {
+    pub(super) pid: i32,
+    /// Its supervisor, whose responders all are its children.
+    pub(super) supervisor: i32,
+}
+
+impl Responder {
+    /// Parses a [`process_address`].
+    pub(super) fn of(address: &str) -> Result<Self, ConnectError> {
+        let words: Vec<_> = address.split(' ').collect();
+        let ["process", pid, "of", supervisor, "for", client] = words[..] else {
+            return Err(ConnectError::Endpoint(address.to_owned()));
+        };
+        let number = |word: &str| word.parse().map_err(|_| ConnectError::Endpoint(address.to_owned()));
+        // The responder knows this process by another id, so its own id is another process here.
+        if number(client)? != std::process::id().cast_signed() {
+            return Err(ConnectError::OtherNamespace);
+        }
+        Ok(Self { pid: number(pid)?, supervisor: number(supervisor)? })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_valid_for_its_own_client_only() {
+        let own = std::process::id().cast_signed();
+        let responder = Responder::of(&process_address(own)).unwrap();
+        assert_eq!(responder.pid, own);
+        assert!(responder.supervisor > 0);
+        assert!(matches!(Responder::of(&process_address(own + 1)), Err(ConnectError::OtherNamespace)));
+        assert!(matches!(Responder::of("process x of y for z"), Err(ConnectError::Endpoint(_))));
     }
 }

@@ -1,4 +1,4 @@
-//! A channel's settings: a specification that was checked against its mechanism, with every default filled in.
+//! A channel's settings: a specification checked against its mechanism, with every default filled in.
 
 use std::collections::BTreeMap;
 
@@ -11,12 +11,19 @@ use crate::protocol::{ChannelSpec, MethodState, Refusal, Token, Wait};
 /// What the daemon decides about a channel.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Grant {
-    /// By which both sides prove themselves.
+    /// The secret with which both sides prove themselves.
     pub token: Token,
-    /// What a resource with a name is called, or its name begins with; unique on this host.
+    /// The name of a named resource, or its prefix; unique on this host.
     pub name: String,
     /// Whose channel it is.
     pub client: Owner,
+}
+
+impl Grant {
+    /// For the client's side, which makes no named resource.
+    fn own(token: Token) -> Self {
+        Self { token, name: String::new(), client: Owner::this() }
+    }
 }
 
 /// A process, and the user that it runs as.
@@ -53,23 +60,12 @@ pub struct Settings {
     pub wait: Wait,
     /// Each option of the mechanism, with its value.
     pub options: BTreeMap<&'static str, &'static str>,
-    /// By which both sides prove themselves.
+    /// The secret with which both sides prove themselves.
     pub token: Token,
-    /// What a resource with a name is called, or its name begins with. Empty on the client's side, which makes none.
+    /// The name of a named resource, or its prefix. Empty on the client's side, which makes none.
     pub name: String,
     /// Whose channel it is.
     pub client: Owner,
-}
-
-/// The largest size, and the setting that decides it, if one does.
-struct Largest {
-    size: usize,
-    limit: Option<String>,
-}
-
-impl Largest {
-    /// For who does not know the daemon's.
-    const ANY: Self = Self { size: Capabilities::MAX_SIZE, limit: None };
 }
 
 impl Settings {
@@ -78,56 +74,51 @@ impl Settings {
     /// # Errors
     /// As [`Settings::of`].
     pub fn check(spec: &ChannelSpec) -> Result<Self, Refusal> {
-        Self::of(spec, Self::own(Token::new([0; 32]))).map(|(_, settings)| settings)
+        Self::of(spec, Grant::own(Token::new([0; 32]))).map(|(_, settings)| settings)
     }
 
-    /// The same for a daemon that has told its `state`: its limits may be others than this process's. Without one, the
+    /// The same for a daemon that has reported this `state`: its limits may differ from this process's. Without one, the
     /// largest size is left to the daemon.
     ///
     /// # Errors
     /// As [`Settings::of`].
     pub(crate) fn check_for(spec: &ChannelSpec, state: Option<&MethodState>) -> Result<Self, Refusal> {
-        let largest = state.map_or(Largest::ANY, |state| Largest {
-            size: usize::try_from(state.max_size_bytes).unwrap_or(usize::MAX),
-            limit: state.max_size_because.clone(),
+        let largest = state.map_or((Capabilities::MAX_SIZE, None), |state| {
+            (usize::try_from(state.max_size_bytes).unwrap_or(usize::MAX), state.max_size_because.clone())
         });
-        Self::within(spec, Self::own(Token::new([0; 32])), Some(largest)).map(|(_, settings)| settings)
+        Self::within(spec, Grant::own(Token::new([0; 32])), Some(largest)).map(|(_, settings)| settings)
     }
 
-    /// The client's own side of a channel that was opened with this token, by a daemon that knew how much it carries.
+    /// The client's side of a channel that a daemon has opened with this token, so that its size is within the daemon's
+    /// limits.
     ///
     /// # Errors
     /// As [`Settings::of`].
     pub fn of_own(spec: &ChannelSpec, token: Token) -> Result<(&'static dyn Mechanism, Self), Refusal> {
-        Self::within(spec, Self::own(token), Some(Largest::ANY))
-    }
-
-    fn own(token: Token) -> Grant {
-        Grant { token, name: String::new(), client: Owner::this() }
+        Self::within(spec, Grant::own(token), Some((Capabilities::MAX_SIZE, None)))
     }
 
     /// Checks `spec` against its mechanism and fills in the defaults.
     ///
     /// # Errors
-    /// [`Refusal::UnknownMethod`], or [`Refusal::Unfit`] with what would be right. Nothing is clamped.
+    /// [`Refusal::UnknownMethod`], or [`Refusal::Unfit`] with what would fit. Nothing is clamped.
     pub(crate) fn of(spec: &ChannelSpec, grant: Grant) -> Result<(&'static dyn Mechanism, Self), Refusal> {
         Self::within(spec, grant, None)
     }
 
-    /// With another largest size than this process's own.
+    /// With another largest size than this process's own, and the setting that limits it.
     fn within(
         spec: &ChannelSpec,
         grant: Grant,
-        largest: Option<Largest>,
+        largest: Option<(usize, Option<String>)>,
     ) -> Result<(&'static dyn Mechanism, Self), Refusal> {
         let mechanism = find(&spec.method)?;
         let info = mechanism.info();
         let unfit = |reason| Refusal::Unfit { method: info.name.to_owned(), reason };
 
-        let own = mechanism.capabilities();
-        let Largest { size, limit } =
-            largest.unwrap_or_else(|| Largest { size: own.max_size, limit: mechanism.size_limit() });
-        let size = Capabilities { max_size: size, ..own }.size(spec.size_bytes).map_err(|reason| {
+        let (max_size, limit) = largest.unwrap_or_else(|| mechanism.largest());
+        let sizes = Capabilities { max_size, ..info.sizes };
+        let size = sizes.size(spec.size_bytes).map_err(|reason| {
             unfit(limit.map_or_else(|| reason.clone(), |limit| format!("{reason} ({limit})")))
         })?;
 
@@ -152,8 +143,8 @@ impl Settings {
         Ok((mechanism, Self { method: info.name, size, wait, options, token, name, client }))
     }
 
-    /// The same for sides that may run on one CPU only, if these are known. Where it is the same one, looking again is in vain,
-    /// since the other side cannot run meanwhile: an adaptive wait sleeps at once.
+    /// The same for sides that are each pinned to a CPU, where that is known. On the same CPU polling is futile, since the
+    /// other side cannot run meanwhile: an adaptive wait sleeps at once.
     #[must_use]
     pub(crate) fn on_cpus(self, client: Option<u32>, responder: Option<u32>) -> Self {
         let shared = client.is_some() && client == responder;
@@ -194,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_looks_again_for_a_peer_that_cannot_run_meanwhile() {
+    fn an_adaptive_wait_does_not_poll_for_a_peer_on_its_own_cpu() {
         let waits = |wait, client, responder| {
             let spec = ChannelSpec { wait: Some(wait), ..ChannelSpec::new("tcp") };
             check(&spec).unwrap().on_cpus(client, responder).wait
@@ -203,12 +194,12 @@ mod tests {
         for (client, responder) in [(Some(1), Some(0)), (Some(1), None), (None, Some(1)), (None, None)] {
             assert_eq!(waits(Wait::Adaptive, client, responder), Wait::Adaptive);
         }
-        // Who asks for it gets it.
+        // An explicit spin stays one.
         assert_eq!(waits(Wait::Spin, Some(1), Some(1)), Wait::Spin);
     }
 
     #[test]
-    fn what_does_not_fit_is_refused_with_what_would() {
+    fn an_unfit_setting_is_refused_with_what_would_fit() {
         let mut spec = ChannelSpec::new("udp");
         spec.size_bytes = 70_000;
         assert_eq!(

@@ -1,40 +1,33 @@
 //! `signal`: real-time signals, each of which carries the round's number.
 //!
 //! A signal is sent to a thread, not to a process as `sigqueue` does: a process with several threads would have to
-//! block it in all of them. The client tells its thread's id by its first word, then proves itself.
+//! block it in all of them. The client sends its thread's id in its first word, then proves itself.
 
-use rustix::io::Errno;
 use rustix::process::{Resource, getrlimit};
 
-use super::contract::While;
-use super::messages::{self, Else, MessageClient, Messages};
-use super::process::{self, Responder};
-use super::proof::proof_broke_off;
+use super::families::messages::{self, Else, Messages};
+use super::prelude::*;
+use super::process_vm::{Responder, client_pid, process_address};
 use super::sys::signal::{self, Words};
-use super::{
-    CallError, Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism, Reach,
-    RoundError, Rounds, ServeError, Served, Settings, Supervisor, Watch,
-};
-use crate::protocol::{Unavailable, Wait};
 use crate::shortage::explain_signal;
 
 static INFO: Info = Info {
     name: "signal",
-    aliases: &[],
     group: Group::Queues,
     summary: "real-time signals with sigwaitinfo, 8 bytes in each",
-    explanation: Explanation {
-        choose: "Choose it to tell a process of something while it does something else; not to carry data.",
-        limits: "One word, between processes of one user. RLIMIT_SIGPENDING signals may wait. Who may signal a process \
-                 may also forge whose signal it is, and the receiver has to block the signal in all its threads or \
-                 it dies of it.",
-        round: "One rt_tgsigqueueinfo, which is sigqueue for one thread, and one sigwaitinfo on each side; the kernel \
-                allocates an entry for each signal.",
-    },
+    choose: "Choose it to notify a process that is busy with something else; not to carry data.",
+    limits: "One word, between processes of one user. At most RLIMIT_SIGPENDING signals are queued. A process that may \
+             signal another can also forge the sender, and the receiver has to block the signal in all its threads or \
+             is killed by it.",
+    round: "One rt_tgsigqueueinfo, which is sigqueue for one thread, and one sigwaitinfo on each side; the kernel \
+            allocates an entry for each signal.",
     delivery: Delivery::Message,
     reach: Reach::SameUser,
-    waits: &[Wait::Block, Wait::Spin, Wait::Adaptive],
-    options: &[],
+    sizes: Capabilities { min_size: WORD, max_size: WORD },
+    exposure: Exposure::Unreachable(
+        "a signal that is not from the client's process is dropped by its sender's id",
+    ),
+    ..Info::DEFAULT
 };
 
 /// Bytes in a signal.
@@ -48,13 +41,9 @@ impl Mechanism for RealTimeSignal {
         &INFO
     }
 
-    fn capabilities(&self) -> Capabilities {
-        Capabilities { min_size: WORD, max_size: WORD }
-    }
-
     fn probe(&self) -> Result<(), Unavailable> {
         if cfg!(not(target_pointer_width = "64")) {
-            return Err(Unavailable("a signal carries a pointer, which has no 8 bytes here".into()));
+            return Err(Unavailable("a signal carries a pointer, which is shorter than 8 bytes here".into()));
         }
         match getrlimit(Resource::Sigpending).current {
             // A word, and a tick.
@@ -63,40 +52,31 @@ impl Mechanism for RealTimeSignal {
         }
     }
 
-    fn respond(&self, settings: &Settings, supervisor: &mut Supervisor) -> Result<Served, ServeError> {
-        let pid = process::client(settings)?;
-        let words = words()?;
-        let mut peer = Peer { words, pid, tid: pid };
-        supervisor.ready(&process::endpoint(pid), &[])?;
+    fn respond(&self, settings: &Settings, supervisor: &mut Supervisor) -> Result<(), ServeError> {
+        let pid = client_pid(settings)?;
+        let mut peer = Peer { words: words()?, pid, tid: pid };
+        supervisor.ready(&process_address(pid), &[])?;
 
         let mut tid = [0; WORD];
-        messages::receive(&mut peer, &mut tid, Wait::Block, supervisor, 0).map_err(proof_broke_off)?;
-        // Not a thread of the client's: sending to it fails.
+        messages::receive(&mut peer, &mut tid, Wait::Block, supervisor, 0)?;
+        // Sending to a thread that is not the client's fails.
         peer.tid = i32::try_from(u64::from_le_bytes(tid)).unwrap_or(-1);
-        messages::check_peer(&mut peer, settings, supervisor)?;
-        supervisor.proven()?;
-        messages::echo(&mut peer, settings)
+        messages::serve(&mut peer, settings, supervisor)
     }
 
-    fn connect(
-        &self,
-        settings: &Settings,
-        endpoint: Endpoint,
-        watch: &mut Watch,
-    ) -> Result<Box<dyn Rounds>, ConnectError> {
+    fn connect(&self, settings: &Settings, endpoint: Endpoint, watch: &mut Watch) -> Connected {
         let pid = Responder::of(&endpoint.address)?.pid;
-        let words = words()?;
         // A responder has one thread.
-        let mut peer = Peer { words, pid, tid: pid };
+        let mut peer = Peer { words: words()?, pid, tid: pid };
         let tid = u64::from(rustix::thread::gettid().as_raw_nonzero().get().cast_unsigned());
         peer.send(&tid.to_le_bytes(), Else::Sleep).map_err(RoundError::from)?;
-        Ok(Box::new(MessageClient::prove(peer, settings, watch)?))
+        messages::connect(peer, settings, watch)
     }
 }
 
 const QUEUEING: &str = "queueing a signal";
 
-/// This side's end, for which the kernel has room.
+/// This side's end, if the kernel can queue a signal for it.
 fn words() -> Result<Words, CallError> {
     let words = Words::of_this_thread().while_doing("blocking a signal")?;
     words.try_out().map_err(explain_signal).while_doing(QUEUEING)?;

@@ -6,26 +6,26 @@ use rustix::io::Errno;
 use rustix::process::{Signal, set_parent_process_death_signal};
 use serde::{Deserialize, Serialize};
 
-use super::contract::While;
-use super::{Alive, CallError, Grant, RoundError, ServeError, Served, Watch, only_cpu};
+use super::contract::{CallError, RoundError, ServeError, While};
+use super::{Alive, Grant, Watch, only_cpu};
 use crate::protocol::ChannelSpec;
 use crate::protocol::link::{Link, LinkError};
 
-/// What a responder is told to serve.
+/// The channel that a responder is to serve.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Assignment {
-    /// What the channel shall be.
+    /// What the client has requested.
     pub spec: ChannelSpec,
     /// What the daemon has decided about it.
     pub grant: Grant,
 }
 
-/// What a responder tells its supervisor.
+/// What a responder reports to its supervisor.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Announcement {
     /// The channel is connectable. File descriptors for the client come with the frame.
     Ready {
-        /// Where it is, in the mechanism's own words.
+        /// Its address, in the mechanism's own format.
         endpoint: String,
         /// How many file descriptors come with the frame.
         descriptors: u32,
@@ -42,7 +42,7 @@ pub enum Announcement {
 /// The responder's supervisor.
 #[derive(Debug)]
 pub struct Supervisor {
-    /// Held to the end: its closing is how the supervisor learns of the end first.
+    /// Open until the end: its closing is the supervisor's first sign of the end.
     link: Link,
     /// Until the peer has proved itself.
     watch: Option<Watch>,
@@ -69,7 +69,7 @@ impl Supervisor {
     }
 
     /// Announces that the channel is connectable. `descriptors` are the client's ends; the responder drops its own
-    /// copies of them after this, lest it keep alive what it waits for the end of.
+    /// copies of them after this, since they would hide the client's end from it.
     ///
     /// # Errors
     /// The supervisor is gone.
@@ -86,7 +86,7 @@ impl Supervisor {
         Ok(())
     }
 
-    /// Tells why the responder ends. If nobody listens any more, nobody needs to know.
+    /// Reports why the responder ends, if the supervisor still listens.
     pub(crate) fn failed(&mut self, reason: String) {
         let _ = self.link.send(&Announcement::Failed { reason }, &[]);
     }
@@ -95,15 +95,15 @@ impl Supervisor {
     ///
     /// # Errors
     /// The system's.
-    pub(crate) fn wait_for_end(&mut self) -> Result<Served, ServeError> {
+    pub(crate) fn wait_for_end(&mut self) -> Result<(), ServeError> {
         match self.link.receive::<()>(None) {
-            Ok(()) | Err(LinkError::Closed) => Ok(Served::ClientGone),
+            Ok(()) | Err(LinkError::Closed) => Ok(()),
             Err(error) => Err(std::io::Error::other(error)).while_doing("waiting for the supervisor")?,
         }
     }
 
-    /// The peer has proved itself and no name of the resource is left: from now on this process needs no cleaning
-    /// up, and the kernel ends it when its supervisor dies. The ticks end, so that nothing disturbs the echo.
+    /// The peer has proved itself and no name of the resource is left: from now on this process needs no clean-up,
+    /// and the kernel kills it when its supervisor dies. The ticks stop, so that nothing disturbs the echo.
     ///
     /// # Errors
     /// The system's.
@@ -120,22 +120,24 @@ impl Supervisor {
         self.watch = None;
         // The thread that started this process is the supervisor's main thread, which ends with it.
         set_parent_process_death_signal(Some(signal)).while_doing("tying this process to its supervisor")?;
-        // It may have died just before. Its end of the link does not tell that while a process has a copy of it that it was about
-        // to start; whose child this is does. (A test's supervisor may be a thread of this process.)
-        let supervisor = super::sys::peer(&self.link).while_doing("looking for the supervisor")?.pid;
+        // It may have died just before. While a process that it was about to start holds a copy of its end of the link, that end
+        // does not show it; this process's parent does. (A test's supervisor may be a thread of this process.)
+        let supervisor = super::sys::peer(&self.link).while_doing(LOOKING)?.pid;
         let parent = rustix::process::getppid().map_or(0, |pid| pid.as_raw_nonzero().get().cast_unsigned());
         if supervisor != parent && supervisor != std::process::id() {
-            return Err(Errno::PIPE).while_doing("looking for the supervisor")?;
+            return Err(Errno::PIPE).while_doing(LOOKING)?;
         }
         let mut fds = [rustix::event::PollFd::new(&self.link, rustix::event::PollFlags::IN)];
         let now = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
         match rustix::event::poll(&mut fds, Some(&now)) {
             Ok(0) => Ok(()),
-            Ok(_) => Err(Errno::PIPE).while_doing("looking for the supervisor")?,
-            Err(error) => Err(error).while_doing("looking for the supervisor")?,
+            Ok(_) => Err(Errno::PIPE).while_doing(LOOKING)?,
+            Err(error) => Err(error).while_doing(LOOKING)?,
         }
     }
 }
+
+const LOOKING: &str = "looking for the supervisor";
 
 /// Watches the supervisor while this side waits for its peer to prove itself.
 impl Alive for Supervisor {

@@ -1,52 +1,42 @@
 //! `sysv-mq`: a System V message queue, with a message type for each direction.
 //!
-//! The queue lives until somebody removes it. That is, whichever comes first:
+//! The queue lives until it is removed, by the first of these:
 //!
 //! - the responder, when it ends by itself, or when its supervisor dies;
 //! - the daemon, when the responder has ended (`remove_leftovers`);
-//! - the client, when a round has failed and it owns the queue, since both of them may have been killed;
-//! - the next daemon of this user, if all three were killed. It learns of the queue by a marker: an empty file in
-//!   `/dev/shm`, which lives as long as queues do, until the host is started again.
+//! - the client, when a round has failed and it owns the queue, since the other two may have been killed;
+//! - the next daemon of this user, if all three were killed. It finds the queue by a marker: an empty file in
+//!   `/dev/shm`, which lives as long as queues do, until the host restarts.
 
 use std::ffi::CString;
-use std::io;
 
 use rustix::fs::Mode;
-use rustix::io::Errno;
 use rustix::process::Signal;
 use rustix::shm;
 
-use super::contract::While;
-use super::messages::{self, Else, MessageClient, Messages};
+use super::families::messages::{self, Else, Messages};
 use super::place::probe_name;
+use super::prelude::*;
 use super::sys::sysv::{Message, Queue};
-use super::{
-    CallError, Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism, Owner,
-    Reach, Rounds, ServeError, Served, Settings, Supervisor, Watch,
-};
-use crate::protocol::{Unavailable, Wait};
-use crate::shortage::{FORBIDDEN, HIDDEN, explain, explain_sandbox, sysctl};
+use crate::shortage::{FORBIDDEN, explain, explain_sandbox, sysctl};
 
 static INFO: Info = Info {
     name: "sysv-mq",
-    aliases: &[],
     group: Group::Queues,
     summary: "a System V message queue",
-    explanation: Explanation {
-        choose: "Choose it only where it is there already: it is the oldest of them. What it has that others have not \
-                 is that a receiver picks messages by their type, and that the queue needs no process to live.",
-        limits: "A message is no longer than /proc/sys/kernel/msgmax says, 8192 bytes by default, and a queue holds \
-                 msgmnb bytes. A queue stays until it is removed, whoever dies: if client, responder and daemon are all \
-                 killed at once, until this user's next daemon starts. It is no file: it cannot be polled.",
-        round: "One msgsnd and one msgrcv on each side; the kernel copies each message into memory of its own.",
-    },
+    choose: "Choose it only where it is already in use: it is the oldest of them. Its advantages over others are \
+             that a receiver picks messages by their type, and that the queue needs no process to live.",
+    limits: "A message is no longer than /proc/sys/kernel/msgmax, 8192 bytes by default, and a queue holds \
+             msgmnb bytes. A queue remains until it is removed, whichever process dies: if client, responder and daemon are \
+             all killed at once, until this user's next daemon starts. It is not a file and cannot be polled.",
+    round: "One msgsnd and one msgrcv on each side; the kernel copies each message into memory of its own.",
     delivery: Delivery::Message,
-    reach: Reach::Anyone,
-    waits: &[Wait::Block, Wait::Spin, Wait::Adaptive],
-    options: &[],
+    naming: Naming::Key,
+    exposure: Exposure::Messages,
+    ..Info::DEFAULT
 };
 
-/// The longest message by default, and without a `/proc` that tells.
+/// The longest message by default, and where `/proc` does not say.
 const DEFAULT_MAX_SIZE: usize = 8192;
 
 /// System V message queues.
@@ -57,19 +47,10 @@ impl Mechanism for SystemVQueue {
         &INFO
     }
 
-    fn capabilities(&self) -> Capabilities {
-        let (_, longest) = longest();
-        let max_size = longest.clamp(Capabilities::ANY_SIZE.min_size, Capabilities::MAX_SIZE);
-        Capabilities { max_size, ..Capabilities::ANY_SIZE }
-    }
-
-    fn capabilities_anywhere(&self) -> Capabilities {
-        Capabilities::ANY_SIZE
-    }
-
-    fn size_limit(&self) -> Option<String> {
+    fn largest(&self) -> (usize, Option<String>) {
         let (name, longest) = longest();
-        Some(format!("kernel.{name} is {longest}"))
+        let size = longest.clamp(Capabilities::ANY_SIZE.min_size, Capabilities::MAX_SIZE);
+        (size, Some(format!("kernel.{name} is {longest}")))
     }
 
     fn probe(&self) -> Result<(), Unavailable> {
@@ -81,38 +62,23 @@ impl Mechanism for SystemVQueue {
             )));
         }
         let key = key(&probe_name());
-        for _ in 0..3 {
-            match make(key).map_err(|error| (error.source.kind(), error.source.raw_os_error(), error)) {
-                Ok(queue) => {
-                    let tried = try_out(queue);
-                    queue.remove();
-                    return Ok(tried?);
-                }
-                // One that is left, or that another process looks with just now.
-                Err((io::ErrorKind::AlreadyExists, ..)) => {
-                    if let Some(left) = Queue::find_own(key) {
-                        left.remove();
-                    }
-                }
-                Err((_, Some(libc::ENOSYS), _)) => {
-                    return Err(Unavailable(format!(
-                        "this kernel was built without System V IPC (CONFIG_SYSVIPC), {HIDDEN}"
-                    )));
-                }
-                Err((.., error)) => return Err(error.into()),
+        messages::probe_queue("System V IPC (CONFIG_SYSVIPC)", || {
+            let made = make(key);
+            let tried = made.and_then(try_out);
+            if let Some(queue) = Queue::find_own(key) {
+                queue.remove();
             }
-        }
-        // Queues can be made: others do all the time.
-        Ok(())
+            tried
+        })
     }
 
-    fn respond(&self, settings: &Settings, supervisor: &mut Supervisor) -> Result<Served, ServeError> {
+    fn respond(&self, settings: &Settings, supervisor: &mut Supervisor) -> Result<(), ServeError> {
         let leftover = Leftover { name: settings.name.clone() };
-        // Without it the queue is all the same removed by whoever is left, but not by the next daemon.
+        // Without the marker, the queue is still removed by the next process to end, but not by the next daemon.
         let flags = shm::OFlags::CREATE | shm::OFlags::EXCL | shm::OFlags::RDONLY;
         let _ = shm::open(marker(&settings.name), flags, Mode::RUSR | Mode::WUSR);
         let queue = make(key(&settings.name))?;
-        // Its maker may give it away, whoever that is, and keeps what is the maker's.
+        // The creator of a queue may give it to another user, and keeps its own rights.
         let client = settings.client;
         if client.uid != Owner::this().uid {
             queue.give_to(client.uid, client.gid).while_doing("opening the queue to the client")?;
@@ -129,17 +95,11 @@ impl Mechanism for SystemVQueue {
         served
     }
 
-    fn connect(
-        &self,
-        settings: &Settings,
-        endpoint: Endpoint,
-        watch: &mut Watch,
-    ) -> Result<Box<dyn Rounds>, ConnectError> {
+    fn connect(&self, settings: &Settings, endpoint: Endpoint, watch: &mut Watch) -> Connected {
         let key = endpoint.address.strip_prefix("0x").and_then(|key| u32::from_str_radix(key, 16).ok());
-        let Some(key) = key else { return Err(ConnectError::Endpoint(endpoint.address)) };
+        let key = key.ok_or(ConnectError::Endpoint(endpoint.address))?;
         let queue = Queue::open(key.cast_signed()).while_doing("opening the message queue")?;
-        let end = End::new(queue, settings, PING, PONG);
-        Ok(Box::new(MessageClient::prove(end, settings, watch)?))
+        messages::connect(End::new(queue, settings, PING, PONG), settings, watch)
     }
 
     fn remove_leftovers(&self, name: &str) {
@@ -147,7 +107,7 @@ impl Mechanism for SystemVQueue {
     }
 }
 
-/// The longest message, and the setting that decides it.
+/// The longest message, and the setting that limits it.
 fn longest() -> (&'static str, usize) {
     let limit = |name: &'static str| {
         let limit = sysctl(&format!("kernel/{name}")).and_then(|text| text.parse().ok());
@@ -161,7 +121,7 @@ fn make(key: i32) -> Result<Queue, CallError> {
     Queue::make(key)
         .map_err(|error| match error.raw_os_error() {
             Some(libc::ENOSPC) => {
-                let most = sysctl("kernel/msgmni").unwrap_or_else(|| "so many".to_owned());
+                let most = sysctl("kernel/msgmni").unwrap_or_else(|| "a limited number of".to_owned());
                 explain(
                     error,
                     format_args!("there may be {most} queues; raise kernel.msgmni, or remove some (ipcrm)"),
@@ -173,12 +133,12 @@ fn make(key: i32) -> Result<Queue, CallError> {
         .while_doing("making a message queue")
 }
 
-/// Sends a message through a queue that nobody else has.
+/// Sends a message through a queue that no other process uses.
 fn try_out(queue: Queue) -> Result<(), CallError> {
     let len = Capabilities::ANY_SIZE.min_size;
     let mut message = Message::new(len);
     match queue.send(PING, &mut message, len, false) {
-        // Another process that looks just now has taken it for one that is left.
+        // Another process that probes at the same time has taken it for a leftover.
         Err(Errno::PIPE) => return Ok(()),
         sent => sent.map_err(explain_sandbox).while_doing("sending a message")?,
     }
@@ -192,7 +152,7 @@ fn try_out(queue: Queue) -> Result<(), CallError> {
 const PING: libc::c_long = 1;
 const PONG: libc::c_long = 2;
 
-/// A channel's queue and its marker, if they are there. They end with the value.
+/// A channel's queue and its marker, if they exist. They are removed with this value.
 struct Leftover {
     name: String,
 }
@@ -202,7 +162,7 @@ impl Drop for Leftover {
         if let Some(queue) = Queue::find_own(key(&self.name)) {
             queue.remove();
         }
-        // Last: as long as there is a queue, there is a marker.
+        // Last: while the queue exists, so does its marker.
         let _ = shm::unlink(marker(&self.name));
     }
 }
@@ -211,7 +171,7 @@ fn marker(name: &str) -> String {
     format!("/{name}")
 }
 
-/// The key of a channel's queue: FNV-1a of its name, which another build computes as this one does.
+/// The key of a channel's queue: FNV-1a of its name, which every build computes alike.
 fn key(name: &str) -> i32 {
     let hash =
         name.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
@@ -263,9 +223,9 @@ mod tests {
     }
 
     #[test]
-    fn a_look_at_the_host_removes_what_one_that_was_killed_has_left() {
+    fn a_probe_removes_the_leftovers_of_a_killed_probe() {
         let key = key(&probe_name());
-        // It is there already if another test looks just now.
+        // It exists already if another test probes at the same time.
         let left = Queue::make(key).ok();
         SystemVQueue.probe().unwrap();
         assert!(left.is_none_or(|left| Queue::find_own(key) != Some(left)), "it is left");

@@ -1,4 +1,4 @@
-//! How a side that waits learns that waiting is in vain.
+//! Detects a dead peer while blocked.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
@@ -9,15 +9,15 @@ use super::RoundError;
 use super::sys::{TICK, Ticker, was_truncated};
 use crate::shortage;
 
-/// What a waiting side asks now and then.
+/// What a waiting side checks now and then.
 ///
-/// A blocking call that returns `EINTR` [checks](Self::check) and goes on waiting if that is fine; a spinning wait
-/// checks when one is [due](Self::due).
+/// A blocking call that returns `EINTR` [checks](Self::check) and goes on waiting if that succeeds; a spinning wait
+/// checks when a check is [due](Self::due).
 pub(crate) trait Alive {
     /// Whether a check is due; costs next to nothing.
     fn due(&self) -> bool;
 
-    /// Whether it is worth waiting on, in `round`. For a spinning wait and after `EINTR`.
+    /// Whether to go on waiting in `round`. For a spinning wait and after `EINTR`.
     ///
     /// # Errors
     /// [`RoundError::Ended`] or [`RoundError::TimedOut`].
@@ -43,7 +43,7 @@ impl Alive for Unwatched {
 /// Watches a control connection and the time while this thread waits for a peer.
 ///
 /// Time is counted in ticks that this thread has seen: a host that was suspended or a process that was stopped for a
-/// minute has seen one, and gets to read what has arrived meanwhile.
+/// minute has seen one, and can still read what has arrived meanwhile.
 #[derive(Debug)]
 pub struct Watch {
     control: OwnedFd,
@@ -67,7 +67,7 @@ impl Watch {
     /// The system allows no more descriptors or timers.
     pub fn new(control: BorrowedFd<'_>) -> std::io::Result<Self> {
         let ticker = Ticker::start().map_err(shortage::explain_signal)?;
-        // Of a channel that this thread had before, it does not matter any more.
+        // A truncation of this thread's previous channel does not matter any more.
         let _ = was_truncated();
         Ok(Self {
             control: control.try_clone_to_owned()?,
@@ -85,15 +85,15 @@ impl Watch {
         self.round == round && self.waited >= ticks(Self::LOSS_PATIENCE)
     }
 
-    /// Forgets how long was waited: for one wait after another under the same round number.
+    /// Starts the patience anew: for one wait after another under the same round number.
     pub(crate) fn restart(&mut self) {
         self.waited = 0;
     }
 
     /// Whether the control connection has news.
-    fn control_spoke(&self) -> bool {
+    fn control_has_news(&self) -> bool {
         let mut fds = [PollFd::from_borrowed_fd(self.control.as_fd(), PollFlags::IN)];
-        // Any answer but "nothing yet" is news, an error too.
+        // Everything except "nothing yet" is news, errors included.
         !matches!(
             poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })),
             Ok(0) | Err(rustix::io::Errno::INTR)
@@ -109,7 +109,7 @@ impl Alive for Watch {
 
     #[cold]
     fn check(&mut self, round: u64) -> Result<(), RoundError> {
-        // Another signal may have interrupted the wait: that is no tick.
+        // If another signal has interrupted the wait, no tick has passed.
         let now = self.ticker.ticks();
         if now == self.checked {
             return Ok(());
@@ -120,7 +120,7 @@ impl Alive for Watch {
             self.waited = 0;
         }
         self.waited += 1;
-        if self.control_spoke() {
+        if self.control_has_news() {
             return Err(RoundError::Ended);
         }
         if was_truncated() {

@@ -13,37 +13,31 @@ use zeromq::{
     RepSocket, ReqSocket, Socket, SocketEvent, SocketOptions, SocketRecv, SocketSend, ZmqError, ZmqMessage,
 };
 
-use super::async_side::{self, Exchange, Runtime, broken, rounds};
-use super::contract::{While, holds_copies};
-use super::payload::Payload;
-use super::proof::proof_broke_off;
-use super::{
-    Capabilities, ConnectError, Delivery, Endpoint, Explanation, Group, Info, Mechanism, Reach, RoundError,
-    Rounds, ServeError, Served, Settings, Supervisor, Watch, place,
-};
-use crate::protocol::{Unavailable, Wait};
+use super::families::async_side::{self, Exchange, Runtime, broken, rounds};
+use super::place::{Folder, let_client_in};
+use super::prelude::*;
 
-// Why not libzmq: its bindings (the crate zmq) compile C++ and link libsodium, both of which a machine that builds this
-// would need, and it is under the MPL. This crate speaks the same protocol, is maintained, and stays in one thread.
+// Not libzmq: its bindings (the crate zmq) compile C++ and link libsodium, which every build machine would then need, and it is
+// under the MPL. This crate speaks the same protocol, is maintained, and stays in one thread.
 static INFO: Info = Info {
     name: "zeromq",
     aliases: &["zmq"],
     group: Group::Frameworks,
     summary: "ZeroMQ's REQ and REP over ipc://, by the pure Rust crate zeromq under tokio",
-    explanation: Explanation {
-        choose: "Choose ZeroMQ for its patterns (publish, push, route) between many processes and languages, and for \
-                 peers that come and go. For one peer it is a unix stream with a frame around each message.",
-        limits: "Messages in order; a REQ waits for its REP. This is the crate zeromq 0.7, which needs no C library and runs \
-                 in one thread; libzmq hands each message to an I/O thread and back, which costs two more wake-ups a \
-                 side. Spinning keeps tokio's runtime from sleeping.",
-        round: "On each side an empty delimiter frame and the payload's frame are written to a unix socket and read from \
-                one, with an epoll_wait. A sent message goes through a queue. The payload is copied into a buffer of its \
-                own for each round.",
-    },
+    choose: "Choose ZeroMQ for its patterns (publish, push, route) between many processes and languages, and for \
+             peers that come and go. For one peer it is a unix stream with a frame around each message.",
+    limits: "Messages in order; a REQ waits for its REP. This is the crate zeromq 0.7, which needs no C library and runs \
+             in one thread; libzmq hands each message to an I/O thread and back, which costs two more wake-ups a \
+             side. Spinning keeps tokio's runtime from sleeping.",
+    round: "On each side an empty delimiter frame and the payload's frame are written to a unix socket and read from \
+            one, with an epoll_wait. A sent message goes through a queue. The payload is copied into a new buffer for each round.",
     delivery: Delivery::Message,
     reach: Reach::Group,
     waits: &[Wait::Block, Wait::Spin],
-    options: &[],
+    copies: 4,
+    naming: Naming::Folder,
+    exposure: Exposure::Connections(SocketType::STREAM),
+    ..Info::DEFAULT
 };
 
 /// ZeroMQ's request and reply.
@@ -54,68 +48,54 @@ impl Mechanism for ZeroMq {
         &INFO
     }
 
-    fn capabilities(&self) -> Capabilities {
-        Capabilities::ANY_SIZE
-    }
-
-    /// The library keeps copies of its own.
-    fn holds(&self, size: usize) -> u64 {
-        holds_copies(4, size)
-    }
-
     fn probe(&self) -> Result<(), Unavailable> {
-        place::probe_folder()?;
+        INFO.naming.probe()?;
         Ok(async_side::probe()?)
     }
 
-    fn respond(&self, settings: &Settings, supervisor: &mut Supervisor) -> Result<Served, ServeError> {
-        let folder = place::Folder::make(settings)?;
+    fn respond(&self, settings: &Settings, supervisor: &mut Supervisor) -> Result<(), ServeError> {
+        let folder = Folder::make(settings)?;
         let path = folder.join("zeromq");
         let listener = UnixListener::bind(&path)
             .map_err(|error| folder.failed(error))
             .while_doing("listening on a unix socket")?;
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))
-            .and_then(|()| place::let_client_in(&path, settings.client))
+            .and_then(|()| let_client_in(&path, settings.client))
             .while_doing("letting the client in")?;
         let mut runtime = Runtime::with_timers(settings.wait)?;
         let mut peers = Peers::new();
         let bind = async { peers.socket.bind_listener(listener).await.map_err(refused) };
-        let bound = runtime.wait_for(bind, supervisor, 0).map_err(proof_broke_off)?;
+        let bound = runtime.wait_for(bind, supervisor, 0)?;
         supervisor.ready(&format!("ipc://{}", path.display()), &[])?;
 
         let check_peer = async {
-            // A stranger gets no answer.
+            // Other peers get no answer.
             while !peers.next().await.is_some_and(|message| is(&message, settings.token.client_half())) {}
             // No more peers; the folder, and the socket file with it, goes.
             peers.socket.unbind(bound).await.map_err(refused)?;
             let proof = Bytes::copy_from_slice(settings.token.responder_half());
             peers.socket.send(proof.into()).await.map_err(refused)
         };
-        runtime.wait_for(check_peer, supervisor, 0).map_err(proof_broke_off)?;
+        runtime.wait_for(check_peer, supervisor, 0)?;
         drop(folder);
         supervisor.proven()?;
-        // Its client's coming may be told after a stranger's going.
+        // The client's arrival may be reported after another peer's departure.
         peers.catch_up();
         runtime.serve(async {
-            while !peers.are_gone() {
+            while !peers.have_left() {
                 if let Some(message) = peers.next().await {
-                    // It fails if the peer is gone, which an event tells.
+                    // It fails if the peer has left, which an event reports.
                     let _ = peers.socket.send(message).await;
                 }
             }
         });
-        Ok(Served::ClientGone)
+        Ok(())
     }
 
-    fn connect(
-        &self,
-        settings: &Settings,
-        endpoint: Endpoint,
-        watch: &mut Watch,
-    ) -> Result<Box<dyn Rounds>, ConnectError> {
+    fn connect(&self, settings: &Settings, endpoint: Endpoint, watch: &mut Watch) -> Connected {
         let mut runtime = Runtime::with_timers(settings.wait)?;
         let mut options = SocketOptions::default();
-        // The watch has one.
+        // The watch has a timeout.
         options.no_connect_timeout();
         let mut socket = ReqSocket::with_options(options);
         watch.restart();
@@ -131,33 +111,28 @@ impl Mechanism for ZeroMq {
         }
         Ok(rounds(socket, runtime, settings))
     }
-
-    fn remove_leftovers(&self, name: &str) {
-        place::remove_folder(name);
-    }
 }
 
-/// The responder's socket and who is connected to it: its client, and strangers who came before it had proved itself.
+/// The responder's socket and its peers: its client, and others that connected before the client had proved itself.
 struct Peers {
     socket: RepSocket,
     events: BoxStream<'static, SocketEvent>,
-    /// By their names: of one that sends what is no ZeroMQ, the crate tells twice that it is gone.
+    /// By identity: the crate reports twice that a peer has left which sends invalid frames.
     connected: HashSet<PeerIdentity>,
 }
 
 impl Peers {
-    /// None yet.
     fn new() -> Self {
         let mut socket = RepSocket::new();
         let events = socket.monitor().boxed();
         Self { socket, events, connected: HashSet::new() }
     }
 
-    /// The next message, which the next one sent answers; `None` if somebody came, went, or sent what is none.
+    /// The next message, which the next one sent answers; `None` if a peer has connected, left, or sent an invalid one.
     #[inline(always)]
     async fn next(&mut self) -> Option<ZmqMessage> {
         let event = match select(self.socket.recv(), self.events.next()).await {
-            // If a peer broke its connection, an event tells that, too.
+            // If a peer broke its connection, an event reports that, too.
             Either::Left((received, _)) => return received.ok(),
             Either::Right((event, _)) => event,
         };
@@ -165,7 +140,7 @@ impl Peers {
         None
     }
 
-    /// Notes the events that there are.
+    /// Handles the pending events.
     fn catch_up(&mut self) {
         while let Some(Some(event)) = self.events.next().now_or_never() {
             self.note(Some(event));
@@ -181,17 +156,17 @@ impl Peers {
                 self.connected.remove(&peer);
             }
             Some(_) => {}
-            // Nobody is left to tell.
+            // The monitor has ended.
             None => self.connected.clear(),
         }
     }
 
-    fn are_gone(&self) -> bool {
+    fn have_left(&self) -> bool {
         self.connected.is_empty()
     }
 }
 
-/// Whether the message is of one frame, and that is `bytes`.
+/// Whether the message consists of the one frame `bytes`.
 fn is(message: &ZmqMessage, bytes: &[u8]) -> bool {
     message.len() == 1 && message.get(0).is_some_and(|frame| frame == bytes)
 }
@@ -211,7 +186,7 @@ impl Exchange for ReqSocket {
 /// What an error of the crate means to a round.
 fn refused(error: ZmqError) -> RoundError {
     match error {
-        // The peer is gone, or was gone before the message could be sent.
+        // The peer has left, perhaps before the message could be sent.
         ZmqError::NoMessage | ZmqError::ReturnToSender { .. } | ZmqError::Other("Server disconnected") => {
             RoundError::PeerClosed
         }

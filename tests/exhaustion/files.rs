@@ -95,8 +95,8 @@ fn a_full_dev_shm_is_told_when_the_channel_is_opened() {
         for mechanism in here().filter(|mechanism| mechanism.info().name == "shmem") {
             mounted.bench(mechanism, 100_000).expect(Exit::Success);
             mounted.shell("head -c 262144 /dev/zero > /dev/shm/full");
-            mounted.bench(mechanism, 8).expect(Exit::Unavailable).says(&["of 262144 there 0 are left"]);
-            skips(&mounted.group("memory", &[]), "shmem", &["of 262144 there 0 are left"], "memfd");
+            mounted.bench(mechanism, 8).expect(Exit::Unavailable).says(&["0 of 262144 are left"]);
+            skips(&mounted.group("memory", &[]), "shmem", &["0 of 262144 are left"], "memfd");
             mounted.shell("rm /dev/shm/full && mount -o remount,size=64m /dev/shm");
         }
         assert_eq!(refused(&mounted, |method| full.contains(&method), 1 << 20, &[]), Vec::<&str>::new());
@@ -194,8 +194,12 @@ fn a_full_folder_is_told_at_every_step() {
         // Room for names, and too little for what is mapped.
         mounted.shell(&format!("mount -o remount,nr_inodes=100,size=256k {place}"));
         let named = |method: &str| NAMED.contains(&method);
-        let refused =
-            refused(mounted, named, 1 << 20, &["reserving blocks for the file failed: ", "of 262144 there"]);
+        let refused = refused(
+            mounted,
+            named,
+            1 << 20,
+            &["reserving blocks for the file failed: ", "of 262144 are left"],
+        );
         assert_eq!(refused, ["mmap"]);
         mounted.shell(&format!("mount -o remount,size=64m {place}"));
         assert_eq!(self::refused(mounted, |method| method == "mmap", 1 << 20, &[]), Vec::<&str>::new());

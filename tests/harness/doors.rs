@@ -1,66 +1,37 @@
-//! How a stranger gets at the channels of a mechanism, whose door is known: by the mechanism's name.
+//! Connections of unauthenticated peers to a mechanism's channels, as its [`Exposure`] allows them.
 
 use std::io;
-use std::net::{TcpStream, UdpSocket};
+use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::os::fd::OwnedFd;
 
 use ipcd::internals::protocol::ChannelSpec;
-use ipcd::internals::transports::Mechanism;
 use ipcd::internals::transports::sys::VsockAddress;
+use ipcd::internals::transports::{Exposure, Info, Mechanism, find};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 
-/// How an unauthenticated peer reaches a channel before its client, and with what effect.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Way {
-    /// Anybody may connect: strangers are dropped, and the client gets in all the same.
-    Connect,
-    /// Anybody may send a datagram: those of strangers are dropped.
-    Datagram,
-    /// Who finds its name may leave a message: those of strangers are dropped.
-    Message,
-    /// A stream for one peer: that it is not the client's ends the channel.
-    OneStream,
-    /// Memory for one peer: that it is not the client's ends the channel.
-    OneMemory,
-    /// Counters for one peer: likewise.
-    OneCounter,
-    /// No way for a stranger that a test can take.
-    None(&'static str),
+/// The facts about this method.
+pub(crate) fn info(method: &str) -> &'static Info {
+    find(method).unwrap().info()
 }
 
-/// How a stranger gets at the channels of this mechanism.
-pub(crate) fn way_in(method: &str) -> Way {
-    match method {
-        "tcp" | "tcp6" | "vsock" | "unix" | "unix-seqpacket" | "epoll" | "io-uring" | "local-socket"
-        | "zeromq" => Way::Connect,
-        "udp" | "udp6" | "unix-dgram" => Way::Datagram,
-        "mq" | "sysv-mq" => Way::Message,
-        "socketpair" | "pipe" | "fifo" | "tokio" | "http" | "grpc" | "dbus" => Way::OneStream,
-        "shmem" | "memfd" | "mmap" | "futex" => Way::OneMemory,
-        "eventfd" => Way::OneCounter,
-        "semaphore" => Way::None("only its client gets its descriptor, which is sealed"),
-        "process-vm" => Way::None("only its client gets the page's descriptor, which is sealed"),
-        "signal" => Way::None("a signal that is not from the client's process is dropped by its sender's id"),
-        "iceoryx2" => {
-            Way::None("there is one place for one client of the same user, which the library keeps")
-        }
-        "null" => Way::None("it carries nothing"),
-        other => panic!("tests/harness/doors.rs does not say how a stranger gets at \"{other}\""),
-    }
+/// How an unauthenticated peer could reach this method's channels.
+pub(crate) fn exposure(method: &str) -> Exposure {
+    info(method).exposure
 }
 
-/// A connection to a listening channel.
+/// A connection to a listening channel, whose address says of which family it is: an IP address and port, a port of
+/// AF_VSOCK, or a path or abstract name.
 pub(crate) fn connected(method: &str, address: &str) -> io::Result<OwnedFd> {
-    Ok(match method {
-        "tcp" | "tcp6" => TcpStream::connect(address)?.into(),
-        "vsock" => {
-            let socket = socket_with(AddressFamily::VSOCK, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
-            connect(&socket, &VsockAddress { cid: VsockAddress::LOCAL, port: address.parse().unwrap() })?;
-            socket
-        }
-        "unix-seqpacket" => unix(SocketType::SEQPACKET, address)?,
-        _ => unix(SocketType::STREAM, address.trim_start_matches("ipc://"))?,
-    })
+    let Exposure::Connections(kind) = exposure(method) else { panic!("{method} does not listen") };
+    if let Ok(address) = address.parse::<SocketAddr>() {
+        return Ok(TcpStream::connect(address)?.into());
+    }
+    if let Ok(port) = address.parse() {
+        let socket = socket_with(AddressFamily::VSOCK, kind, SocketFlags::CLOEXEC, None)?;
+        connect(&socket, &VsockAddress { cid: VsockAddress::LOCAL, port })?;
+        return Ok(socket);
+    }
+    unix(kind, address.trim_start_matches("ipc://"))
 }
 
 /// A unix socket that is connected to a path, or to `@` and an abstract name.
@@ -75,16 +46,11 @@ fn unix(kind: SocketType, address: &str) -> io::Result<OwnedFd> {
 }
 
 /// A socket whose datagrams go to the channel.
-pub(crate) fn datagrams(method: &str, address: &str) -> io::Result<OwnedFd> {
-    Ok(match method {
-        "unix-dgram" => unix(SocketType::DGRAM, address)?,
-        _ => {
-            let any = if method == "udp6" { "[::1]:0" } else { "127.0.0.1:0" };
-            let socket = UdpSocket::bind(any)?;
-            socket.connect(address)?;
-            socket.into()
-        }
-    })
+pub(crate) fn datagrams(address: &str) -> io::Result<OwnedFd> {
+    let Ok(ip) = address.parse::<SocketAddr>() else { return unix(SocketType::DGRAM, address) };
+    let socket = UdpSocket::bind(if ip.is_ipv6() { "[::1]:0" } else { "127.0.0.1:0" })?;
+    socket.connect(ip)?;
+    Ok(socket.into())
 }
 
 /// A channel of this mechanism by an abstract name, where it can have one.

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 pub(crate) use announced::{Announced, end_of};
 pub(crate) use daemon::{Daemon, responder_of, rounds, wait_until_measuring};
-pub(crate) use doors::{Way, by_abstract_name, connected, datagrams, way_in};
+pub(crate) use doors::{by_abstract_name, connected, datagrams, exposure, info};
 pub(crate) use leftovers::{files, responders};
 pub(crate) use preload::Preload;
 pub(crate) use process::{Output, Peer, Process};

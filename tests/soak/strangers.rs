@@ -14,11 +14,11 @@ use std::time::Duration;
 use fastrand::Rng;
 use ipcd::internals::protocol::link::Link;
 use ipcd::internals::protocol::{ChannelSpec, Event, Reply, Token, error_chain};
-use ipcd::internals::transports::RoundError;
+use ipcd::internals::transports::{Exposure, RoundError};
 use rustix::net::{SendFlags, send};
 
 use crate::actions::a_moment;
-use crate::harness::{Announced, Way, by_abstract_name, connected, datagrams, way_in};
+use crate::harness::{Announced, by_abstract_name, connected, datagrams};
 use crate::hostile::becomes_another_user;
 use crate::invariants::methods;
 use crate::storm::Storm;
@@ -36,11 +36,11 @@ const LONGEST: usize = 2000;
 const NEWS: Duration = Duration::from_secs(5);
 
 /// Where strangers come to: by a path or a port, and where it can be had by a name that has no permissions.
-fn doors() -> Vec<(Way, ChannelSpec)> {
+fn doors() -> Vec<(Exposure, ChannelSpec)> {
     let mut doors = Vec::new();
     for mechanism in methods() {
-        let way = way_in(mechanism.info().name);
-        if matches!(way, Way::Connect | Way::Datagram) {
+        let way = mechanism.info().exposure;
+        if matches!(way, Exposure::Connections(_) | Exposure::Datagrams) {
             let specs = [Some(ChannelSpec::new(mechanism.info().name)), by_abstract_name(mechanism)];
             doors.extend(specs.into_iter().flatten().map(|spec| (way, spec)));
         }
@@ -58,7 +58,12 @@ pub(crate) fn at_its_channel(storm: &Storm<'_>, random: &mut Rng) -> Result<(), 
         .or_else(|error| storm.excuses(&format!("{spec:?}, among strangers: {error}")))
 }
 
-fn amid_strangers(storm: &Storm<'_>, random: &mut Rng, way: Way, spec: &ChannelSpec) -> Result<(), String> {
+fn amid_strangers(
+    storm: &Storm<'_>,
+    random: &mut Rng,
+    way: Exposure,
+    spec: &ChannelSpec,
+) -> Result<(), String> {
     let announced = Announced::ask(storm.daemon, spec)?.map_err(|reply| format!("{reply:?}"))?;
     let address = announced.endpoint.address.clone();
     let half = announced.settings.token.client_half()[..Token::HALF_LEN / 2].to_vec();
@@ -118,7 +123,7 @@ fn measures(announced: Announced, random: &mut Rng) -> (Result<&'static str, Str
 
 /// Where a channel's strangers knock, and half of the token that it is waiting for.
 struct Door<'a> {
-    way: Way,
+    way: Exposure,
     method: &'a str,
     address: &'a str,
     half: &'a [u8],
@@ -127,7 +132,7 @@ struct Door<'a> {
 impl Door<'_> {
     fn knock(&self) -> io::Result<OwnedFd> {
         match self.way {
-            Way::Datagram => datagrams(self.method, self.address),
+            Exposure::Datagrams => datagrams(self.address),
             _ => connected(self.method, self.address),
         }
     }
@@ -141,7 +146,7 @@ fn strangers(storm: &Storm<'_>, random: &mut Rng, door: &Door<'_>, over: &Atomic
             return;
         }
         let what = match door.knock() {
-            Ok(socket) if door.way == Way::Datagram => {
+            Ok(socket) if door.way == Exposure::Datagrams => {
                 datagrams_of_all_kinds(random, &socket, door.half);
                 "senders of datagrams of all lengths"
             }

@@ -11,13 +11,15 @@ use ipcd::internals::protocol::{End, Token};
 use ipcd::internals::transports::sys::Region;
 use ipcd::internals::transports::sys::mq::{End as QueueEnd, MessageQueue};
 use ipcd::internals::transports::sys::sysv::{Message, Queue};
-use ipcd::internals::transports::{ConnectError, Endpoint, Settings, Watch, find};
+use ipcd::internals::transports::{
+    ALL, ConnectError, Delivery, Endpoint, Exposure, Info, Naming, Settings, Watch,
+};
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::thread::futex;
 
 use super::{MANY, attacked, every_door};
-use crate::harness::{Announced, SOON, Way, connected, datagrams, run, way_in};
+use crate::harness::{Announced, SOON, connected, datagrams, exposure, info, run};
 
 /// What a stranger does.
 struct Knock {
@@ -41,28 +43,28 @@ const KNOCKS: [Knock; 6] = [
 pub(super) type Held = Box<dyn std::any::Any>;
 
 /// Knocks at a channel's door by the system's calls.
-pub(super) fn knock(way: Way, method: &str, endpoint: Endpoint, shows: &[u8]) -> io::Result<Held> {
+pub(super) fn knock(way: Exposure, method: &str, endpoint: Endpoint, shows: &[u8]) -> io::Result<Held> {
     let address = endpoint.address.as_str();
     match way {
-        Way::Connect => {
+        Exposure::Connections(_) => {
             let stream = connected(method, address)?;
             // It may have been dropped already.
             let _ = File::from(stream.try_clone()?).write_all(shows);
             Ok(Box::new(stream))
         }
-        Way::Datagram => {
-            let socket = datagrams(method, address)?;
+        Exposure::Datagrams => {
+            let socket = datagrams(address)?;
             // One with nothing in it is one, too.
             rustix::net::send(&socket, shows, rustix::net::SendFlags::NOSIGNAL)?;
             Ok(Box::new(socket))
         }
-        Way::Message => leave_messages(method, address, shows).map(|()| Box::new(()) as Held),
-        Way::OneStream => {
+        Exposure::Messages => leave_messages(method, address, shows).map(|()| Box::new(()) as Held),
+        Exposure::Peer(_) => {
             let (reader, mut writer) = stream_ends(method, endpoint)?;
             writer.write_all(shows)?;
             Ok(Box::new((reader, writer)))
         }
-        Way::OneMemory => {
+        Exposure::Memory => {
             let memory = memory_of(method, endpoint)?;
             if !shows.is_empty() {
                 // As the client does: its half, and the word.
@@ -72,7 +74,7 @@ pub(super) fn knock(way: Way, method: &str, endpoint: Endpoint, shows: &[u8]) ->
             }
             Ok(Box::new(memory))
         }
-        Way::OneCounter => {
+        Exposure::Counters => {
             let mut files = endpoint.descriptors.into_iter().map(File::from);
             let (reader, mut writer) = (files.next(), files.next().expect("two counters"));
             if let Some(word) = shows.first_chunk::<4>() {
@@ -80,7 +82,7 @@ pub(super) fn knock(way: Way, method: &str, endpoint: Endpoint, shows: &[u8]) ->
             }
             Ok(Box::new((reader, writer)))
         }
-        Way::None(_) => Ok(Box::new(())),
+        Exposure::Unreachable(_) => Ok(Box::new(())),
     }
 }
 
@@ -88,7 +90,7 @@ pub(super) fn knock(way: Way, method: &str, endpoint: Endpoint, shows: &[u8]) ->
 fn leave_messages(method: &str, address: &str, shows: &[u8]) -> io::Result<()> {
     type Send = dyn FnMut(&[u8]) -> Result<(), Errno>;
     let messages = if shows.is_empty() { vec![shows] } else { shows.chunks(8).collect() };
-    let mut send: Box<Send> = if method == "mq" {
+    let mut send: Box<Send> = if info(method).naming == Naming::Queues {
         let name = std::ffi::CString::new(format!("{address}-ping")).unwrap();
         let queue = MessageQueue::open(&name, QueueEnd::Send)?;
         queue.set_nonblocking()?;
@@ -119,7 +121,8 @@ pub(super) fn sysv_queue(address: &str) -> io::Result<Queue> {
 
 /// The ends of a stream that is handed over, or found by its name.
 fn stream_ends(method: &str, endpoint: Endpoint) -> io::Result<(File, File)> {
-    if method == "fifo" {
+    // Pipes in the channel's folder.
+    if info(method).naming == Naming::Folder {
         let folder = Path::new(&endpoint.address);
         let writer = OpenOptions::new().write(true).open(folder.join("ping"))?;
         return Ok((File::open(folder.join("pong"))?, writer));
@@ -140,16 +143,16 @@ pub(super) fn memory_of(method: &str, endpoint: Endpoint) -> io::Result<Region> 
 /// The file below a channel's memory.
 pub(super) fn memory_file(method: &str, endpoint: &Endpoint) -> io::Result<File> {
     let open = |path: &str| OpenOptions::new().read(true).write(true).open(path);
-    match method {
-        "shmem" => open(&format!("/dev/shm{}", endpoint.address)),
-        "mmap" => open(&endpoint.address),
+    match info(method).naming {
+        Naming::SharedMemory => open(&format!("/dev/shm{}", endpoint.address)),
+        Naming::Folder => open(&endpoint.address),
         _ => Ok(endpoint.descriptors[0].as_fd().try_clone_to_owned()?.into()),
     }
 }
 
 /// What comes of a knock.
 #[track_caller]
-fn check(knock: &Knock, way: Way, announced: Announced) {
+fn check(knock: &Knock, way: Exposure, announced: Announced) {
     let told = |announced: Announced| match announced.ends() {
         End::Failed(reason) => reason,
         other => panic!("{other:?}"),
@@ -157,21 +160,23 @@ fn check(knock: &Knock, way: Way, announced: Announced) {
     let no_client = "no client connected within 10 s";
     let shown = (knock.shows)(&announced.settings.token).len();
     match way {
-        Way::Connect | Way::Datagram | Way::Message => announced.serves_its_client(),
-        Way::OneStream if shown == Token::HALF_LEN => {
+        Exposure::Connections(_) | Exposure::Datagrams | Exposure::Messages => announced.serves_its_client(),
+        Exposure::Peer(_) if shown == Token::HALF_LEN => {
             assert_eq!(told(announced), "a peer with a wrong token");
         }
-        Way::OneStream if knock.stays => assert_eq!(told(announced), no_client),
+        Exposure::Peer(_) if knock.stays => assert_eq!(told(announced), no_client),
         // Opening a FIFO once more, after it was closed, is like opening it first.
-        Way::OneStream => {
+        Exposure::Peer(_) => {
             let reason = told(announced);
             assert!(reason.contains("the peer closed the channel"), "{reason}");
         }
-        Way::OneMemory if shown > 0 => assert_eq!(told(announced), "a peer with a wrong token"),
-        Way::OneCounter if shown == Token::HALF_LEN => {
+        Exposure::Memory if shown > 0 => assert_eq!(told(announced), "a peer with a wrong token"),
+        Exposure::Counters if shown == Token::HALF_LEN => {
             assert_eq!(told(announced), "a peer with a wrong token");
         }
-        Way::OneMemory | Way::OneCounter | Way::None(_) => assert_eq!(told(announced), no_client),
+        Exposure::Memory | Exposure::Counters | Exposure::Unreachable(_) => {
+            assert_eq!(told(announced), no_client)
+        }
     }
 }
 
@@ -185,9 +190,9 @@ fn who_cannot_prove_itself_is_dropped_or_ends_the_channel_with_a_reason() {
             let mut waiting = Vec::new();
             for (mechanism, spec) in every_door() {
                 let method = mechanism.info().name;
-                let way = way_in(method);
+                let way = exposure(method);
                 for one in &KNOCKS {
-                    if let Way::None(why) = way {
+                    if let Exposure::Unreachable(why) = way {
                         eprintln!("nobody {} at {method}: {why}", one.what);
                         break;
                     }
@@ -196,12 +201,12 @@ fn who_cannot_prove_itself_is_dropped_or_ends_the_channel_with_a_reason() {
                     let held = knock(way, method, announced.endpoint(), &shows)
                         .unwrap_or_else(|error| panic!("{} at {method}: {error}", one.what));
                     // Kept open by the test, the client's ends would hide that the stranger went.
-                    if matches!(way, Way::OneStream | Way::OneCounter) {
+                    if matches!(way, Exposure::Peer(_) | Exposure::Counters) {
                         announced.endpoint.descriptors.clear();
                     }
                     let held = one.stays.then_some(held);
                     eprintln!("{} at {method} ({})", one.what, announced.endpoint.address);
-                    if matches!(way, Way::Connect | Way::Datagram | Way::Message) {
+                    if matches!(way, Exposure::Connections(_) | Exposure::Datagrams | Exposure::Messages) {
                         check(one, way, announced);
                     } else {
                         waiting.push((one, way, announced, held));
@@ -240,10 +245,12 @@ fn a_client_of_another_channel_is_turned_away() {
             }
             for announced in turned_away {
                 eprintln!("{}:", announced.settings.method);
-                match way_in(announced.settings.method) {
-                    Way::Connect | Way::Datagram | Way::Message => announced.serves_its_client(),
+                match exposure(announced.settings.method) {
+                    Exposure::Connections(_) | Exposure::Datagrams | Exposure::Messages => {
+                        announced.serves_its_client()
+                    }
                     // It waits on for its client, which does not come: see above.
-                    Way::None(_) => {}
+                    Exposure::Unreachable(_) => {}
                     _ => match announced.ends() {
                         End::Failed(reason) => assert_eq!(reason, "a peer with a wrong token"),
                         other => panic!("{other:?}"),
@@ -254,12 +261,18 @@ fn a_client_of_another_channel_is_turned_away() {
     });
 }
 
-/// A mechanism is found by its name: the tables of strangers are by name.
+/// What the tests of this folder derive from.
 #[test]
-fn every_mechanism_has_its_way_in() {
-    for mechanism in ipcd::internals::transports::ALL {
-        let name = mechanism.info().name;
-        way_in(name);
-        assert!(find(name).is_ok());
+fn a_mechanisms_facts_agree() {
+    for info in ALL.iter().map(|mechanism| mechanism.info()) {
+        let Info { name, exposure, delivery, naming, .. } = info;
+        let agree = match exposure {
+            Exposure::Datagrams => matches!(delivery, Delivery::Message | Delivery::UnreliableMessage),
+            Exposure::Messages => matches!(naming, Naming::Queues | Naming::Key),
+            Exposure::Peer(_) => matches!(naming, Naming::Unnamed | Naming::Folder),
+            Exposure::Memory => *delivery == Delivery::Memory,
+            Exposure::Connections(_) | Exposure::Counters | Exposure::Unreachable(_) => true,
+        };
+        assert!(agree, "{name}: {exposure:?}, {delivery:?}, {naming:?}");
     }
 }

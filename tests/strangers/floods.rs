@@ -5,16 +5,17 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use ipcd::internals::protocol::{ChannelSpec, End};
-use ipcd::internals::transports::Endpoint;
 use ipcd::internals::transports::sys::allow_descriptors;
+use ipcd::internals::transports::{Endpoint, Exposure, Mechanism};
 
 use super::doors::knock;
 use super::{MANY, attacked, every_door};
-use crate::harness::{Announced, Daemon, PATIENCE, Way, connected, eventually, run, way_in};
+use crate::harness::{Announced, Daemon, PATIENCE, connected, eventually, exposure, run};
 
 /// Channels that anybody may connect to.
 fn listening() -> impl Iterator<Item = ChannelSpec> {
-    every_door().filter(|(mechanism, _)| way_in(mechanism.info().name) == Way::Connect).map(|(_, spec)| spec)
+    let listens = |mechanism: &dyn Mechanism| matches!(mechanism.info().exposure, Exposure::Connections(_));
+    every_door().filter(move |(mechanism, _)| listens(*mechanism)).map(|(_, spec)| spec)
 }
 
 /// As many as there is a queue for, and none of them says anything.
@@ -112,7 +113,7 @@ fn a_flood_does_not_keep_a_channel_whose_client_does_not_come() {
                                         descriptors: Vec::new(),
                                     };
                                     // It fails once the channel has ended.
-                                    let _ = knock(way_in(method), method, endpoint, &[7; 8]);
+                                    let _ = knock(exposure(method), method, endpoint, &[7; 8]);
                                 }
                             });
                             let end = announced.ends();

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use ipcd::internals::protocol::{Refusal, Reply, Token};
 use ipcd::internals::transports::sys::mq::{End as QueueEnd, MessageQueue};
 use ipcd::internals::transports::sys::sysv::Queue;
-use ipcd::internals::transports::{Mechanism, Reach};
+use ipcd::internals::transports::{Exposure, Mechanism, Naming, Reach};
 use rustix::fs::{Access, access};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, recv, send};
@@ -18,7 +18,7 @@ use rustix::net::{RecvFlags, SendFlags, recv, send};
 use super::doors::sysv_queue;
 use super::{MANY, attacked, carrying, spec};
 use crate::harness::{
-    Announced, Daemon, Sandbox, Way, connected, datagrams, files, nobody_can_run, run, way_in,
+    Announced, Daemon, Sandbox, connected, datagrams, exposure, files, info, nobody_can_run, run,
 };
 use crate::users::{User, Users};
 
@@ -51,14 +51,16 @@ fn opened(named: &[PathBuf]) -> Vec<&PathBuf> {
 /// Queues are no files everywhere: what opening them by their names is told.
 fn opened_queues(method: &str, address: &str) -> Vec<Result<(), Option<i32>>> {
     let told = |error: std::io::Error| error.raw_os_error();
-    match method {
-        "mq" => [("ping", QueueEnd::Send), ("ping", QueueEnd::Receive), ("pong", QueueEnd::Receive)]
-            .map(|(direction, end)| {
-                let name = std::ffi::CString::new(format!("{address}-{direction}")).unwrap();
-                MessageQueue::open(&name, end).map(drop).map_err(told)
-            })
-            .into(),
-        "sysv-mq" => vec![sysv_queue(address).map(|_: Queue| ()).map_err(told)],
+    match info(method).naming {
+        Naming::Queues => {
+            [("ping", QueueEnd::Send), ("ping", QueueEnd::Receive), ("pong", QueueEnd::Receive)]
+                .map(|(direction, end)| {
+                    let name = std::ffi::CString::new(format!("{address}-{direction}")).unwrap();
+                    MessageQueue::open(&name, end).map(drop).map_err(told)
+                })
+                .into()
+        }
+        Naming::Key => vec![sysv_queue(address).map(|_: Queue| ()).map_err(told)],
         _ => Vec::new(),
     }
 }
@@ -95,9 +97,9 @@ fn between(sandbox: &Sandbox, daemon: &Daemon, mechanism: &dyn Mechanism, client
         named.into_iter().partition(|path| path.metadata().is_ok_and(|there| there.file_type().is_socket()));
     let (queues, stranger) = other.does(|| {
         assert_eq!(opened(&files), Vec::<&PathBuf>::new(), "{method}");
-        let stranger = match way_in(method) {
-            Way::Connect => Some(connected(method, &address).unwrap()),
-            Way::Datagram => Some(datagrams(method, &address).unwrap()),
+        let stranger = match exposure(method) {
+            Exposure::Connections(_) => Some(connected(method, &address).unwrap()),
+            Exposure::Datagrams => Some(datagrams(&address).unwrap()),
             _ => None,
         };
         if let Some(stranger) = &stranger {

@@ -4,20 +4,23 @@
 use std::fs::{File, OpenOptions};
 use std::net::{TcpListener, UdpSocket};
 use std::os::fd::OwnedFd;
-use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
+use std::os::unix::net::{UnixDatagram, UnixListener};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use ipcd::internals::transports::sys::mq::{End as QueueEnd, MessageQueue};
 use ipcd::internals::transports::sys::sysv::Queue;
 use ipcd::internals::transports::sys::{Region, Semaphore, VsockAddress, process_vm};
+use ipcd::internals::transports::{Delivery, Exposure, Info, Naming};
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::fs::{CWD, MemfdFlags, Mode, SealFlags, fcntl_add_seals, ftruncate, memfd_create, mkfifoat};
 use rustix::net::{
     AddressFamily, SocketAddrUnix, SocketFlags, SocketType, accept_with, bind, listen, socket_with,
+    socketpair,
 };
 
 use super::ends::{Ends, SLOT, until};
+use crate::harness::info;
 
 /// What carries its answers. What a client can tell of a wrong one depends on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,21 +41,22 @@ pub(super) enum Kind {
     Library,
 }
 
-/// Where an impostor can stand.
+/// What an impostor of this method sends, or why there is none.
 pub(super) fn kind(method: &str) -> Result<Kind, &'static str> {
-    Ok(match method {
-        "tcp" | "tcp6" | "vsock" | "unix" | "epoll" | "io-uring" | "local-socket" | "socketpair" | "pipe"
-        | "fifo" | "tokio" => Kind::Stream,
-        "unix-seqpacket" | "unix-dgram" | "mq" | "sysv-mq" | "semaphore" | "process-vm" => Kind::Message,
-        "udp" | "udp6" => Kind::Datagram,
-        "shmem" | "memfd" | "mmap" | "futex" => Kind::Memory,
-        "eventfd" => Kind::Word,
-        "http" => Kind::Http,
-        "grpc" | "dbus" | "zeromq" => Kind::Library,
-        "signal" => return Err("who can forge the sender of a signal can as well kill the client"),
-        "iceoryx2" => return Err("its peer is the library, in memory that it trusts: SECURITY.md"),
-        "null" => return Err("it carries nothing"),
-        other => panic!("tests/strangers/impostor.rs does not say where an impostor stands for \"{other}\""),
+    Ok(match (method, info(method).delivery, info(method).exposure) {
+        ("http", ..) => Kind::Http,
+        // Memory that one process alone gets can still be the impostor's.
+        ("semaphore" | "process-vm", ..) => Kind::Message,
+        (_, _, Exposure::Unreachable(why)) => return Err(why),
+        (_, Delivery::Stream, _) => Kind::Stream,
+        (_, Delivery::UnreliableMessage, _) => Kind::Datagram,
+        (_, Delivery::Memory, _) => Kind::Memory,
+        (_, _, Exposure::Counters) => Kind::Word,
+        // Messages over a stream are framed by a library.
+        (_, _, Exposure::Connections(SocketType::STREAM) | Exposure::Peer(SocketType::STREAM)) => {
+            Kind::Library
+        }
+        _ => Kind::Message,
     })
 }
 
@@ -105,13 +109,9 @@ impl Impostor {
         let path = folder.join(name);
         let text = path.to_str().unwrap().to_owned();
         let mut left = Left(Vec::new(), Vec::new());
-        let (address, descriptors, post) = match method {
-            "tcp" | "tcp6" => {
-                let any = if method == "tcp6" { "[::1]:0" } else { "127.0.0.1:0" };
-                let listener = TcpListener::bind(any).unwrap();
-                (listener.local_addr().unwrap().to_string(), Vec::new(), Post::Tcp(listener))
-            }
-            "vsock" => {
+        let Info { naming, exposure, .. } = *info(method);
+        let (address, descriptors, post) = match (method, naming, exposure) {
+            ("vsock", ..) => {
                 let flags = SocketFlags::CLOEXEC;
                 let socket = socket_with(AddressFamily::VSOCK, SocketType::STREAM, flags, None).unwrap();
                 let any = VsockAddress { cid: VsockAddress::LOCAL, port: VsockAddress::ANY_PORT };
@@ -119,12 +119,17 @@ impl Impostor {
                 listen(&socket, 1).unwrap();
                 (VsockAddress::of(&socket).unwrap().port.to_string(), Vec::new(), Post::Vsock(socket))
             }
-            "unix" | "epoll" | "io-uring" | "local-socket" | "zeromq" => {
+            (_, Naming::Unnamed, Exposure::Connections(_)) => {
+                let any = if method == "tcp6" { "[::1]:0" } else { "127.0.0.1:0" };
+                let listener = TcpListener::bind(any).unwrap();
+                (listener.local_addr().unwrap().to_string(), Vec::new(), Post::Tcp(listener))
+            }
+            (_, _, Exposure::Connections(SocketType::STREAM)) => {
                 let post = Post::Unix(UnixListener::bind(&path).unwrap());
                 left.0.push(path);
                 (if method == "zeromq" { format!("ipc://{text}") } else { text }, Vec::new(), post)
             }
-            "unix-seqpacket" => {
+            (_, _, Exposure::Connections(_)) => {
                 let flags = SocketFlags::CLOEXEC;
                 let socket = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None).unwrap();
                 bind(&socket, &SocketAddrUnix::new(&path).unwrap()).unwrap();
@@ -132,35 +137,24 @@ impl Impostor {
                 left.0.push(path);
                 (text, Vec::new(), Post::Seqpacket(socket))
             }
-            "unix-dgram" => {
+            (_, Naming::Folder, Exposure::Datagrams) => {
                 let socket = UnixDatagram::bind(&path).unwrap();
                 left.0.push(path);
                 (text, Vec::new(), Post::Datagrams(socket.into()))
             }
-            "udp" | "udp6" => {
+            (_, _, Exposure::Datagrams) => {
                 let any = if method == "udp6" { "[::1]:0" } else { "127.0.0.1:0" };
                 let socket = UdpSocket::bind(any).unwrap();
                 (socket.local_addr().unwrap().to_string(), Vec::new(), Post::Datagrams(socket.into()))
             }
-            "socketpair" | "tokio" | "http" | "grpc" | "dbus" => {
-                let (ours, theirs) = UnixStream::pair().unwrap();
-                let reader = File::from(OwnedFd::from(ours));
-                let writer = reader.try_clone().unwrap();
-                let http = method == "http";
-                let ends = Box::new(move || match http {
-                    true => Ends::Http { reader, writer },
-                    false => Ends::Stream { reader, writer },
-                });
-                ("a socket that comes with this".to_owned(), vec![theirs.into()], Post::Ready(ends))
-            }
-            "pipe" => {
+            ("pipe", ..) => {
                 let (ping_reader, ping_writer) = rustix::pipe::pipe().unwrap();
                 let (pong_reader, pong_writer) = rustix::pipe::pipe().unwrap();
                 let (reader, writer) = (ping_reader.into(), pong_writer.into());
                 let ends = Box::new(move || Ends::Stream { reader, writer });
                 ("stdin and stdout".to_owned(), vec![pong_reader, ping_writer], Post::Ready(ends))
             }
-            "fifo" => {
+            (_, Naming::Folder, Exposure::Peer(_)) => {
                 std::fs::create_dir(&path).unwrap();
                 for end in ["ping", "pong"] {
                     mkfifoat(CWD, path.join(end), Mode::RUSR | Mode::WUSR).unwrap();
@@ -169,14 +163,35 @@ impl Impostor {
                 left.1.push(Box::new(move || drop(std::fs::remove_dir_all(folder))));
                 (text, Vec::new(), Post::Fifos(path))
             }
-            "eventfd" => {
+            (_, _, Exposure::Peer(kind)) => {
+                let (ours, theirs) =
+                    socketpair(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC, None).unwrap();
+                if kind != SocketType::STREAM {
+                    let ends = Box::new(move || Ends::Datagrams(ours));
+                    return Self {
+                        address: "one of a pair of sockets".to_owned(),
+                        descriptors: vec![theirs],
+                        post: Post::Ready(ends),
+                        left,
+                    };
+                }
+                let reader = File::from(ours);
+                let writer = reader.try_clone().unwrap();
+                let http = method == "http";
+                let ends = Box::new(move || match http {
+                    true => Ends::Http { reader, writer },
+                    false => Ends::Stream { reader, writer },
+                });
+                ("one of a pair of sockets".to_owned(), vec![theirs], Post::Ready(ends))
+            }
+            (_, _, Exposure::Counters) => {
                 let [pings, pongs] = [(); 2].map(|()| eventfd(0, EventfdFlags::CLOEXEC).unwrap());
                 let descriptors = vec![pongs.try_clone().unwrap(), pings.try_clone().unwrap()];
                 let (pings, pongs) = (pings.into(), pongs.into());
                 let ends = Box::new(move || Ends::Counters { pings, pongs });
                 ("two counters".to_owned(), descriptors, Post::Ready(ends))
             }
-            "mq" => {
+            (_, Naming::Queues, _) => {
                 let queue = |direction: &str, end| {
                     let name = std::ffi::CString::new(format!("/{name}-{direction}")).unwrap();
                     let queue = MessageQueue::make(&name, size, end).unwrap();
@@ -190,7 +205,7 @@ impl Impostor {
                 let ends = Box::new(move || Ends::Queues { pings, pongs });
                 (format!("/{name}"), Vec::new(), Post::Ready(ends))
             }
-            "sysv-mq" => {
+            (_, Naming::Key, _) => {
                 let key = super::names::key(name);
                 let queue = Queue::make(key).unwrap();
                 left.1.push(Box::new(move || queue.remove()));
@@ -200,15 +215,16 @@ impl Impostor {
                     Post::Ready(Box::new(move || Ends::Queue(queue))),
                 )
             }
-            "shmem" | "mmap" => {
-                let path = if method == "shmem" { Path::new("/dev/shm").join(name) } else { path };
+            (_, Naming::SharedMemory | Naming::Folder, Exposure::Memory) => {
+                let is_shared = naming == Naming::SharedMemory;
+                let path = if is_shared { Path::new("/dev/shm").join(name) } else { path };
                 let file = OpenOptions::new().read(true).write(true).create_new(true).open(&path).unwrap();
                 file.set_len(1 << 16).unwrap();
                 left.0.push(path);
-                let address = if method == "shmem" { format!("/{name}") } else { text };
+                let address = if is_shared { format!("/{name}") } else { text };
                 (address, Vec::new(), Post::Memory(file, Mapped::Words))
             }
-            "memfd" | "futex" | "semaphore" | "process-vm" => {
+            (_, _, Exposure::Memory) | ("semaphore" | "process-vm", ..) => {
                 let len = if method == "process-vm" { SLOT } else { 1 << 16 };
                 let file = memfd_create(name, MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING).unwrap();
                 ftruncate(&file, len as u64).unwrap();
@@ -228,7 +244,7 @@ impl Impostor {
                 let own = std::process::id();
                 (format!("process {own} of {own} for {client}"), vec![file], post)
             }
-            other => unreachable!("{other} has no kind"),
+            facts => unreachable!("no impostor for {facts:?}"),
         };
         Self { address, descriptors, post, left }
     }

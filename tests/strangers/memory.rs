@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use ipcd::internals::protocol::{ChannelSpec, End, Event, Reply, Request, Wait};
 use ipcd::internals::transports::sys::Region;
-use ipcd::internals::transports::{Mechanism, RoundError};
+use ipcd::internals::transports::{Delivery, Mechanism, Naming, RoundError};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::Signal;
 
@@ -26,32 +26,18 @@ fn seeds() -> u64 {
 /// How long memory is scribbled over.
 const SCRIBBLED: Duration = Duration::from_millis(60);
 
-/// What a third process can reach of a mechanism's memory.
-enum Reach {
-    /// All of it, from these offsets on.
-    Words(&'static [usize]),
-    Nothing,
-}
-
 /// What the C library keeps in a semaphore beside its count: whether other processes use it, and what it does not
 /// expect there ends the process (`abort`). That is done to the responder alone, below.
 const SEMAPHORES: &[usize] = &[8, 12, 136, 140];
 
-fn reach(method: &str) -> Reach {
-    match method {
-        "shmem" | "memfd" | "mmap" | "futex" | "process-vm" => Reach::Words(&[]),
-        "semaphore" => Reach::Words(SEMAPHORES),
-        // Its memory is the library's, which trusts it: SECURITY.md.
-        "iceoryx2" => Reach::Nothing,
-        "tcp" | "tcp6" | "udp" | "udp6" | "unix" | "unix-seqpacket" | "unix-dgram" | "socketpair"
-        | "epoll" | "io-uring" | "vsock" | "pipe" | "fifo" | "eventfd" | "mq" | "sysv-mq" | "signal"
-        | "local-socket" | "tokio" | "http" | "grpc" | "dbus" | "zeromq" | "null" => Reach::Nothing,
-        other => panic!("tests/strangers/memory.rs does not say what others reach of \"{other}\"'s memory"),
-    }
+/// The offsets that scribbling spares while a client of this test uses the memory.
+fn spared(method: &str) -> &'static [usize] {
+    if method == "semaphore" { SEMAPHORES } else { &[] }
 }
 
+/// The mechanisms whose memory other processes can reach. (iceoryx2's is the library's, which trusts it: SECURITY.md.)
 fn shared() -> impl Iterator<Item = &'static dyn Mechanism> {
-    carrying().filter(|mechanism| matches!(reach(mechanism.info().name), Reach::Words(_)))
+    carrying().filter(|mechanism| mechanism.info().delivery == Delivery::Memory)
 }
 
 /// Numbers that look random: SplitMix64.
@@ -150,13 +136,12 @@ fn random_words_in_its_memory_end_a_channel_at_most() {
         attacked(&daemon, || {
             for mechanism in shared() {
                 let info = mechanism.info();
-                let Reach::Words(spared) = reach(info.name) else { continue };
                 for wait in info.waits {
                     for size_bytes in [8, 4096] {
                         for seed in 0..seeds() {
                             let spec =
                                 ChannelSpec { size_bytes, wait: Some(*wait), ..ChannelSpec::new(info.name) };
-                            rounds_over_scribbled_memory(&daemon, &spec, spared, seed);
+                            rounds_over_scribbled_memory(&daemon, &spec, spared(info.name), seed);
                         }
                     }
                 }
@@ -202,15 +187,18 @@ fn random_words_before_its_client_comes_end_a_channel_with_a_reason() {
     });
 }
 
-/// The files that can be truncated: they have a name, by which whoever may open them may.
-const TRUNCATED: [&str; 2] = ["shmem", "mmap"];
+/// Whether any process that may open the memory's file, by its name, can truncate it.
+fn is_truncatable(mechanism: &dyn Mechanism) -> bool {
+    matches!(mechanism.info().naming, Naming::SharedMemory | Naming::Folder)
+}
 
 #[test]
 fn memory_that_is_truncated_ends_its_responder_and_is_told_to_its_client() {
     run(|sandbox| {
         let daemon = sandbox.daemon_with(&MANY);
         attacked(&daemon, || {
-            for method in TRUNCATED {
+            for mechanism in shared().filter(|one| is_truncatable(*one)) {
+                let method = mechanism.info().name;
                 for (wait, size_bytes) in
                     [(Wait::Spin, 8), (Wait::Spin, 100_000), (Wait::Block, 8), (Wait::Block, 100_000)]
                 {
@@ -244,7 +232,7 @@ fn truncate(daemon: &Daemon, spec: &ChannelSpec) {
 fn sealed_memory_cannot_be_truncated() {
     run(|sandbox| {
         let daemon = sandbox.daemon();
-        for mechanism in shared().filter(|one| !TRUNCATED.contains(&one.info().name)) {
+        for mechanism in shared().filter(|one| !is_truncatable(*one)) {
             let announced = Announced::by(&daemon, &ChannelSpec::new(mechanism.info().name));
             let file = memory_file(mechanism.info().name, &announced.endpoint).unwrap();
             for len in [0, 1 << 20] {

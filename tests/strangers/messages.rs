@@ -10,27 +10,27 @@ use std::io::{Read, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use ipcd::internals::protocol::{ChannelSpec, Exit, Token};
-use ipcd::internals::transports::RoundError;
 use ipcd::internals::transports::sys::mq::{End as QueueEnd, MessageQueue};
 use ipcd::internals::transports::sys::signal::Words;
 use ipcd::internals::transports::sys::sysv::{Message, Queue};
+use ipcd::internals::transports::{Exposure, Naming, RoundError};
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 
 use super::doors::sysv_queue;
 use super::{MANY, attacked, carrying, spec};
-use crate::harness::{Announced, PATIENCE, Way, connected, datagrams, eventually, responder_of, run, way_in};
+use crate::harness::{Announced, PATIENCE, connected, datagrams, eventually, responder_of, run};
 
 #[test]
 fn datagrams_of_strangers_are_dropped_before_and_while_rounds_run() {
     run(|sandbox| {
         let daemon = sandbox.daemon_with(&MANY);
         attacked(&daemon, || {
-            for mechanism in carrying().filter(|one| way_in(one.info().name) == Way::Datagram) {
+            for mechanism in carrying().filter(|one| one.info().exposure == Exposure::Datagrams) {
                 let method = mechanism.info().name;
                 let wider = ChannelSpec { size_bytes: 64, ..spec(mechanism) };
                 for spec in [spec(mechanism), wider] {
                     let announced = Announced::by(&daemon, &spec);
-                    let stranger = datagrams(method, &announced.endpoint.address).unwrap();
+                    let stranger = datagrams(&announced.endpoint.address).unwrap();
                     let shout = || {
                         let datagrams = [&[][..], &[7; 8], &[7; Token::HALF_LEN], &[7; 64], &[7; 1000]];
                         for datagram in datagrams {
@@ -75,11 +75,11 @@ fn a_strangers_message_in_a_queue_ends_the_channel_and_no_other() {
     run(|sandbox| {
         let daemon = sandbox.daemon_with(&MANY);
         attacked(&daemon, || {
-            for mechanism in carrying().filter(|one| way_in(one.info().name) == Way::Message) {
+            for mechanism in carrying().filter(|one| one.info().exposure == Exposure::Messages) {
                 let method = mechanism.info().name;
                 let announced = Announced::by(&daemon, &spec(mechanism));
                 let address = announced.endpoint.address.clone();
-                let mut send: Box<dyn FnMut() + Send> = if method == "mq" {
+                let mut send: Box<dyn FnMut() + Send> = if mechanism.info().naming == Naming::Queues {
                     let name = CString::new(format!("{address}-ping")).unwrap();
                     let queue = MessageQueue::open(&name, QueueEnd::Send).unwrap();
                     queue.set_nonblocking().unwrap();

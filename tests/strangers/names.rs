@@ -2,74 +2,49 @@
 
 use std::fs;
 use std::os::unix::fs::chown;
+use std::path::Path;
 
 use ipcd::internals::protocol::{ChannelSpec, Refusal, Reply};
-use ipcd::internals::transports::Mechanism;
 use ipcd::internals::transports::sys::mq::{End as QueueEnd, MessageQueue};
 use ipcd::internals::transports::sys::sysv::Queue;
+use ipcd::internals::transports::{Exposure, Mechanism, Naming};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, socket_with};
 
 use super::{MANY, attacked, carrying, spec};
-use crate::harness::{Announced, Daemon, NOBODY, Sandbox, by_abstract_name, is_root, not_tested, run};
-
-/// What a mechanism calls by a channel's name.
-enum Named {
-    Folder,
-    SharedMemory,
-    SharedFolder,
-    Queue,
-    Key,
-    /// Nothing that a stranger could have taken.
-    Nothing(&'static str),
-}
-
-fn named(method: &str) -> Named {
-    match method {
-        "unix" | "unix-seqpacket" | "unix-dgram" | "epoll" | "io-uring" | "local-socket" | "zeromq"
-        | "fifo" | "mmap" => Named::Folder,
-        "shmem" => Named::SharedMemory,
-        "iceoryx2" => Named::SharedFolder,
-        "mq" => Named::Queue,
-        "sysv-mq" => Named::Key,
-        "tcp" | "tcp6" | "udp" | "udp6" | "vsock" => Named::Nothing("the kernel chooses a port that is free"),
-        "socketpair" | "pipe" | "eventfd" | "memfd" | "futex" | "semaphore" | "tokio" | "http" | "grpc"
-        | "dbus" => Named::Nothing("it is handed over and has no name"),
-        "process-vm" | "signal" => Named::Nothing("its name is a process's id, which the kernel chooses"),
-        "null" => Named::Nothing("it carries nothing"),
-        other => panic!("tests/strangers/names.rs does not say what \"{other}\" calls by a channel's name"),
-    }
-}
+use crate::harness::{
+    Announced, Daemon, NOBODY, Sandbox, by_abstract_name, exposure, is_root, not_tested, run,
+};
 
 /// What a stranger has taken. It goes with its value, if the service has not removed it.
 struct Taken(Box<dyn FnOnce()>);
 
-fn take(sandbox: &Sandbox, named: &Named, name: &str) -> Option<Taken> {
-    let undo: Box<dyn FnOnce()> = match named {
-        Named::Folder => {
+fn take(sandbox: &Sandbox, naming: Naming, name: &str) -> Option<Taken> {
+    let undo: Box<dyn FnOnce()> = match naming {
+        Naming::Folder => {
             let path = sandbox.folder().join(name);
             fs::create_dir(&path).unwrap();
             Box::new(move || drop(fs::remove_dir_all(path)))
         }
-        Named::SharedMemory => {
+        Naming::SharedMemory => {
             let path = format!("/dev/shm/{name}");
             fs::write(&path, "").unwrap();
             Box::new(move || drop(fs::remove_file(path)))
         }
-        Named::SharedFolder => {
+        Naming::SharedFolder => {
             let path = format!("/dev/shm/{name}-root");
             fs::create_dir(&path).unwrap();
             Box::new(move || drop(fs::remove_dir_all(path)))
         }
-        Named::Queue => {
+        Naming::Queues => {
             let name = std::ffi::CString::new(format!("/{name}-ping")).unwrap();
             MessageQueue::make(&name, 8, QueueEnd::Send).unwrap();
             Box::new(move || MessageQueue::remove(&name))
         }
-        Named::Key => {
+        Naming::Key => {
             let queue = Queue::make(key(name)).unwrap();
             Box::new(move || queue.remove())
         }
-        Named::Nothing(_) => return None,
+        Naming::Unnamed => return None,
     };
     Some(Taken(undo))
 }
@@ -108,15 +83,23 @@ fn is_refused(daemon: &Daemon, spec: &ChannelSpec) {
 
 fn exercise(sandbox: &Sandbox, daemon: &Daemon, mechanism: &dyn Mechanism) {
     let method = mechanism.info().name;
-    let named = named(method);
-    if let Named::Nothing(why) = named {
-        return eprintln!("nobody can take the name of {method}: {why}");
-    }
+    let name = name_of(daemon, next_channel(daemon));
     eprintln!("{method}:");
-    let taken = take(sandbox, &named, &name_of(daemon, next_channel(daemon)));
-    is_refused(daemon, &spec(mechanism));
-    if let Some(Taken(undo)) = taken {
-        undo();
+    match take(sandbox, mechanism.info().naming, &name) {
+        Some(Taken(undo)) => {
+            is_refused(daemon, &spec(mechanism));
+            undo();
+        }
+        // It must have no name then.
+        None => {
+            let announced = Announced::by(daemon, &spec(mechanism));
+            assert!(!announced.endpoint.address.contains(&name), "{method}: {:?}", announced.endpoint);
+            for folder in [sandbox.folder(), Path::new("/dev/shm"), Path::new("/dev/mqueue")] {
+                let entries = fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok);
+                let named = entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(&name));
+                assert_eq!(named.count(), 0, "{method}, in {}", folder.display());
+            }
+        }
     }
     daemon.serves(method);
 }
@@ -140,7 +123,7 @@ fn what_a_stranger_has_put_there_is_not_the_services_to_remove() {
             return not_tested("root", "this needs root, which may make a stranger's folder");
         }
         let daemon = sandbox.daemon_with(&MANY);
-        let has_folder = |mechanism: &&dyn Mechanism| matches!(named(mechanism.info().name), Named::Folder);
+        let has_folder = |mechanism: &&dyn Mechanism| mechanism.info().naming == Naming::Folder;
         for mechanism in carrying().filter(has_folder) {
             let path = sandbox.folder().join(name_of(&daemon, next_channel(&daemon)));
             let kept = path.join("kept");
@@ -164,10 +147,9 @@ fn an_abstract_name_that_a_stranger_has_taken_does_too() {
             for spec in carrying().filter_map(by_abstract_name) {
                 let name = name_of(&daemon, next_channel(&daemon));
                 // Names are taken for sockets of one type.
-                let kind = match &*spec.method {
-                    "unix-seqpacket" => SocketType::SEQPACKET,
-                    "unix-dgram" => SocketType::DGRAM,
-                    _ => SocketType::STREAM,
+                let kind = match exposure(&spec.method) {
+                    Exposure::Connections(kind) => kind,
+                    _ => SocketType::DGRAM,
                 };
                 let squatter = socket_with(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC, None).unwrap();
                 bind(&squatter, &SocketAddrUnix::new_abstract_name(name.as_bytes()).unwrap()).unwrap();

@@ -9,15 +9,16 @@ use std::time::Duration;
 
 use ipcd::internals::protocol::link::Link;
 use ipcd::internals::protocol::{Exit, PROTOCOL_VERSION, Reply, Request, Status, Token, Totals, Usage};
-use ipcd::internals::transports::states;
+use ipcd::internals::transports::{Exposure, Naming, states};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::net::SocketType;
 use rustix::net::sockopt::socket_peercred;
 use serde_json::Value;
 
 use super::carrying;
 use super::ends::{Ends, has_gone};
 use super::impostor::{Impostor, Kind, kind};
-use crate::harness::{PATIENCE, Sandbox, run};
+use crate::harness::{PATIENCE, Sandbox, info, run};
 
 /// How long a client may take of which many lose their patience at once, after 10 s each.
 const LONG: Duration = PATIENCE.saturating_mul(2);
@@ -85,18 +86,24 @@ fn told(mischief: Mischief, kind: Kind, method: &str) -> Option<&'static str> {
         // The byte too many is taken for the next answer's first.
         (Long, Kind::Stream) => "it carries another round's number",
         (Long, Kind::Http) => "it is longer than the ping",
-        (Long, Kind::Message) if method == "mq" => return None, // The queue takes no longer ones.
+        // The queue takes no longer ones.
+        (Long, Kind::Message) if info(method).naming == Naming::Queues => return None,
         (Short | Long, Kind::Message | Kind::Datagram) => SHORTER,
         // The layout has no length.
         (Short | Long, Kind::Memory) => return None,
         (Closes, Kind::Stream | Kind::Http) => GONE,
-        (Closes, Kind::Message) if method == "unix-seqpacket" => GONE,
+        (Closes, Kind::Message) if is_seqpacket(info(method).exposure) => GONE,
         (Closes, _) => return None,
-        (Truncates, Kind::Memory) if matches!(method, "shmem" | "mmap") => {
-            "the shared memory was taken from under it"
+        (Truncates, Kind::Memory) if info(method).naming != Naming::Unnamed => {
+            "another process has truncated the shared memory"
         }
         (Truncates, _) => return None,
     })
+}
+
+/// Whether the peer's end shows although messages are carried.
+fn is_seqpacket(exposure: Exposure) -> bool {
+    matches!(exposure, Exposure::Connections(SocketType::SEQPACKET) | Exposure::Peer(SocketType::SEQPACKET))
 }
 
 /// Whether the client has to lose its patience over it.

@@ -175,9 +175,9 @@ fn explanation(mechanism: &dyn Mechanism, states: &[MethodState], width: usize) 
         text += &hanging(&format!("  {name:<12}"), &value, width);
     }
     for (heading, prose) in [
-        ("When to choose it", info.explanation.choose),
-        ("What limits it", info.explanation.limits),
-        ("What a round executes", info.explanation.round),
+        ("When to choose it", info.choose),
+        ("What limits it", info.limits),
+        ("What a round executes", info.round),
     ] {
         text += &format!("\n{BOLD}{heading}{BOLD:#}\n{}", hanging("  ", prose, width));
     }
@@ -194,7 +194,7 @@ fn summary(mechanisms: &[&'static dyn Mechanism], states: &[MethodState], width:
             // Wrapped before it is styled, since escapes have no width; the name is never broken.
             let heading = fill(&heading, Options::new(width).subsequent_indent("  "));
             let styled = heading.replacen(info.name, &format!("{BOLD}{}{BOLD:#}", info.name), 1);
-            text += &format!("{styled}\n{}", hanging("  ", info.explanation.choose, width));
+            text += &format!("{styled}\n{}", hanging("  ", info.choose, width));
             if let Some(reason) = state(*mechanism, states).and_then(MethodState::lacking) {
                 text += &hanging("  ", &format!("Unavailable here: {reason}"), width);
             }
@@ -290,9 +290,9 @@ impl<'a> Method<'a> {
                 .collect(),
             available: state.lacking().is_none(),
             unavailable_because: state.lacking().map(|reason| reason.0.as_str()),
-            choose: info.explanation.choose,
-            limits: info.explanation.limits,
-            round: info.explanation.round,
+            choose: info.choose,
+            limits: info.limits,
+            round: info.round,
         }
     }
 }
@@ -389,7 +389,7 @@ mod tests {
     fn every_mechanism_is_explained_in_whole_sentences() {
         for mechanism in transports::ALL {
             let info = mechanism.info();
-            for prose in [info.explanation.choose, info.explanation.limits, info.explanation.round] {
+            for prose in [info.choose, info.limits, info.round] {
                 assert!(prose.ends_with('.') && !prose.contains("  "), "{}: {prose:?}", info.name);
                 assert!(prose.starts_with(|c: char| !c.is_lowercase()), "{}: {prose:?}", info.name);
             }
@@ -406,9 +406,7 @@ mod tests {
                 assert!(plain.lines().all(|line| textwrap::core::display_width(line) <= width), "{plain}");
                 let info = mechanism.info();
                 let shown = letters(&text);
-                for part in
-                    [info.summary, info.explanation.choose, info.explanation.limits, info.explanation.round]
-                {
+                for part in [info.summary, info.choose, info.limits, info.round] {
                     assert!(shown.contains(&letters(part)), "{part:?} is missing in {plain}");
                 }
                 for option in info.options {

@@ -10,7 +10,7 @@ use rustix::io::Errno;
 use rustix::net::sockopt::socket_send_buffer_size;
 use rustix::net::{Shutdown, shutdown};
 
-use super::super::stream::adaptive_spin;
+use super::super::families::stream::adaptive_spin;
 use super::super::{Alive, RoundError};
 use crate::protocol::Wait;
 

@@ -1,20 +1,13 @@
 //! Rounds and proofs through memory (`shmem`, `memfd`, `mmap`, `futex`).
 
-#[path = "../../../../src/transports/memory/exchange.rs"]
-mod exchange;
-#[path = "../../../../src/transports/memory/form.rs"]
-mod form;
-#[path = "../../../../src/transports/memory/proof.rs"]
-mod proof;
-
 use loom::thread;
 
-use self::exchange::{Echo, ask};
-use self::form::{Apart, Beside, Form, MAX_INLINE, PAGE, pong_offset};
-use self::proof::Facts;
+use super::families::protocol::{
+    Apart, Beside, Echo, Facts, Form, MAX_INLINE, PAGE, ask, check_peer, pong_offset, prove,
+};
+use super::families::turn::{Adaptive, Barrier, Block, Spin, Strategy};
 use super::payload::Payload;
 use super::sys::Region;
-use super::turn::{Adaptive, Barrier, Block, Spin, Strategy};
 use super::watch::Watch;
 use super::{RoundError, Unwatched};
 use crate::model::{Side, machine};
@@ -179,7 +172,7 @@ pub fn proof(right: bool) {
     let (theirs, over) = (memory.clone(), watch.clone());
     let responder = thread::spawn(move || {
         let _running = machine().enter(Side::Responder);
-        let checked = proof::check_peer(&theirs, &TOKEN(), of_responder, &mut Unwatched);
+        let checked = check_peer(&theirs, &TOKEN(), of_responder, &mut Unwatched);
         assert_eq!(checked.expect("it is never aborted"), right.then_some(of_client));
         if !right {
             over.end(theirs.word(0));
@@ -187,7 +180,7 @@ pub fn proof(right: bool) {
     });
     let running = machine().enter(Side::Client);
     let shown = if right { TOKEN() } else { Token::new([9; 32]) };
-    let proved = proof::prove(&memory, &shown, of_client, &mut watch.clone());
+    let proved = prove(&memory, &shown, of_client, &mut watch.clone());
     assert_eq!(proved, if right { Ok(Some(of_responder)) } else { Err(RoundError::Ended) });
     drop(running);
     responder.join().expect("it has said why");

@@ -2,17 +2,14 @@
 
 #![allow(dead_code, missing_docs, reason = "not all that ships is explored; it is documented where it ships")]
 
-#[path = "../../../../src/transports/buffer.rs"]
-mod buffer;
 #[path = "../../../../src/transports/payload.rs"]
 mod payload;
-#[path = "../../../../src/transports/turn.rs"]
-mod turn;
 
+mod families;
 pub mod memory;
 pub mod process_vm;
 pub mod semaphore;
-mod sync;
+pub(crate) mod sync;
 mod sys;
 mod watch;
 
@@ -37,7 +34,7 @@ pub trait Alive {
     fn due(&self) -> bool;
 
     /// # Errors
-    /// It is not worth waiting on.
+    /// The wait is over.
     fn check(&mut self, round: u64) -> Result<(), RoundError>;
 }
 
@@ -52,41 +49,5 @@ impl Alive for Unwatched {
 
     fn check(&mut self, _: u64) -> Result<(), RoundError> {
         Ok(())
-    }
-}
-
-mod stream {
-    /// The model's time passes as fast as it can.
-    pub(super) fn adaptive_spin(_: usize) -> std::time::Duration {
-        std::time::Duration::from_micros(50)
-    }
-}
-
-mod messages {
-    use rustix::io::Errno;
-
-    /// As in `src/transports/messages.rs`.
-    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-    pub(super) enum Else {
-        Sleep,
-        Return,
-    }
-
-    /// As there.
-    pub(super) trait Messages {
-        const MIN_ROOM: usize = 0;
-
-        fn send(&mut self, message: &[u8], or: Else) -> Result<(), Errno>;
-        fn receive(&mut self, buffer: &mut [u8], or: Else) -> Result<usize, Errno>;
-
-        /// Receives one message, waiting like this.
-        fn receive_now(&mut self, buffer: &mut [u8], or: Else) -> usize {
-            loop {
-                match self.receive(buffer, or) {
-                    Err(Errno::AGAIN) => {}
-                    done => return done.expect("it is never aborted"),
-                }
-            }
-        }
     }
 }

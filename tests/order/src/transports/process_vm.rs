@@ -1,12 +1,9 @@
 //! Messages that each side reads out of the other's memory (`process-vm`).
 
-#[path = "../../../../src/transports/process_vm/end.rs"]
-mod end;
-
 use loom::thread;
 
-use self::end::End;
-use super::messages::{Else, Messages};
+use super::families::memory_messages::ProcessEnd;
+use super::families::messages::{Else, Messages};
 use super::sys::{Region, process_vm};
 use crate::model::{Side, machine};
 
@@ -18,8 +15,8 @@ pub fn rounds(sleeps: bool, count: u64) {
     }
     process_vm::forget();
     let page = Region::new(&[0, 4, 128, 132], &[(8, 16), (136, 16)]);
-    let mut theirs = End::of_responder(page.clone(), process_vm::pid(Side::Client));
-    let mut ours = End::of_client(page, process_vm::pid(Side::Responder));
+    let mut theirs = ProcessEnd::of_responder(page.clone(), process_vm::pid(Side::Client));
+    let mut ours = ProcessEnd::of_client(page, process_vm::pid(Side::Responder));
     let responder = thread::spawn(move || {
         let _running = machine().enter(Side::Responder);
         let mut buffer = [0; 8];

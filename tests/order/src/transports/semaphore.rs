@@ -1,12 +1,9 @@
 //! Messages through memory and semaphores (`semaphore`).
 
-#[path = "../../../../src/transports/semaphore/end.rs"]
-mod end;
-
 use loom::thread;
 
-use self::end::End;
-use super::messages::{Else, Messages};
+use super::families::memory_messages::SemaphoreEnd;
+use super::families::messages::{Else, Messages};
 use super::sys::Region;
 use crate::model::{Side, machine};
 
@@ -17,8 +14,8 @@ pub fn rounds(sleeps: bool, count: u64) {
         machine().spin();
     }
     let memory = Region::new(&[64, 192], &[(4096, 8), (8192, 8)]).with_semaphores(&[0, 128]);
-    let mut theirs = End::of_responder(memory.clone(), 8);
-    let mut ours = End::of_client(memory, 8);
+    let mut theirs = SemaphoreEnd::of_responder(memory.clone(), 8);
+    let mut ours = SemaphoreEnd::of_client(memory, 8);
     theirs.make().expect("there is room");
     let responder = thread::spawn(move || {
         let _running = machine().enter(Side::Responder);

@@ -5,12 +5,12 @@ use std::time::Duration;
 use loom::sync::{Condvar, Mutex};
 use rustix::io::Errno;
 
-pub(super) use loom::sync::atomic::Ordering;
+pub(crate) use loom::sync::atomic::Ordering;
 
 use crate::model::{Fault, Side, has, machine};
 
 /// Polls of a word between checks. More would add nothing for loom to explore.
-pub(super) const LOOKS: u32 = 1;
+pub(crate) const POLLS: u32 = 1;
 
 /// A word, and those who sleep on it in the kernel.
 #[derive(Debug)]
@@ -44,7 +44,7 @@ impl AtomicU32 {
     }
 }
 
-pub(super) fn fence(ordering: Ordering) {
+pub(crate) fn fence(ordering: Ordering) {
     let side = machine().side().expect("a side calls it");
     if !has(Fault::NoFences(side)) {
         loom::sync::atomic::fence(ordering);
@@ -52,11 +52,11 @@ pub(super) fn fence(ordering: Ordering) {
 }
 
 /// loom executes a thread's steps in their order; what the other side sees of them it sees in any order that is allowed.
-pub(super) fn compiler_fence(_: Ordering) {
+pub(crate) fn compiler_fence(_: Ordering) {
     machine().interrupt();
 }
 
-pub(super) fn spin_loop() {
+pub(crate) fn spin_loop() {
     machine().interrupt();
     // Who looks for ever has to let the other side go on; who looks for a while may be done before that does anything.
     if machine().spins() {
@@ -64,7 +64,7 @@ pub(super) fn spin_loop() {
     }
 }
 
-pub(super) fn futex_wait(word: &AtomicU32, seen: u32) -> Result<(), Errno> {
+pub(crate) fn futex_wait(word: &AtomicU32, seen: u32) -> Result<(), Errno> {
     let mut ticks = word.sleepers.lock().expect("no thread panics");
     if word.value.load(Ordering::Relaxed) != seen && !has(Fault::FutexDoesNotCompare) {
         return Err(Errno::AGAIN);
@@ -79,7 +79,7 @@ pub(super) fn futex_wait(word: &AtomicU32, seen: u32) -> Result<(), Errno> {
     if has_ticks && *ticks { Err(Errno::INTR) } else { Ok(()) }
 }
 
-pub(super) fn futex_wake(word: &AtomicU32) {
+pub(crate) fn futex_wake(word: &AtomicU32) {
     if has(Fault::FutexDoesNotWake) {
         return;
     }
@@ -88,25 +88,25 @@ pub(super) fn futex_wake(word: &AtomicU32) {
     word.woken.notify_one();
 }
 
-pub(super) fn barrier_everywhere() -> Result<(), Errno> {
+pub(crate) fn barrier_everywhere() -> Result<(), Errno> {
     machine().barrier_everywhere();
     Ok(())
 }
 
-pub(super) fn register() -> Result<(), Errno> {
+pub(crate) fn register() -> Result<(), Errno> {
     Ok(())
 }
 
 /// A clock whose time flies.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Instant;
+pub(crate) struct Instant;
 
 impl Instant {
-    pub(super) fn now() -> Self {
+    pub(crate) fn now() -> Self {
         Self
     }
 
-    pub(super) fn elapsed(self) -> Duration {
+    pub(crate) fn elapsed(self) -> Duration {
         Duration::MAX
     }
 }

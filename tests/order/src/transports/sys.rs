@@ -1,6 +1,6 @@
 //! Replaces `src/transports/sys/`: memory in which loom tracks what each side has seen.
 
-pub(super) mod process_vm;
+pub(crate) mod process_vm;
 mod semaphore;
 
 use std::collections::BTreeMap;
@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 
 use loom::cell::UnsafeCell;
 
-pub(super) use semaphore::Semaphore;
+pub(crate) use semaphore::Semaphore;
 
 use super::sync::AtomicU32;
 use semaphore::Count;

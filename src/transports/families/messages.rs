@@ -1,32 +1,31 @@
-//! Both sides of any mechanism that carries whole messages, in order and none lost, and whose calls do not tell that
-//! the peer has gone.
+//! Both sides of any mechanism that carries whole messages, in order and none lost, and whose calls do not report that
+//! the peer has left.
 
 use std::time::Instant;
 
 use rustix::io::Errno;
 
-use super::buffer::Buffer;
-use super::contract::While;
-use super::payload::Payload;
-use super::proof::proof_broke_off;
 use super::stream::adaptive_spin;
-use super::{
-    Alive, ConnectError, Round, RoundError, ServeError, Served, Settings, Supervisor, Unwatched, Watch,
+use crate::protocol::{Token, Unavailable, Wait};
+use crate::shortage::HIDDEN;
+use crate::transports::contract::{
+    CallError, ConnectError, Connected, RoundError, ServeError, While, echo_ended,
 };
-use crate::protocol::{Token, Wait};
+use crate::transports::payload::{Buffer, Payload};
+use crate::transports::{Alive, Round, Settings, Supervisor, Unwatched, Watch};
 
 /// What a call that has to wait for the peer does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Else {
-    /// It sleeps until it need not wait any more, or until a signal handler has run ([`Errno::INTR`]).
+pub(crate) enum Else {
+    /// It sleeps until it can go on, or until a signal handler has run ([`Errno::INTR`]).
     Sleep,
     /// It returns [`Errno::AGAIN`].
     Return,
 }
 
 /// One side's ends of two queues, one for each direction.
-pub(super) trait Messages {
-    /// So many bytes fit into a message, also where a round's are fewer.
+pub(crate) trait Messages {
+    /// A message has room for at least this many bytes, even where a round's are fewer.
     const MIN_ROOM: usize = 0;
 
     /// Sends one message.
@@ -35,16 +34,16 @@ pub(super) trait Messages {
     /// Receives one message; the buffer has room for the longest. Returns its length.
     fn receive(&mut self, buffer: &mut [u8], or: Else) -> Result<usize, Errno>;
 
-    /// Prepares for rounds that wait like this; until then only [`Else::Sleep`] is asked for.
+    /// Prepares for rounds with this wait strategy; until then only [`Else::Sleep`] is used.
     fn set_wait(&mut self, _wait: Wait) -> Result<(), Errno> {
         Ok(())
     }
 
-    /// A round has failed: no other follows.
+    /// A round has failed; no other follows.
     fn give_up(&mut self) {}
 }
 
-/// Calls until the call need not wait for the peer, which has `size` bytes to move meanwhile.
+/// Repeats the call until it succeeds; the peer has `size` bytes to move meanwhile.
 #[inline(always)]
 fn patiently<T>(
     mut call: impl FnMut(Else) -> Result<T, Errno>,
@@ -87,7 +86,7 @@ fn send(
 
 /// Receives one message.
 #[inline(always)]
-pub(super) fn receive(
+pub(crate) fn receive(
     messages: &mut impl Messages,
     buffer: &mut [u8],
     wait: Wait,
@@ -103,43 +102,43 @@ fn parts(half: &[u8; Token::HALF_LEN], room: usize) -> impl Iterator<Item = &[u8
     half.chunks(room)
 }
 
-/// How many bytes fit into any message, and must into any buffer.
+/// How many bytes fit into any message, and must fit into any buffer.
 fn room<M: Messages>(settings: &Settings) -> usize {
     settings.size.max(M::MIN_ROOM)
 }
 
 /// The client's side.
 #[derive(Debug)]
-pub(super) struct MessageClient<M> {
+struct MessageClient<M> {
     messages: M,
     wait: Wait,
     payload: Payload,
 }
 
-impl<M: Messages> MessageClient<M> {
-    /// Proves itself to the responder, and it to this side.
-    pub(super) fn prove(
-        mut messages: M,
-        settings: &Settings,
-        watch: &mut Watch,
-    ) -> Result<Self, ConnectError> {
-        watch.restart();
-        let room = room::<M>(settings);
-        for part in parts(settings.token.client_half(), room) {
-            send(&mut messages, part, Wait::Block, watch, 0)?;
-        }
-        let mut answer = vec![0; room];
-        for part in parts(settings.token.responder_half(), room) {
-            let n = receive(&mut messages, &mut answer, Wait::Block, watch, 0)?;
-            if answer[..n] != *part {
-                return Err(ConnectError::WrongToken);
-            }
-        }
-        let wait = settings.wait;
-        messages.set_wait(wait).while_doing("setting the wait strategy")?;
-        Ok(Self { messages, wait, payload: Payload::new(settings.size, &settings.token) })
+/// The client's side: its proof, then its rounds.
+pub(crate) fn connect<M: Messages + 'static>(
+    mut messages: M,
+    settings: &Settings,
+    watch: &mut Watch,
+) -> Connected {
+    watch.restart();
+    let room = room::<M>(settings);
+    for part in parts(settings.token.client_half(), room) {
+        send(&mut messages, part, Wait::Block, watch, 0)?;
     }
+    let mut answer = vec![0; room];
+    for part in parts(settings.token.responder_half(), room) {
+        let n = receive(&mut messages, &mut answer, Wait::Block, watch, 0)?;
+        if answer[..n] != *part {
+            return Err(ConnectError::WrongToken);
+        }
+    }
+    let wait = settings.wait;
+    messages.set_wait(wait).while_doing("setting the wait strategy")?;
+    Ok(Box::new(MessageClient { messages, wait, payload: Payload::new(settings.size, &settings.token) }))
+}
 
+impl<M: Messages> MessageClient<M> {
     #[inline(always)]
     fn exchange(&mut self, round: u64, watch: &mut Watch) -> Result<(), RoundError> {
         self.payload.stamp(round);
@@ -153,7 +152,7 @@ impl<M: Messages> MessageClient<M> {
     }
 }
 
-/// What an error of receiving means: that a message does not fit into the buffer is no fault of the system's.
+/// What an error of receiving means: a message that does not fit into the buffer is the peer's fault, not the system's.
 #[cold]
 fn too_long(error: RoundError, round: u64) -> RoundError {
     match error {
@@ -183,8 +182,8 @@ impl<M: Messages> Round for MessageClient<M> {
     }
 }
 
-/// The responder's proof. Messages that are not the client's proof are a stranger's.
-pub(super) fn check_peer<M: Messages>(
+/// The responder's proof. Messages that are not part of the client's proof are another process's, and are dropped.
+pub(crate) fn check_peer<M: Messages>(
     messages: &mut M,
     settings: &Settings,
     supervisor: &mut Supervisor,
@@ -194,22 +193,33 @@ pub(super) fn check_peer<M: Messages>(
     let mut buffer = vec![0; room];
     let mut shown = 0;
     while shown < expected.len() {
-        let n = receive(messages, &mut buffer, Wait::Block, supervisor, 0).map_err(proof_broke_off)?;
-        // Where strangers flood the queue, no call is interrupted, since none has to wait.
+        let n = receive(messages, &mut buffer, Wait::Block, supervisor, 0)?;
+        // Where other processes flood the queue, no call is interrupted, since none has to wait.
         if supervisor.due() {
-            supervisor.check(0).map_err(proof_broke_off)?;
+            supervisor.check(0)?;
         }
         let message = &buffer[..n];
         shown = if message == expected[shown] { shown + 1 } else { usize::from(message == expected[0]) };
     }
     for part in parts(token.responder_half(), room) {
-        send(messages, part, Wait::Block, supervisor, 0).map_err(proof_broke_off)?;
+        send(messages, part, Wait::Block, supervisor, 0)?;
     }
     Ok(())
 }
 
-/// The responder's side: echoes until it is ended, or until a call tells that the client has gone.
-pub(super) fn echo(messages: &mut impl Messages, settings: &Settings) -> Result<Served, ServeError> {
+/// The responder's side of a resource whose name is gone already: its proof, then the echo.
+pub(crate) fn serve(
+    messages: &mut impl Messages,
+    settings: &Settings,
+    supervisor: &mut Supervisor,
+) -> Result<(), ServeError> {
+    check_peer(messages, settings, supervisor)?;
+    supervisor.proven()?;
+    echo(messages, settings)
+}
+
+/// The responder's side: echoes until it is ended, or until a call reports that the client has left.
+pub(crate) fn echo(messages: &mut impl Messages, settings: &Settings) -> Result<(), ServeError> {
     let wait = settings.wait;
     messages.set_wait(wait).while_doing("setting the wait strategy")?;
     let mut buffer = Buffer::new(settings.size);
@@ -217,12 +227,30 @@ pub(super) fn echo(messages: &mut impl Messages, settings: &Settings) -> Result<
     loop {
         let round = receive(messages, &mut buffer, wait, alive, 0)
             .and_then(|n| send(messages, &buffer[..n], wait, alive, 0));
-        match round {
-            Ok(()) => {}
-            Err(RoundError::PeerClosed) => return Ok(Served::ClientGone),
-            Err(error) => Err(std::io::Error::other(error)).while_doing("echoing")?,
+        if let Err(error) = round {
+            return echo_ended(error);
         }
     }
+}
+
+/// Whether queues of a kind that the kernel may lack can be made. `make` makes and removes one whose name is always the same,
+/// or removes a leftover or another process's probe of that name.
+pub(crate) fn probe_queue(
+    kind: &str,
+    mut make: impl FnMut() -> Result<(), CallError>,
+) -> Result<(), Unavailable> {
+    for _ in 0..3 {
+        let Err(error) = make() else { return Ok(()) };
+        match Errno::from_io_error(&error.source) {
+            Some(Errno::EXIST) => {}
+            Some(Errno::NOSYS) => {
+                return Err(Unavailable(format!("this kernel was built without {kind}, {HIDDEN}")));
+            }
+            _ => return Err(error.into()),
+        }
+    }
+    // Queues can be made: other probes keep making them.
+    Ok(())
 }
 
 #[cfg(test)]

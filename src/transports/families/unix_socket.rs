@@ -1,7 +1,6 @@
 //! Unix sockets that have a name until the client has proved itself: by path, in the channel's folder, or in the
 //! abstract namespace.
 
-use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::OnceLock;
@@ -14,44 +13,43 @@ use rustix::net::{
     recv, send, socket_with, socketpair,
 };
 
-use super::contract::While;
-use super::place::{Folder, let_client_in};
-use super::stream::Socket;
-use super::{
-    Alive, CallError, Capabilities, ConnectError, OptionSpec, RoundError, ServeError, Settings, Supervisor,
-    Watch, proof,
+use super::stream::{Socket, accept_peer, prove};
+use crate::transports::contract::{
+    CallError, Capabilities, ConnectError, OptionSpec, RoundError, ServeError, While,
 };
+use crate::transports::place::{Folder, let_client_in};
+use crate::transports::{Alive, Settings, Supervisor, Watch};
 
-/// Where the socket's name is.
-pub(super) const NAMESPACE: OptionSpec = OptionSpec {
+/// The namespace of the socket's name.
+pub(crate) const NAMESPACE: OptionSpec = OptionSpec {
     name: "namespace",
     values: &["path", ABSTRACT],
-    help: "unix sockets: find the socket by a path in a folder, or by an abstract name, which no permission guards",
+    help: "unix sockets: find the socket by a path, or by an abstract name, which no permission guards",
 };
 
 const ABSTRACT: &str = "abstract";
 
-/// Whether a channel with these options has a path, and needs a folder for it.
-pub(super) fn by_path(options: &BTreeMap<String, String>) -> bool {
-    options.get(NAMESPACE.name).is_none_or(|value| value != ABSTRACT)
+/// Whether this value of the option, if it is set, is an abstract name, which needs no folder.
+pub(crate) fn is_abstract(namespace: Option<&str>) -> bool {
+    namespace == Some(ABSTRACT)
 }
 
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 16;
 
-/// A socket's name. A path goes with its value; an abstract name goes with the socket.
+/// A socket's name. A path is removed with this value; an abstract name goes with the socket.
 #[derive(Debug)]
-pub(super) struct Name {
-    /// As the client is told: a path, or `@` and an abstract name.
-    pub(super) text: String,
+pub(crate) struct Name {
+    /// As announced to the client: a path, or `@` and an abstract name.
+    pub(crate) text: String,
     folder: Option<Folder>,
 }
 
 impl Name {
-    /// The name of this channel's socket, where the mechanism's option says, which is a path if it has none. A path's
-    /// folder is there, and nothing in it.
-    pub(super) fn make(settings: &Settings) -> Result<Self, CallError> {
-        if settings.options.get(NAMESPACE.name).is_some_and(|value| *value == ABSTRACT) {
+    /// The name of this channel's socket, in the namespace that the option names; a path if the mechanism has no such option.
+    /// A path's folder exists then, and is empty.
+    pub(crate) fn make(settings: &Settings) -> Result<Self, CallError> {
+        if is_abstract(settings.options.get(NAMESPACE.name).copied()) {
             return Ok(Self { text: format!("@{}", settings.name), folder: None });
         }
         let folder = Folder::make(settings)?;
@@ -61,15 +59,15 @@ impl Name {
     }
 
     /// The error of binding a socket to it.
-    pub(super) fn failed(&self, error: impl Into<std::io::Error>) -> std::io::Error {
+    pub(crate) fn failed(&self, error: impl Into<std::io::Error>) -> std::io::Error {
         match &self.folder {
             Some(folder) => folder.failed(error),
             None => error.into(),
         }
     }
 
-    /// Lets the client, and nobody else, connect to the socket that now has this name.
-    pub(super) fn let_client_in(&self, settings: &Settings) -> Result<(), CallError> {
+    /// Lets the client alone connect to the socket that now has this name.
+    pub(crate) fn let_client_in(&self, settings: &Settings) -> Result<(), CallError> {
         if self.folder.is_none() {
             return Ok(());
         }
@@ -79,9 +77,8 @@ impl Name {
 }
 
 /// A new socket under the channel's name.
-pub(super) fn bound(kind: SocketType, settings: &Settings) -> Result<(OwnedFd, Name), CallError> {
-    let socket = socket_with(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC, None)
-        .while_doing("making a unix socket")?;
+pub(crate) fn bound(kind: SocketType, settings: &Settings) -> Result<(OwnedFd, Name), CallError> {
+    let socket = new_socket(kind)?;
     let name = Name::make(settings)?;
     let address = address(&name.text).while_doing("naming the socket")?;
     bind(&socket, &address)
@@ -91,9 +88,9 @@ pub(super) fn bound(kind: SocketType, settings: &Settings) -> Result<(OwnedFd, N
     Ok((socket, name))
 }
 
-/// The responder's side of a connection: listens, announces, and returns the peer that knows the token. No name is
-/// left then.
-pub(super) fn accept(
+/// The responder's side of a connection: listens, announces, and returns the peer that knows the token. Then no name is
+/// left, and the supervisor knows.
+pub(crate) fn accept(
     kind: SocketType,
     settings: &Settings,
     supervisor: &mut Supervisor,
@@ -101,32 +98,39 @@ pub(super) fn accept(
     let (listener, name) = bound(kind, settings)?;
     listen(&listener, BACKLOG).while_doing("listening")?;
     supervisor.ready(&name.text, &[])?;
-    proof::accept_peer(&listener, &settings.token, supervisor)
+    let peer = accept_peer(&listener, &settings.token, supervisor)?;
+    drop((listener, name));
+    supervisor.proven()?;
+    Ok(peer)
 }
 
 /// The client's side of a connection, whose peer has proved itself.
-pub(super) fn dial(
+pub(crate) fn dial(
     kind: SocketType,
     name: &str,
     settings: &Settings,
     watch: &mut Watch,
 ) -> Result<Socket, ConnectError> {
-    let socket = socket_with(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC, None)
-        .while_doing("making a unix socket")?;
+    let socket = new_socket(kind)?;
     connect_to(&socket, name, watch)?;
     let socket = Socket(socket);
-    proof::prove(&socket, &settings.token, watch)?;
+    prove(&socket, &settings.token, watch)?;
     Ok(socket)
 }
 
+/// A unix socket without a name.
+pub(crate) fn new_socket(kind: SocketType) -> Result<OwnedFd, CallError> {
+    socket_with(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC, None).while_doing("making a unix socket")
+}
+
 /// Connects to the socket of this name.
-pub(super) fn connect_to(socket: &OwnedFd, name: &str, watch: &mut Watch) -> Result<(), ConnectError> {
+pub(crate) fn connect_to(socket: &OwnedFd, name: &str, watch: &mut Watch) -> Result<(), ConnectError> {
     let address = address(name).map_err(|_| ConnectError::Endpoint(name.to_owned()))?;
     watch.restart();
     loop {
         match connect(socket, &address) {
             Ok(()) => return Ok(()),
-            // Others fill the queue.
+            // Other peers fill the queue.
             Err(Errno::INTR) => watch.check(0)?,
             // The responder ended between its announcement and this.
             Err(Errno::NOENT | Errno::CONNREFUSED) => return Err(RoundError::PeerClosed.into()),
@@ -135,7 +139,7 @@ pub(super) fn connect_to(socket: &OwnedFd, name: &str, watch: &mut Watch) -> Res
     }
 }
 
-/// The address that a name's text stands for.
+/// The address of a name.
 fn address(name: &str) -> Result<SocketAddrUnix, Errno> {
     match name.strip_prefix('@') {
         Some(name) => SocketAddrUnix::new_abstract_name(name.as_bytes()),
@@ -144,20 +148,14 @@ fn address(name: &str) -> Result<SocketAddrUnix, Errno> {
     }
 }
 
-/// What a unix socket that keeps messages apart can carry.
-pub(super) fn message_capabilities() -> Capabilities {
-    Capabilities { max_size: largest_message(), ..Capabilities::ANY_SIZE }
-}
-
-/// Nearly the kernel's own default send buffer, which few change.
+/// Slightly less than the kernel's default send buffer, which few hosts change.
 const DEFAULT_LARGEST: usize = 200 << 10;
 
 /// The largest message that the kernel takes from a socket with the default send buffer (`net.core.wmem_default`):
 /// the buffer's size less what the kernel keeps for itself, found by trying.
-fn largest_message() -> usize {
+pub(crate) fn largest_message() -> usize {
     static LARGEST: OnceLock<usize> = OnceLock::new();
-    // Where it cannot be found out now, for lack of descriptors or memory, the channel itself says so; it is found out
-    // the next time.
+    // Without descriptors or memory for the trial, the channel itself fails with the reason; the next call tries again.
     LARGEST
         .get()
         .copied()

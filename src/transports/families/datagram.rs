@@ -6,34 +6,31 @@ use rustix::event::PollFlags;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, SocketAddrAny, connect, recv, recvfrom, send};
 
-use super::buffer::Buffer;
-use super::contract::While;
-use super::payload::Payload;
-use super::proof::proof_broke_off;
 use super::stream::{Patience, Socket, set_wait};
-use super::{
-    Alive, ConnectError, Delivery, Round, RoundError, ServeError, Served, Settings, Supervisor, Unwatched,
-    Watch,
-};
 use crate::protocol::{Token, Wait};
+use crate::transports::contract::{
+    CallError, ConnectError, Delivery, RoundError, ServeError, While, echo_ended,
+};
+use crate::transports::payload::{Buffer, Payload};
+use crate::transports::{Alive, Round, Settings, Supervisor, Unwatched, Watch};
 
 /// More datagrams than a socket has queued at a time: its buffer counts some hundreds of bytes for each.
 const MOST_QUEUED: usize = 1 << 16;
 
 /// The client's side.
 #[derive(Debug)]
-pub(super) struct DatagramClient {
+pub(crate) struct DatagramClient {
     socket: Socket,
     may_lose: bool,
     wait: Wait,
     payload: Payload,
-    /// What the responder proves itself by, which may come once more.
+    /// The responder's proof, which may arrive once more.
     proof: [u8; Token::HALF_LEN],
 }
 
 impl DatagramClient {
     /// Proves itself over a socket that is connected to the responder's.
-    pub(super) fn prove(
+    pub(crate) fn prove(
         socket: OwnedFd,
         delivery: Delivery,
         settings: &Settings,
@@ -41,12 +38,12 @@ impl DatagramClient {
     ) -> Result<Self, ConnectError> {
         watch.restart();
         let mut answer = [0; Token::HALF_LEN + 1];
-        // Connected, the socket hears its peer alone, which says nothing before it is shown the token: what is queued now
-        // is from strangers who found the socket between its binding and its connecting.
+        // A connected socket receives from its peer alone, which sends nothing before it is shown the token: what is queued
+        // now is from processes that found the socket between its binding and its connecting.
         drop_queued(&socket, &mut answer);
         let mut shown = false;
         loop {
-            // Where either datagram may be lost, this one is sent again with every look around.
+            // Where either datagram may be lost, this one is sent again after each interrupted wait.
             if !shown || may_lose(delivery) {
                 shown = true;
                 send(&socket, settings.token.client_half(), SendFlags::NOSIGNAL).map_err(RoundError::from)?;
@@ -58,11 +55,11 @@ impl DatagramClient {
                 Err(error) => return Err(RoundError::from(error).into()),
             }
         }
-        Ok(Self::new(Socket(socket), delivery, settings).while_doing("setting the wait strategy")?)
+        Ok(Self::new(Socket(socket), delivery, settings)?)
     }
 
-    /// A side over a socket whose peer has proved itself.
-    pub(super) fn new(socket: Socket, delivery: Delivery, settings: &Settings) -> Result<Self, Errno> {
+    /// The client's side over a socket whose peer has proved itself.
+    pub(crate) fn new(socket: Socket, delivery: Delivery, settings: &Settings) -> Result<Self, CallError> {
         set_wait(&socket, settings.wait)?;
         let payload = Payload::new(settings.size, &settings.token);
         let proof = *settings.token.responder_half();
@@ -81,8 +78,8 @@ impl DatagramClient {
         Ok(())
     }
 
-    /// Whether a datagram of `len` bytes, which is not this round's pong, may come all the same where datagrams may be
-    /// lost: the answer to a round that was given up, or to a proof that was sent once more.
+    /// Whether a datagram of `len` bytes, which is not this round's pong, is legitimate where datagrams may be lost: the
+    /// answer to a round that was given up, or to a proof that was sent once more.
     #[cold]
     fn is_late(&mut self, len: usize, round: u64) -> bool {
         let is_pong = len == self.payload.ping().len();
@@ -150,16 +147,16 @@ fn send_whole(
     }
 }
 
-/// Drops what a socket had queued before it was connected. More than any queue holds is from a peer that floods, and is not
-/// waited out: the proof fails by it, or not.
+/// Drops what a socket had queued before it was connected, up to more than any queue holds: a peer that floods the socket
+/// must not keep this side here.
 fn drop_queued(socket: impl AsFd, buffer: &mut [u8]) {
     let queued = |_: &usize| recv(&socket, &mut *buffer, RecvFlags::DONTWAIT).is_ok();
     let _ = (0..MOST_QUEUED).take_while(queued).count();
 }
 
-/// The responder's proof over a socket that anybody may send to: waits for the datagram that carries the token, and
-/// answers nobody but its sender from then on.
-pub(super) fn meet(
+/// The responder's proof over a socket that any process may send to: waits for the datagram that carries the token, and
+/// answers its sender alone from then on.
+pub(crate) fn meet(
     socket: &Socket,
     settings: &Settings,
     supervisor: &mut Supervisor,
@@ -169,26 +166,26 @@ pub(super) fn meet(
     let client: SocketAddrAny = loop {
         match recvfrom(&socket.0, &mut buffer, RecvFlags::empty()) {
             Ok((n, _, Some(from))) if buffer[..n] == *token.client_half() => break from,
-            // A stranger's. Where they flood the socket, no call is interrupted, since none has to wait.
+            // Another process's. Where they flood the socket, no call is interrupted, since none has to wait.
             Ok(_) => {
                 if supervisor.due() {
-                    supervisor.check(0).map_err(proof_broke_off)?;
+                    supervisor.check(0)?;
                 }
             }
-            Err(Errno::INTR) => supervisor.check(0).map_err(proof_broke_off)?,
+            Err(Errno::INTR) => supervisor.check(0)?,
             Err(error) => Err(error).while_doing("waiting for the client")?,
         }
     };
     connect(&socket.0, &client).while_doing("connecting to the client")?;
-    // From here on the kernel drops strangers' datagrams. The client sends nothing but its proof before it is
-    // answered: what is queued now is theirs.
+    // From here on the kernel drops other senders' datagrams. The client sends nothing but its proof before it is
+    // answered: what is queued now is not the client's.
     drop_queued(&socket.0, &mut buffer);
-    send_whole(socket, token.responder_half(), Wait::Block, supervisor, 0).map_err(proof_broke_off)
+    Ok(send_whole(socket, token.responder_half(), Wait::Block, supervisor, 0)?)
 }
 
-/// The responder's side: echoes until the peer closes, as far as the socket tells.
-pub(super) fn echo(socket: &Socket, delivery: Delivery, settings: &Settings) -> Result<Served, ServeError> {
-    set_wait(socket, settings.wait).while_doing("setting the wait strategy")?;
+/// The responder's side: echoes until the peer closes, as far as the socket reports it.
+pub(crate) fn echo(socket: &Socket, delivery: Delivery, settings: &Settings) -> Result<(), ServeError> {
+    set_wait(socket, settings.wait)?;
     let may_lose = may_lose(delivery);
     let token = &settings.token;
     let alive = &mut Unwatched;
@@ -196,22 +193,19 @@ pub(super) fn echo(socket: &Socket, delivery: Delivery, settings: &Settings) -> 
     let mut patience = Patience::new(settings.wait, settings.size);
     loop {
         let n = match recv(&socket.0, &mut *buffer, RecvFlags::empty()) {
-            Ok((0, _)) if !may_lose => return Ok(Served::ClientGone),
+            Ok((0, _)) if !may_lose => return Ok(()),
             Ok((n, _)) => n,
-            Err(Errno::CONNREFUSED | Errno::CONNRESET) => return Ok(Served::ClientGone),
             Err(error) => match patience.again(error, socket.0.as_fd(), PollFlags::IN, alive, 0) {
                 Ok(()) => continue,
-                Err(error) => Err(std::io::Error::other(error)).while_doing("echoing")?,
+                Err(error) => return echo_ended(error),
             },
         };
         patience = Patience::new(settings.wait, settings.size);
-        // Our answer to its proof was lost.
+        // The answer to its proof was lost.
         let again = may_lose && n == Token::HALF_LEN && buffer[..n] == *token.client_half();
         let answer = if again { token.responder_half() } else { &buffer[..n] };
-        match send_whole(socket, answer, settings.wait, alive, 0) {
-            Ok(()) => {}
-            Err(RoundError::PeerClosed) => return Ok(Served::ClientGone),
-            Err(error) => Err(std::io::Error::other(error)).while_doing("echoing")?,
+        if let Err(error) = send_whole(socket, answer, settings.wait, alive, 0) {
+            return echo_ended(error);
         }
     }
 }
@@ -263,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lost_datagram_is_told_and_a_late_answer_is_not_taken_for_the_next_rounds() {
+    fn a_lost_datagram_is_reported_and_a_late_answer_is_not_taken_for_the_next_rounds() {
         // Shorter than the proof, as long, longer.
         [8, 16, 17, 64].into_iter().for_each(late_answers);
     }
