@@ -12,8 +12,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 
-use ipcd::internals::protocol::frame::{MAX_BODY, frame};
 use ipcd::internals::protocol::{Exit, GREETING_LEN, Greeting, PROTOCOL_VERSION};
+use ipcd::internals::protocol::{MAX_BODY, frame};
 
 use ipcd::internals::transports::ALL;
 

@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use ipcd::internals::client::history::{Filter, History};
+use ipcd::internals::client::{Filter, History};
 use ipcd::internals::protocol::Exit;
 
 use crate::harness::{Sandbox, run};

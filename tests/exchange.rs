@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::Write as _;
 
-use ipcd::internals::client::history::{Run, write_line};
+use ipcd::internals::client::{Run, write_line};
 use ipcd::internals::protocol::Exit;
 
 use crate::harness::{PATIENCE, run};

@@ -15,12 +15,12 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use ipcd::internals::client::{Client, ClientError, LeaseWait};
-use ipcd::internals::protocol::frame::{MAX_BODY, frame};
-use ipcd::internals::protocol::link::LinkError;
+use ipcd::internals::protocol::LinkError;
 use ipcd::internals::protocol::{
     ChannelSpec, DialError, Greeting, Refusal, Reply, Request, Resource, SocketAddress, encode,
 };
-use ipcd::internals::transports::sys::allow_descriptors;
+use ipcd::internals::protocol::{MAX_BODY, frame};
+use ipcd::internals::transports::allow_descriptors;
 
 use rustix::process::Uid;
 use rustix::thread::set_thread_res_uid;

@@ -7,8 +7,8 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use ipcd::internals::client::history::{Filter, History, Imported, Run, write_line};
-use ipcd::internals::client::report::Report;
+use ipcd::internals::client::Report;
+use ipcd::internals::client::{Filter, History, Imported, Run, write_line};
 use ipcd::internals::protocol::Exit;
 use rustix::process::Signal;
 

@@ -7,12 +7,12 @@ use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-use ipcd::internals::protocol::frame::{MAX_BODY, frame};
-use ipcd::internals::protocol::link::{Link, send_part};
 use ipcd::internals::protocol::{
     ChannelSpec, End, Event, GREETING_LEN, Greeting, PROTOCOL_VERSION, Refusal, Reply, Request, decode,
     encode,
 };
+use ipcd::internals::protocol::{Link, send_part};
+use ipcd::internals::protocol::{MAX_BODY, frame};
 use ipcd::internals::transports::Delivery;
 
 use crate::conformance::here;

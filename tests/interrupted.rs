@@ -2,7 +2,7 @@
 
 use std::os::unix::process::ExitStatusExt;
 
-use ipcd::internals::client::report::Report;
+use ipcd::internals::client::Report;
 use ipcd::internals::protocol::Exit;
 use rustix::process::Signal;
 

@@ -11,7 +11,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use ipcd::internals::protocol::{ChannelSpec, Exit};
-use ipcd::internals::transports::sys::usage;
+use ipcd::internals::transports::usage;
 use rustix::process::Signal;
 
 use crate::harness::{Daemon, PATIENCE, SOON, Sandbox, eventually, responders, rounds, run};

@@ -2,7 +2,7 @@
 
 use ipcd::internals::protocol::Exit;
 use ipcd::internals::transports::Delivery;
-use ipcd::internals::transports::sys::usage;
+use ipcd::internals::transports::usage;
 use rustix::process::Signal;
 
 use crate::conformance::here;

@@ -3,8 +3,8 @@
 
 use std::fs;
 
-use ipcd::internals::client::history::History;
-use ipcd::internals::client::report::Report;
+use ipcd::internals::client::History;
+use ipcd::internals::client::Report;
 use ipcd::internals::protocol::Exit;
 
 use crate::harness::{Sandbox, run};

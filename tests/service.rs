@@ -343,7 +343,7 @@ fn an_idle_daemon_does_not_run() {
         let daemon = sandbox.daemon();
         let _idle = daemon.lease();
         daemon.status();
-        let used = || ipcd::internals::transports::sys::usage(Some(daemon.pid)).unwrap();
+        let used = || ipcd::internals::transports::usage(Some(daemon.pid)).unwrap();
         let before = eventually("it has come to rest", PATIENCE, || {
             let once = used();
             std::thread::sleep(std::time::Duration::from_millis(50));

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use ipcd::internals::client::history::{History, Label};
-use ipcd::internals::client::report::Report;
+use ipcd::internals::client::Report;
+use ipcd::internals::client::{History, Label};
 use ipcd::internals::protocol::Exit;
 use serde_json::Value;
 

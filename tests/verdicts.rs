@@ -3,9 +3,9 @@
 use std::fs;
 use std::path::Path;
 
-use ipcd::internals::client::history::{History, Label};
-use ipcd::internals::client::host::placement::Placement;
-use ipcd::internals::client::report::{Latency, Report};
+use ipcd::internals::client::Placement;
+use ipcd::internals::client::{History, Label};
+use ipcd::internals::client::{Latency, Report};
 use ipcd::internals::protocol::Exit;
 use serde_json::Value;
 

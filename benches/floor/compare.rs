@@ -1,6 +1,6 @@
 //! Runs the two sides of a row alternately, and compares them.
 
-use ipcd::internals::client::stats::median;
+use ipcd::internals::client::median;
 use ipcd::internals::protocol::Wait;
 
 use crate::programs::{Figures, Program, Programs, Run, Timing};

@@ -11,7 +11,7 @@ mod rows;
 use std::process::ExitCode;
 
 use clap::Parser;
-use ipcd::internals::client::host::placement::{Placement, Topology};
+use ipcd::internals::client::{Placement, Topology};
 
 use compare::{Effort, compare, print_header, print_result};
 use programs::Programs;

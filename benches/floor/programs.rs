@@ -9,7 +9,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use ipcd::internals::client::host::placement::CpuPair;
+use ipcd::internals::client::CpuPair;
 use ipcd::internals::protocol::Wait;
 use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::Value;

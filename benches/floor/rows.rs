@@ -1,6 +1,6 @@
 //! What is compared with what, and which ratio is wanted.
 
-use ipcd::internals::client::host::placement::CpuPair;
+use ipcd::internals::client::CpuPair;
 use ipcd::internals::protocol::Wait;
 use ipcd::internals::transports;
 

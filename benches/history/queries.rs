@@ -5,12 +5,12 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::Instant;
 
-use ipcd::internals::client::export::prometheus;
-use ipcd::internals::client::history::{Filter, History, HistoryError, Pick};
-use ipcd::internals::client::judge::compare::{Comparison, Side};
-use ipcd::internals::client::judge::trend::{TrendPlan, trends};
-use ipcd::internals::client::stats::Statistic;
-use ipcd::internals::client::sum::Sum;
+use ipcd::internals::client::Statistic;
+use ipcd::internals::client::Sum;
+use ipcd::internals::client::prometheus;
+use ipcd::internals::client::{Comparison, Side};
+use ipcd::internals::client::{Filter, History, HistoryError, Pick};
+use ipcd::internals::client::{TrendPlan, trends};
 
 /// A question, and how many rows its answer has at least.
 pub(crate) struct Query {

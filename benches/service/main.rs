@@ -11,7 +11,7 @@ use std::error::Error;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use ipcd::internals::client::stats::median;
+use ipcd::internals::client::median;
 use ipcd::internals::protocol::ChannelSpec;
 
 use daemon::Daemon;

@@ -5,10 +5,10 @@ use std::error::Error;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use ipcd::internals::client::stats::median;
+use ipcd::internals::client::median;
 use ipcd::internals::protocol::Usage;
 use ipcd::internals::transports::find;
-use ipcd::internals::transports::sys::usage;
+use ipcd::internals::transports::usage;
 use serde_json::Value;
 
 use crate::daemon::{CLIENT, Daemon, number};

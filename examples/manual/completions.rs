@@ -8,10 +8,8 @@ use clap_complete::{Shell, generate};
 use super::Made;
 
 pub(super) fn all() -> Vec<Made> {
-    let programs = [
-        ("ipcd", ipcd::internals::daemon::cli::command()),
-        ("ipc-client", ipcd::internals::client::cli::command()),
-    ];
+    let programs =
+        [("ipcd", ipcd::internals::daemon::command()), ("ipc-client", ipcd::internals::client::command())];
     let mut made = Vec::new();
     for (name, command) in programs {
         for (shell, path) in [

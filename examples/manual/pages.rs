@@ -19,11 +19,11 @@ struct Program {
 pub(super) fn all() -> Vec<Made> {
     let programs = [
         Program {
-            command: ipcd::internals::daemon::cli::command(),
+            command: ipcd::internals::daemon::command(),
             see_also: "ipc-client(1), ipcd.toml(5), systemd.service(5)",
         },
         Program {
-            command: ipcd::internals::client::cli::command(),
+            command: ipcd::internals::client::command(),
             see_also: "ipcd(1), ipcd.toml(5), systemd.timer(5)",
         },
     ];

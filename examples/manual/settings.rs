@@ -43,7 +43,7 @@ pub(super) fn page() -> Made {
     )]);
 
     roff.control("SH", ["[daemon]"]);
-    keys(&mut roff, &ipcd::internals::daemon::cli::command(), "start", &["config", "help", "version"]);
+    keys(&mut roff, &ipcd::internals::daemon::command(), "start", &["config", "help", "version"]);
 
     roff.control("SH", ["[profile.NAME]"]);
     roff.text([roman(
@@ -51,7 +51,7 @@ pub(super) fn page() -> Made {
          digits, and the characters - _ . in it. The keys are the long flags of \"ipc-client bench\"; those that take \
          several values take a list.",
     )]);
-    keys(&mut roff, &ipcd::internals::client::cli::command(), "bench", &NO_KEYS);
+    keys(&mut roff, &ipcd::internals::client::command(), "bench", &NO_KEYS);
 
     roff.control("SH", ["EXAMPLE"]);
     roff.control("nf", []);

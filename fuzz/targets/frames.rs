@@ -5,7 +5,7 @@
 
 use std::fmt::Debug;
 
-use ipcd::internals::protocol::frame::{Assembler, HEADER_LEN, MAX_BODY, TooLong};
+use ipcd::internals::protocol::{Assembler, HEADER_LEN, MAX_BODY, TooLong};
 use ipcd::internals::protocol::{Refusal, Reply, Request, decode, encode};
 use ipcd::internals::transports::{Announcement, Assignment, Settings};
 use libfuzzer_sys::fuzz_target;

@@ -4,5 +4,5 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     ipcd::enter_role();
-    ipcd::internals::daemon::cli::main().into()
+    ipcd::internals::daemon::main().into()
 }

@@ -7,8 +7,8 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use ipcd::internals::protocol::link::{Link, LinkError};
 use ipcd::internals::protocol::{ChannelSpec, Exit, Token, role};
+use ipcd::internals::protocol::{Link, LinkError};
 use ipcd::internals::transports::{Announcement, Assignment, Grant, Mechanism, Owner, instance_name};
 use rustix::process::{Resource, Signal};
 

@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::os::fd::{AsFd, BorrowedFd};
 
-use ipcd::internals::protocol::link::Link;
+use ipcd::internals::protocol::Link;
 use ipcd::internals::protocol::{
     ChannelId, ChannelSpec, End, Event, Reply, Request, SocketAddress, dial, error_chain,
 };

@@ -2,13 +2,12 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::OnceLock;
 use std::thread;
 
 use ipcd::internals::client::{Channel, Client, LeaseWait};
 use ipcd::internals::protocol::{ChannelSpec, Exit, SocketAddress, Status};
 use ipcd::internals::transports::RoundError;
-use ipcd::internals::transports::sys::clock::{Calibration, ClockChoice, ClockSource};
+use ipcd::internals::transports::{ClockSource, MonotonicClock};
 use rustix::process::Signal;
 
 use super::leftovers::{children, shared_memory};
@@ -134,8 +133,7 @@ pub(crate) fn rounds(channel: &mut Channel, count: usize) -> Result<(), RoundErr
 
 /// The clock of all rounds that tests run themselves.
 pub(super) fn clock() -> ClockSource {
-    static CLOCK: OnceLock<ClockSource> = OnceLock::new();
-    *CLOCK.get_or_init(|| Calibration::run(ClockChoice::Monotonic).unwrap().source)
+    ClockSource::Monotonic(MonotonicClock)
 }
 
 /// Waits until rounds run through the channel that `client` has open, and returns its responder.

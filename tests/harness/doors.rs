@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::os::fd::OwnedFd;
 
 use ipcd::internals::protocol::ChannelSpec;
-use ipcd::internals::transports::sys::VsockAddress;
+use ipcd::internals::transports::VsockAddress;
 use ipcd::internals::transports::{Exposure, Info, Mechanism, find};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 

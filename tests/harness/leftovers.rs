@@ -7,7 +7,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use ipcd::internals::transports::sys::mq::{End, MessageQueue};
+use ipcd::internals::transports::{End, MessageQueue};
 
 /// How many channels of a daemon are searched for by name.
 const CHANNELS: u32 = 1000;

@@ -104,9 +104,9 @@ mod tests {
     use std::panic::{AssertUnwindSafe, catch_unwind};
     use std::process::Command;
 
-    use ipcd::internals::transports::sys::mq::{End, MessageQueue};
-    use ipcd::internals::transports::sys::sysv::Queue;
+    use ipcd::internals::transports::Queue;
     use ipcd::internals::transports::{ALL, instance_name};
+    use ipcd::internals::transports::{End, MessageQueue};
 
     use super::*;
 

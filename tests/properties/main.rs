@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use std::fmt::Debug;
 
 use allocation_counter::measure;
-use ipcd::internals::protocol::frame::{Assembler, HEADER_LEN, MAX_BODY, TooLong, frame};
+use ipcd::internals::protocol::{Assembler, HEADER_LEN, MAX_BODY, TooLong, frame};
 use ipcd::internals::protocol::{
     DecodeError, GREETING_LEN, Greeting, MAX_DECODED, PROTOCOL_VERSION, Reply, Request, decode, encode,
 };

@@ -4,7 +4,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::time::Duration;
 
 use fastrand::Rng;
-use ipcd::internals::client::host::placement::{Placement, Topology};
+use ipcd::internals::client::{Placement, Topology};
 use ipcd::internals::protocol::{Exit, Wait};
 use ipcd::internals::transports::{Delivery, Mechanism};
 use rustix::process::Signal;

@@ -6,8 +6,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
-use ipcd::internals::protocol::frame::{MAX_BODY, frame};
 use ipcd::internals::protocol::{ChannelSpec, GREETING_LEN, Greeting, Request, decode, encode};
+use ipcd::internals::protocol::{MAX_BODY, frame};
 use rustix::process::Uid;
 use rustix::thread::set_thread_res_uid;
 

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 use ipcd::internals::protocol::Exit;
-use ipcd::internals::transports::sys::allow_descriptors;
+use ipcd::internals::transports::allow_descriptors;
 use rustix::process::Signal;
 
 use crate::harness::{Daemon, PATIENCE, Sandbox, run_within};

@@ -12,7 +12,7 @@ use std::thread;
 use std::time::Duration;
 
 use fastrand::Rng;
-use ipcd::internals::protocol::link::Link;
+use ipcd::internals::protocol::Link;
 use ipcd::internals::protocol::{ChannelSpec, Event, Reply, Token, error_chain};
 use ipcd::internals::transports::{Exposure, RoundError};
 use rustix::net::{SendFlags, send};

@@ -8,12 +8,12 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use ipcd::internals::protocol::{End, Token};
-use ipcd::internals::transports::sys::Region;
-use ipcd::internals::transports::sys::mq::{End as QueueEnd, MessageQueue};
-use ipcd::internals::transports::sys::sysv::{Message, Queue};
+use ipcd::internals::transports::Region;
 use ipcd::internals::transports::{
     ALL, ConnectError, Delivery, Endpoint, Exposure, Info, Naming, Settings, Watch,
 };
+use ipcd::internals::transports::{End as QueueEnd, MessageQueue};
+use ipcd::internals::transports::{Message, Queue};
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::thread::futex;

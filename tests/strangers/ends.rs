@@ -6,9 +6,9 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use ipcd::internals::protocol::Token;
-use ipcd::internals::transports::sys::mq::MessageQueue;
-use ipcd::internals::transports::sys::sysv::{Message, Queue};
-use ipcd::internals::transports::sys::{Region, Semaphore, process_vm};
+use ipcd::internals::transports::MessageQueue;
+use ipcd::internals::transports::{Message, Queue};
+use ipcd::internals::transports::{Region, Semaphore, process_vm};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, SocketAddrAny, connect, recv, recvfrom, send};

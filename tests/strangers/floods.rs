@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use ipcd::internals::protocol::{ChannelSpec, End};
-use ipcd::internals::transports::sys::allow_descriptors;
+use ipcd::internals::transports::allow_descriptors;
 use ipcd::internals::transports::{Endpoint, Exposure, Mechanism};
 
 use super::doors::knock;

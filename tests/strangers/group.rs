@@ -8,8 +8,8 @@ use std::os::unix::fs::{FileTypeExt, PermissionsExt, chown};
 use std::path::PathBuf;
 
 use ipcd::internals::protocol::{Refusal, Reply, Token};
-use ipcd::internals::transports::sys::mq::{End as QueueEnd, MessageQueue};
-use ipcd::internals::transports::sys::sysv::Queue;
+use ipcd::internals::transports::Queue;
+use ipcd::internals::transports::{End as QueueEnd, MessageQueue};
 use ipcd::internals::transports::{Exposure, Mechanism, Naming, Reach};
 use rustix::fs::{Access, access};
 use rustix::io::Errno;

@@ -8,10 +8,10 @@ use std::os::unix::net::{UnixDatagram, UnixListener};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
-use ipcd::internals::transports::sys::mq::{End as QueueEnd, MessageQueue};
-use ipcd::internals::transports::sys::sysv::Queue;
-use ipcd::internals::transports::sys::{Region, Semaphore, VsockAddress, process_vm};
+use ipcd::internals::transports::Queue;
 use ipcd::internals::transports::{Delivery, Exposure, Info, Naming};
+use ipcd::internals::transports::{End as QueueEnd, MessageQueue};
+use ipcd::internals::transports::{Region, Semaphore, VsockAddress, process_vm};
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::fs::{CWD, MemfdFlags, Mode, SealFlags, fcntl_add_seals, ftruncate, memfd_create, mkfifoat};
 use rustix::net::{

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use ipcd::internals::protocol::{ChannelSpec, End, Event, Reply, Request, Wait};
-use ipcd::internals::transports::sys::Region;
+use ipcd::internals::transports::Region;
 use ipcd::internals::transports::{Delivery, Mechanism, Naming, RoundError};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::Signal;

@@ -10,10 +10,10 @@ use std::io::{Read, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use ipcd::internals::protocol::{ChannelSpec, Exit, Token};
-use ipcd::internals::transports::sys::mq::{End as QueueEnd, MessageQueue};
-use ipcd::internals::transports::sys::signal::Words;
-use ipcd::internals::transports::sys::sysv::{Message, Queue};
+use ipcd::internals::transports::Words;
+use ipcd::internals::transports::{End as QueueEnd, MessageQueue};
 use ipcd::internals::transports::{Exposure, Naming, RoundError};
+use ipcd::internals::transports::{Message, Queue};
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 
 use super::doors::sysv_queue;

@@ -5,8 +5,8 @@ use std::os::unix::fs::chown;
 use std::path::Path;
 
 use ipcd::internals::protocol::{ChannelSpec, Refusal, Reply};
-use ipcd::internals::transports::sys::mq::{End as QueueEnd, MessageQueue};
-use ipcd::internals::transports::sys::sysv::Queue;
+use ipcd::internals::transports::Queue;
+use ipcd::internals::transports::{End as QueueEnd, MessageQueue};
 use ipcd::internals::transports::{Exposure, Mechanism, Naming};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, socket_with};
 

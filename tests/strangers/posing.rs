@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use ipcd::internals::protocol::link::Link;
+use ipcd::internals::protocol::Link;
 use ipcd::internals::protocol::{Exit, PROTOCOL_VERSION, Reply, Request, Status, Token, Totals, Usage};
 use ipcd::internals::transports::{Exposure, Naming, states};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};

@@ -31,7 +31,7 @@ pub fn read(pid: i32, address: u64, buffer: &mut [u8]) -> Result<(), Errno> {
 ///
 /// # Errors
 /// As [`read`].
-pub fn may_read(pid: i32) -> Result<(), Errno> {
+pub(crate) fn may_read(pid: i32) -> Result<(), Errno> {
     // Nothing is mapped at 0, which the kernel finds after checking the permission.
     match read(pid, 0, &mut [0]) {
         Err(Errno::FAULT) => Ok(()),

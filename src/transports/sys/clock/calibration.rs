@@ -10,7 +10,7 @@ use super::{Clock, ClockChoice, ClockSource, MonotonicClock, Scale, TscClock};
 
 /// Why a clock was chosen.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Reason {
+pub(crate) enum Reason {
     /// The user asked for it.
     Requested,
     /// The counter has a constant rate, and is the kernel's clock source.
@@ -34,12 +34,12 @@ impl fmt::Display for Reason {
 
 /// The cost of reading a clock, measured back to back.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct ReadCost {
+pub(crate) struct ReadCost {
     /// One read, in nanoseconds: median over batches of the mean in a batch.
-    pub cost_ns: f64,
+    pub(crate) cost_ns: f64,
     /// Smallest non-zero difference between two successive reads, in nanoseconds: the counter's step or the
     /// cost of a read, whichever is larger. Zero if the clock never moved.
-    pub resolution_ns: f64,
+    pub(crate) resolution_ns: f64,
 }
 
 impl ReadCost {
@@ -75,27 +75,27 @@ impl ReadCost {
 
 /// A run's clock and what is known about it. Serialized for reports, without the working state.
 #[derive(Debug, Clone, Serialize)]
-pub struct Calibration {
+pub(crate) struct Calibration {
     /// The clock to read; serialized as `tsc` or `monotonic`.
     #[serde(serialize_with = "as_text")]
-    pub source: ClockSource,
+    pub(crate) source: ClockSource,
     /// Why it was chosen; serialized as a sentence.
     #[serde(serialize_with = "as_text")]
-    pub reason: Reason,
+    pub(crate) reason: Reason,
     /// Ticks per second.
-    pub frequency_hz: f64,
+    pub(crate) frequency_hz: f64,
     /// Ticks per nanosecond.
-    pub ticks_per_ns: f64,
+    pub(crate) ticks_per_ns: f64,
     /// Uncertainty of the frequency, in parts per million.
-    pub uncertainty_ppm: f64,
+    pub(crate) uncertainty_ppm: f64,
     /// Difference between the frequencies of the calibration's two halves, in parts per million.
-    pub drift_ppm: f64,
+    pub(crate) drift_ppm: f64,
     /// The counter's frequency as the processor or hypervisor states it, in Hz, for comparison; few do.
-    pub stated_hz: Option<f64>,
+    pub(crate) stated_hz: Option<f64>,
     /// The cost of reading the time stamp counter; `None` if it is not used.
-    pub tsc: Option<ReadCost>,
+    pub(crate) tsc: Option<ReadCost>,
     /// The cost of reading `CLOCK_MONOTONIC`.
-    pub monotonic: ReadCost,
+    pub(crate) monotonic: ReadCost,
     #[serde(skip)]
     scale: Scale,
 }
@@ -107,7 +107,7 @@ impl Calibration {
     ///
     /// # Errors
     /// The counter was asked for by name and cannot be trusted; other choices always succeed.
-    pub fn run(choice: ClockChoice) -> Result<Self, TscRefusal> {
+    pub(crate) fn run(choice: ClockChoice) -> Result<Self, TscRefusal> {
         match choice {
             ClockChoice::Monotonic => Ok(Self::monotonic(Reason::Requested)),
             ClockChoice::Tsc => Ok(Self { reason: Reason::Requested, ..Self::tsc(&HostFacts::read())? }),

@@ -36,7 +36,7 @@ use std::str::FromStr;
 
 use rustix::time::{ClockId, clock_gettime};
 
-pub use calibration::Calibration;
+pub(crate) use calibration::Calibration;
 pub(crate) use trust::TscRefusal;
 
 /// A clock that a timed loop reads. A type for each clock, so that the loop is compiled once for each and the read is
@@ -142,7 +142,7 @@ impl fmt::Display for ClockSource {
 
 /// The clock that the user asks for, written `auto`, `tsc` or `monotonic`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum ClockChoice {
+pub(crate) enum ClockChoice {
     /// The time stamp counter if it can be trusted, otherwise `CLOCK_MONOTONIC`.
     #[default]
     Auto,
@@ -155,7 +155,7 @@ pub enum ClockChoice {
 /// An unknown clock name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("unknown clock {0:?}, expected auto, tsc or monotonic")]
-pub struct UnknownClock(String);
+pub(crate) struct UnknownClock(String);
 
 impl FromStr for ClockChoice {
     type Err = UnknownClock;

@@ -14,7 +14,7 @@ const SKEW_LIMIT_NS: f64 = 1000.0;
 
 /// Why the time stamp counter is not used.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
-pub enum TscRefusal {
+pub(crate) enum TscRefusal {
     /// No counter, or one whose rate follows the processor's frequency or that stops in sleep states.
     #[error("the processor does not report a time stamp counter of constant rate")]
     NotInvariant,
