@@ -9,9 +9,9 @@ pub mod client {
         host::placement::{CpuPair, Placement, Topology},
         judge::compare::{Comparison, Side},
         judge::trend::{TrendPlan, trends},
+        merge::MergedRuns,
         report::{Latency, Report},
         stats::{Statistic, median},
-        sum::Sum,
     };
 }
 pub mod config {

@@ -57,7 +57,7 @@ fn without_a_whole_trial_there_is_no_result() {
         let told = |client: Process| {
             client.signal(Signal::INT);
             let output = client.wait(SOON).expect_signal(Signal::INT);
-            let output = output.says(&["interrupted before a trial was completed: there is no result"]);
+            let output = output.says(&["interrupted before a trial was completed: no result"]);
             // Intervals are told as they come.
             assert!(!output.stdout.contains("Grade"), "{}", output.stdout);
             daemon.is_at_rest();

@@ -120,8 +120,7 @@ fn promised(mechanism: &dyn Mechanism, daemon: User, client: User) -> Outcome {
             vec![
                 format!("cannot connect to the {method} channel"),
                 "Permission denied".to_owned(),
-                "ask for membership in the daemon's group, or use a daemon of your own (--private)"
-                    .to_owned(),
+                "join the daemon's group, or use a private daemon (--private)".to_owned(),
             ],
         ),
         _ => Outcome::Works,

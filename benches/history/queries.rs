@@ -5,8 +5,8 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::Instant;
 
+use ipcd::internals::client::MergedRuns;
 use ipcd::internals::client::Statistic;
-use ipcd::internals::client::Sum;
 use ipcd::internals::client::prometheus;
 use ipcd::internals::client::{Comparison, Side};
 use ipcd::internals::client::{Filter, History, HistoryError, Pick};
@@ -191,11 +191,11 @@ fn sum(history: &History) -> Result<usize, HistoryError> {
         ids.push(row.id);
         ControlFlow::Continue(())
     })?;
-    let mut sum: Option<Sum> = None;
+    let mut sum: Option<MergedRuns> = None;
     for id in ids {
         let run = history.run(id)?;
         match &mut sum {
-            None => sum = Some(Sum::new(run)),
+            None => sum = Some(MergedRuns::new(run)),
             // All are copies of one.
             Some(sum) => drop(sum.add(run)),
         }

@@ -1,4 +1,4 @@
-//! The plan of a benchmark: cells, each measured in several trials, interleaved.
+//! A benchmark: cells, each measured in several trials, interleaved.
 
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
@@ -13,29 +13,29 @@ use crate::protocol::{ChannelSpec, Wait};
 use crate::transports::Pace;
 use crate::transports::sys::clock::{Calibration, ClockChoice, TscRefusal};
 
-/// One thing to measure.
+/// One configuration to measure.
 #[derive(Debug, Clone)]
 pub(crate) struct Cell {
     /// The channel to open; `method` is the mechanism's own name.
     pub spec: ChannelSpec,
-    /// The wait strategy that the channel will have, its default filled in.
+    /// The channel's wait strategy, with the default filled in.
     pub wait: Wait,
-    /// What the CPUs amount to.
+    /// How the two CPUs relate.
     pub placement: Placement,
-    /// Where the client runs; wherever the scheduler puts it if `None`. The responder's place is in `spec`.
+    /// The client's CPU; `None` if unpinned. The responder's is in `spec`.
     pub client_cpu: Option<u32>,
-    /// When a round starts; at once after the last one if `None`.
+    /// When a round starts; `None` for at once after the previous one.
     pub pace: Option<Pace>,
-    /// How many channels are open at once, each run by a thread of its own; 1 is run by the calling one.
+    /// Channels open at once, each driven by its own thread; a single one is driven by the calling thread.
     pub parallel: u32,
-    /// Whether it may be left out: only a group has named its method.
+    /// Whether it may be left out, because only a group selected its method.
     pub optional: bool,
 }
 
-/// How long to go on with trials.
+/// When the trials are precise enough.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Precision {
-    /// The half width of the median's confidence interval, as a fraction of the median, that is enough.
+    /// The sufficient half width of the median's confidence interval, as a fraction of the median.
     pub fraction: f64,
     /// When to give up.
     pub max_time: Duration,
@@ -46,19 +46,19 @@ pub(crate) struct Precision {
 pub(crate) struct Bench {
     /// The cells.
     pub cells: Vec<Cell>,
-    /// Trials of each cell: each a fresh channel and a fresh responder process. With a precision, the fewest.
+    /// Trials of each cell, each with a fresh channel and a fresh responder process. With a precision, the fewest.
     pub trials: u32,
-    /// Whether to add trials until this is reached.
+    /// If given, trials are added until it is reached.
     pub precision: Option<Precision>,
-    /// What a trial does; the cell's pace goes before its own.
+    /// What a trial does; the cell's pace overrides its pace.
     pub plan: Plan,
 }
 
 impl Bench {
-    /// Calibrates the clock where the client will read it.
+    /// Calibrates the clock on the CPU on which the client will read it.
     ///
     /// # Errors
-    /// The client cannot run there; or, inside, the clock asked for is not to be had.
+    /// The client cannot run on that CPU; or, inside, the requested clock is unavailable.
     pub(crate) fn calibrate(
         &self,
         choice: ClockChoice,
@@ -69,37 +69,36 @@ impl Bench {
     }
 }
 
-/// What a cell's trials came to, in their order.
+/// The result of a cell's trials.
 #[derive(Debug)]
 pub(crate) struct Outcome {
     /// The cell.
     pub cell: Cell,
-    /// The trials that were completed.
+    /// The completed trials, in their order.
     pub trials: Vec<Trial>,
-    /// What ended the cell's trials early.
+    /// The error that ended the cell's trials early.
     pub error: Option<ClientError>,
-    /// With a precision: the half width reached, as a fraction of the median.
+    /// With a precision: the half width that was reached, as a fraction of the median.
     pub precision_reached: Option<f64>,
-    /// Time spent on opening and closing channels.
+    /// Time spent opening and closing channels.
     pub overhead: Duration,
 }
 
-/// What a benchmark tells while it runs, between blocks of rounds.
+/// Is notified while a benchmark runs, between blocks of rounds.
 pub(crate) trait Observer {
-    /// A trial begins. `index` is the cell's in the plan.
+    /// A trial begins. `index` is the cell's index in the benchmark.
     fn begins(&mut self, index: usize, cell: &Cell, trial: u32);
-    /// So many rounds of the trial are done, which took so long.
+    /// The rounds of the trial so far, and the time that they took.
     fn progress(&mut self, rounds: u64, elapsed: Duration);
-    /// An interval of the trial is over. A break ends the whole run: nobody wants to hear the rest.
+    /// An interval of the trial is over. A break ends the whole run.
     fn interval(&mut self, index: usize, cell: &Cell, trial: u32, interval: &Interval<'_>)
     -> ControlFlow<()>;
-    /// The trial is done.
+    /// The trial is complete.
     fn ends(&mut self, _index: usize, _cell: &Cell, _trial: u32, _result: &Trial) {}
 }
 
-/// Runs the whole plan. Each trial goes through all cells, in an order that differs from the last one's, so that a
-/// disturbance does not always meet the same cell. Once the client is [interrupted](Client::interrupt), each cell that
-/// lacks trials has that as its error.
+/// Runs all trials. Each pass goes through the cells in a different order, so that a disturbance does not always affect the
+/// same cell. Once the client is [interrupted](Client::interrupt), each cell that lacks trials has that as its error.
 pub(crate) fn run(
     client: &mut Client,
     bench: &Bench,
@@ -172,27 +171,20 @@ fn run_trial(
     observer: &mut dyn Observer,
 ) -> Result<(Trial, ControlFlow<()>), ClientError> {
     let cell = &outcome.cell;
-    let opening = Instant::now();
-    // Threads start where the one that starts them is.
+    // New threads inherit this thread's CPUs.
     let _pinned = cell.client_cpu.map(Pinned::to).transpose()?;
-    if cell.parallel > 1 {
-        let plan = Plan { pace: cell.pace.or(bench.plan.pace), ..bench.plan };
-        let result = measure::parallel::run(
-            client,
-            &cell.spec,
-            cell.parallel,
-            calibration,
-            &plan,
-            &mut outcome.overhead,
-            &mut |rounds, elapsed| observer.progress(rounds, elapsed),
-        );
-        return result.map(|trial| (trial, ControlFlow::Continue(())));
-    }
-    let mut channel = client.open(&cell.spec)?;
-    outcome.overhead += opening.elapsed();
-
     let plan = Plan { pace: cell.pace.or(bench.plan.pace), ..bench.plan };
     let mut flow = ControlFlow::Continue(());
+    if cell.parallel > 1 {
+        let overhead = &mut outcome.overhead;
+        let mut progress = |rounds, elapsed| observer.progress(rounds, elapsed);
+        let (spec, count) = (&cell.spec, cell.parallel);
+        let trial = measure::parallel::run(client, spec, count, calibration, &plan, overhead, &mut progress)?;
+        return Ok((trial, flow));
+    }
+    let opening = Instant::now();
+    let mut channel = client.open(&cell.spec)?;
+    outcome.overhead += opening.elapsed();
     // Two closures cannot both borrow the observer.
     let observer = std::cell::RefCell::new(observer);
     let result = measure::run(
@@ -231,7 +223,7 @@ impl Outcome {
         relative_half_width(median_interval(&medians)?, median(&medians)?)
     }
 
-    /// Whether it has all the trials that were asked for.
+    /// Whether it has all requested trials.
     fn is_complete(&self, bench: &Bench) -> bool {
         self.trials.len() >= usize::try_from(bench.trials).unwrap_or(usize::MAX)
             && bench.precision.is_none_or(|precision| self.is_precise(precision))
@@ -242,13 +234,13 @@ impl Outcome {
     }
 }
 
-/// The cells' order in this trial: a permutation that the trial's number decides.
+/// The order of the cells in a pass: a permutation that depends on the pass's number only.
 pub(super) fn order(cells: usize, trial: u32) -> Vec<usize> {
     let mut order: Vec<usize> = (0..cells).collect();
     if trial == 0 {
-        return order; // As they were asked for.
+        return order; // As requested.
     }
-    // Fisher and Yates's shuffle, by SplitMix64 from the trial's number: the same plan runs the same way again.
+    // A Fisher-Yates shuffle with SplitMix64, seeded with the number: the same benchmark always runs in the same order.
     let mut state = u64::from(trial);
     for last in (1..cells).rev() {
         state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
@@ -262,7 +254,7 @@ pub(super) fn order(cells: usize, trial: u32) -> Vec<usize> {
     order
 }
 
-/// This thread on one CPU; where it was before, once the value ends.
+/// Pins this thread to one CPU; dropping it restores the previous affinity.
 struct Pinned {
     before: CpuSet,
 }
@@ -280,7 +272,7 @@ impl Pinned {
 
 impl Drop for Pinned {
     fn drop(&mut self) {
-        // It was allowed before.
+        // This affinity was allowed before.
         let _ = sched_setaffinity(None, &self.before);
     }
 }
@@ -290,7 +282,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_trial_goes_as_asked_and_others_are_permutations() {
+    fn the_first_pass_is_in_the_given_order_and_others_are_permutations() {
         assert_eq!(order(4, 0), [0, 1, 2, 3]);
         let orders: Vec<_> = (1..20).map(|trial| order(4, trial)).collect();
         for order in &orders {
@@ -300,7 +292,7 @@ mod tests {
         }
         assert!(orders.windows(2).any(|pair| pair[0] != pair[1]));
         for first in 0..4 {
-            assert!(orders.iter().any(|order| order[0] == first), "each cell comes first now and then");
+            assert!(orders.iter().any(|order| order[0] == first), "each cell is first in some pass");
         }
         assert_eq!(order(0, 3), Vec::<usize>::new());
         assert_eq!(order(1, 3), [0]);

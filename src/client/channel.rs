@@ -10,8 +10,8 @@ use crate::transports::{
     Block, CallError, ConnectError, Endpoint, Mechanism, Pacer, RoundError, Rounds, Settings, Watch,
 };
 
-/// A data channel that the daemon has opened and nobody has connected to yet. Unlike a [`Channel`] it belongs to no
-/// thread: it goes to the one that is to run its rounds.
+/// A data channel that is open but not connected yet ([`Client::ask`](super::Client::ask)). Unlike a [`Channel`] it can be
+/// sent to another thread.
 pub struct Opened {
     id: ChannelId,
     mechanism: &'static dyn Mechanism,
@@ -37,35 +37,39 @@ impl Opened {
         Self { id, mechanism, settings, endpoint, responder_pid }
     }
 
-    /// The daemon's number for it.
+    /// The daemon's number of the channel.
     #[must_use]
     pub(crate) fn id(&self) -> ChannelId {
         self.id
     }
 
-    /// The mechanism's name.
+    /// The method's name, such as `tcp`.
     #[must_use]
     pub(crate) fn method(&self) -> &'static str {
         self.settings.method
     }
 
-    /// Connects to it. The channel belongs to the calling thread, which gives up a wait for its peer once `news` can be
-    /// read: the control connection, if this thread alone speaks through it, or what another thread holds that does.
+    /// Connects to the channel, which then belongs to the calling thread. A wait for the peer ends once `events` is readable:
+    /// the control connection, if no other thread reads from it, else a pipe of the thread that does.
     ///
     /// # Errors
-    /// The connection fails, or the system allows no more descriptors or timers.
-    pub(crate) fn connect(self, news: BorrowedFd<'_>) -> Result<Channel, ConnectError> {
+    /// Connecting fails, or the system allows no more descriptors or timers.
+    pub(crate) fn connect(self, events: BorrowedFd<'_>) -> Result<Channel, ConnectError> {
         let Self { id, mechanism, settings, endpoint, responder_pid } = self;
         find_room(mechanism.holds(settings.size))
             .map_err(|source| CallError { what: "finding memory for the payloads", source })?;
         let watching = |source| CallError { what: "watching the control connection", source };
-        let mut watch = Watch::new(news).map_err(watching)?;
+        let mut watch = Watch::new(events).map_err(watching)?;
         let rounds = mechanism.connect(&settings, endpoint, &mut watch)?;
         Ok(Channel::new(id, settings, responder_pid, rounds, watch))
     }
 }
 
-/// An open data channel. It belongs to the thread that connected it, since a timer interrupts that thread's waits.
+/// An open data channel to a responder process, on which rounds are run.
+///
+/// A round is a ping with a payload of the channel's size and a pong with the same; only a pong with the round's number
+/// counts. The channel belongs to the thread that connected it, since a timer interrupts that thread's waits. Close it with
+/// [`Client::close`](super::Client::close).
 pub struct Channel {
     id: ChannelId,
     settings: Settings,
@@ -92,28 +96,28 @@ impl Channel {
         Self { id, settings, responder_pid, rounds, watch, next: 1 }
     }
 
-    /// The daemon's number for it.
+    /// The daemon's number of the channel.
     #[must_use]
     pub fn id(&self) -> ChannelId {
         self.id
     }
 
-    /// The mechanism's name.
+    /// The method's name, such as `tcp`.
     #[must_use]
     pub fn method(&self) -> &'static str {
         self.settings.method
     }
 
-    /// The responder's process.
+    /// The process ID of the responder.
     #[must_use]
     pub fn responder_pid(&self) -> u32 {
         self.responder_pid
     }
 
-    /// Runs `count` rounds and returns the latency of each round trip.
+    /// Runs `count` rounds and returns the latency of each: the time from sending the ping to receiving its pong.
     ///
     /// # Errors
-    /// The first round that fails, a lost datagram included.
+    /// The first round that fails; a lost datagram is a failure too.
     pub fn timed(&mut self, count: usize) -> Result<Vec<Duration>, RoundError> {
         let calibration = Calibration::run(ClockChoice::Auto).map_err(std::io::Error::other)?;
         let mut ticks = vec![0; count];
@@ -125,21 +129,22 @@ impl Channel {
         Ok(ticks.into_iter().map(|ticks| Duration::from_secs_f64(calibration.to_ns(ticks) / 1e9)).collect())
     }
 
-    /// Runs a block of rounds and stores what each took in clock ticks.
+    /// Runs `ticks.len()` rounds and stores the latency of each in `ticks`, in ticks of `clock`.
     pub fn timed_block(&mut self, clock: ClockSource, ticks: &mut [u64]) -> Block {
         let block = self.rounds.timed(self.next, clock, ticks, &mut self.watch);
         self.advance(&block);
         block
     }
 
-    /// Runs a block of rounds and times it as a whole.
+    /// Runs `count` rounds and times them as a whole.
     pub fn untimed_block(&mut self, clock: ClockSource, count: usize) -> Block {
         let block = self.rounds.untimed(self.next, clock, count, &mut self.watch);
         self.advance(&block);
         block
     }
 
-    /// Runs a block of rounds that start when the pacer says; `response`, as long as `service`, gets the time from then.
+    /// Runs rounds that start when the pacer says. `service` receives their latencies; `response`, of the same length, the
+    /// times from their intended starts. Both are in ticks of `clock`.
     pub(crate) fn paced_block(
         &mut self,
         clock: ClockSource,
@@ -152,15 +157,15 @@ impl Channel {
         block
     }
 
-    /// Compares the last pong with the last ping, byte by byte, and changes the payload for the rounds to come.
+    /// Compares every byte of the last pong with the last ping, and changes the payload for later rounds.
     ///
     /// # Errors
-    /// [`RoundError::WrongPong`].
+    /// [`RoundError::WrongPong`] if they differ.
     pub fn verify(&mut self) -> Result<(), RoundError> {
         self.rounds.verify()
     }
 
-    /// A round that failed is not run again: its late answer must not be taken for the next one's.
+    /// The number of a failed round is not reused: its late pong must not be taken for that of the next round.
     fn advance(&mut self, block: &Block) {
         let failed = u64::from(block.stop.is_some());
         self.next += u64::try_from(block.done).expect("a usize fits in a u64") + failed;

@@ -1,4 +1,4 @@
-//! The client's end of the control channel.
+//! The client's side of the control channel.
 
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -19,72 +19,62 @@ use crate::protocol::{
 };
 use crate::transports::{CallError, ConnectError, Endpoint, RoundError, Settings, only_cpu};
 
-/// How long a daemon may take to answer. Opening a channel takes it longest, at most 5 s.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long the daemon may take to reply. Opening a channel takes longest, at most 5 s.
+const REPLY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long the news of a channel's end may take, once the client has noticed that it is over.
-const NEWS_PATIENCE: Duration = Duration::from_secs(1);
+/// How long the daemon may take to report the end of a channel, after the client has noticed it.
+const EVENT_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The same where that was not enough and the daemon is there.
-const LATE_NEWS_PATIENCE: Duration = Duration::from_secs(3);
+/// The same, if that was not enough and the daemon still replies.
+const LATE_EVENT_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Whether to wait for the lease.
+/// What [`Client::acquire`] does while another client holds the lease.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LeaseWait {
-    /// In line, behind whoever was first.
+    /// Waits in a queue, first come, first served.
     Queue,
-    /// Not at all: [`Refusal::Busy`] if it is taken.
+    /// Fails at once, with [`ClientError::Refused`].
     No,
 }
 
-/// A connection to a daemon.
+/// A connection to a daemon: the control channel, through which data channels are opened and closed.
+///
+/// Only one client measures at a time: it holds the *lease* ([`acquire`](Self::acquire)) while it opens channels
+/// ([`open`](Self::open)) and runs rounds on them ([`Channel`]). Dropping the value ends the connection, and with it the
+/// lease and every channel.
 #[derive(Debug)]
 pub struct Client {
     link: Link,
-    /// How channels ended that were not closed yet.
+    /// How channels ended that are not closed yet.
     ended: BTreeMap<ChannelId, End>,
     stopping: bool,
-    /// Where the daemon listens; `None` for a private one.
+    /// The daemon's socket; `None` for a private daemon.
     path: Option<PathBuf>,
-    /// Ends what is measured through it, once it is set.
+    /// Once set, ends what is being measured through this connection.
     interrupt: Arc<AtomicBool>,
-    /// A private daemon, which ends once `link`, which stands above, is closed.
+    /// A private daemon, which ends when `link` is closed; so it is dropped after `link`.
     _process: Option<Process>,
 }
 
 impl Client {
-    /// Connects to the daemon that `address` leads to.
+    /// Connects to the daemon at `address`.
     ///
     /// # Errors
-    /// [`ClientError::Dial`].
+    /// [`ClientError::Dial`]: no daemon listens there, it does not greet, or it speaks another version of the protocol.
     pub fn connect(address: &SocketAddress) -> Result<Self, ClientError> {
         let (link, path) = dial(address)?;
-        Ok(Self {
-            link,
-            ended: BTreeMap::new(),
-            stopping: false,
-            path: Some(path),
-            interrupt: Arc::default(),
-            _process: None,
-        })
+        Ok(Self::new(link, Some(path), None))
     }
 
-    /// Talks to a private daemon, which ends with this value.
+    /// Connects to a private daemon, which ends with this value.
     ///
     /// # Errors
-    /// It does not greet.
+    /// [`ClientError::Private`] if it ended; [`ClientError::Link`] if it does not greet within 10 s.
     pub fn over(private: Private) -> Result<Self, ClientError> {
         let (socket, process) = private.into_parts();
         let mut link = Link::new(socket);
-        match link.greet(PATIENCE) {
-            Ok(_) => Ok(Self {
-                link,
-                ended: BTreeMap::new(),
-                stopping: false,
-                path: None,
-                interrupt: Arc::default(),
-                _process: Some(process),
-            }),
+        match link.greet(REPLY_TIMEOUT) {
+            Ok(_) => Ok(Self::new(link, None, Some(process))),
             Err(LinkError::Closed) => {
                 drop(link);
                 Err(PrivateError::Ended { code: process.code() }.into())
@@ -93,28 +83,33 @@ impl Client {
         }
     }
 
-    /// What ends a run of trials, once it is set, with [`ClientError::Interrupted`]: the trial that goes on then between
-    /// two blocks of its rounds.
+    fn new(link: Link, path: Option<PathBuf>, process: Option<Process>) -> Self {
+        let (ended, interrupt) = (BTreeMap::new(), Arc::default());
+        Self { link, ended, stopping: false, path, interrupt, _process: process }
+    }
+
+    /// A flag that, once set, ends a run of trials with [`ClientError::Interrupted`], the current trial between two
+    /// blocks of rounds.
     #[must_use]
     pub(crate) fn interrupt(&self) -> Arc<AtomicBool> {
         Arc::clone(&self.interrupt)
     }
 
-    /// Whether it is set.
+    /// Whether the flag is set.
     pub(super) fn is_interrupted(&self) -> bool {
         self.interrupt.load(Ordering::Relaxed)
     }
 
-    /// Where the daemon listens; `None` for a private one.
+    /// The daemon's socket; `None` for a private daemon.
     #[must_use]
     pub(crate) fn path(&self) -> Option<&Path> {
         self.path.as_deref()
     }
 
-    /// What the daemon is doing.
+    /// The daemon's status: its limits, channels, lease and queue.
     ///
     /// # Errors
-    /// The daemon is lost.
+    /// The connection is lost.
     pub fn status(&mut self) -> Result<Status, ClientError> {
         match self.request(&Request::Status)? {
             Reply::Status(status) => Ok(status),
@@ -122,10 +117,11 @@ impl Client {
         }
     }
 
-    /// The mechanisms, as the daemon's side of this host has them.
+    /// The methods (IPC mechanisms) that the daemon knows, in its order, and whether each is available on the daemon's
+    /// side of this host.
     ///
     /// # Errors
-    /// The daemon is lost.
+    /// The connection is lost.
     pub fn methods(&mut self) -> Result<Vec<MethodState>, ClientError> {
         match self.request(&Request::Methods)? {
             Reply::Methods(methods) => Ok(methods),
@@ -133,10 +129,10 @@ impl Client {
         }
     }
 
-    /// Whether the daemon ever allows so many channels at a time.
+    /// Checks that the daemon's limits allow this many channels at once.
     ///
     /// # Errors
-    /// [`Refusal::OverLimit`] if it does not; the daemon is lost.
+    /// [`Refusal::OverLimit`] if they do not; the connection is lost.
     pub(crate) fn admits(&mut self, channels: u32) -> Result<(), ClientError> {
         let uid = rustix::process::geteuid().as_raw();
         match self.status()?.limit(Resource::Channels) {
@@ -145,27 +141,29 @@ impl Client {
         }
     }
 
-    /// Takes the lease, without which no channel is opened. `on_place` hears each place in line; 1 is next.
+    /// Acquires the lease, which opening a channel requires. Calls `on_position` with each position in the queue, 1 being
+    /// next. With [`LeaseWait::Queue`] it blocks for as long as other clients measure.
     ///
     /// # Errors
-    /// [`Refusal::Busy`] with [`LeaseWait::No`]; the daemon is lost.
-    pub fn acquire(&mut self, wait: LeaseWait, mut on_place: impl FnMut(u32)) -> Result<(), ClientError> {
+    /// [`ClientError::Refused`] if the lease is held and `wait` is [`LeaseWait::No`]; the connection is lost.
+    pub fn acquire(&mut self, wait: LeaseWait, mut on_position: impl FnMut(u32)) -> Result<(), ClientError> {
         let mut reply = self.request(&Request::Acquire { wait: wait == LeaseWait::Queue })?;
         loop {
             match reply {
                 Reply::Acquired => return Ok(()),
-                Reply::Queued { place } => on_place(place),
+                Reply::Queued { place } => on_position(place),
                 other => return Err(unexpected(&other)),
             }
-            // However long the others take.
+            // Other clients may take any time.
             reply = self.reply(None)?;
         }
     }
 
-    /// Gives the lease back.
+    /// Releases the lease, for the next client in the queue.
     ///
     /// # Errors
-    /// [`Refusal::ChannelsOpen`]; the daemon is lost.
+    /// [`ClientError::Refused`] while channels are open, since they would disturb the next measurement; the connection is
+    /// lost.
     pub fn release(&mut self) -> Result<(), ClientError> {
         match self.request(&Request::Release)? {
             Reply::Released => Ok(()),
@@ -173,20 +171,21 @@ impl Client {
         }
     }
 
-    /// Opens a channel and connects to it. It belongs to the calling thread.
+    /// Opens a data channel, which starts a responder process, and connects to it. The channel belongs to the calling
+    /// thread.
     ///
     /// # Errors
-    /// The specification does not fit, the host cannot, or the connection fails.
+    /// The method cannot do what `spec` asks for, the host lacks it, a limit is reached, or connecting fails.
     pub fn open(&mut self, spec: &ChannelSpec) -> Result<Channel, ClientError> {
         let opened = self.ask(spec)?;
         let (id, method) = (opened.id(), opened.method());
         opened.connect(self.as_fd()).map_err(|source| self.not_connected(id, method, source))
     }
 
-    /// Has a channel opened that any thread may connect to.
+    /// Opens a data channel without connecting to it, so that another thread can.
     ///
     /// # Errors
-    /// The specification does not fit, the host cannot, or as many channels are open as the daemon allows.
+    /// The method cannot do what `spec` asks for, the host lacks it, or a limit is reached.
     pub fn ask(&mut self, spec: &ChannelSpec) -> Result<Opened, ClientError> {
         let spec = ChannelSpec { client_cpu: only_cpu(), ..spec.clone() };
         let (address, channel, token, responder_pid, responder_cpu, expected) =
@@ -200,7 +199,7 @@ impl Client {
         let (mechanism, settings) = Settings::of_own(&spec, token)?;
         let settings = settings.on_cpus(spec.client_cpu, responder_cpu);
         if u32::try_from(descriptors.len()) != Ok(expected) {
-            // The kernel drops what there is no room for.
+            // The kernel drops those for which this process has no room.
             let error =
                 CallError { what: "taking over its descriptors", source: rustix::io::Errno::MFILE.into() };
             return Err(self.not_connected(channel, settings.method, error.into()));
@@ -208,7 +207,7 @@ impl Client {
         Ok(Opened::new(channel, mechanism, settings, Endpoint { address, descriptors }, responder_pid))
     }
 
-    /// What it really was that kept a channel from being connected to; the channel is closed.
+    /// Finds out from the daemon why connecting failed, and closes the channel.
     pub(super) fn not_connected(
         &mut self,
         channel: ChannelId,
@@ -216,10 +215,10 @@ impl Client {
         source: ConnectError,
     ) -> ClientError {
         let method = method.to_owned();
-        // Who is not let in, or cannot have it here, has not met the responder: there is nothing to be told of it.
+        // These errors arise before the responder is reached, so that it has not ended.
         let own = source.is_denied() || source.is_unavailable();
-        let news = if own { None } else { self.news_of(&[channel], NEWS_PATIENCE) };
-        match news {
+        let ended = if own { None } else { self.wait_for_end(&[channel], EVENT_TIMEOUT) };
+        match ended {
             Some((_, end)) => ClientError::Round { method, end: Some(end), source: RoundError::PeerClosed },
             None => match self.close_id(channel) {
                 Ok(()) => ClientError::Connect { method, source },
@@ -228,10 +227,10 @@ impl Client {
         }
     }
 
-    /// What the channel's responder has used so far.
+    /// The resources that the channel's responder has used so far.
     ///
     /// # Errors
-    /// It has ended; the daemon is lost.
+    /// The responder has ended; the connection is lost.
     pub(crate) fn usage(&mut self, channel: &Channel) -> Result<Usage, ClientError> {
         self.usage_of(channel.id(), channel.method())
     }
@@ -240,7 +239,7 @@ impl Client {
         match self.request(&Request::Usage(channel)) {
             Ok(Reply::Usage(usage)) => Ok(usage),
             Ok(other) => Err(unexpected(&other)),
-            // The news of its end comes before the refusal.
+            // The event of its end precedes the refusal.
             Err(ClientError::Refused(_)) if self.ended.contains_key(&channel) => {
                 Err(self.explain_one_of(&[channel], method, RoundError::Ended).1)
             }
@@ -248,10 +247,10 @@ impl Client {
         }
     }
 
-    /// Ends a channel. Nothing of it is left when this returns, also if it has ended before.
+    /// Closes a channel. When this returns, its responder process and its resources are gone.
     ///
     /// # Errors
-    /// The daemon is lost.
+    /// The connection is lost. It is not an error if the channel has ended by itself.
     pub fn close(&mut self, channel: Channel) -> Result<(), ClientError> {
         self.close_id(channel.id())
     }
@@ -263,19 +262,19 @@ impl Client {
         match self.request(&Request::Close(channel)) {
             Ok(Reply::Closed) => Ok(()),
             Ok(other) => Err(unexpected(&other)),
-            // It has ended while it was asked for.
+            // It ended meanwhile.
             Err(ClientError::Refused(_)) if self.ended.remove(&channel).is_some() => Ok(()),
             Err(error) => Err(error),
         }
     }
 
-    /// What a round's error really was: asks the daemon how the responder ended.
+    /// Finds out from the daemon how the responder ended, where that is why a round failed.
     #[must_use]
     pub(crate) fn explain(&mut self, channel: &Channel, source: RoundError) -> ClientError {
         self.explain_one_of(&[channel.id()], channel.method(), source).1
     }
 
-    /// The same for channels that end together: which of them was the first, if the daemon tells.
+    /// The same for channels that end together; returns the one that ended first, if the daemon reports it.
     pub(super) fn explain_one_of(
         &mut self,
         channels: &[ChannelId],
@@ -287,16 +286,16 @@ impl Client {
             RoundError::PeerClosed | RoundError::Ended => {}
             source => return (None, ClientError::Round { method, end: None, source }),
         }
-        let mut told = self.news_of(channels, NEWS_PATIENCE);
-        if told.is_none() && !self.stopping {
-            // The daemon's own end is the reason, if it has ended. If it is only slow, or the responder is, which closes
-            // one descriptor after the other on a host that has no time for it, the reason is still to come.
+        let mut ended = self.wait_for_end(channels, EVENT_TIMEOUT);
+        if ended.is_none() && !self.stopping {
+            // If the daemon has ended, that is the reason. If it is slow, or the responder is, whose descriptors close one
+            // after the other on an overloaded host, the event is still to come.
             if let Err(error) = self.status() {
                 return (None, error);
             }
-            told = self.news_of(channels, LATE_NEWS_PATIENCE);
+            ended = self.wait_for_end(channels, LATE_EVENT_TIMEOUT);
         }
-        let Some((channel, end)) = told else {
+        let Some((channel, end)) = ended else {
             let reason = if self.stopping {
                 ClientError::Stopping
             } else {
@@ -307,17 +306,17 @@ impl Client {
         (Some(channel), ClientError::Round { method, end: Some(end), source })
     }
 
-    /// Which of these channels has ended and how, as far as the daemon has told; does not wait.
+    /// Which of these channels has ended, and how, as far as the daemon has reported it. Does not wait.
     ///
     /// # Errors
-    /// The daemon is lost, or stops.
-    pub(super) fn hear_of(
+    /// The connection is lost, or the daemon is stopping.
+    pub(super) fn poll_end(
         &mut self,
         channels: &[ChannelId],
     ) -> Result<Option<(ChannelId, End)>, ClientError> {
         const NOW: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
         while poll(&mut [PollFd::new(&self.link, PollFlags::IN)], Some(&NOW)).is_ok_and(|ready| ready > 0) {
-            let received = self.link.receive(Some(NEWS_PATIENCE));
+            let received = self.link.receive(Some(EVENT_TIMEOUT));
             if self.stopping && received.is_err() {
                 return Err(ClientError::Stopping);
             }
@@ -325,22 +324,26 @@ impl Client {
                 return Err(unexpected(&other));
             }
         }
-        match channels.iter().find_map(|id| Some((*id, self.ended.get(id)?.clone()))) {
+        match self.ended_of(channels) {
             None if self.stopping => Err(ClientError::Stopping),
             ended => Ok(ended),
         }
     }
 
-    /// Which of these channels has ended and how, if the daemon tells within its time.
-    fn news_of(&mut self, channels: &[ChannelId], patience: Duration) -> Option<(ChannelId, End)> {
+    /// Which of these channels has ended, and how, once the daemon reports it; `None` after the timeout.
+    fn wait_for_end(&mut self, channels: &[ChannelId], timeout: Duration) -> Option<(ChannelId, End)> {
         loop {
-            let ended = channels.iter().find_map(|id| Some((*id, self.ended.get(id)?.clone())));
+            let ended = self.ended_of(channels);
             if ended.is_some() || self.stopping {
                 return ended;
             }
-            let reply = self.link.receive(Some(patience)).ok()?;
+            let reply = self.link.receive(Some(timeout)).ok()?;
             self.note(reply);
         }
+    }
+
+    fn ended_of(&self, channels: &[ChannelId]) -> Option<(ChannelId, End)> {
+        channels.iter().find_map(|id| Some((*id, self.ended.get(id)?.clone())))
     }
 
     /// Notes an event; returns any other reply.
@@ -359,22 +362,22 @@ impl Client {
     }
 
     fn request(&mut self, request: &Request) -> Result<Reply, ClientError> {
-        let Err(error) = self.link.send(request, &[]) else { return self.reply(Some(PATIENCE)) };
-        // What a daemon said before it closed tells more than that it did.
-        match self.reply(Some(NEWS_PATIENCE)) {
-            Err(said @ (ClientError::Stopping | ClientError::Refused(_))) => Err(said),
+        let Err(error) = self.link.send(request, &[]) else { return self.reply(Some(REPLY_TIMEOUT)) };
+        // Its last reply says more than that it closed the connection.
+        match self.reply(Some(EVENT_TIMEOUT)) {
+            Err(reason @ (ClientError::Stopping | ClientError::Refused(_))) => Err(reason),
             _ => Err(error.into()),
         }
     }
 
-    fn reply(&mut self, patience: Option<Duration>) -> Result<Reply, ClientError> {
+    fn reply(&mut self, timeout: Option<Duration>) -> Result<Reply, ClientError> {
         loop {
-            let received = self.link.receive(patience);
+            let received = self.link.receive(timeout);
             if self.stopping && received.is_err() {
                 return Err(ClientError::Stopping);
             }
             match self.note(received?) {
-                // Its channels have lost their owner by then, which is not what the user wants to know.
+                // A stopping daemon refuses because the channels are gone: the stop is the reason.
                 Some(Reply::Refused(_)) if self.stopping => return Err(ClientError::Stopping),
                 Some(Reply::Refused(refusal)) => return Err(refusal.into()),
                 Some(reply) => return Ok(reply),
@@ -385,17 +388,17 @@ impl Client {
 }
 
 impl AsFd for Client {
-    /// The control connection, for [`Opened::connect`]: it speaks when a channel ends.
+    /// The control connection, readable when a channel ends: for [`Opened::connect`].
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.link.as_fd()
     }
 }
 
 impl Drop for Client {
-    /// Ends the connection, and so its channels and its lease, also where a [`Channel`] that is still held watches
-    /// it through a descriptor of its own.
+    /// Shuts the connection down, which ends its channels and its lease even if a [`Channel`] still holds a duplicate of
+    /// the descriptor.
     fn drop(&mut self) {
-        // Fails only if the daemon was first.
+        // Fails only if the daemon has closed it.
         let _ = shutdown(self.link.as_fd(), Shutdown::Both);
     }
 }

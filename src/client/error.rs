@@ -11,46 +11,47 @@ use crate::transports::{ConnectError, RoundError};
 
 use super::PrivateError;
 
-/// What went wrong.
+/// An error of a [`Client`](super::Client) or of a measurement through it. The cause is in
+/// [`source`](std::error::Error::source).
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
-    /// There is no daemon to talk to.
+    /// No connection to the daemon could be made.
     #[error(transparent)]
     Dial(#[from] DialError),
     /// No private daemon could be started.
     #[error(transparent)]
     Private(#[from] PrivateError),
-    /// The daemon is gone or breaks the protocol.
+    /// The connection to the daemon is lost, or the daemon violates the protocol.
     #[error("the daemon is lost")]
     Link(#[from] LinkError),
-    /// The daemon stops.
+    /// The daemon is stopping.
     #[error("the daemon is stopping")]
     Stopping,
-    /// The daemon refused.
+    /// The daemon refused the request.
     #[error(transparent)]
     Refused(#[from] Refusal),
-    /// The daemon answered something else than was asked.
-    #[error("the daemon gave an answer that was not asked for: {0}")]
+    /// The daemon sent a reply that does not match the request.
+    #[error("the daemon's reply does not match the request: {0}")]
     Unexpected(String),
-    /// A channel was opened and cannot be connected to.
+    /// A channel was opened, but connecting to it failed.
     #[error("cannot connect to the {method} channel")]
     Connect {
-        /// The mechanism.
+        /// The method's name.
         method: String,
-        /// Why.
+        /// The reason.
         source: ConnectError,
     },
     /// A round failed.
     #[error("the {method} channel broke off{}", .end.as_ref().map(|end| format!(": {end}")).unwrap_or_default())]
     Round {
-        /// The mechanism.
+        /// The method's name.
         method: String,
-        /// How the responder ended, if the daemon told.
+        /// How the responder ended, if the daemon reported it.
         end: Option<End>,
-        /// What the client saw.
+        /// The round's error.
         source: RoundError,
     },
-    /// This process cannot run where it should.
+    /// The client cannot be pinned to the CPU.
     #[error("the client cannot run on CPU {cpu}")]
     Pin {
         /// The CPU.
@@ -58,34 +59,34 @@ pub enum ClientError {
         /// The system's error.
         source: io::Error,
     },
-    /// One of several channels that were open at once ended the run of all.
+    /// One of several parallel channels ended the run of all.
     #[error("channel {number} of {count} ended the run")]
     OneOf {
-        /// Which, from 1.
+        /// Its number, from 1.
         number: u32,
-        /// How many there were.
+        /// The number of channels.
         count: u32,
-        /// What happened to it.
+        /// Its error.
         source: Box<ClientError>,
     },
-    /// This process could not have as many threads or descriptors as it has channels.
-    #[error("this process cannot drive so many channels at once")]
+    /// The system allows too few threads or descriptors for this many channels.
+    #[error("this process cannot drive this many channels at once")]
     Thread(#[source] io::Error),
-    /// Datagrams were lost one after the other: nobody answers.
+    /// Several datagrams in a row were lost: the responder does not reply.
     #[error("the {method} channel broke off: {losses} datagrams in a row were lost")]
     Silent {
-        /// The mechanism.
+        /// The method's name.
         method: String,
-        /// How many.
+        /// The number of lost datagrams.
         losses: u32,
     },
-    /// Whoever runs it has had enough, as [`Client::interrupt`](super::Client::interrupt) tells.
+    /// The run was interrupted, by SIGINT or SIGTERM in `ipc-client`.
     #[error("the run was interrupted before all of its trials were completed")]
     Interrupted,
 }
 
 impl ClientError {
-    /// The exit code that tells of it.
+    /// The exit code for this error.
     #[must_use]
     pub fn exit(&self) -> Exit {
         match self {
@@ -110,12 +111,12 @@ impl ClientError {
         }
     }
 
-    /// Whether a channel that could not be opened is not to be had, here or by this client, where other mechanisms may be.
+    /// Whether opening a channel failed because this host or this client lacks the method, so that others may work.
     #[must_use]
     pub(crate) fn is_lack(&self) -> bool {
         match self {
             Self::Connect { source, .. } => source.is_lack(),
-            // It did not get at its client.
+            // The responder could not reach its client.
             Self::Round { end: Some(End::Failed(_)), .. } => true,
             Self::Refused(refusal) => {
                 matches!(refusal, Refusal::Unavailable { .. } | Refusal::NotOpened { end: End::Failed(_) })
@@ -129,7 +130,7 @@ impl ClientError {
         matches!(self, Self::Link(_) | Self::Stopping | Self::Unexpected(_))
     }
 
-    /// What the user can do, where that is not plain from the error.
+    /// What the user can do, if that is not clear from the error.
     #[must_use]
     pub(crate) fn advice(&self) -> Option<&'static str> {
         match self {
@@ -139,14 +140,14 @@ impl ClientError {
             Self::Thread(_) => Some("raise \"ulimit -n\" and \"ulimit -u\", or ask for fewer channels"),
             Self::Refused(refusal) => refusal.advice(),
             Self::Connect { source, .. } if source.is_denied() => {
-                Some("ask for membership in the daemon's group, or use a daemon of your own (--private)")
+                Some("join the daemon's group, or use a private daemon (--private)")
             }
             Self::Connect { source, .. } if source.is_elsewhere() => Some(
-                "look whether this client sees the daemon's processes, network and folders, which a container or a sandbox \
-                 may keep from it; --private measures it",
+                "check that this client sees the daemon's processes, network and folders, which a container or a sandbox may \
+                 hide; --private measures without the daemon",
             ),
             Self::Link(LinkError::Silent(_)) => {
-                Some("look whether the daemon is stopped or its host is overloaded")
+                Some("check whether the daemon is suspended or its host is overloaded")
             }
             _ => None,
         }

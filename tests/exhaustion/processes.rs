@@ -72,7 +72,7 @@ fn a_client_with_no_process_left_has_no_private_daemon_and_says_so() {
         let daemon = sandbox.daemon();
         fs::set_permissions(&daemon.socket, fs::Permissions::from_mode(0o666)).unwrap();
         let several = ["bench", "--parallel", "4", "-m", "tcp", "-n", "5"];
-        client(&several).says(&["this process cannot drive so many channels at once", &limit]);
+        client(&several).says(&["this process cannot drive this many channels at once", &limit]);
         daemon.serves("tcp");
         daemon.is_at_rest();
     });

@@ -33,7 +33,7 @@ impl SocketArgs {
     }
 }
 
-/// Whom a command that measures asks for its channels.
+/// How a command that measures connects to a daemon and acquires the lease.
 #[derive(Debug, Args)]
 pub(super) struct LeaseArgs {
     /// Fail with exit code 7 instead of waiting while another measurement runs.

@@ -217,7 +217,7 @@ fn first_is_default(values: &[&str]) -> String {
 #[serde(untagged)]
 enum Listed<'a> {
     Here(Method<'a>),
-    /// A method that this build lacks, of which it knows no more.
+    /// A method that this build lacks; nothing else is known about it.
     NotBuilt {
         name: &'static str,
         group: &'static str,

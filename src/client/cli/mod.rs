@@ -1,4 +1,4 @@
-//! The client's command line: parses it and dispatches to the commands, each of which has its arguments in its own file.
+//! The client's command line: parses it and dispatches to the commands. Each command's file has its arguments.
 
 mod bench;
 mod daemon;
@@ -112,8 +112,8 @@ fn method_options(matches: &ArgMatches) -> MethodOptions {
     measuring.map(|(_, matches)| MethodOptions::of(matches)).unwrap_or_default()
 }
 
-/// The command line of `ipc-client` for manual pages and completions: with the names that a value may have. The one that
-/// parses has parsers of its own for those, whose errors say more than that a value is not in a list.
+/// The command line of `ipc-client` for manual pages and completions: with the names that a value may have. [`parser`] has
+/// custom parsers for them instead, whose errors are more specific than a list of possible values.
 #[must_use]
 pub fn command() -> clap::Command {
     parser().mut_subcommands(with_values)

@@ -123,7 +123,7 @@ impl OutputArgs {
         let file = self.report.file();
         if self.json_stream && self.report.named_format().is_some() && file.is_none() {
             return Err(Failure::usage(
-                "--json-stream writes to stdout: --format needs a file of its own, named by --output",
+                "--json-stream writes to stdout: --format needs a file, named by --output",
             ));
         }
         if self.interval.is_some() && self.interval_writer().is_none() && self.hdr_log.is_none() {

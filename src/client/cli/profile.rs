@@ -78,7 +78,7 @@ fn typed_methods(matches: &ArgMatches) -> Vec<&'static dyn Mechanism> {
         .collect()
 }
 
-/// The long flag that an argument's name stands for.
+/// The long flag of an argument's ID.
 fn flag(id: &str) -> String {
     match id {
         "methods" => "method".to_owned(),

@@ -1,5 +1,5 @@
 //! The command that repeats the measurement of a run: its command line with its profile's flags in place of the profile, and
-//! without the arguments that say whom it asked and where its results went.
+//! without the arguments that choose the daemon and the output.
 
 use clap::ArgMatches;
 use clap::parser::ValueSource;

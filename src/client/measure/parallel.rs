@@ -306,7 +306,7 @@ impl Lead<'_> {
     /// Looks whether a channel has ended of which its thread has not noticed anything.
     fn look_around(&mut self) -> Result<(), ClientError> {
         let ids = self.ids();
-        let Some((id, end)) = self.client.hear_of(&ids)? else { return Ok(()) };
+        let Some((id, end)) = self.client.poll_end(&ids)? else { return Ok(()) };
         let number = self.number_of(id).unwrap_or(0);
         let method = self.method().to_owned();
         Err(self.one(number, ClientError::Round { method, end: Some(end), source: RoundError::Ended }))

@@ -77,8 +77,8 @@ pub(crate) struct PlanArgs {
     #[arg(long, value_name = "CPU", value_parser = units::parse_cpu, allow_negative_numbers = true)]
     pub server_cpu: Option<u32>,
 
-    /// Channels open at once, each with a responder and a client thread of its own. The reported rate is that of all
-    /// channels together; --rate applies to each.
+    /// Channels open at once, each with its own responder and client thread. The reported rate is that of all channels
+    /// together; --rate applies to each.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = units::parse_in_range(1, 1000))]
     pub parallel: u32,
 

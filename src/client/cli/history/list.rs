@@ -12,9 +12,9 @@ use super::select::{CellArgs, LocationArgs, RunsArgs, report_empty};
 use crate::client::Failure;
 use crate::client::cli::output::ReportArgs;
 use crate::client::history::{Filter, History, HistoryError, Listener, Pick, ResultRow, Run, RunRow};
+use crate::client::merge::MergedRuns;
 use crate::client::report::file::write_whole;
 use crate::client::report::{Report, hdr_log, json};
-use crate::client::sum::Sum;
 use crate::diagnostics::{Printable, print_line};
 use crate::exit::Exit;
 use crate::units::{latency, utc};
@@ -203,19 +203,19 @@ fn find(history: &History, args: &ShowArgs) -> Result<Option<Report>, Failure> {
         return Ok(Some(named(first)));
     }
     let runs = ids.len() + 1;
-    let mut sum = Sum::new(first);
+    let mut merged = MergedRuns::new(first);
     for id in ids {
-        sum.add(history.run(id)?).map_err(|error| Failure {
+        merged.add(history.run(id)?).map_err(|error| Failure {
             advice: Some("narrow them by --host, --since or --label, or name them".to_owned()),
             ..Failure::new(Exit::Nothing, error)
         })?;
     }
     print_line(format_args!("ipc-client: {runs} runs merged"));
-    for note in sum.notes() {
+    for note in merged.notes() {
         print_line(format_args!("ipc-client: {note}"));
     }
     let arguments = std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned());
-    Ok(Some(sum.report(arguments.collect())))
+    Ok(Some(merged.report(arguments.collect())))
 }
 
 /// A run's report; says which run it is, which the report does not contain.

@@ -1,4 +1,4 @@
-//! Several runs as one report: histograms are added and trials put beside each other, so that quantiles are those of all
+//! Several runs merged into one report: histograms are added and trials concatenated, so that quantiles are those of all
 //! rounds. Quantiles themselves are never averaged.
 
 use std::collections::BTreeSet;
@@ -9,36 +9,37 @@ use crate::client::judge::compare::{Circumstance, Conditions, Reason, obstacle_o
 use crate::client::judge::warnings::{Warning, judge_cells};
 use crate::client::stats::Outliers;
 
-/// Runs that have nothing to do with each other.
+/// Runs that cannot be merged.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("run {run} cannot be added to run {first}: {reason}")]
-pub struct SumError {
-    /// The run that does not fit.
+#[error("run {run} cannot be merged with run {first}: {reason}")]
+pub struct MergeError {
+    /// The run that differs.
     pub run: i64,
-    /// The first of the others.
+    /// The first run.
     pub first: i64,
-    /// Why.
+    /// The difference.
     pub reason: Reason,
 }
 
-/// A sum of runs, added one by one: only their sum is held.
+/// Runs merged one by one; only the result is held in memory.
 #[derive(Debug)]
-pub struct Sum {
+pub struct MergedRuns {
     first: i64,
     report: Report,
-    told: BTreeSet<String>,
-    left_out: Vec<String>,
+    differences: BTreeSet<String>,
+    omitted: Vec<String>,
 }
 
-impl Sum {
-    /// Of one run.
+impl MergedRuns {
+    /// Starts with one run.
     #[must_use]
     pub fn new(mut run: Run) -> Self {
         let cells = std::mem::take(&mut run.report.results);
         run.report.summed_runs = vec![run.uuid.to_string()];
-        // Of each trial it was asked whether the next one is needed; that of the sum was asked by nobody.
+        // The precision decided about the trials of each run, not about those of the result.
         run.report.settings.precision_fraction = None;
-        let mut sum = Self { first: run.id, report: run.report, told: BTreeSet::new(), left_out: Vec::new() };
+        let mut sum =
+            Self { first: run.id, report: run.report, differences: BTreeSet::new(), omitted: Vec::new() };
         cells.into_iter().for_each(|cell| sum.add_cell(run.id, cell));
         sum
     }
@@ -46,16 +47,16 @@ impl Sum {
     /// Adds a later run.
     ///
     /// # Errors
-    /// It is of another CPU, architecture or build, or its samples are of other things: then the sum is what it was.
-    pub fn add(&mut self, run: Run) -> Result<(), SumError> {
+    /// It has another CPU, architecture or build, or its samples measure something else; then the result is unchanged.
+    pub fn add(&mut self, run: Run) -> Result<(), MergeError> {
         let Run { id, uuid, mut report, .. } = run;
         if let Some(reason) = obstacle_of_runs(&self.report, &report) {
-            return Err(SumError { run: id, first: self.first, reason });
+            return Err(MergeError { run: id, first: self.first, reason });
         }
         report.settings.precision_fraction = None;
         let mut differences = Conditions::of(&self.report).differences(&Conditions::of(&report));
         differences.retain(|difference| !["boot_id", "settings.trials"].contains(&difference.key.as_str()));
-        self.told.extend(differences.iter().map(|difference| Circumstance(difference).to_string()));
+        self.differences.extend(differences.iter().map(|difference| Circumstance(difference).to_string()));
         for cell in std::mem::take(&mut report.results) {
             self.add_cell(id, cell);
         }
@@ -64,24 +65,24 @@ impl Sum {
         sum.at_end = report.at_end;
         sum.times = times(&sum.times, &report.times);
         let (kept, other) = (&mut sum.settings, report.settings);
-        // What not all of them have in common is none of the sum's.
+        // Only settings common to all runs are kept.
         kept.rounds = kept.rounds.filter(|_| kept.rounds == other.rounds);
         kept.duration_ns = kept.duration_ns.filter(|_| kept.duration_ns == other.duration_ns);
         kept.warmup_rounds = kept.warmup_rounds.filter(|_| kept.warmup_rounds == other.warmup_rounds);
         kept.warmup_ns = kept.warmup_ns.filter(|_| kept.warmup_ns == other.warmup_ns);
-        report.warnings.into_iter().for_each(|warning| worst(&mut sum.warnings, warning));
+        report.warnings.into_iter().for_each(|warning| add_warning(&mut sum.warnings, warning));
         Ok(())
     }
 
     fn add_cell(&mut self, run: i64, cell: CellReport) {
         if cell.error.is_some() {
-            self.left_out.push(format!("{} of run {run}, which broke off", cell.cell));
+            self.omitted.push(format!("{} of run {run}, which was aborted", cell.cell));
             return;
         }
         match self.report.results.iter_mut().find(|known| known.cell == cell.cell) {
             Some(known) => add(known, cell),
             None => self.report.results.push(CellReport {
-                // It is of one run from start to end, and none goes through them all.
+                // These describe a single run.
                 drift: None,
                 precision_reached_fraction: None,
                 ..cell
@@ -89,7 +90,7 @@ impl Sum {
         }
     }
 
-    /// The sum, as if one run had had all the trials: `arguments` are the command line that asked for it.
+    /// The report, as if one run had had all the trials; `arguments` is the command line that requested it.
     #[must_use]
     pub fn report(mut self, arguments: Vec<String>) -> Report {
         let trials = self.report.results.iter().map(|cell| cell.trials.len()).max().unwrap_or(0);
@@ -109,20 +110,20 @@ impl Sum {
         self.report
     }
 
-    /// What a reader has to know of it, in sentences.
+    /// How the runs differ, and which cells were omitted.
     #[must_use]
     pub(crate) fn notes(&self) -> Vec<String> {
         let mut notes = Vec::new();
-        if !self.told.is_empty() {
-            let all: Vec<&str> = self.told.iter().map(String::as_str).collect();
-            notes.push(format!("from run {} to others of them: {}", self.first, all.join("; ")));
+        if !self.differences.is_empty() {
+            let all: Vec<&str> = self.differences.iter().map(String::as_str).collect();
+            notes.push(format!("differences from run {}: {}", self.first, all.join("; ")));
         }
-        notes.extend(self.left_out.iter().map(|what| format!("left out: {what}")));
+        notes.extend(self.omitted.iter().map(|what| format!("omitted: {what}")));
         notes
     }
 }
 
-/// Adds a result of the same cell.
+/// Adds another result of the same cell.
 fn add(sum: &mut CellReport, one: CellReport) {
     let cost = |a: &Cost, b: &Cost| Cost {
         cpu_ns: each(a.cpu_ns, b.cpu_ns, sum.rounds, one.rounds),
@@ -137,7 +138,7 @@ fn add(sum: &mut CellReport, one: CellReport) {
     sum.rounds += one.rounds;
     sum.lost += one.lost;
     sum.elapsed_ns += one.elapsed_ns;
-    // The bounds are the same in all of them, so that it cannot fail.
+    // Cannot fail: all histograms have the same bounds.
     let _ = sum.histogram.add(&one.histogram);
     sum.response_histogram =
         sum.response_histogram.take().zip(one.response_histogram).map(|(mut all, one)| {
@@ -148,7 +149,7 @@ fn add(sum: &mut CellReport, one: CellReport) {
         (Some(a), Some(b)) => Some(ProbeReport {
             untimed_mean_ns: each(a.untimed_mean_ns, b.untimed_mean_ns, a.untimed_rounds, b.untimed_rounds),
             untimed_rounds: a.untimed_rounds + b.untimed_rounds,
-            // Known once all are together.
+            // Computed when all runs are merged.
             effect_ns: 0.0,
         }),
         _ => None,
@@ -160,7 +161,7 @@ fn add(sum: &mut CellReport, one: CellReport) {
     sum.trials.extend(one.trials);
 }
 
-/// The mean of two means, by how many each is of.
+/// The weighted mean of two means.
 fn each(a: f64, b: f64, of_a: u64, of_b: u64) -> f64 {
     let (of_a, of_b) = (of_a as f64, of_b as f64);
     if of_a + of_b > 0.0 { (a * of_a + b * of_b) / (of_a + of_b) } else { 0.0 }
@@ -179,8 +180,8 @@ fn times(a: &Times, b: &Times) -> Times {
     }
 }
 
-/// Keeps the worst warning of each kind.
-fn worst(warnings: &mut Vec<Warning>, one: Warning) {
+/// Adds a warning, keeping only the most severe of each kind.
+fn add_warning(warnings: &mut Vec<Warning>, one: Warning) {
     let kind = std::mem::discriminant(&one);
     match warnings.iter_mut().find(|known| std::mem::discriminant(*known) == kind) {
         Some(known) if one.severity() > known.severity() => *known = one,
@@ -199,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn the_sum_of_runs_has_all_their_rounds_and_trials() {
+    fn merged_runs_have_all_rounds_and_trials() {
         let mut slow = sample::sweep();
         slow.started_unix_s += 60;
         for cell in &mut slow.results {
@@ -211,10 +212,10 @@ mod tests {
             cell.cost_per_round.client.cpu_ns *= 3.0;
         }
         let one = sample::sweep();
-        let mut sum = Sum::new(run(1, one.clone()));
-        sum.add(run(2, slow.clone())).unwrap();
-        assert_eq!(sum.notes().len(), 2, "pipe broke off in both: {:?}", sum.notes());
-        let all = sum.report(vec!["history".to_owned()]);
+        let mut merged = MergedRuns::new(run(1, one.clone()));
+        merged.add(run(2, slow.clone())).unwrap();
+        assert_eq!(merged.notes().len(), 2, "pipe was aborted in both: {:?}", merged.notes());
+        let all = merged.report(vec!["history".to_owned()]);
         assert_eq!((all.results.len(), all.summed_runs.len()), (one.results.len() - 1, 2));
         for (sum, one) in all.results.iter().zip(&one.results) {
             let slow = slow.results.iter().find(|slow| slow.cell == one.cell).unwrap();
@@ -232,18 +233,18 @@ mod tests {
     }
 
     #[test]
-    fn what_has_nothing_to_do_with_each_other_is_refused_and_what_differs_is_told() {
-        let mut sum = Sum::new(run(1, sample::single()));
+    fn runs_of_other_hosts_are_refused_and_differences_are_noted() {
+        let mut merged = MergedRuns::new(run(1, sample::single()));
         let mut other = sample::single();
         other.environment.cpu.model = Some("Another CPU".to_owned());
-        let error = sum.add(run(2, other)).unwrap_err().to_string();
-        assert!(error.starts_with("run 2 cannot be added to run 1: other CPU: "), "{error}");
+        let error = merged.add(run(2, other)).unwrap_err().to_string();
+        assert!(error.starts_with("run 2 cannot be merged with run 1: other CPU: "), "{error}");
         let mut kernel = sample::single();
         kernel.environment.kernel.release = Some("6.8".to_owned());
         kernel.settings.private_daemon = false;
-        sum.add(run(3, kernel)).unwrap();
-        let notes = sum.notes().concat();
+        merged.add(run(3, kernel)).unwrap();
+        let notes = merged.notes().concat();
         assert!(notes.contains("kernel 6.1.0-sample → 6.8") && notes.contains("daemon private"), "{notes}");
-        assert_eq!(sum.report(Vec::new()).summed_runs.len(), 2, "what was refused is not in it");
+        assert_eq!(merged.report(Vec::new()).summed_runs.len(), 2, "a refused run is not included");
     }
 }
