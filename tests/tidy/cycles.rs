@@ -6,14 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use super::{Source, sources};
 
 /// Folders whose modules import each other. One without a cycle must be removed from this list.
-const KNOWN: [&str; 6] = [
-    "crate::client",
-    "crate::client::export",
-    "crate::client::judge::compare",
-    "crate::config",
-    "crate::protocol",
-    "crate::transports",
-];
+const KNOWN: [&str; 4] = ["crate::client", "crate::config", "crate::protocol", "crate::transports"];
 
 /// A path, in segments: of a module, or of what is in one.
 type Path = Vec<String>;
@@ -66,11 +59,13 @@ impl Crate {
         self.0.keys().flat_map(|path| (0..path.len()).map(|depth| &path[..depth])).collect()
     }
 
-    /// What the modules of a folder import from each other. Each counts with all that is in it, and so does the folder's
-    /// own file.
+    /// What the modules of a folder import from each other, each with all that is in it. The folder's own file counts too,
+    /// except in the inner folders, where it and the files beside it are one subject.
     fn imports(&self, folder: &[String]) -> Imports {
+        let is_outer = folder.len() < 2 || folder == ["client", "cli"];
         let node = |path: &Path| {
-            path.starts_with(folder).then(|| path[..path.len().min(folder.len() + 1)].join("::"))
+            let inside = path.starts_with(folder) && (is_outer || path.len() > folder.len());
+            inside.then(|| path[..path.len().min(folder.len() + 1)].join("::"))
         };
         let mut imports = Imports::new();
         for (path, module) in &self.0 {
@@ -367,6 +362,8 @@ fn a_planted_cycle_is_found() {
         ["crate::a"]
     );
     assert_eq!(found(&[("a/mod", "struct A; fn f() { b::f() }"), ("a/b", "use super::A;")]), ["crate::a"]);
+    assert_eq!(found(&[("a/b/mod", "struct B; fn f() { c::f() }"), ("a/b/c", "use super::B;")]), none);
+    assert_eq!(found(&[("a/b/c", "use super::d::D;"), ("a/b/d", "use super::c::C;")]), ["crate::a::b"]);
     // What two folders import from each other is a cycle, even where no two files do.
     let folders = [("a/b", "use crate::c::d::D;"), ("a/e", ""), ("c/d", ""), ("c/f", "use crate::a::e::E;")];
     assert_eq!(found(&folders), ["crate"]);
