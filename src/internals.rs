@@ -14,15 +14,18 @@ pub mod client {
         stats::{Statistic, median},
     };
 }
-pub mod config {
-    pub use crate::config::{Config, Source};
-}
 pub mod daemon {
     pub use crate::{
         config::{Limit, Limits},
-        daemon::cli::{command, main},
+        daemon::cli::command,
         daemon::serve_client,
     };
+
+    /// Runs `ipcd`. Its configuration also contains profiles, and the client has the rules for these.
+    #[must_use]
+    pub fn main() -> crate::exit::Exit {
+        crate::daemon::cli::main(&crate::client::cli::PROFILE_RULES)
+    }
 }
 pub mod protocol {
     pub use crate::{

@@ -8,7 +8,6 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use ipcd::internals::config::{Config, Source};
 use ipcd::internals::protocol::{Exit, Resource};
 use serde_json::Value;
 
@@ -150,8 +149,8 @@ x = 1
         assert_eq!(checked.stdout, "");
         let told: Vec<_> = checked.stderr.lines().collect();
         let expected = [
-            (1, "a file has no section \"deamon\"; did you mean \"daemon\"?"),
-            (3, "[daemon] has no key \"max-conections\"; did you mean \"max-connections\"?"),
+            (1, "unknown section \"deamon\" in a file; did you mean \"daemon\"?"),
+            (3, "unknown key \"max-conections\" in [daemon]; did you mean \"max-connections\"?"),
             (4, "max-channels = 0: a number from 1 to 100000 is needed"),
             (5, "measurements = \"many\": a number from 1 to 100000 is needed"),
             (6, "socket = \"relative\": an absolute path is needed"),
@@ -159,8 +158,8 @@ x = 1
             (8, "idle-exit = \"5\": a time with its unit is needed"),
             (9, "log = \"loud\": a level (off, error, warn, info, debug, trace) is needed"),
             (10, "group = [\"a\", \"b\"]: one value is needed, not several"),
-            (11, "[daemon] has no key \"colour\"; there are socket, group, mode, measurements,"),
-            (13, "[profile.nightly] has no key \"methods\"; did you mean \"method\"?"),
+            (11, "unknown key \"colour\" in [daemon]; known are socket, group, mode, measurements,"),
+            (13, "unknown key \"methods\" in [profile.nightly]; did you mean \"method\"?"),
             (
                 14,
                 "method = [\"tcp\", \"carrier-pigeon\"]: there is no method and no group \"carrier-pigeon\"; methods are tcp",
@@ -173,8 +172,8 @@ x = 1
             (21, "nodelay = \"maybe\": it may be true or false"),
             (22, "trials = 0x10: a number from 1 to 10000 is needed"),
             (24, "max-time needs a precision in [profile.late]"),
-            (27, "\"x\" stands outside of a profile: [profile.NAME] begins one"),
-            (25, "a profile's name is made of letters, digits, -, _ and ., and \"a b\" is not"),
+            (27, "\"x\" is outside of a profile, which begins with [profile.NAME]"),
+            (25, "invalid profile name \"a b\": letters, digits, -, _ and . are allowed"),
         ];
         for (line, what) in expected {
             let start = format!("{}:{line}: {what}", file.path());
@@ -214,8 +213,11 @@ fn every_class_of_wrong_file_is_told() {
             ("[daemon]\nmode = 0660\n", ":2: "),
             ("[daemon]\nlog = \"info\"\nlog = \"warn\"\n", ":3: "),
             ("daemon = 5\n", ":1: \"daemon\" is a section, which begins with [daemon…]"),
-            ("max-channels = 5\n", ":1: a file has no section \"max-channels\"; there are daemon, profile"),
-            ("[profile]\nnightly = 5\n", ":2: \"nightly\" stands outside of a profile"),
+            (
+                "max-channels = 5\n",
+                ":1: unknown section \"max-channels\" in a file; known are daemon, profile",
+            ),
+            ("[profile]\nnightly = 5\n", ":2: \"nightly\" is outside of a profile"),
             (
                 "[profile.x]\nrounds = 1\nduration = \"1s\"\n",
                 ":3: rounds and duration exclude each other in [profile.x]",
@@ -223,7 +225,7 @@ fn every_class_of_wrong_file_is_told() {
             ("[profile.x]\nplacement = \"smt\"\nclient-cpu = 1\n", "exclude each other in [profile.x]"),
             ("[profile.x]\nsize = []\n", ":2: size = []: a value is needed, or a list of them"),
             ("[profile.x]\nsize = [[8]]\n", ":2: size = [[8]]: a value is needed, or a list of them"),
-            ("[profile.x]\nprivate = true\n", ":2: [profile.x] has no key \"private\""),
+            ("[profile.x]\nprivate = true\n", ":2: unknown key \"private\" in [profile.x]"),
             (
                 "[profile.x]\nmethod = \"zeromq\"\n",
                 if cfg!(feature = "zeromq") {
@@ -240,7 +242,7 @@ fn every_class_of_wrong_file_is_told() {
             let file = File::new(sandbox, "file.toml", text);
             let output = finish(sandbox, sandbox.ipcd(&["config", "check", file.path()]), Exit::Usage);
             assert!(output.stderr.contains(told), "{text}\n{}", output.stderr);
-            if let Some((_, known)) = output.stderr.trim_end().split_once("; there are ") {
+            if let Some((_, known)) = output.stderr.trim_end().split_once("; known are ") {
                 let mut known: Vec<_> = known.split(", ").collect();
                 known.sort_unstable();
                 assert!(known.windows(2).all(|pair| pair[0] != pair[1]), "one is told twice: {known:?}");
@@ -396,20 +398,14 @@ fn a_profile_of_the_user_goes_before_the_hosts_key_by_key() {
             "[profile.a]\nmethod = \"tcp\"\nrounds = 5\n[profile.b]\nsize = 8\n",
         );
         let own = File::new(sandbox, "own.toml", "[profile.a]\nmethod = \"udp\"\ntrials = 2\n");
-        let source = |file: &File| Source { path: file.0.clone(), named: true };
-        let config = Config::read(&[source(&host), source(&own)]).unwrap();
-        let words: Vec<_> = config
-            .profile("a")
-            .unwrap()
-            .entries()
-            .map(|(key, values, origin)| format!("{key} {} {origin}", values.join(",")))
-            .collect();
+        let show = with(sandbox.ipcd(&["config", "show"]), &[&host, &own]);
+        let shown = finish(sandbox, show, Exit::Success).stdout;
         let (host, own) = (host.path(), own.path());
-        assert_eq!(
-            words,
-            [format!("method udp {own}:2"), format!("rounds 5 {host}:3"), format!("trials 2 {own}:3")]
+        let profiles = format!(
+            "\n[profile.a]\nmethod = \"udp\"  # {own}:2\nrounds = \"5\"  # {host}:3\ntrials = \"2\"  # {own}:3\n\n\
+             [profile.b]\nsize = \"8\"  # {host}:5\n"
         );
-        assert!(config.profile("b").is_ok() && config.profile("c").is_err());
+        assert!(shown.ends_with(&profiles), "{shown}");
     });
 }
 

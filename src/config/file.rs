@@ -1,4 +1,4 @@
-//! One file: its sections and keys, and everything that is wrong with them.
+//! One file: its sections and keys, and everything that is wrong in it.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -8,21 +8,20 @@ use std::sync::Arc;
 use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
-use super::daemon::{self, Section};
-use super::profile::{self, Profile};
-use super::{Found, Origin, Problem};
+use super::section::{Grammar, Section, Value};
+use super::{Found, Origin, Problem, daemon};
 
-/// What one file says.
+/// The sections of one file.
 #[derive(Debug, Default)]
 pub(super) struct Layer {
     pub(super) daemon: Section,
-    pub(super) profiles: BTreeMap<String, Profile>,
+    pub(super) profiles: BTreeMap<String, Section>,
 }
 
 const SECTIONS: [&str; 2] = ["daemon", "profile"];
 
 /// Reads a file's text. What is wrong is added to `problems`, and left out.
-pub(super) fn read(path: &Arc<Path>, text: &str, problems: &mut Vec<Problem>) -> Layer {
+pub(super) fn read(path: &Arc<Path>, text: &str, profiles: &Grammar, problems: &mut Vec<Problem>) -> Layer {
     let mut reader = Reader { path, text, problems };
     let (table, errors) = DeTable::parse_recoverable(text);
     for error in &errors {
@@ -31,56 +30,47 @@ pub(super) fn read(path: &Arc<Path>, text: &str, problems: &mut Vec<Problem>) ->
     }
     let mut layer = Layer::default();
     if !errors.is_empty() {
-        // What was saved of a broken file would be complained of for the wrong reason.
+        // The rest of a malformed file would be reported for the wrong reason.
         return layer;
     }
     for (name, value) in in_order(table.get_ref()) {
-        let Some(section) = value.get_ref().as_table() else {
-            let what = match name.get_ref().as_ref() {
-                known if SECTIONS.contains(&known) => {
-                    format!("\"{known}\" is a section, which begins with [{known}…]")
-                }
-                other => not_there("section", other, "a file", SECTIONS),
-            };
-            reader.wrong(&name.span(), what);
-            continue;
-        };
-        match name.get_ref().as_ref() {
-            "daemon" => layer.daemon = daemon::read(&mut reader, section),
-            "profile" => {
-                for (name, value) in in_order(section) {
-                    match value.get_ref().as_table() {
-                        Some(keys) if is_name(name.get_ref()) => {
-                            let profile = profile::read(&mut reader, name.get_ref(), keys);
-                            layer.profiles.insert(name.get_ref().to_string(), profile);
+        match (name.get_ref().as_ref(), value.get_ref().as_table()) {
+            ("daemon", Some(keys)) => layer.daemon = reader.section("[daemon]", &daemon::GRAMMAR, keys),
+            ("profile", Some(sections)) => {
+                for (name, value) in in_order(sections) {
+                    let label = name.get_ref().as_ref();
+                    let what = match value.get_ref().as_table() {
+                        Some(keys) if is_name(label) => {
+                            let profile = reader.section(&format!("[profile.{label}]"), profiles, keys);
+                            layer.profiles.insert(label.to_owned(), profile);
+                            continue;
                         }
-                        Some(_) => reader.wrong(
-                            &name.span(),
+                        Some(_) => {
                             format!(
-                                "a profile's name is made of letters, digits, -, _ and ., and \"{}\" is not",
-                                name.get_ref()
-                            ),
-                        ),
-                        None => reader.wrong(
-                            &name.span(),
-                            format!(
-                                "\"{}\" stands outside of a profile: [profile.NAME] begins one",
-                                name.get_ref()
-                            ),
-                        ),
-                    }
+                                "invalid profile name \"{label}\": letters, digits, -, _ and . are allowed"
+                            )
+                        }
+                        None => {
+                            format!("\"{label}\" is outside of a profile, which begins with [profile.NAME]")
+                        }
+                    };
+                    reader.wrong(&name.span(), what);
                 }
             }
-            other => reader.wrong(&name.span(), not_there("section", other, "a file", SECTIONS)),
+            (known, None) if SECTIONS.contains(&known) => {
+                reader.wrong(&name.span(), format!("\"{known}\" is a section, which begins with [{known}…]"));
+            }
+            (other, _) => {
+                let what = unknown("section", other, "a file", SECTIONS.map(str::to_owned).to_vec());
+                reader.wrong(&name.span(), what);
+            }
         }
     }
     layer
 }
 
-/// What a table holds, in the order in which it stands there.
-pub(super) fn in_order<'a, 'i>(
-    table: &'a DeTable<'i>,
-) -> Vec<(&'a Spanned<DeString<'i>>, &'a Spanned<DeValue<'i>>)> {
+/// The entries of a table, in the order of the file.
+fn in_order<'a, 'i>(table: &'a DeTable<'i>) -> Vec<(&'a Spanned<DeString<'i>>, &'a Spanned<DeValue<'i>>)> {
     let mut entries: Vec<_> = table.iter().collect();
     entries.sort_by_key(|(key, _)| key.span().start);
     entries
@@ -92,41 +82,59 @@ fn is_name(name: &str) -> bool {
     !name.is_empty() && name.chars().all(allowed) && !name.starts_with(['-', '.'])
 }
 
-/// What is told of a name that means nothing: the nearest that does, or all that do.
-pub(super) fn not_there<'a>(
-    kind: &str,
-    name: &str,
-    place: &str,
-    known: impl IntoIterator<Item = &'a str>,
-) -> String {
-    let known: Vec<_> = known.into_iter().collect();
-    let near = |other: &&&str| strsim::damerau_levenshtein(name, other) <= 1 + name.len() / 4;
-    let nearest = known.iter().filter(near).min_by_key(|other| strsim::damerau_levenshtein(name, other));
-    match nearest {
-        Some(nearest) => format!("{place} has no {kind} \"{name}\"; did you mean \"{nearest}\"?"),
-        None => format!("{place} has no {kind} \"{name}\"; there are {}", known.join(", ")),
+/// Reports an unknown name with the nearest known one, or with all.
+fn unknown(kind: &str, name: &str, place: &str, known: Vec<String>) -> String {
+    let distance = |other: &str| strsim::damerau_levenshtein(name, other);
+    let near = known.iter().filter(|other| distance(other) <= 1 + name.len() / 4);
+    match near.min_by_key(|other| distance(other)) {
+        Some(nearest) => format!("unknown {kind} \"{name}\" in {place}; did you mean \"{nearest}\"?"),
+        None => format!("unknown {kind} \"{name}\" in {place}; known are {}", known.join(", ")),
     }
 }
 
-/// The file that is being read.
-pub(super) struct Reader<'a> {
+struct Reader<'a> {
     path: &'a Arc<Path>,
     text: &'a str,
     problems: &'a mut Vec<Problem>,
 }
 
 impl Reader<'_> {
-    pub(super) fn wrong(&mut self, at: &Range<usize>, what: String) {
-        let line = self.line(at);
-        self.problems.push(Problem::new(Origin::File(Arc::clone(self.path), line), what));
+    fn section(&mut self, place: &str, grammar: &Grammar, keys: &DeTable<'_>) -> Section {
+        let known = grammar.keys();
+        let mut section = Section::default();
+        for (name, value) in in_order(keys) {
+            let key = name.get_ref().as_ref();
+            if !known.iter().any(|known| known == key) {
+                self.wrong(&name.span(), unknown("key", key, place, known.clone()));
+                continue;
+            }
+            let origin = self.origin(&value.span());
+            match grammar.values(key, self.value(value)) {
+                Ok(values) => {
+                    if let Err(other) = section.add(grammar, key, Found { value: values, origin }) {
+                        self.wrong(&name.span(), format!("{other} and {key} exclude each other in {place}"));
+                    }
+                }
+                Err(why) => {
+                    let what = format!("{key} = {}: {why}", self.shown(&value.span()));
+                    self.wrong(&value.span(), what);
+                }
+            }
+        }
+        section
     }
 
-    fn line(&self, at: &Range<usize>) -> usize {
+    fn wrong(&mut self, at: &Range<usize>, what: String) {
+        self.problems.push(Problem::new(self.origin(at), what));
+    }
+
+    fn origin(&self, at: &Range<usize>) -> Origin {
         let before = self.text.as_bytes().get(..at.start).unwrap_or_default();
-        1 + before.iter().filter(|byte| **byte == b'\n').count()
+        let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
+        Origin::File(Arc::clone(self.path), line)
     }
 
-    /// What stands there, in a few words.
+    /// The text of a value, shortened.
     fn shown(&self, at: &Range<usize>) -> String {
         let text = self.text.get(at.clone()).unwrap_or_default();
         let line: Vec<_> = text.split_whitespace().collect();
@@ -137,70 +145,24 @@ impl Reader<'_> {
         }
     }
 
-    /// A value that is read as a flag's is.
-    pub(super) fn one<T>(
-        &mut self,
-        key: &str,
-        value: &Spanned<DeValue<'_>>,
-        parse: impl Fn(&str) -> Result<T, String>,
-    ) -> Option<Found<T>> {
-        let read = match self.word(value) {
-            Some(word) => parse(&word),
-            None => Err("one value is needed, not several".to_owned()),
-        };
-        match read {
-            Ok(value_read) => {
-                let line = self.line(&value.span());
-                Some(Found { value: value_read, origin: Origin::File(Arc::clone(self.path), line) })
+    fn value(&self, value: &Spanned<DeValue<'_>>) -> Value {
+        match value.get_ref() {
+            DeValue::Array(values) => {
+                let words: Option<_> = values.iter().map(|value| self.word(value)).collect();
+                words.map_or(Value::Other, Value::List)
             }
-            Err(why) => {
-                let shown = self.shown(&value.span());
-                self.wrong(&value.span(), format!("{key} = {shown}: {why}"));
-                None
-            }
+            _ => self.word(value).map_or(Value::Other, Value::One),
         }
     }
 
-    /// One or several values, each of which is read as a flag's is: in a list, or with commas between them.
-    pub(super) fn many(
-        &mut self,
-        key: &str,
-        value: &Spanned<DeValue<'_>>,
-        check: impl Fn(&str) -> Result<(), String>,
-    ) -> Option<Found<Vec<String>>> {
-        let words: Option<Vec<String>> = match value.get_ref() {
-            DeValue::Array(values) => values.iter().map(|value| self.word(value)).collect(),
-            DeValue::String(text) => Some(text.split(',').map(str::to_owned).collect()),
-            _ => self.word(value).map(|word| vec![word]),
-        };
-        let read = match words {
-            Some(words) if !words.is_empty() => {
-                let wrong: Vec<_> = words.iter().filter_map(|word| check(word).err()).collect();
-                if wrong.is_empty() { Ok(words) } else { Err(wrong.join("; ")) }
-            }
-            _ => Err("a value is needed, or a list of them".to_owned()),
-        };
-        match read {
-            Ok(words) => {
-                let line = self.line(&value.span());
-                Some(Found { value: words, origin: Origin::File(Arc::clone(self.path), line) })
-            }
-            Err(why) => {
-                let shown = self.shown(&value.span());
-                self.wrong(&value.span(), format!("{key} = {shown}: {why}"));
-                None
-            }
-        }
-    }
-
-    /// What a command line would have for it.
+    /// The value as a word of a command line.
     fn word(&self, value: &Spanned<DeValue<'_>>) -> Option<String> {
         match value.get_ref() {
             DeValue::String(text) => Some(text.to_string()),
             DeValue::Integer(number) if number.radix() == 10 => Some(number.as_str().to_owned()),
             DeValue::Float(number) => Some(number.as_str().to_owned()),
             DeValue::Boolean(on) => Some(on.to_string()),
-            // As it stands there, for what reads it to say what is needed.
+            // As written: the flag's parser says what is needed instead.
             DeValue::Integer(_) | DeValue::Datetime(_) => Some(self.shown(&value.span())),
             DeValue::Array(_) | DeValue::Table(_) => None,
         }

@@ -1,22 +1,15 @@
-//! The configuration: files that say how the daemon runs and what a named benchmark is.
+//! The configuration: files that say how the daemon runs, and what a named benchmark is.
 //!
-//! `/etc/ipcd/ipcd.toml` is read first, then `$XDG_CONFIG_HOME/ipcd/ipcd.toml`, whose keys go before; or, instead of
-//! both, the file that `--config` names or those of `$IPCD_CONFIG`. A flag goes before the environment, which goes before
-//! a file. Values are read by the very functions that read the flags (`values`).
+//! `/etc/ipcd/ipcd.toml` is read first, then `$XDG_CONFIG_HOME/ipcd/ipcd.toml`, whose keys override it; or, instead of
+//! both, the file that `--config` names or those of `$IPCD_CONFIG`. Precedence: flag, environment, file.
 //!
-//! Both programs read it, and each all of it: what is wrong is told wherever it is met, with file and line, all at once.
+//! A section is a list of flags (`[daemon]` of `ipcd start`, `[profile.NAME]` of `ipc-client bench`), and the parser of
+//! these flags checks it. Both programs read all of it, and report everything that is wrong at once, with file and line.
 
 mod daemon;
 mod file;
-pub(crate) mod label;
 mod limits;
-pub(crate) mod methods;
-mod metrics;
-mod placement;
-mod profile;
-mod show;
-mod together;
-pub(crate) mod values;
+mod section;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -25,23 +18,13 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-pub(crate) use daemon::DEFAULT_MEASUREMENTS;
-pub(crate) use daemon::{Flags, Settings, VariableError};
-pub use label::Label;
-pub(crate) use label::LabelError;
+pub(crate) use daemon::{DEFAULT_MEASUREMENTS, Flags, MetricsAddress, Settings, VariableError};
 pub use limits::{Limit, Limits};
-pub(crate) use metrics::{MetricsAddress, MetricsSettings};
-pub use placement::Placement;
-
-pub(crate) use profile::exclude;
-#[cfg(test)]
-pub(crate) use profile::{EXCLUDE, KEYS, Shape};
-pub(crate) use profile::{Profile, UnknownProfile};
-pub(crate) use values::Timing;
+pub(crate) use section::{Grammar, Section, exclude};
 
 use crate::protocol::SocketAddress;
 
-/// Where files are instead of the usual places, with colons between them.
+/// Files to read instead of the usual ones, separated by colons.
 const VARIABLE: &str = "IPCD_CONFIG";
 
 /// The host's file.
@@ -49,14 +32,14 @@ const SYSTEM: &str = "/etc/ipcd/ipcd.toml";
 
 /// A file to read.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Source {
+pub(crate) struct Source {
     /// Where it is.
     pub path: PathBuf,
-    /// Somebody has named it: it has to be there.
+    /// The user named it, so it must exist.
     pub named: bool,
 }
 
-/// The files, by the rule above, the one that goes before the others last.
+/// The files, by the rule above; later ones override earlier ones.
 #[must_use]
 pub(crate) fn sources(named: Option<&Path>) -> Vec<Source> {
     let var = |name| std::env::var_os(name).filter(|value| !value.is_empty());
@@ -75,7 +58,7 @@ fn sources_from(
     if let Some(list) = variable {
         return std::env::split_paths(&list).map(|path| Source { path, named: true }).collect();
     }
-    // A relative one is to be ignored, as the XDG base directory specification has it.
+    // The XDG base directory specification has relative paths ignored.
     let absolute = |folder: &PathBuf| folder.is_absolute();
     let config_home = config_home.map(PathBuf::from).filter(absolute);
     let own = config_home.or_else(|| Some(PathBuf::from(home?).join(".config")).filter(absolute));
@@ -86,14 +69,14 @@ fn sources_from(
 
 /// Where a value comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Origin {
+pub(crate) enum Origin {
     /// The command line.
     Flag,
-    /// This variable.
+    /// This environment variable.
     Environment(&'static str),
-    /// This line, from 1, of this file.
+    /// This line of this file, from 1; 0 is the whole file.
     File(Arc<Path>, usize),
-    /// Nobody has said anything.
+    /// Built in.
     Default,
 }
 
@@ -117,86 +100,95 @@ pub(crate) struct Found<T> {
     pub origin: Origin,
 }
 
-/// Something that is wrong with a value, or with a whole file.
+/// An error or a warning about a value, or about a whole file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Problem {
-    /// Where it stands. A line 0 means the whole file.
+pub(crate) struct Problem {
     origin: Origin,
     what: String,
 }
 
 impl Problem {
-    /// What is wrong with a value that stands there.
+    /// What is wrong with the value from `origin`.
     #[must_use]
     pub(crate) fn new(origin: Origin, what: String) -> Self {
         Self { origin, what }
     }
 }
 
-/// Where it is in a file, that goes first, in the form in which editors find it.
+/// A place in a file comes first, in the form that editors recognise.
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.origin {
             Origin::File(path, 0) => write!(f, "{}: {}", path.display(), self.what),
             Origin::File(..) => write!(f, "{}: {}", self.origin, self.what),
-            elsewhere => write!(f, "{} ({elsewhere})", self.what),
+            other => write!(f, "{} ({other})", self.what),
         }
     }
 }
 
-/// All that is wrong, a line each.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ConfigError(Vec<Problem>);
+/// Everything that is wrong, one line each.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{}", .0.iter().map(Problem::to_string).collect::<Vec<_>>().join("\n"))]
+pub(crate) struct ConfigError(pub(crate) Vec<Problem>);
 
-impl fmt::Display for ConfigError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let lines: Vec<_> = self.0.iter().map(Problem::to_string).collect();
-        f.write_str(&lines.join("\n"))
-    }
+/// What the client knows about profiles. `ipcd config check` reports their errors too, so its `main` gets it from there.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ProfileRules {
+    /// The flags of `ipc-client bench`.
+    pub grammar: Grammar,
+    /// What is wrong with the values of a profile (its name, its keys) taken together, on any host.
+    pub problems: fn(&str, &Section) -> Vec<Problem>,
+    /// What is valid, but has no effect as written or is not possible on this host.
+    pub warnings: fn(&str, &Section) -> Vec<Problem>,
 }
 
-impl std::error::Error for ConfigError {}
-
-impl From<Vec<Problem>> for ConfigError {
-    fn from(problems: Vec<Problem>) -> Self {
-        Self(problems)
-    }
-}
-
-/// What the files say together.
+/// The contents of all files.
 #[derive(Debug, Default)]
-pub struct Config {
-    /// The files that were looked for, and whether they were there.
+pub(crate) struct Config {
+    /// The files that were looked for, and whether they exist.
     files: Vec<(Source, bool)>,
-    daemon: daemon::Section,
-    profiles: BTreeMap<String, Profile>,
+    daemon: Section,
+    profiles: BTreeMap<String, Section>,
+}
+
+/// The name of a profile that is not defined.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "there is no profile \"{name}\" in {}; {}",
+    .files.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", "),
+    if .known.is_empty() { "none is defined".to_owned() } else { format!("there are {}", .known.join(", ")) }
+)]
+pub(crate) struct UnknownProfile {
+    name: String,
+    known: Vec<String>,
+    files: Vec<PathBuf>,
 }
 
 impl Config {
     /// Reads the files, in their order.
     ///
     /// # Errors
-    /// All that is wrong in any of them, or with what they say together.
-    pub fn read(sources: &[Source]) -> Result<Self, ConfigError> {
-        match Self::look_at(sources) {
+    /// Everything that is wrong in them.
+    pub(crate) fn read(sources: &[Source], profiles: &ProfileRules) -> Result<Self, ConfigError> {
+        match Self::check(sources, profiles) {
             (config, problems) if problems.is_empty() => Ok(config),
             (_, problems) => Err(ConfigError(problems)),
         }
     }
 
-    /// Reads what can be read of the files, and all that is wrong with them, in their order.
+    /// Reads what is valid in the files, and everything that is wrong in them, in their order.
     #[must_use]
-    pub(crate) fn look_at(sources: &[Source]) -> (Self, Vec<Problem>) {
+    pub(crate) fn check(sources: &[Source], rules: &ProfileRules) -> (Self, Vec<Problem>) {
         let mut config = Self::default();
         let mut problems = Vec::new();
         for source in sources {
             let path: Arc<Path> = source.path.as_path().into();
-            let there = match std::fs::read_to_string(&path) {
+            let exists = match std::fs::read_to_string(&path) {
                 Ok(text) => {
-                    let layer = file::read(&path, &text, &mut problems);
-                    config.daemon.put_over(layer.daemon);
+                    let layer = file::read(&path, &text, &rules.grammar, &mut problems);
+                    config.daemon.override_with(&daemon::GRAMMAR, layer.daemon);
                     for (name, profile) in layer.profiles {
-                        config.profiles.entry(name).or_default().put_over(profile);
+                        config.profiles.entry(name).or_default().override_with(&rules.grammar, profile);
                     }
                     true
                 }
@@ -207,15 +199,16 @@ impl Config {
                     false
                 }
             };
-            config.files.push((source.clone(), there));
+            config.files.push((source.clone(), exists));
         }
-        problems.extend(together::problems(&config.daemon, &config.profiles));
-        config.in_order(&mut problems);
+        problems.extend(Settings::of_files(&config.daemon).contradictions());
+        problems.extend(config.profiles.iter().flat_map(|(name, profile)| (rules.problems)(name, profile)));
+        config.sort(&mut problems);
         (config, problems)
     }
 
-    /// Puts them in the order of the files and their lines.
-    pub(crate) fn in_order(&self, problems: &mut [Problem]) {
+    /// Sorts problems by file and line.
+    pub(crate) fn sort(&self, problems: &mut [Problem]) {
         let file = |path: &Path| self.files.iter().position(|(source, _)| source.path == path);
         problems.sort_by_key(|problem| match &problem.origin {
             Origin::File(path, line) => (file(path), *line),
@@ -223,36 +216,66 @@ impl Config {
         });
     }
 
-    /// What is right as it stands, but comes to nothing on this host or without more on the command line.
+    /// What is valid, but has no effect as written or is not possible on this host.
     #[must_use]
-    pub(crate) fn doubts(&self) -> Vec<Problem> {
-        let mut doubts = together::doubts(&self.profiles);
-        self.in_order(&mut doubts);
-        doubts
+    pub(crate) fn warnings(&self, rules: &ProfileRules) -> Vec<Problem> {
+        let warnings = self.profiles.iter().flat_map(|(name, profile)| (rules.warnings)(name, profile));
+        let mut warnings: Vec<_> = warnings.collect();
+        self.sort(&mut warnings);
+        warnings
     }
 
-    /// The files that were looked for, and whether they were there.
+    /// The files that were looked for, and whether they exist.
     pub(crate) fn files(&self) -> impl Iterator<Item = (&Path, bool)> {
-        self.files.iter().map(|(source, there)| (source.path.as_path(), *there))
+        self.files.iter().map(|(source, exists)| (source.path.as_path(), *exists))
     }
 
-    /// Where daemon and client meet: at `named`, at `$IPCD_SOCKET`, where the files say, or at one of the usual places.
+    /// Where daemon and client meet: at `named`, at `$IPCD_SOCKET`, as configured, or at one of the usual places.
     #[must_use]
     pub(crate) fn address(&self, named: Option<&Path>) -> SocketAddress {
-        let configured = self.daemon.socket.as_ref().map(|socket| socket.value.as_path());
-        SocketAddress::resolve_with(named, configured)
+        let configured = self.daemon.get("socket").and_then(|found| found.value.first());
+        SocketAddress::resolve_with(named, configured.map(Path::new))
     }
 
     /// A profile.
     ///
     /// # Errors
     /// There is none of that name.
-    pub fn profile(&self, name: &str) -> Result<&Profile, UnknownProfile> {
+    pub(crate) fn profile(&self, name: &str) -> Result<&Section, UnknownProfile> {
         self.profiles.get(name).ok_or_else(|| UnknownProfile {
             name: name.to_owned(),
             known: self.profiles.keys().cloned().collect(),
             files: self.files().map(|(path, _)| path.to_owned()).collect(),
         })
+    }
+
+    /// The settings and the profiles as TOML, each value with its origin.
+    #[must_use]
+    pub(crate) fn show(&self, settings: &Settings) -> String {
+        let mut lines = Vec::new();
+        for (path, exists) in self.files() {
+            lines.push(format!("# {}: {}", path.display(), if exists { "read" } else { "not there" }));
+        }
+        lines.push("\n[daemon]".to_owned());
+        for (key, value) in settings.shown() {
+            lines.push(match value {
+                Ok(value) => format!("{key} = {value}  # {}", settings.origin(&key)),
+                Err(absent) => format!("# {key}: {absent}"),
+            });
+        }
+        for (name, profile) in &self.profiles {
+            let name = if name.contains('.') { daemon::quoted(name) } else { name.clone() };
+            lines.push(format!("\n[profile.{name}]"));
+            for (key, Found { value, origin }) in profile.iter() {
+                let quoted: Vec<_> = value.iter().map(|value| daemon::quoted(value)).collect();
+                let value = match &quoted[..] {
+                    [one] => one.clone(),
+                    several => format!("[{}]", several.join(", ")),
+                };
+                lines.push(format!("{key} = {value}  # {origin}"));
+            }
+        }
+        lines.join("\n") + "\n"
     }
 }
 

@@ -2,20 +2,20 @@
 
 use std::error::Error;
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use log::{Level, info, warn};
 use rustix::io::fcntl_dupfd_cloexec;
 
-use super::configure::{self, Config, Configured, Signals};
+use super::configure::{self, Configured, Signals};
 use super::logging;
 use super::metrics::Metrics;
 use super::server::{Server, Wake, serve_client};
 use super::service_manager::ServiceManager;
 use super::socket::{Activated, BindError, Bound, activated, bind};
-use crate::config::{self, Flags, Limits, MetricsSettings, Settings};
+use crate::config::{self, Flags, Limits, ProfileRules, Settings};
 use crate::diagnostics::{error_chain, print_line, report_error, report_usage_error};
 use crate::exit::Exit;
 use crate::protocol::{DialError, Reply, Request, dial};
@@ -86,32 +86,37 @@ pub fn command() -> clap::Command {
     Cli::command()
 }
 
-/// Runs the daemon's command line.
+/// Runs the daemon's command line. `rules` are for the profiles in the configuration.
 #[must_use]
-pub fn main() -> Exit {
-    let cli = match Cli::try_parse() {
-        Ok(cli) => cli,
+pub(crate) fn main(rules: &ProfileRules) -> Exit {
+    let matches = Cli::command().try_get_matches();
+    let (cli, matches) = match matches.and_then(|matches| Ok((Cli::from_arg_matches(&matches)?, matches))) {
+        Ok(parsed) => parsed,
         Err(error) => return report_usage_error("ipcd", &error),
     };
+    let mut typed = &matches;
+    while let Some((_, subcommand)) = typed.subcommand() {
+        typed = subcommand;
+    }
     match cli.command {
-        Command::Start(args) => start(&args),
-        Command::Status(args) => ask(&args, &Request::Status),
-        Command::Stop(args) => ask(&args, &Request::Stop),
+        Command::Start(_) => start(typed, rules),
+        Command::Status(args) => ask(&args, rules, &Request::Status),
+        Command::Stop(args) => ask(&args, rules, &Request::Stop),
         Command::Config(ConfigCommand::Check { files, config }) => {
-            configure::check(&files, config.as_deref())
+            configure::check(&files, config.as_deref(), rules)
         }
-        Command::Config(ConfigCommand::Show(flags)) => configure::show(&flags),
+        Command::Config(ConfigCommand::Show(_)) => configure::show(typed, rules),
     }
 }
 
-fn start(flags: &Flags) -> Exit {
+fn start(typed: &ArgMatches, rules: &ProfileRules) -> Exit {
     // Before anything is opened, which could be mistaken for a socket that was passed.
     let activated = activated();
-    let Configured { files, settings, run: config } = match Configured::by(flags) {
+    let Configured { files, settings, run: config } = match Configured::by(typed, rules) {
         Ok(configured) => configured,
         Err(error) => return fail(&error, None, Exit::Usage),
     };
-    logging::init(&settings.log.value);
+    logging::init(settings.log());
     let signals = match Signals::new() {
         Ok(signals) => signals,
         Err(error) => return fail(&error, None, Exit::Failure),
@@ -121,16 +126,16 @@ fn start(flags: &Flags) -> Exit {
         let socket = match control {
             Some(control) => control,
             None => {
-                let bound = bind(&files.address(flags.socket.as_deref()))?;
+                let named = typed.get_one::<PathBuf>("socket");
+                let bound = bind(&files.address(named.map(PathBuf::as_path)))?;
                 bound.set_access(config.access)?;
                 bound
             }
         };
-        let MetricsSettings { metrics: address, results } = &settings.metrics;
-        let results = results.as_ref().map(|found| found.value.clone());
-        let metrics = match (activated_metrics, address) {
+        let results = settings.metrics_results().map(Path::to_owned);
+        let metrics = match (activated_metrics, settings.metrics()) {
             (Some(socket), _) => Some(Metrics::activated(socket, results)?),
-            (None, Some(address)) => Some(Metrics::bind(&address.value, config.access, results)?),
+            (None, Some(address)) => Some(Metrics::bind(address, config.access, results)?),
             (None, None) => None,
         };
         Ok((socket, metrics))
@@ -151,7 +156,25 @@ fn start(flags: &Flags) -> Exit {
             logging::announce(Level::Warn, text);
         }
     }
-    match serve(flags, &config, settings, &signals, socket, metrics) {
+    let serve = || -> io::Result<()> {
+        let mut server = Server::new(&config, ServiceManager::from_environment(), metrics)?;
+        remove_leftovers_of_the_dead();
+        server.manager.ready();
+        while server.run(Some(&socket), Some(&signals))? == Wake::Reload {
+            if signals.take_hangup() {
+                info!("its terminal was closed");
+                break;
+            }
+            server.manager.reloading();
+            match Configured::by(typed, rules) {
+                Ok(now) => apply(&now, &settings, &mut server, &socket),
+                Err(error) => server.manager.reload_failed(error_chain(&error).replace('\n', "; ")),
+            }
+            server.manager.ready();
+        }
+        server.end(Some(socket))
+    };
+    match serve() {
         Ok(()) => {
             logging::announce(Level::Info, "stopped");
             Exit::Success
@@ -160,55 +183,22 @@ fn start(flags: &Flags) -> Exit {
     }
 }
 
-fn serve(
-    flags: &Flags,
-    config: &Config,
-    mut settings: Settings,
-    signals: &Signals,
-    socket: Bound,
-    metrics: Option<Metrics>,
-) -> io::Result<()> {
-    let mut server = Server::new(config, ServiceManager::from_environment(), metrics)?;
-    remove_leftovers_of_the_dead();
-    server.manager.ready();
-    while server.run(Some(&socket), Some(signals))? == Wake::Reload {
-        if signals.take_hangup() {
-            info!("its terminal was closed");
-            break;
-        }
-        reload(flags, &mut settings, &mut server, &socket);
+/// Applies a new configuration to a running daemon. `first` is the one that it was started with.
+fn apply(now: &Configured, first: &Settings, server: &mut Server, socket: &Bound) {
+    if now.settings.socket() != first.socket() {
+        warn!("the new address of the control socket takes effect after a restart");
     }
-    server.end(Some(socket))
-}
-
-/// Reads the configuration of a running daemon again, and applies it if it is valid. `before` is the one in use.
-fn reload(flags: &Flags, before: &mut Settings, server: &mut Server, socket: &Bound) {
-    server.manager.reloading();
-    match Configured::by(flags) {
-        Err(error) => server.manager.reload_failed(error_chain(&error).replace('\n', "; ")),
-        Ok(now) => {
-            let path = |settings: &Settings| settings.socket.as_ref().map(|socket| socket.value.clone());
-            if path(&now.settings) != path(before) {
-                warn!("the new address of the control socket takes effect after a restart");
-            }
-            let metrics = |settings: &Settings| {
-                let MetricsSettings { metrics, results } = &settings.metrics;
-                (metrics.as_ref().map(|it| it.value.clone()), results.as_ref().map(|it| it.value.clone()))
-            };
-            if metrics(&now.settings) != metrics(before) {
-                warn!("the new settings of metrics take effect after a restart");
-            }
-            logging::set_filter(&now.settings.log.value);
-            let (socket_before, metrics) = (before.socket.take(), before.metrics.clone());
-            *before = Settings { socket: socket_before, metrics, ..now.settings };
-            server.reconfigure(&now.run);
-            if let Err(error) = socket.set_access(now.run.access) {
-                server.manager.reload_failed(error_chain(&error));
-            }
-            info!("the configuration was read again");
-        }
+    let metrics =
+        |settings: &Settings| (settings.metrics().cloned(), settings.metrics_results().map(Path::to_owned));
+    if metrics(&now.settings) != metrics(first) {
+        warn!("the new settings of metrics take effect after a restart");
     }
-    server.manager.ready();
+    logging::set_filter(now.settings.log());
+    server.reconfigure(&now.run);
+    if let Err(error) = socket.set_access(now.run.access) {
+        server.manager.reload_failed(error_chain(&error));
+    }
+    info!("the configuration was read again");
 }
 
 /// Serves the client at the other end of standard input until it disconnects.
@@ -230,8 +220,8 @@ pub(super) fn private_daemon() -> Exit {
 }
 
 /// Sends a request to the running daemon and shows the reply.
-fn ask(args: &SocketArgs, request: &Request) -> Exit {
-    let files = match config::Config::read(&config::sources(args.config.as_deref())) {
+fn ask(args: &SocketArgs, rules: &ProfileRules, request: &Request) -> Exit {
+    let files = match config::Config::read(&config::sources(args.config.as_deref()), rules) {
         Ok(files) => files,
         Err(error) => return fail(&error, None, Exit::Usage),
     };

@@ -5,6 +5,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use clap::ArgMatches;
 use log::Level;
 use nix::unistd::Group;
 use rustix::pipe::{PipeFlags, pipe_with};
@@ -12,7 +13,7 @@ use signal_hook::consts::{SIGHUP, SIGTERM};
 
 use super::socket::Access;
 use crate::config::{
-    self, ConfigError, Flags, Found, Limits, Problem, Settings, Source, VariableError, sources,
+    self, ConfigError, Found, Limits, Problem, ProfileRules, Settings, Source, VariableError, sources,
 };
 use crate::diagnostics::{print_line, print_message, report_error};
 use crate::exit::Exit;
@@ -30,7 +31,7 @@ pub(crate) struct Config {
     pub(crate) access: Access,
 }
 
-/// Why there is nothing to run by.
+/// Why the configuration is invalid.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Wrong {
     #[error(transparent)]
@@ -39,7 +40,7 @@ pub(super) enum Wrong {
     Variable(#[from] VariableError),
 }
 
-/// What holds: the settings, and what they come to.
+/// The effective configuration.
 pub(super) struct Configured {
     pub(super) files: config::Config,
     pub(super) settings: Settings,
@@ -47,20 +48,21 @@ pub(super) struct Configured {
 }
 
 impl Configured {
-    /// Reads everything that has a say.
-    pub(super) fn by(flags: &Flags) -> Result<Self, Wrong> {
-        let files = config::Config::read(&sources(flags.config.as_deref()))?;
-        let settings = Settings::of(flags, &files)?;
+    /// Reads the files, the environment and the flags.
+    pub(super) fn by(typed: &ArgMatches, rules: &ProfileRules) -> Result<Self, Wrong> {
+        let named = typed.get_one::<PathBuf>("config").map(PathBuf::as_path);
+        let files = config::Config::read(&sources(named), rules)?;
+        let settings = Settings::of(typed, &files)?;
         let mut problems = settings.contradictions();
-        let group = settings.group.as_ref().and_then(|group| group_id(group, &mut problems));
+        let group = settings.group().and_then(|group| group_id(group, &mut problems));
         if !problems.is_empty() {
-            return Err(Wrong::Files(problems.into()));
+            return Err(Wrong::Files(ConfigError(problems)));
         }
-        let access = Access { group, mode: settings.mode.value };
+        let access = Access { group, mode: settings.mode() };
         let run = Config {
-            limits: settings.limits.limits(),
-            measurements: settings.measurements.value,
-            idle_exit: settings.idle_exit.as_ref().map(|time| time.value),
+            limits: settings.limits(),
+            measurements: settings.measurements(),
+            idle_exit: settings.idle_exit(),
             access,
         };
         Ok(Self { files, settings, run })
@@ -68,17 +70,17 @@ impl Configured {
 }
 
 /// The number of a group; what is wrong with it is added to `problems`.
-fn group_id(group: &Found<String>, problems: &mut Vec<Problem>) -> Option<u32> {
-    let name = &group.value;
+fn group_id(group: Found<&str>, problems: &mut Vec<Problem>) -> Option<u32> {
+    let name = group.value;
     if let Ok(number) = name.parse() {
         return Some(number);
     }
     let what = match Group::from_name(name) {
         Ok(Some(found)) => return Some(found.gid.as_raw()),
-        Ok(None) => format!("this host has no group \"{name}\", which the control socket is to be given to"),
+        Ok(None) => format!("this host has no group \"{name}\", which is to own the control socket"),
         Err(error) => format!("the group \"{name}\" cannot be looked up: {error}"),
     };
-    problems.push(Problem::new(group.origin.clone(), what));
+    problems.push(Problem::new(group.origin, what));
     None
 }
 
@@ -111,34 +113,33 @@ impl Signals {
     }
 }
 
-/// `ipcd config check`: all that is wrong, in these files or the usual ones.
-pub(super) fn check(files: &[PathBuf], named: Option<&Path>) -> Exit {
+/// `ipcd config check`: reports all errors of these files, or of the usual ones.
+pub(super) fn check(files: &[PathBuf], named: Option<&Path>, rules: &ProfileRules) -> Exit {
     let sources = match files {
         [] => sources(named),
         files => files.iter().map(|path| Source { path: path.clone(), named: true }).collect(),
     };
-    let (files, mut problems) = config::Config::look_at(&sources);
-    // As a daemon that is started with these alone, and on this host.
-    let settings = Settings::of(&Flags::default(), &files);
+    let (files, mut problems) = config::Config::check(&sources, rules);
+    // As for a daemon that is started without flags, on this host.
+    let settings = Settings::without_flags(&files);
     match &settings {
         Ok(settings) => {
-            if let Some(group) = &settings.group {
+            if let Some(group) = settings.group() {
                 group_id(group, &mut problems);
-                files.in_order(&mut problems);
+                files.sort(&mut problems);
             }
         }
         Err(error) => print_line(format_args!("{error}")),
     }
     let is_wrong = settings.is_err() || !problems.is_empty();
-    // Where an editor finds it: the file's name begins the line.
     if !problems.is_empty() {
-        print_line(format_args!("{}", ConfigError::from(problems)));
+        print_line(format_args!("{}", ConfigError(problems)));
     }
     if is_wrong {
         return Exit::Usage;
     }
-    for doubt in files.doubts() {
-        print_line(format_args!("{doubt}"));
+    for warning in files.warnings(rules) {
+        print_line(format_args!("{warning}"));
     }
     let lines = files
         .files()
@@ -146,9 +147,9 @@ pub(super) fn check(files: &[PathBuf], named: Option<&Path>) -> Exit {
     print(&lines.collect::<String>())
 }
 
-/// `ipcd config show`: what a daemon that is started with these flags would run by.
-pub(super) fn show(flags: &Flags) -> Exit {
-    match Configured::by(flags) {
+/// `ipcd config show`: the configuration of a daemon started with these flags.
+pub(super) fn show(typed: &ArgMatches, rules: &ProfileRules) -> Exit {
+    match Configured::by(typed, rules) {
         Ok(Configured { files, settings, .. }) => print(&files.show(&settings)),
         Err(error) => {
             report_error("ipcd", &error, None);
@@ -160,7 +161,7 @@ pub(super) fn show(flags: &Flags) -> Exit {
 fn print(text: &str) -> Exit {
     match io::stdout().write_all(text.as_bytes()) {
         Ok(()) => Exit::Success,
-        // Whoever reads has seen enough.
+        // The reader has seen enough.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Success,
         Err(error) => {
             print_message("ipcd", Level::Error, &format!("cannot write standard output: {error}"));

@@ -35,7 +35,7 @@ fn what_does_not_work_as_written_is_told_by_the_check() {
             (
                 7,
                 format!(
-                    "measurements = 100: it cannot be more than max-connections, which is 2 ({}:6): who",
+                    "measurements = 100: it cannot be more than max-connections, which is 2 ({}:6): each",
                     file.path()
                 ),
             ),
@@ -77,7 +77,7 @@ fn what_does_not_work_as_written_is_told_by_the_check() {
         finish(sandbox, sandbox.ipcd(&flags), Exit::Usage)
             .says(&[
                 "max-channels-per-user = 5: it cannot be more than max-channels, which is 4 (flag)\n",
-                "measurements = 3: it cannot be more than max-connections, which is 2: who measures has one at least (flag)",
+                "measurements = 3: it cannot be more than max-connections, which is 2: each client that measures has at least one (flag)",
             ]);
     });
 }
@@ -96,7 +96,7 @@ fn what_is_doubtful_on_this_host_is_told_and_is_no_error() {
         let told: Vec<_> = checked.stderr.lines().collect();
         let cpu = format!("{}:2: warning: client-cpu = 9999: this host has no such CPU", file.path());
         assert_eq!(told[0], cpu, "{}", checked.stderr);
-        let label = format!("{}:4: warning: label = night: it means nothing in [profile.a]", file.path());
+        let label = format!("{}:4: warning: label = night: it has no effect in [profile.a]", file.path());
         assert!(told[1].starts_with(&label), "{}", checked.stderr);
         // No host that anybody knows lets a message be so large.
         let size =

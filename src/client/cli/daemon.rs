@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 use log::Level;
 
+use super::profile::RULES;
 use crate::client::report::json;
 use crate::client::{Client, ClientError, Failure, LeaseWait, Private};
 use crate::config::{Config, sources};
@@ -28,7 +29,7 @@ pub(super) struct SocketArgs {
 impl SocketArgs {
     /// The daemon's address, by flag, environment, configuration or default.
     pub(super) fn address(&self) -> Result<SocketAddress, Failure> {
-        let config = Config::read(&sources(self.config.as_deref())).map_err(Failure::usage)?;
+        let config = Config::read(&sources(self.config.as_deref()), &RULES).map_err(Failure::usage)?;
         Ok(config.address(self.socket.as_deref()))
     }
 }

@@ -17,9 +17,9 @@ use crate::client::judge::doctor::{
     Diagnosis, Host, SelfTest, checks, twice, write_checks, write_self_tests,
 };
 use crate::client::judge::warnings::Grade;
+use crate::client::plan::PlacementArg;
 use crate::client::plan::PlanArgs;
 use crate::client::report::{Times, json};
-use crate::config::values::{self, PlacementArg};
 use crate::exit::Exit;
 use crate::protocol::Wait;
 use crate::transports::sys::clock::ClockChoice;
@@ -49,7 +49,7 @@ pub(super) struct DoctorArgs {
     #[arg(long, value_name = "BYTES", default_value = "8", value_parser = units::parse_size)]
     size: u32,
     /// How both sides wait: block, spin, adaptive [default: the method's own].
-    #[arg(long, value_name = "WAIT", value_parser = values::wait)]
+    #[arg(long, value_name = "WAIT")]
     wait: Option<Wait>,
     /// Where the two sides run: unpinned, same-core, smt, cross-core, cross-socket [default: unpinned].
     #[arg(long, value_name = "PLACEMENT")]

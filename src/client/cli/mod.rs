@@ -20,6 +20,7 @@ use clap::builder::{PossibleValue, PossibleValuesParser};
 use clap::{Arg, ArgAction, ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 use log::LevelFilter;
 
+pub(crate) use self::profile::RULES as PROFILE_RULES;
 use super::Failure;
 use super::host::placement::Placement;
 use super::judge::warnings::Grade;

@@ -1,33 +1,57 @@
-//! `--profile`: flags from the configuration, behind those of the command line.
+//! `--profile`: flags of `bench` from the configuration, and what can be wrong with them.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use clap::ArgMatches;
 use clap::parser::ValueSource;
+use clap::{Arg, ArgMatches, Command};
 
+use super::parser;
 use crate::client::Failure;
-use crate::client::plan::selection::{Meaning, meaning};
-use crate::config::{Config, Profile, exclude, sources};
+use crate::client::measure::Timing;
+use crate::client::plan::selection::{ALL, Meaning, has_option, meaning};
+use crate::config::{Config, Found, Grammar, Origin, Problem, ProfileRules, Section, exclude, sources};
+use crate::protocol::Wait;
 use crate::transports::{self, Mechanism};
+use crate::units;
 
-/// The only command that has profiles.
+/// The only command with profiles.
 const BENCH: &str = "bench";
 
-/// The only flag without a value that a profile has, and what belongs to it.
-const RECORD: &str = "record";
-const OF_THE_RECORD: [&str; 2] = ["label", "history"];
+/// A folder for each CPU of the host.
+const CPUS: &str = "/sys/devices/system/cpu";
 
-/// The flags that the command line's profile adds to it, if it names one.
-pub(super) fn flags_of(matches: &ArgMatches) -> Result<Option<Vec<String>>, Failure> {
-    let Some((BENCH, bench)) = matches.subcommand() else { return Ok(None) };
-    let Some(name) = bench.get_one::<String>("profile") else { return Ok(None) };
-    let sources = sources(bench.get_one::<PathBuf>("config").map(PathBuf::as_path));
-    let config = Config::read(&sources).map_err(Failure::usage)?;
-    Ok(Some(flags(config.profile(name).map_err(Failure::usage)?, bench)))
+/// What a profile may hold, and what is checked beyond the command line's parser.
+pub(crate) const RULES: ProfileRules = ProfileRules {
+    grammar: Grammar {
+        command: bench,
+        // They say how one call is made.
+        excluded: &["config", "socket", "private", "no-wait", "json", "json-stream", "verbose", "profile"],
+        // The command line reports all unknown methods at once, so its parser does not check them.
+        check: |key, value| match key {
+            "method" => meaning(value).map(drop).map_err(|error| error.to_string()),
+            _ => Ok(()),
+        },
+    },
+    problems,
+    warnings,
+};
+
+/// The command with the options of the mechanisms.
+fn bench() -> Command {
+    parser().find_subcommand(BENCH).expect("it is a command").clone()
 }
 
-/// The command line with them; `words` is what was typed, the program first.
+/// The flags that the profile adds to the command line, if one is named.
+pub(super) fn flags_of(matches: &ArgMatches) -> Result<Option<Vec<String>>, Failure> {
+    let Some((BENCH, typed)) = matches.subcommand() else { return Ok(None) };
+    let Some(name) = typed.get_one::<String>("profile") else { return Ok(None) };
+    let sources = sources(typed.get_one::<PathBuf>("config").map(PathBuf::as_path));
+    let config = Config::read(&sources, &RULES).map_err(Failure::usage)?;
+    Ok(Some(flags(config.profile(name).map_err(Failure::usage)?, typed)))
+}
+
+/// The command line with these flags; `words` is what was typed, the program first.
 pub(super) fn with_flags(words: impl IntoIterator<Item = OsString>, flags: &[String]) -> Vec<OsString> {
     // Behind the command's name, which is the first word behind the program's.
     let mut words: Vec<OsString> = words.into_iter().collect();
@@ -36,174 +60,197 @@ pub(super) fn with_flags(words: impl IntoIterator<Item = OsString>, flags: &[Str
     words
 }
 
-/// What the profile adds to what was typed: nothing that was, nor what that excludes.
-fn flags(profile: &Profile, matches: &ArgMatches) -> Vec<String> {
-    let is_typed = |id: &str| matches.value_source(id) == Some(ValueSource::CommandLine);
-    let typed: Vec<String> =
-        matches.ids().map(|id| id.as_str()).filter(|id| is_typed(id)).map(flag).collect();
-    let beaten = |key: &str| typed.iter().any(|typed| typed == key || exclude(typed, key));
+/// The flags of a profile that typed ones neither override nor exclude.
+fn flags(profile: &Section, matches: &ArgMatches) -> Vec<String> {
+    let bench = bench();
+    let is_typed = |arg: &&Arg| matches.value_source(arg.get_id().as_str()) == Some(ValueSource::CommandLine);
+    let typed: Vec<&str> = bench.get_arguments().filter(is_typed).filter_map(Arg::get_long).collect();
     // An option that no method has is an error where it is typed; a profile's is for its own methods.
-    let methods = typed_methods(matches);
+    let typed_methods = matches.get_many::<String>("methods").filter(|_| typed.contains(&"method"));
+    let typed_methods =
+        typed_methods.map(|names| Methods::of(names.map(String::as_str)).all().collect::<Vec<_>>());
     let is_for_others = |key: &str| {
-        let typed = typed.iter().any(|typed| typed == "method");
-        typed && has_option(transports::ALL, key) && !has_option(&methods, key)
+        let has = |methods: &[&dyn Mechanism]| methods.iter().any(|method| has_option(*method, key));
+        has(transports::ALL) && typed_methods.as_ref().is_some_and(|methods| !has(methods))
     };
-    // The record's name and place mean nothing where there is none.
-    let records = typed.iter().any(|typed| typed == RECORD) || profile.is_on(RECORD);
-    let is_of_no_record = |key: &str| OF_THE_RECORD.contains(&key) && !records;
-    profile
-        .entries()
-        .filter(|(key, ..)| !beaten(key) && !is_for_others(key) && !is_of_no_record(key))
-        .filter_map(|(key, values, _)| match key {
-            RECORD => profile.is_on(RECORD).then(|| format!("--{RECORD}")),
-            _ => Some(format!("--{key}={}", values.join(","))),
-        })
-        .collect()
+    // A label and a history are for a record only.
+    let incomplete = profile.incomplete(&bench);
+    let lacks = |key: &str| {
+        incomplete.iter().any(|(incomplete, _, flag)| *incomplete == key && !typed.contains(&flag.as_str()))
+    };
+    profile.words(&bench, |key| {
+        let overridden = typed.iter().any(|typed| *typed == key || exclude(&bench, typed, key));
+        !overridden && !is_for_others(key) && !lacks(key)
+    })
 }
 
-/// Whether one of these has an option of this name.
-fn has_option(mechanisms: &[&dyn Mechanism], name: &str) -> bool {
-    mechanisms.iter().flat_map(|mechanism| mechanism.info().options).any(|option| option.name == name)
+/// What is wrong with a profile on any host: a file may be shared by many.
+fn problems(name: &str, profile: &Section) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for (key, origin, flag) in profile.incomplete(&bench()) {
+        if flag != RECORD {
+            problems.push(Problem::new(origin.clone(), format!("{key} needs a {flag} in [profile.{name}]")));
+        }
+    }
+    problems.extend(batches(name, profile));
+    let methods = Methods::of_profile(profile);
+    let cannot = |found: &Found<_>, key: &str, word: &str, method: &str, why: &str| {
+        let what = format!("{key} = {word}: {method} cannot do that{why}");
+        Problem::new(found.origin.clone(), what)
+    };
+    for (found, word, size) in parsed(profile, "size", units::parse_size) {
+        let refused = |method: &dyn Mechanism| method.info().sizes.size(size).err();
+        for method in &methods.named {
+            problems.extend(refused(*method).map(|why| {
+                let why = format!(": {why}");
+                cannot(found, "size", word, method.info().name, &why)
+            }));
+        }
+        let grouped = methods.named.is_empty() && !methods.grouped.is_empty();
+        if grouped && methods.grouped.iter().all(|method| refused(*method).is_some()) {
+            let what = format!("size = {word}: none of the methods of [profile.{name}] carries it");
+            problems.push(Problem::new(found.origin.clone(), what));
+        }
+    }
+    for (found, word, wait) in parsed(profile, "wait", str::parse::<Wait>) {
+        for info in methods.named.iter().map(|method| method.info()) {
+            if !info.waits.contains(&wait) {
+                let can: Vec<_> = info.waits.iter().map(|wait| wait.name()).collect();
+                let why = format!("; it can {}", can.join(", "));
+                problems.push(cannot(found, "wait", word, info.name, &why));
+            }
+        }
+    }
+    for (key, found) in profile.iter() {
+        let is_option = transports::ALL.iter().any(|method| has_option(*method, key));
+        if is_option && !methods.all().any(|method| has_option(method, key)) {
+            let what = format!("{key}: none of the methods of [profile.{name}] has this option");
+            problems.push(Problem::new(found.origin.clone(), what));
+        }
+    }
+    problems
 }
 
-/// The methods that were named, as far as there are such.
-fn typed_methods(matches: &ArgMatches) -> Vec<&'static dyn Mechanism> {
-    let names = matches.get_many::<String>("methods").unwrap_or_default();
-    names
-        .filter_map(|name| meaning(name).ok())
-        .flat_map(|meaning| match meaning {
-            Meaning::One(mechanism) => vec![mechanism],
-            Meaning::Several(members) => members,
-        })
-        .collect()
+/// A batch that is longer than a trial.
+fn batches(name: &str, profile: &Section) -> Option<Problem> {
+    let (found, _, rounds) = parsed(profile, "rounds", units::parse_rounds).next()?;
+    let (_, _, timing) = parsed(profile, "timing", str::parse::<Timing>).next()?;
+    let Timing::Batch(batch) = timing else { return None };
+    let what =
+        format!("rounds = {rounds}: timing = \"batch:{batch}\" in [profile.{name}] needs {batch} at least");
+    (rounds < u64::from(batch)).then(|| Problem::new(found.origin.clone(), what))
 }
 
-/// The long flag of an argument's ID.
-fn flag(id: &str) -> String {
-    match id {
-        "methods" => "method".to_owned(),
-        "sizes" => "size".to_owned(),
-        "waits" => "wait".to_owned(),
-        "placements" => "placement".to_owned(),
-        "gaps" => "gap".to_owned(),
-        "json" => "format".to_owned(),
-        other => other.replace('_', "-"),
+/// What has no effect as written, or is not possible on this host.
+fn warnings(name: &str, profile: &Section) -> Vec<Problem> {
+    let warning = |origin: &Origin, what: String| Problem::new(origin.clone(), format!("warning: {what}"));
+    let mut warnings = Vec::new();
+    for (key, origin, flag) in profile.incomplete(&bench()) {
+        if flag == RECORD {
+            let value = profile.get(key).map(|found| found.value.join(",")).unwrap_or_default();
+            let what = format!(
+                "{key} = {value}: it has no effect in [profile.{name}] without record = true, or --record on the \
+                 command line"
+            );
+            warnings.push(warning(origin, what));
+        }
+    }
+    for key in ["client-cpu", "server-cpu"] {
+        for (found, _, cpu) in parsed(profile, key, units::parse_cpu) {
+            // Where sysfs is not mounted, nothing is known.
+            if Path::new(CPUS).is_dir() && !Path::new(CPUS).join(format!("cpu{cpu}")).is_dir() {
+                warnings.push(warning(&found.origin, format!("{key} = {cpu}: this host has no such CPU")));
+            }
+        }
+    }
+    let Some(methods) = profile.get("method") else { return warnings };
+    for method in Methods::of_profile(profile).named {
+        let name = method.info().name;
+        for (found, word, size) in parsed(profile, "size", units::parse_size) {
+            if let Err(why) = method.capabilities().size(size)
+                && method.info().sizes.size(size).is_ok()
+            {
+                let what = format!("size = {word}: {name} cannot do that on this host: {why}");
+                warnings.push(warning(&found.origin, what));
+            }
+        }
+        if let Err(reason) = method.probe() {
+            warnings.push(warning(&methods.origin, format!("{name} is unavailable on this host: {reason}")));
+        }
+    }
+    warnings
+}
+
+/// The flag without which a label and a history have no effect.
+const RECORD: &str = "record";
+
+/// The values of a key, as written and parsed.
+fn parsed<'a, T, E>(
+    profile: &'a Section,
+    key: &str,
+    parse: impl Fn(&str) -> Result<T, E>,
+) -> impl Iterator<Item = (&'a Found<Vec<String>>, &'a str, T)> {
+    let values =
+        profile.get(key).into_iter().flat_map(|found| found.value.iter().map(move |word| (found, word)));
+    values.filter_map(move |(found, word)| Some((found, word.as_str(), parse(word).ok()?)))
+}
+
+/// The methods that a profile or a command line names.
+struct Methods {
+    /// By their own names: what one of these cannot do is an error of the run.
+    named: Vec<&'static dyn Mechanism>,
+    /// By a group's name: such a method is skipped.
+    grouped: Vec<&'static dyn Mechanism>,
+}
+
+impl Methods {
+    fn of_profile(profile: &Section) -> Self {
+        match profile.get("method") {
+            Some(found) => Self::of(found.value.iter().map(String::as_str)),
+            None => Self::of([ALL].into_iter()),
+        }
+    }
+
+    fn of<'a>(names: impl Iterator<Item = &'a str>) -> Self {
+        let (mut named, mut grouped) = (Vec::new(), Vec::new());
+        for meaning in names.filter_map(|name| meaning(name).ok()) {
+            match meaning {
+                Meaning::One(mechanism) => named.push(mechanism),
+                Meaning::Several(members) => grouped.extend(members),
+            }
+        }
+        Self { named, grouped }
+    }
+
+    fn all(&self) -> impl Iterator<Item = &'static dyn Mechanism> {
+        self.named.iter().chain(&self.grouped).copied()
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
-    use super::super::parser;
     use super::*;
-    use crate::config::{EXCLUDE, KEYS, Shape};
-
-    /// Flags that no profile has: they say how this one call is made.
-    const NOT_KEYS: [&str; 9] =
-        ["config", "socket", "private", "no-wait", "json", "json-stream", "verbose", "profile", "help"];
-
-    fn bench() -> clap::Command {
-        let mut command = parser();
-        command.build();
-        command.find_subcommand(BENCH).unwrap().clone()
-    }
 
     #[test]
-    fn the_keys_of_a_profile_are_the_flags_of_bench() {
+    fn a_profile_holds_flags_of_bench() {
         let bench = bench();
-        let flags: BTreeSet<_> = bench.get_arguments().filter_map(clap::Arg::get_long).collect();
-        let (options, flags): (BTreeSet<_>, BTreeSet<_>) =
-            flags.into_iter().partition(|flag| has_option(transports::ALL, flag));
-        assert!(options.contains("nodelay"), "those of mechanisms are keys where there is such a mechanism");
-        let keys: BTreeSet<_> = KEYS.iter().map(|key| key.name).chain(NOT_KEYS).collect();
-        assert_eq!(flags, keys, "a new flag is a key of src/config/profile.rs, or named here");
-        for argument in bench.get_arguments() {
-            let long = argument.get_long().filter(|long| *long != "json" && flags.contains(long));
-            assert!(long.is_none_or(|long| flag(argument.get_id().as_str()) == long), "{argument:?}");
+        for flag in RULES.grammar.excluded {
+            assert!(bench.get_arguments().any(|arg| arg.get_long() == Some(flag)), "{flag}");
         }
     }
 
     #[test]
-    fn what_a_key_may_be_its_flag_may_be() {
-        let values = [
-            "",
-            "0",
-            "1",
-            "-1",
-            "2",
-            "8",
-            "64",
-            "4k",
-            "1M",
-            "1000",
-            "10001",
-            "5000000000",
-            "10k",
-            "1.5",
-            "2%",
-            "101%",
-            "500ms",
-            "10us",
-            "0s",
-            "1s",
-            "60s",
-            "10h",
-            "1000000h",
-            "10k/s",
-            "0/s",
-            "block",
-            "spin",
-            "adaptive",
-            "never",
-            "all",
-            "sockets",
-            "tcp",
-            "stdio",
-            "carrier-pigeon",
-            "smt",
-            "cross-core",
-            "moon",
-            "round",
-            "batch:7",
-            "auto",
-            "batch:1",
-            "tsc",
-            "sundial",
-            "A",
-            "f",
-            "G",
-            "text",
-            "json",
-            "pdf",
-            "a.json",
-        ];
-        for key in KEYS.iter().filter(|key| key.shape != Shape::Switch) {
-            let more = if OF_THE_RECORD.contains(&key.name) { &["--record"][..] } else { &[] };
-            for value in values {
-                let word = format!("--{}={value}", key.name);
-                // What a method is called is looked at when the line is right.
-                let known = key.name != "method" || meaning(value).is_ok();
-                let line = ["ipc-client", BENCH, &word].into_iter().chain(more.iter().copied());
-                let line = parser().try_get_matches_from(line).is_ok() && known;
-                assert_eq!((key.check)(value).is_ok(), line, "{word}");
-            }
+    fn flags_exclude_each_other_as_on_the_command_line() {
+        let bench = bench();
+        for (one, other) in [
+            ("rounds", "duration"),
+            ("placement", "client-cpu"),
+            ("placement", "server-cpu"),
+            ("rate", "gap"),
+            ("json", "format"),
+        ] {
+            assert!(exclude(&bench, one, other) && exclude(&bench, other, one), "{one} and {other}");
         }
-    }
-
-    #[test]
-    fn what_excludes_each_other_does_so_on_the_command_line() {
-        let example = |key| match key {
-            "rounds" | "client-cpu" | "server-cpu" => "1",
-            "duration" | "gap" => "1s",
-            "placement" => "smt",
-            "rate" => "1/s",
-            other => panic!("{other}"),
-        };
-        for (one, other) in EXCLUDE {
-            let words = [one, other].map(|key| format!("--{key}={}", example(key)));
-            let line = ["ipc-client", BENCH, &words[0], &words[1]];
-            assert!(parser().try_get_matches_from(line).is_err(), "{words:?}");
-        }
+        assert!(!exclude(&bench, "rounds", "trials"));
     }
 }

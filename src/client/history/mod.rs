@@ -10,6 +10,7 @@ mod error;
 mod exchange;
 mod filter;
 mod keep;
+mod label;
 mod list;
 mod load;
 mod newest;
@@ -28,13 +29,13 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::Connection;
 
-pub use crate::config::Label;
 pub use error::HistoryError;
 pub(crate) use exchange::read_lines;
 pub(crate) use exchange::{ImportError, LineError};
 pub use exchange::{Imported, write_line};
 pub use filter::Filter;
 pub(crate) use keep::Baseline;
+pub use label::Label;
 pub(crate) use list::Listener;
 pub(crate) use list::{ResultRow, RunRow};
 pub use load::Run;

@@ -7,8 +7,8 @@ use std::str::FromStr;
 use rusqlite::{OptionalExtension, params};
 use uuid::Uuid;
 
+use super::label::{beginning, is_file};
 use super::{History, HistoryError, Label};
-use crate::config::label::{beginning, is_file};
 
 /// Which run is meant.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -15,9 +15,50 @@ mod recorder;
 mod spent;
 mod trial;
 
-pub(crate) use crate::config::Timing;
+use std::str::FromStr;
+
 pub(crate) use interval::Interval;
 pub(crate) use recorder::Recorder;
 pub(crate) use recorder::histogram;
 pub(crate) use trial::{CpusSeen, Probe, Trial};
 pub(crate) use trial::{Plan, Stop, Warmup, run};
+
+/// What is timed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Timing {
+    /// Each round.
+    Round,
+    /// This many rounds as a whole.
+    Batch(u32),
+    /// Each round; where rounds are fast, as many again as a whole, for a mean without the cost of the clock.
+    Auto,
+}
+
+impl FromStr for Timing {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match (text, text.strip_prefix("batch:").map(str::parse)) {
+            ("round", _) => Ok(Self::Round),
+            ("auto", _) => Ok(Self::Auto),
+            (_, Some(Ok(rounds @ 2..=1_000_000))) => Ok(Self::Batch(rounds)),
+            _ => {
+                Err("it may be round, auto, or batch:K with K from 2 to 1000000, such as batch:1000"
+                    .to_owned())
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn timings_are_parsed() {
+        assert_eq!("batch:100".parse(), Ok(Timing::Batch(100)));
+        for text in ["batch", "batch:", "batch:0", "batch:1", "each"] {
+            assert!(text.parse::<Timing>().is_err(), "{text}");
+        }
+    }
+}

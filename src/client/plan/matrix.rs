@@ -11,7 +11,6 @@ use crate::client::bench::Cell;
 use crate::client::host::placement::{CpuPair, Placement, Topology};
 use crate::client::measure::{self, Stop, Timing, Warmup};
 use crate::client::stats::MIN_SAMPLES_BEYOND;
-use crate::config::values;
 use crate::protocol::{ChannelSpec, Wait};
 use crate::transports::{Group, Mechanism, Settings};
 use crate::units;
@@ -46,7 +45,7 @@ pub(crate) struct MatrixPlanArgs {
     #[arg(long, value_name = "BYTES", default_value = "8", value_parser = units::parse_size)]
     size: u32,
     /// How both sides wait: block, spin, adaptive [default: the method's own].
-    #[arg(long, value_name = "WAIT", value_parser = values::wait)]
+    #[arg(long, value_name = "WAIT")]
     wait: Option<Wait>,
 }
 

@@ -4,6 +4,7 @@ pub(crate) mod matrix;
 pub(crate) mod selection;
 
 use std::collections::BTreeSet;
+use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{Args, FromArgMatches};
@@ -13,7 +14,6 @@ use crate::client::Failure;
 use crate::client::bench::{Bench, Cell, Precision};
 use crate::client::host::placement::{CpuPair, Placement, Topology};
 use crate::client::measure::{Plan, Stop, Timing, Warmup};
-use crate::config::values::{self, PlacementArg, WarmupArg};
 use crate::protocol::{ChannelSpec, MethodState, Refusal, Wait};
 use crate::transports::{Pace, Settings};
 use crate::units;
@@ -28,6 +28,49 @@ const PRECISION_TIME: Duration = Duration::from_secs(60);
 /// true median less often than they claim: 86 to 94 % of the time if checked from the second trial on, 91 to 95 % from
 /// the sixth ([`relative_half_width`](crate::client::stats::relative_half_width)).
 const TRIALS_BEFORE_PRECISION: u32 = 6;
+
+/// A placement in a list of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PlacementArg {
+    /// Every placement that this host has.
+    All,
+    /// This one.
+    One(Placement),
+}
+
+impl FromStr for PlacementArg {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "all" => Ok(Self::All),
+            text => text.parse().map(Self::One).map_err(|error| format!("{error}, or all")),
+        }
+    }
+}
+
+/// How a trial's warm-up is limited.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum WarmupArg {
+    /// By a number of rounds, which may be 0.
+    Rounds(u64),
+    /// By time.
+    Time(Duration),
+}
+
+impl FromStr for WarmupArg {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match units::parse_count(text) {
+            Ok(n) if n <= units::MAX_ROUNDS => Ok(Self::Rounds(n)),
+            Ok(_) => Err(format!("a number of rounds up to {} (1000G) is needed", units::MAX_ROUNDS)),
+            Err(_) => units::parse_duration(text).map(Self::Time).map_err(|_| {
+                "a number of rounds or a time with its unit is needed, such as 1000 or 50ms".to_owned()
+            }),
+        }
+    }
+}
 
 /// What to measure, and how long.
 #[derive(Debug, Args)]
@@ -48,25 +91,25 @@ pub(crate) struct PlanArgs {
     pub trials: Option<u32>,
     /// Warm-up before each trial, as a number of rounds or a time [default: a tenth of the trial: 20 to 500 ms, or with
     /// -n 100 to 100000 rounds in at most 100 ms].
-    #[arg(long, value_name = "N|TIME", value_parser = values::warmup)]
+    #[arg(long, value_name = "N|TIME")]
     pub warmup: Option<WarmupArg>,
     /// Run more trials until the half width of the median's 95 % confidence interval is at most this, such as 2%.
     #[arg(long, value_name = "PERCENT", value_parser = units::parse_percent)]
     pub precision: Option<f64>,
     /// When --precision gives up; six trials are run in any case, since fewer say too little [default: 60s].
-    #[arg(long, value_name = "TIME", value_parser = units::parse_duration)]
+    #[arg(long, value_name = "TIME", value_parser = units::parse_duration, requires = "precision")]
     pub max_time: Option<Duration>,
 
     /// Payload bytes each way, such as 8, 64, 4k, 1M; several make a sweep.
     #[arg(long = "size", value_name = "BYTES,...", value_delimiter = ',', default_value = "8", value_parser = units::parse_size)]
     pub sizes: Vec<u32>,
     /// How both sides wait: block, spin, adaptive; several make a sweep [default: the method's own].
-    #[arg(long = "wait", value_name = "WAIT,...", value_delimiter = ',', value_parser = values::wait)]
+    #[arg(long = "wait", value_name = "WAIT,...", value_delimiter = ',')]
     pub waits: Vec<Wait>,
     /// Where the two sides run: unpinned, same-core, smt, cross-core, cross-socket, or "all" that this host has; several
     /// make a sweep.
     #[arg(
-        long = "placement", value_name = "PLACEMENT,...", value_delimiter = ',', value_parser = values::placement,
+        long = "placement", value_name = "PLACEMENT,...", value_delimiter = ',',
         conflicts_with_all = ["client_cpu", "server_cpu"],
     )]
     pub placements: Vec<PlacementArg>,
@@ -90,7 +133,7 @@ pub(crate) struct PlanArgs {
     #[arg(long = "gap", value_name = "TIME,...", value_delimiter = ',', value_parser = units::parse_gap)]
     pub gaps: Vec<Duration>,
     /// What is timed: each round, batches of K rounds, or (auto) each round and, where rounds are fast, batches beside.
-    #[arg(long, value_name = "round|batch:K|auto", default_value = "auto", value_parser = values::timing)]
+    #[arg(long, value_name = "round|batch:K|auto", default_value = "auto")]
     pub timing: Timing,
 }
 
@@ -111,9 +154,6 @@ struct Cpus {
 impl PlanArgs {
     /// Checks what can be checked without a daemon.
     pub(crate) fn check(&self) -> Result<(), Failure> {
-        if self.max_time.is_some() && self.precision.is_none() {
-            return Err(Failure::usage("--max-time limits --precision, which is not given"));
-        }
         if let (Timing::Batch(batch), Some(rounds)) = (self.timing, self.rounds)
             && rounds < u64::from(batch)
         {

@@ -8,10 +8,54 @@ use log::Level;
 
 use crate::client::bench::{Bench, Cell};
 use crate::client::{Client, ClientError, Failure};
-pub(crate) use crate::config::methods::{ALL, Meaning, UnknownName, meaning};
 use crate::diagnostics::{error_chain, print_message};
 use crate::protocol::{ChannelSpec, MethodState, Refusal, Unavailable, Wait};
 use crate::transports::{self, Group, Mechanism};
+
+/// The name for every mechanism of the host.
+pub(crate) const ALL: &str = "all";
+
+/// An unknown name.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum UnknownName {
+    /// A mechanism that is not in this build.
+    #[error("this build has no {name}: build it with --features {name}, or full for all frameworks")]
+    Feature { name: String },
+    /// Neither a method nor a group.
+    #[error(
+    "there is no method and no group \"{}\"; methods are {}; groups are {ALL}, {}",
+    names.join("\", \""),
+    transports::ALL.iter().map(|mechanism| mechanism.info().name).collect::<Vec<_>>().join(", "),
+    Group::ALL.map(Group::name).join(", ")
+)]
+    Unknown { names: Vec<String> },
+}
+
+/// The meaning of a name.
+pub(crate) enum Meaning {
+    /// One mechanism.
+    One(&'static dyn Mechanism),
+    /// The members of a group that are in this build.
+    Several(Vec<&'static dyn Mechanism>),
+}
+
+/// The meaning of a name, on any host.
+pub(crate) fn meaning(name: &str) -> Result<Meaning, UnknownName> {
+    let members = |wanted: &dyn Fn(Group) -> bool| {
+        let all = transports::ALL.iter().copied();
+        Meaning::Several(all.filter(|mechanism| wanted(mechanism.info().group)).collect())
+    };
+    if name == ALL {
+        return Ok(members(&|group| group != Group::Tool));
+    }
+    if let Some(named) = Group::ALL.into_iter().find(|group| group.name() == name) {
+        return Ok(members(&|group| group == named));
+    }
+    transports::find(name).map(Meaning::One).map_err(|_| match transports::FEATURES.contains(&name) {
+        true => UnknownName::Feature { name: name.to_owned() },
+        false => UnknownName::Unknown { names: vec![name.to_owned()] },
+    })
+}
 
 /// The values of the methods' own options, by the option's name; several make a sweep.
 #[derive(Debug, Clone, Default)]
@@ -64,7 +108,7 @@ impl MethodOptions {
     }
 }
 
-fn has_option(mechanism: &dyn Mechanism, name: &str) -> bool {
+pub(crate) fn has_option(mechanism: &dyn Mechanism, name: &str) -> bool {
     mechanism.info().options.iter().any(|option| option.name == name)
 }
 

@@ -11,7 +11,6 @@ use crate::client::host::placement::Placement;
 use crate::client::judge::compare::Side;
 use crate::client::plan::selection::{Meaning, UnknownName, meaning};
 use crate::client::report::{Report, SCHEMA};
-use crate::config::values;
 use crate::diagnostics::{error_chain, print_line};
 use crate::exit::Exit;
 use crate::protocol::Wait;
@@ -121,7 +120,7 @@ pub(crate) struct CellArgs {
     #[arg(long = "size", value_name = "BYTES,...", value_delimiter = ',', value_parser = units::parse_size)]
     sizes: Vec<u32>,
     /// How both sides waited: block, spin, adaptive.
-    #[arg(long = "wait", value_name = "WAIT,...", value_delimiter = ',', value_parser = values::wait)]
+    #[arg(long = "wait", value_name = "WAIT,...", value_delimiter = ',')]
     waits: Vec<Wait>,
     /// Where the two sides ran: unpinned, same-core, smt, cross-core, cross-socket.
     #[arg(long = "placement", value_name = "PLACEMENT,...", value_delimiter = ',')]
