@@ -22,7 +22,7 @@ use crate::client::judge::warnings::{Grade, judge};
 use crate::client::measure::{Stop, Timing};
 use crate::client::plan::PlanArgs;
 use crate::client::plan::selection::{self, MethodOptions};
-use crate::client::report::{CellReport, Clock, Report, SCHEMA, Settings, Times, doubts};
+use crate::client::report::{CellReport, Clock, Report, SCHEMA, Settings, Times, warnings};
 use crate::client::{Client, ClientError, Failure};
 use crate::diagnostics::{error_chain, print_line, print_message, report_error};
 use crate::exit::Exit;
@@ -111,7 +111,7 @@ pub(super) fn check_grade(report: &Report, required: Option<Grade>) -> Exit {
     let Some(required) = required.filter(|required| report.grade > *required) else { return Exit::Success };
     let head = format!("the grade is {}, and {required} was required:", report.grade);
     print_message("ipc-client", Level::Error, &head);
-    doubts::reasons(report, required)
+    warnings::reasons(report, required)
         .iter()
         .for_each(|reason| print_message("ipc-client", Level::Error, reason));
     Exit::Doubtful

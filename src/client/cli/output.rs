@@ -17,7 +17,7 @@ use crate::client::bench::{Cell, Observer};
 use crate::client::measure::{Interval, Plan, Stop, Trial};
 use crate::client::report::file::{self, FileError};
 use crate::client::report::hdr_log::{HdrLog, RESPONSE};
-use crate::client::report::{IntervalReport, Report, cell_name, csv, json, markdown, stream, text};
+use crate::client::report::{IntervalReport, Report, cell_name, csv, json, markdown, text};
 use crate::diagnostics::Printable;
 use crate::exit::Exit;
 use crate::units;
@@ -143,7 +143,7 @@ impl OutputArgs {
     fn interval_writer(&self) -> Option<IntervalWriter> {
         match self.report.format() {
             _ if self.json_stream => {
-                Some(|interval, out| stream::write(&stream::Line::Interval(interval), out))
+                Some(|interval, out| json::write_line(&json::Line::Interval(interval), out))
             }
             Format::Text => Some(|interval, out| text::write_interval(interval, out)),
             _ => None,
@@ -162,7 +162,7 @@ impl OutputArgs {
         if !self.json_stream || self.report.file().is_some() {
             self.report.write(report)?;
         }
-        if self.json_stream { to_stdout(|out| stream::write_end(report, out)) } else { Ok(()) }
+        if self.json_stream { to_stdout(|out| json::write_end(report, out)) } else { Ok(()) }
     }
 }
 

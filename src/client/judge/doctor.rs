@@ -9,7 +9,7 @@ use super::warnings::*;
 use crate::client::bench::{Bench, Outcome};
 use crate::client::host::placement::Placement;
 use crate::client::host::{CpuList, Environment, Snapshot};
-use crate::client::report::{Clock, PS_PER_NS, Report, doubts};
+use crate::client::report::{Clock, PS_PER_NS, Report, warnings};
 use crate::client::stats::{Comparison, Statistic, compare_pairs, median};
 use crate::diagnostics::error_chain;
 use crate::protocol::Wait;
@@ -335,7 +335,7 @@ pub(crate) fn write_self_tests(diagnosis: &Diagnosis, out: &mut dyn Write) -> io
     for test in &diagnosis.self_tests {
         write_self_test(test, out)?;
     }
-    doubts::write(&diagnosis.report, out)
+    warnings::lines(&diagnosis.report).iter().try_for_each(|line| writeln!(out, "{line}"))
 }
 
 fn write_self_test(test: &SelfTest, out: &mut dyn Write) -> io::Result<()> {

@@ -3,7 +3,8 @@
 use std::fmt::Display;
 use std::io::{self, Write};
 
-use super::{CellReport, Cost, Latency, Report, words};
+use super::cells::{client_cpus, server_cpus};
+use super::{CellReport, Cost, Latency, Report};
 use crate::client::judge::warnings::Warning;
 
 /// Writes a header and the rows.
@@ -63,8 +64,8 @@ fn row(report: &Report, cell: &CellReport) -> Row {
     row.put("placement", cell.placement);
     row.may("client_cpu", cell.client_cpu);
     row.may("server_cpu", cell.server_cpu);
-    row.put("client_cpus_seen", list(words::client_cpus(cell)));
-    row.put("server_cpus_seen", list(words::server_cpus(cell)));
+    row.put("client_cpus_seen", list(client_cpus(cell)));
+    row.put("server_cpus_seen", list(server_cpus(cell)));
     row.may("gap_ns", cell.gap_ns);
     row.may("interval_ns", cell.interval_ns);
     row.put("parallel", cell.parallel);

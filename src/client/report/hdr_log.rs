@@ -8,8 +8,8 @@ use hdrhistogram::Histogram;
 use hdrhistogram::serialization::V2DeflateSerializer;
 use hdrhistogram::serialization::interval_log::{IntervalLogWriterBuilder, IntervalLogWriterError, Tag};
 
+use super::PS_PER_NS;
 use super::Report;
-use super::latency::PS_PER_NS;
 
 /// What is added to the tag of a line that tells latencies from the intended start.
 pub(crate) const RESPONSE: &str = ":response";

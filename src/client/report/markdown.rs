@@ -1,38 +1,33 @@
-//! Markdown: a table that any forge renders, and under it what a reader needs to believe it.
+//! Markdown: a table that any forge renders, and below it what a reader needs to trust it.
 
 use std::io::{self, Write};
 
-use super::columns::Words;
 use super::escape::markdown as escape;
-use super::{Report, doubts, words};
+use super::table::{overview, shown};
+use super::{Report, cells, text, warnings};
 
-/// Writes the table and its notes.
+/// Writes the table as Markdown, and below it what a reader needs to trust it.
 ///
 /// # Errors
 /// The writer's.
-pub(crate) fn write(report: &Report, mut out: impl Write) -> io::Result<()> {
-    let table = Words::of(&report.results);
-    let common = match table.common.len() {
-        0 => String::new(),
-        _ => format!(" All with {}.", escape(&table.common.join(", "))),
-    };
+pub(crate) fn write(report: &Report, out: &mut dyn Write) -> io::Result<()> {
+    let (table, common) = overview(&cells::entries("", report).collect::<Vec<_>>(), false);
+    let common =
+        if common.is_empty() { String::new() } else { format!(" All with {}.", escape(&common.join(", "))) };
     writeln!(out, "Round trips; CPU time per round.{common}\n")?;
-
-    let head: Vec<String> = table.heads.iter().map(|head| (*head).to_owned()).collect();
-    write_row(&head, &mut out)?;
-    let rules: Vec<String> =
-        (0..head.len()).map(|column| if column < table.names { ":---" } else { "---:" }.to_owned()).collect();
-    write_row(&rules, &mut out)?;
-    for row in &table.rows {
-        write_row(&row.iter().map(|text| escape(text)).collect::<Vec<_>>(), &mut out)?;
+    let mut row = |cells: Vec<String>| writeln!(out, "| {} |", cells.join(" | "));
+    row(table.heads.clone())?;
+    let rule = |column| if column < table.names { ":---" } else { "---:" }.to_owned();
+    row((0..table.heads.len()).map(rule).collect())?;
+    for cells in &table.rows {
+        row(cells.iter().map(|datum| escape(shown(datum))).collect())?;
     }
-
     writeln!(out)?;
-    if let Some(samples) = words::samples(report) {
+    if let Some(samples) = text::samples(report) {
         writeln!(out, "- samples: {samples}")?;
     }
-    writeln!(out, "- clock: {}", escape(&words::clock(report)))?;
-    writeln!(out, "- host: {}", escape(&words::host(&report.environment)))?;
+    writeln!(out, "- clock: {}", escape(&text::clock(report)))?;
+    writeln!(out, "- host: {}", escape(&text::host(&report.environment)))?;
     if report.results.iter().any(|cell| cell.confidence_95_ns.is_some()) {
         writeln!(out, "- ±95%: half of the median's 95 % confidence interval, over trials")?;
     }
@@ -41,14 +36,5 @@ pub(crate) fn write(report: &Report, mut out: impl Write) -> io::Result<()> {
             writeln!(out, "- {} failed: {}", escape(&cell.cell), escape(error))?;
         }
     }
-    let mut doubt = Vec::new();
-    doubts::write(report, &mut doubt)?;
-    for line in String::from_utf8_lossy(&doubt).lines() {
-        writeln!(out, "- {}", escape(line))?;
-    }
-    Ok(())
-}
-
-fn write_row(cells: &[String], out: &mut impl Write) -> io::Result<()> {
-    writeln!(out, "| {} |", cells.join(" | "))
+    warnings::lines(report).iter().try_for_each(|line| writeln!(out, "- {}", escape(line)))
 }

@@ -1,22 +1,22 @@
 //! The model of a report, which is also its JSON. Every figure has its unit in its key.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
-use super::cost::{Cost, Costs};
-use super::latency::{Latency, PS_PER_NS, Quantiles, Span};
 use crate::client::bench::{Cell, Outcome};
 use crate::client::host::placement::Placement;
 use crate::client::host::{Environment, Snapshot};
 use crate::client::judge::warnings::{Grade, Warning, with_text};
 use crate::client::measure::{Trial, histogram};
-use crate::client::stats::{CONFIDENCE, Drift, Outliers, drift, median_interval};
+use crate::client::stats::{CONFIDENCE, Drift, Outliers, Statistic, Summary, drift, median_interval};
 use crate::diagnostics::error_chain;
 use crate::protocol::{Usage, Wait};
 use crate::transports::Pace;
 use crate::transports::sys::clock::Calibration;
+use crate::units::latency;
 
 /// The version of the JSON's layout. Keys are added without a new version; a change of what is there is a new one.
 pub(crate) const SCHEMA: u32 = 1;
@@ -258,6 +258,150 @@ pub struct TrialReport {
     pub client_cpus: Vec<u32>,
     /// CPUs on which the responder was seen.
     pub server_cpus: Vec<u32>,
+}
+
+/// Histograms hold picoseconds.
+pub(in crate::client) const PS_PER_NS: f64 = 1000.0;
+
+/// The latency of a round trip. A quantile with fewer than ten samples beyond it is `null`.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+pub struct Latency {
+    /// How many samples there are: rounds timed one by one, or batches.
+    pub samples: u64,
+    /// The shortest.
+    pub min: Option<f64>,
+    /// The median.
+    pub p50: Option<f64>,
+    /// 90 % are not longer.
+    pub p90: Option<f64>,
+    /// 99 % are not longer.
+    pub p99: Option<f64>,
+    /// 99.9 % are not longer.
+    pub p99_9: Option<f64>,
+    /// 99.99 % are not longer.
+    pub p99_99: Option<f64>,
+    /// The longest.
+    pub max: Option<f64>,
+    /// The arithmetic mean.
+    pub mean: Option<f64>,
+}
+
+impl Latency {
+    /// What a histogram in picoseconds tells.
+    #[must_use]
+    pub(crate) fn of(histogram: &Histogram<u64>) -> Self {
+        let Some(summary) = Summary::of(histogram) else { return Self::default() };
+        let ns = |ps: u64| ps as f64 / PS_PER_NS;
+        Self {
+            samples: summary.count,
+            min: Some(ns(summary.min)),
+            p50: summary.p50.map(ns),
+            p90: summary.p90.map(ns),
+            p99: summary.p99.map(ns),
+            p99_9: summary.p99_9.map(ns),
+            p99_99: summary.p99_99.map(ns),
+            max: Some(ns(summary.max)),
+            mean: Some(summary.mean / PS_PER_NS),
+        }
+    }
+
+    /// One of the statistics.
+    #[must_use]
+    pub(crate) fn get(&self, statistic: Statistic) -> Option<f64> {
+        match statistic {
+            Statistic::Min => self.min,
+            Statistic::P50 => self.p50,
+            Statistic::P90 => self.p90,
+            Statistic::P99 => self.p99,
+            Statistic::P99_9 => self.p99_9,
+            Statistic::P99_99 => self.p99_99,
+            Statistic::Max => self.max,
+            Statistic::Mean => self.mean,
+        }
+    }
+
+    /// The statistics that are told, with their names, in the order of a report.
+    #[must_use]
+    pub(crate) fn named(&self) -> [(&'static str, Option<f64>); 8] {
+        Statistic::ALL.map(|statistic| (statistic.label(), self.get(statistic)))
+    }
+}
+
+/// Something for each statistic that has it.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+pub struct Quantiles<T> {
+    /// For the median.
+    pub p50: Option<T>,
+    /// For the 90 % quantile.
+    pub p90: Option<T>,
+    /// For the 99 % quantile.
+    pub p99: Option<T>,
+    /// For the 99.9 % quantile.
+    pub p99_9: Option<T>,
+    /// For the mean.
+    pub mean: Option<T>,
+}
+
+/// An interval of latencies. Shown with its unit once if one is enough: `11.2 to 12.4 µs`.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Span {
+    /// Its lower end.
+    pub low: f64,
+    /// Its upper end.
+    pub high: f64,
+}
+
+impl fmt::Display for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (low, high) = (latency(self.low), latency(self.high));
+        match (low.split_once(' '), high.split_once(' ')) {
+            (Some((number, unit)), Some((_, other))) if unit == other => write!(f, "{number} to {high}"),
+            _ => write!(f, "{low} to {high}"),
+        }
+    }
+}
+
+/// What a round cost, on both sides.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+pub struct Costs {
+    /// The client.
+    pub client: Cost,
+    /// The responder.
+    pub server: Cost,
+}
+
+/// What a round cost a process, by the kernel's accounting.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+pub struct Cost {
+    /// CPU time.
+    pub cpu_ns: f64,
+    /// Context switches because it waited.
+    pub voluntary_switches: f64,
+    /// Context switches because its time was up.
+    pub involuntary_switches: f64,
+    /// Page faults without I/O.
+    pub minor_faults: f64,
+    /// Page faults with I/O.
+    pub major_faults: f64,
+    /// Moves from CPU to CPU.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub migrations: Option<f64>,
+}
+
+impl Cost {
+    /// A process's usage, spread over its rounds.
+    #[must_use]
+    pub(crate) fn of(usage: &Usage, rounds: u64) -> Self {
+        let each = |n: u64| if rounds == 0 { 0.0 } else { n as f64 / rounds as f64 };
+        Self {
+            cpu_ns: each(usage.cpu_ns),
+            voluntary_switches: each(usage.voluntary_switches),
+            involuntary_switches: each(usage.involuntary_switches),
+            minor_faults: each(usage.minor_faults),
+            major_faults: each(usage.major_faults),
+            migrations: usage.migrations.map(each),
+        }
+    }
 }
 
 /// What a report means that does not tell of `parallel`.

@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 
-use super::cells::run_name;
-use super::markup::{Datum, Table};
+use super::table::{self, run_name};
 use crate::client::judge::compare::{Conditions, Side};
 use crate::client::report::escape::Text;
-use crate::client::report::{Report, clock_line, doubts, host_line, samples_line};
+use crate::client::report::table::{Datum, Table};
+use crate::client::report::{Report, text, warnings};
 use crate::units::latency;
 
 /// Writes each run's warnings and its grade.
@@ -17,9 +17,7 @@ pub(super) fn write_doubts(sides: &[Side], out: &mut Vec<u8>) -> io::Result<()> 
             writeln!(out, "<h3>{}</h3>", Text(run_name(side)))?;
         }
         writeln!(out, "<ul>")?;
-        let mut lines = Vec::new();
-        doubts::write(&side.report, &mut lines)?;
-        for line in String::from_utf8_lossy(&lines).lines() {
+        for line in warnings::lines(&side.report) {
             let kind = if line.starts_with("Warning") { " class=\"bad\"" } else { "" };
             writeln!(out, "<li{kind}>{}</li>", Text(line))?;
         }
@@ -46,9 +44,9 @@ pub(super) fn write_environment(sides: &[Side], out: &mut Vec<u8>) -> io::Result
         }
         writeln!(out, "<dl>")?;
         let mut line = |name: &str, text: &str| writeln!(out, "<dt>{name}</dt><dd>{}</dd>", Text(text));
-        line("host", &host_line(&report.environment))?;
-        line("clock", &clock_line(report))?;
-        if let Some(samples) = samples_line(report) {
+        line("host", &text::host(&report.environment))?;
+        line("clock", &text::clock(report))?;
+        if let Some(samples) = text::samples(report) {
             line("samples", &samples)?;
         }
         let load = |snapshot: &crate::client::host::Snapshot| {
@@ -69,7 +67,7 @@ pub(super) fn write_environment(sides: &[Side], out: &mut Vec<u8>) -> io::Result
     let (differ, same): (Vec<&String>, Vec<&String>) = keys
         .into_iter()
         .partition(|key| facts.windows(2).any(|pair| value(&pair[0], key) != value(&pair[1], key)));
-    let table = |name: &str, keys: &[&String]| Table {
+    let facts_of = |name: &str, keys: &[&String]| Table {
         name: name.to_owned(),
         heads: std::iter::once("fact".to_owned()).chain(sides.iter().map(run_name)).collect(),
         names: 1 + sides.len(),
@@ -86,11 +84,11 @@ pub(super) fn write_environment(sides: &[Side], out: &mut Vec<u8>) -> io::Result
     };
     if !differ.is_empty() {
         writeln!(out, "<h3>What differs between the runs</h3>")?;
-        table("What differs between the runs", &differ).write(None, out)?;
+        table::write(&facts_of("What differs between the runs", &differ), None, out)?;
     }
     let all: Vec<&String> = differ.iter().chain(&same).copied().collect();
     writeln!(out, "<details><summary>The host and the settings in full</summary>")?;
-    table("The host and the settings in full", &all).write(None, out)?;
+    table::write(&facts_of("The host and the settings in full", &all), None, out)?;
     writeln!(out, "</details>")
 }
 

@@ -3,14 +3,15 @@
 
 use std::io::{self, Write};
 
-use super::cells::{Curve, Entry, Facet, Panel, Point, names, panels};
-use super::markup::{Datum, Table};
-use super::overview::span_words;
+use super::table;
+use crate::client::report::cells::{Entry, Facet, names};
+use crate::client::report::charts::LINES;
 use crate::client::report::charts::{
     Axis, Chart, Heat, Levels, Mark, Series, duration, line, named, percentile,
 };
 use crate::client::report::escape::Text;
 use crate::client::report::matrix::{Matrix, Pair};
+use crate::client::report::table::{Datum, Table};
 use crate::client::report::{CellReport, Latency, PS_PER_NS};
 use crate::client::stats::{Statistic, quantile};
 use crate::units::{latency, rate, size};
@@ -20,6 +21,83 @@ const STEPS: [f64; 10] = [1.0, 1.25, 1.6, 2.0, 2.5, 3.2, 4.0, 5.0, 6.3, 8.0];
 
 /// The width of a heat map in points, like that of a chart.
 const HEAT_WIDTH: i32 = 480;
+
+/// A line of a chart.
+#[derive(Debug, Clone)]
+struct Curve<'a> {
+    entry: Entry<'a>,
+    points: Vec<Point>,
+    /// Lines are sorted by it: the fastest first.
+    level: f64,
+}
+
+/// A point of a line, and what the table below the chart shows for it.
+#[derive(Debug, Clone)]
+struct Point {
+    x: f64,
+    ns: f64,
+    words: String,
+}
+
+/// The lines of one chart.
+#[derive(Debug, Clone)]
+struct Panel<'a> {
+    /// What all of them have in common.
+    title: String,
+    /// Each with its name.
+    curves: Vec<(String, Curve<'a>)>,
+    /// The lowest and the highest value of each axis, over all charts of the same group.
+    x: (f64, f64),
+    y: (f64, f64),
+}
+
+impl Panel<'_> {
+    /// The values on the x axis at which a line has a point.
+    fn xs(&self) -> Vec<f64> {
+        let points = self.curves.iter().flat_map(|(_, curve)| &curve.points);
+        let mut xs: Vec<f64> = points.map(|point| point.x).collect();
+        xs.sort_by(f64::total_cmp);
+        xs.dedup();
+        xs
+    }
+}
+
+/// Distributes lines over charts: those that agree in `by` form a group, which is split where a chart would have more
+/// lines than a reader can distinguish. Lines of one method are always one group.
+fn panels<'a>(curves: Vec<Curve<'a>>, by: &[Facet]) -> Vec<Panel<'a>> {
+    let one_method = curves.windows(2).all(|pair| pair[0].entry.method() == pair[1].entry.method());
+    let by = if one_method { &[] } else { by };
+    let mut groups: Vec<(Vec<String>, Vec<Curve<'a>>)> = Vec::new();
+    for curve in curves {
+        let common: Vec<String> = by.iter().map(|facet| curve.entry.facet(*facet)).collect();
+        match groups.iter_mut().find(|(other, _)| *other == common) {
+            Some((_, group)) => group.push(curve),
+            None => groups.push((common, vec![curve])),
+        }
+    }
+    let mut panels = Vec::new();
+    for (common, mut group) in groups {
+        group.sort_by(|a, b| a.level.total_cmp(&b.level));
+        let names = names(&group.iter().map(|curve| curve.entry).collect::<Vec<_>>(), ", ");
+        let range = |of: fn(&Point) -> f64| {
+            let values = group.iter().flat_map(|curve| &curve.points).map(of);
+            values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| {
+                (low.min(value), high.max(value))
+            })
+        };
+        let (x, y) = (range(|point| point.x), range(|point| point.ns));
+        let charts = group.len().div_ceil(LINES);
+        let mut rest = names.into_iter().zip(group).collect::<Vec<_>>().into_iter();
+        for number in 0..charts {
+            let part = (charts > 1).then(|| format!("{} of {charts}", number + 1));
+            let title = common.iter().filter(|text| !text.is_empty()).chain(&part);
+            let title = title.map(String::as_str).collect::<Vec<_>>().join(", ");
+            let share = rest.len().div_ceil(charts - number);
+            panels.push(Panel { title, curves: rest.by_ref().take(share).collect(), x, y });
+        }
+    }
+    panels
+}
 
 /// Writes a chart with its title, its legend, notes as markup, and its figures.
 pub(super) fn write(
@@ -47,7 +125,7 @@ pub(super) fn write(
         writeln!(out, "<ul class=\"legend\">{legend}</ul>")?;
     }
     writeln!(out, "{notes}<details><summary>Figures</summary>")?;
-    table.write(None, out)?;
+    table::write(table, None, out)?;
     writeln!(out, "</details></figure>")
 }
 
@@ -60,7 +138,7 @@ pub(super) fn distributions(entries: &[Entry<'_>], out: &mut Vec<u8>) -> io::Res
     });
     let panels = panels(curves.collect(), &[Facet::Size, Facet::Placement, Facet::Pace, Facet::Parallel]);
     for (panel, number) in panels.iter().zip(1..) {
-        let mut table = table("Latency distribution", panel, "quantile", percentile);
+        let mut table = by_x("Latency distribution", panel, "quantile", percentile);
         let mut add = |name: &str, figure: &dyn Fn(&Latency) -> Datum| {
             let figures = panel.curves.iter().map(|(_, curve)| figure(&curve.entry.cell.latency_ns));
             table.rows.push(std::iter::once(Datum::word(name)).chain(figures).collect());
@@ -149,7 +227,7 @@ pub(super) fn sweep(sweep: &Sweep, entries: &[Entry<'_>], out: &mut Vec<u8>) -> 
         };
         // The interval is that of the round trip, not of the response.
         let span = entry.cell.confidence_95_ns.and_then(|spans| spans.p50).filter(|_| sweep.id != "rate");
-        let span = span.map(|span| format!(" ({})", span_words(span.low, span.high)));
+        let span = span.map(|span| format!(" ({span})"));
         let point = Point { x, ns, words: latency(ns) + &span.unwrap_or_default() };
         let line =
             curves.iter_mut().find(|curve| curve.entry.differs_only_in(entry, &[sweep.facet, Facet::Cpus]));
@@ -164,7 +242,7 @@ pub(super) fn sweep(sweep: &Sweep, entries: &[Entry<'_>], out: &mut Vec<u8>) -> 
         curve.points.sort_by(|a, b| a.x.total_cmp(&b.x));
     }
     for (panel, number) in panels(curves, sweep.by).iter().zip(1..) {
-        let table = table(sweep.name, panel, sweep.heads.0, sweep.label);
+        let table = by_x(sweep.name, panel, sweep.heads.0, sweep.label);
         let axis = Axis::values(sweep.heads.1, &panel.xs(), sweep.label);
         let chart = chart(&table.name, panel, axis, Mark::LineWithDots);
         write(&format!("{}-{number}", sweep.id), &chart, "", &table, out)?;
@@ -187,7 +265,7 @@ fn chart(title: &str, panel: &Panel<'_>, x: Axis, mark: Mark) -> Chart {
 }
 
 /// A row for each value on the x axis, a column for each line.
-fn table(of: &str, panel: &Panel<'_>, head: &str, label: fn(f64) -> String) -> Table {
+fn by_x(of: &str, panel: &Panel<'_>, head: &str, label: fn(f64) -> String) -> Table {
     let row = |x: f64| {
         let figure = |(_, curve): &(String, Curve<'_>)| match curve.points.iter().find(|point| point.x == x) {
             Some(point) => Datum { text: point.words.clone(), key: Some(point.ns) },
@@ -243,7 +321,7 @@ pub(super) fn placements(entries: &[Entry<'_>], out: &mut Vec<u8>) -> io::Result
     let heat = Heat {
         title: "Median round trip by placement".to_owned(),
         heads: ("", ""),
-        rows: names(&of),
+        rows: names(&of, ", "),
         columns,
         levels: Levels::between(values.iter().flatten().copied()),
         of_cpus: false,
@@ -283,6 +361,7 @@ fn heat_table(heat: &Heat, head: &str, words: &[String]) -> Table {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::client::report::cells::entries;
     use crate::client::report::sample;
 
     #[test]
@@ -306,5 +385,29 @@ mod tests {
         let cell = &serde_json::from_str::<crate::client::report::Report>(&json).unwrap().results[0];
         let rarities: Vec<f64> = distribution(cell).iter().map(|point| point.x).collect();
         assert_eq!(rarities, [1.0, 2.0, 10.0, 100.0, 1e3, 1e4]);
+    }
+
+    #[test]
+    fn charts_have_as_many_lines_as_can_be_told_apart() {
+        let sweep = sample::sweep();
+        let entries: Vec<Entry<'_>> = entries("last", &sweep).collect();
+        let line = |number: usize| Curve {
+            entry: entries[number % 2],
+            points: [(1.0, number as f64), (2.0, 100.0)]
+                .map(|(x, ns)| Point { x, ns, words: String::new() })
+                .to_vec(),
+            level: -(number as f64),
+        };
+        let shown = panels((0..14).map(line).collect(), &[Facet::Size]);
+        let told: Vec<_> = shown.iter().map(|panel| (panel.title.as_str(), panel.curves.len())).collect();
+        assert_eq!(
+            told,
+            [("8 B, 1 of 2", 4), ("8 B, 2 of 2", 3), ("64 KiB, 1 of 2", 4), ("64 KiB, 2 of 2", 3)]
+        );
+        assert_eq!((shown[0].y, shown[0].x), ((0.0, 100.0), (1.0, 2.0)), "all of a group have its axes");
+        assert_eq!(shown[0].curves[0].1.level, -12.0, "the lowest is first");
+        let one_method = panels(vec![line(0), line(0)], &[Facet::Size]);
+        assert_eq!((one_method.len(), one_method[0].title.as_str()), (1, ""));
+        assert!(panels(Vec::new(), &[Facet::Size]).is_empty());
     }
 }

@@ -3,10 +3,10 @@
 use std::io::{self, Write};
 
 use super::figures;
-use super::markup::{Datum, Table};
 use crate::client::judge::trend::{Trend, change_line};
 use crate::client::report::charts::{Axis, Chart, Mark, Series, line};
 use crate::client::report::escape::Text;
+use crate::client::report::table::{Datum, Table};
 use crate::client::stats::{FEWEST_FOR_A_CHANGE, Statistic};
 use crate::units::{latency, utc};
 

@@ -3,15 +3,14 @@
 //! It can be read without its script, which only sorts and filters the table and changes the theme. All text from
 //! elsewhere is escaped. The same input gives the same file.
 
-mod cells;
 mod circumstances;
 mod figures;
 mod history;
-mod markup;
-mod overview;
+mod table;
 
 use std::io::{self, Write};
 
+use super::cells::{Entry, entries};
 use super::charts;
 use super::escape::Text;
 use crate::client::judge::compare::Side;
@@ -83,7 +82,9 @@ fn write_head(title: &str, page: &mut dyn Write) -> io::Result<()> {
 
 fn write_body(document: &Document, title: &str, page: &mut dyn Write) -> io::Result<()> {
     let runs = &document.runs;
-    let entries = cells::entries(runs);
+    let names: Vec<String> = runs.iter().map(table::run_name).collect();
+    let entries: Vec<Entry<'_>> =
+        runs.iter().zip(&names).flat_map(|(run, name)| entries(name, &run.report)).collect();
     // Their names in links, their titles, and their text; those with nothing to show are left out.
     let mut sections: Vec<(&str, &str, Vec<u8>)> = Vec::new();
     let mut add = |id, title, fill: &dyn Fn(&mut Vec<u8>) -> io::Result<()>| -> io::Result<()> {
@@ -94,7 +95,7 @@ fn write_body(document: &Document, title: &str, page: &mut dyn Write) -> io::Res
         }
         Ok(())
     };
-    add("overview", "Overview", &|out| overview::write(&entries, out))?;
+    add("overview", "Overview", &|out| table::write_overview(&entries, out))?;
     add("distribution", "Latency distribution", &|out| figures::distributions(&entries, out))?;
     add("size", "Message size", &|out| figures::sweep(&figures::SIZES, &entries, out))?;
     add("placement", "Placement", &|out| {
@@ -116,9 +117,9 @@ fn write_body(document: &Document, title: &str, page: &mut dyn Write) -> io::Res
     writeln!(page, "<body><header><h1>{}</h1>", Text(title))?;
     writeln!(page, "<button type=\"button\" id=\"theme\" hidden></button></header>\n<main>")?;
     for run in runs {
-        writeln!(page, "<p class=\"run\">{}</p>", Text(overview::run_line(run)))?;
+        writeln!(page, "<p class=\"run\">{}</p>", Text(table::run_line(run)))?;
     }
-    overview::write_extremes(&entries, page)?;
+    table::write_extremes(&entries, page)?;
     write!(page, "<nav aria-label=\"Contents\"><ul>")?;
     for (id, title, _) in &sections {
         write!(page, "<li><a href=\"#{id}\">{title}</a></li>")?;

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use super::{IntervalReport, Latency, Report, csv, json, markdown, sample, stream, text};
+use super::{IntervalReport, Latency, Report, csv, json, markdown, sample, text};
 use crate::client::host::placement::Placement;
 use crate::client::measure::histogram;
 use crate::protocol::Wait;
@@ -105,8 +105,8 @@ fn interval() -> IntervalReport {
 #[test]
 fn golden_stream() {
     let lines = shown(|out| {
-        stream::write(&stream::Line::Interval(&interval()), out)?;
-        stream::write_end(&sample::single(), out)
+        json::write_line(&json::Line::Interval(&interval()), out)?;
+        json::write_end(&sample::single(), out)
     });
     assert_golden("single.ndjson", &lines);
     for line in String::from_utf8(lines).unwrap().lines() {
@@ -174,7 +174,7 @@ fn every_key_is_documented() {
     for (_, report) in samples() {
         keys(&serde_json::to_value(&report).unwrap(), &mut seen);
     }
-    keys(&serde_json::to_value(stream::Line::Interval(&interval())).unwrap(), &mut seen);
+    keys(&serde_json::to_value(json::Line::Interval(&interval())).unwrap(), &mut seen);
     // The host at hand tells more than the sample.
     keys(&serde_json::to_value(crate::client::host::Environment::capture()).unwrap(), &mut seen);
     let missing: Vec<_> = seen.iter().filter(|key| !documentation.contains(&format!("`{key}`"))).collect();

@@ -1,45 +1,35 @@
-//! Doubt as text: the warnings, each with the cell that it is about, and the grade.
+//! The warnings in words, each with the cells that it is about, and the grade.
 
-use std::io::{self, Write};
-
-use super::{CellReport, Report};
+use super::Report;
+use super::cells::{entries, names};
 use crate::client::judge::warnings::{Grade, Severity, Warning};
-use crate::units::{latency, size};
 
-/// Writes the report's warnings, the run's first, and its grade. Equal warnings of several cells are one line, and
-/// the advice stands in the last line of those of one kind.
-///
-/// # Errors
-/// The writer's.
-pub(in crate::client) fn write(report: &Report, out: &mut dyn Write) -> io::Result<()> {
-    for line in lines(&doubts(report)) {
-        writeln!(out, "{line}")?;
-    }
-    write!(out, "Grade: {}", report.grade)?;
-    let cells: Vec<String> =
-        report.results.iter().map(|cell| format!("{} {}", label(cell, report), cell.grade)).collect();
-    if report.results.iter().any(|cell| cell.grade != report.grade) {
-        write!(out, " ({})", cells.join(", "))?;
-    }
-    writeln!(out, ": {}", report.grade.meaning())
+/// The report's warnings, the run's first, and its grade. Equal warnings of several cells are one line, and the advice is
+/// in the last line of those of one kind.
+pub(in crate::client) fn lines(report: &Report) -> Vec<String> {
+    let cells = names(&entries("", report).collect::<Vec<_>>(), " ");
+    let grades = report.results.iter().zip(cells).map(|(cell, name)| format!("{name} {}", cell.grade));
+    let grades = match report.results.iter().any(|cell| cell.grade != report.grade) {
+        true => format!(" ({})", grades.collect::<Vec<_>>().join(", ")),
+        false => String::new(),
+    };
+    let mut lines = lines_of(&found(report, |_| true));
+    lines.push(format!("Grade: {}{grades}: {}", report.grade, report.grade.meaning()));
+    lines
 }
 
 /// Why the report is not of the required grade: the warnings, but notes, of the run and of the cells below it.
 pub(in crate::client) fn reasons(report: &Report, required: Grade) -> Vec<String> {
-    let below = |doubt: &Doubt<'_>| {
-        let mut cells = report.results.iter().filter(|cell| cell.grade > required);
-        doubt.cells.is_empty() || cells.any(|cell| doubt.cells.contains(&label(cell, report)))
-    };
-    let mut doubts = doubts(report);
-    doubts.retain(|doubt| doubt.warning.severity() > Severity::Note && below(doubt));
-    lines(&doubts)
+    let mut found = found(report, |grade| grade > required);
+    found.retain(|found| found.warning.severity() > Severity::Note);
+    lines_of(&found)
 }
 
-fn lines(doubts: &[Doubt<'_>]) -> Vec<String> {
-    let line = |(at, Doubt { cells, warning }): (usize, &Doubt<'_>)| {
+fn lines_of(doubts: &[Found<'_>]) -> Vec<String> {
+    let line = |(at, Found { cells, warning }): (usize, &Found<'_>)| {
         let kind = if warning.severity() == Severity::Note { "Note" } else { "Warning" };
         let cells = if cells.is_empty() { String::new() } else { format!("{}: ", cells.join(", ")) };
-        let same_advice = |next: &Doubt<'_>| next.warning.advice() == warning.advice();
+        let same_advice = |next: &Found<'_>| next.warning.advice() == warning.advice();
         match doubts.get(at + 1) {
             Some(next) if same_advice(next) => format!("{kind}: {cells}{}", warning.finding()),
             _ => format!("{kind}: {cells}{warning}"),
@@ -49,53 +39,32 @@ fn lines(doubts: &[Doubt<'_>]) -> Vec<String> {
 }
 
 /// A warning, and the cells that have it; none if it is the run's.
-struct Doubt<'a> {
+struct Found<'a> {
     cells: Vec<String>,
     warning: &'a Warning,
 }
 
-fn doubts(report: &Report) -> Vec<Doubt<'_>> {
-    let mut doubts: Vec<_> =
-        report.warnings.iter().map(|warning| Doubt { cells: Vec::new(), warning }).collect();
-    let of_run = doubts.len();
-    for cell in &report.results {
+/// The warnings of the run, and of its cells of such a grade.
+fn found(report: &Report, graded: impl Fn(Grade) -> bool) -> Vec<Found<'_>> {
+    let names = names(&entries("", report).collect::<Vec<_>>(), " ");
+    let mut all: Vec<Found<'_>> =
+        report.warnings.iter().map(|warning| Found { cells: Vec::new(), warning }).collect();
+    let of_run = all.len();
+    for (cell, name) in report.results.iter().zip(names).filter(|(cell, _)| graded(cell.grade)) {
         for warning in &cell.warnings {
-            let label = label(cell, report);
-            match doubts[of_run..].iter_mut().find(|doubt| doubt.warning == warning) {
-                Some(doubt) if doubt.cells.contains(&label) => {}
-                Some(doubt) => doubt.cells.push(label),
+            let alike = |found: &Found<'_>| found.warning.advice() == warning.advice();
+            match all[of_run..].iter_mut().find(|found| found.warning == warning) {
+                Some(found) if found.cells.contains(&name) => {}
+                Some(found) => found.cells.push(name.clone()),
                 None => {
-                    let last_alike =
-                        doubts[of_run..].iter().rposition(|doubt| doubt.warning.advice() == warning.advice());
-                    let at = last_alike.map_or(doubts.len(), |last| of_run + last + 1);
-                    doubts.insert(at, Doubt { cells: vec![label], warning });
+                    let at =
+                        all[of_run..].iter().rposition(alike).map_or(all.len(), |last| of_run + last + 1);
+                    all.insert(at, Found { cells: vec![name.clone()], warning });
                 }
             }
         }
     }
-    doubts
-}
-
-/// The method, and whatever else distinguishes the cell from others of the report.
-fn label(cell: &CellReport, report: &Report) -> String {
-    let mut label = cell.method.clone();
-    let mut add = |differs: fn(&CellReport, &CellReport) -> bool, text: &dyn Fn() -> String| {
-        if report.results.iter().any(|other| other.method == cell.method && differs(cell, other)) {
-            let text = text();
-            label.push_str(if text.is_empty() { "" } else { " " });
-            label.push_str(&text);
-        }
-    };
-    add(|a, b| a.options != b.options, &|| {
-        let options: Vec<String> =
-            cell.options.iter().map(|(name, value)| format!("{name}={value}")).collect();
-        options.join(" ")
-    });
-    add(|a, b| a.size_bytes != b.size_bytes, &|| size(cell.size_bytes));
-    add(|a, b| a.placement != b.placement, &|| cell.placement.to_string());
-    add(|a, b| a.wait != b.wait, &|| cell.wait.to_string());
-    add(|a, b| a.gap_ns != b.gap_ns, &|| format!("gap {}", latency(cell.gap_ns.unwrap_or(0) as f64)));
-    label
+    all
 }
 
 #[cfg(test)]
@@ -105,9 +74,7 @@ mod tests {
 
     fn text(report: &mut Report) -> String {
         judge(report);
-        let mut out = Vec::new();
-        write(report, &mut out).unwrap();
-        String::from_utf8(out).unwrap()
+        lines(report).join("\n") + "\n"
     }
 
     #[test]

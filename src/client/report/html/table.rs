@@ -1,0 +1,165 @@
+//! Tables of the page, the one of all cells first.
+
+use std::io::{self, Write};
+
+use crate::client::judge::compare::Side;
+use crate::client::report::cells::{Entry, names};
+use crate::client::report::escape::Text;
+use crate::client::report::table::{Datum, Table, overview};
+use crate::units::{latency, utc};
+
+/// Writes what all cells have in common, the fields that choose among them, and their table.
+pub(super) fn write_overview(entries: &[Entry<'_>], out: &mut Vec<u8>) -> io::Result<()> {
+    if entries.is_empty() {
+        return Ok(());
+    }
+    let (table, common) = overview(entries, true);
+    if !common.is_empty() {
+        writeln!(out, "<p>All with {}.</p>", Text(common.join(", ")))?;
+    }
+    if entries.len() > 1 {
+        write_filters(&table, out)?;
+    }
+    write(&table, Some("cells"), out)?;
+    writeln!(
+        out,
+        "<p class=\"note\">Latencies are those of a round trip. The interval is the median's 95 % confidence interval \
+         over trials. A quantile with fewer than ten rounds beyond it is not shown.</p>",
+    )
+}
+
+/// Fields that the script fills with life; without it they are hidden.
+fn write_filters(table: &Table, out: &mut Vec<u8>) -> io::Result<()> {
+    writeln!(
+        out,
+        "<form class=\"filters\" id=\"filters\" hidden><label>Only rows with <input type=\"search\" id=\"words\" \
+         placeholder=\"tcp\" autocomplete=\"off\"></label>",
+    )?;
+    for (column, head) in table.heads.iter().enumerate().take(table.names).skip(1) {
+        let mut values: Vec<&Datum> = Vec::new();
+        for datum in table.rows.iter().map(|row| &row[column]) {
+            if !values.iter().any(|known| known.text == datum.text) {
+                values.push(datum);
+            }
+        }
+        values.sort_by(|a, b| a.key.unwrap_or(0.0).total_cmp(&b.key.unwrap_or(0.0)));
+        write!(out, "<label>{head} <select data-column=\"{head}\"><option value=\"\">all</option>")?;
+        for value in values {
+            write!(out, "<option>{}</option>", Text(shown(value)))?;
+        }
+        writeln!(out, "</select></label>")?;
+    }
+    writeln!(
+        out,
+        "<button type=\"reset\">Show all</button> <output id=\"count\" aria-live=\"polite\"></output></form>",
+    )
+}
+
+fn shown(datum: &Datum) -> &str {
+    if datum.text.is_empty() { "–" } else { &datum.text }
+}
+
+/// Writes a table into a box that scrolls where the page is too narrow for it.
+pub(super) fn write(table: &Table, id: Option<&str>, out: &mut Vec<u8>) -> io::Result<()> {
+    let id = id.map(|id| format!(" id=\"{id}\"")).unwrap_or_default();
+    let class = if table.prose { " class=\"prose\"" } else { "" };
+    write!(
+        out,
+        "<div class=\"scroll\" role=\"region\" tabindex=\"0\" aria-label=\"{0}\"><table{id}{class}>\
+             <caption>{0}</caption><thead><tr>",
+        Text(&table.name)
+    )?;
+    for (column, head) in table.heads.iter().enumerate() {
+        let class = if column < table.names { "" } else { " class=\"n\"" };
+        write!(out, "<th scope=\"col\"{class}>{}</th>", Text(head))?;
+    }
+    writeln!(out, "</tr></thead><tbody>")?;
+    for row in &table.rows {
+        write!(out, "<tr>")?;
+        for (column, datum) in row.iter().enumerate() {
+            let key = datum.key.map(|key| format!(" data-key=\"{key}\"")).unwrap_or_default();
+            match column {
+                0 => write!(out, "<th scope=\"row\"{key}>{}</th>", Text(shown(datum)))?,
+                column if column < table.names => write!(out, "<td{key}>{}</td>", Text(shown(datum)))?,
+                _ => write!(out, "<td class=\"n\"{key}>{}</td>", Text(shown(datum)))?,
+            }
+        }
+        writeln!(out, "</tr>")?;
+    }
+    writeln!(out, "</tbody></table></div>")
+}
+
+/// The fastest and the slowest cell, in a sentence.
+pub(super) fn write_extremes(entries: &[Entry<'_>], out: &mut dyn Write) -> io::Result<()> {
+    let names = names(entries, ", ");
+    let medians = || {
+        let all =
+            entries.iter().zip(&names).filter_map(|(entry, name)| Some((entry.cell.latency_ns.p50?, name)));
+        all.collect::<Vec<_>>()
+    };
+    let fastest = medians().into_iter().min_by(|a, b| a.0.total_cmp(&b.0));
+    let slowest = medians().into_iter().max_by(|a, b| a.0.total_cmp(&b.0));
+    if let (Some(fastest), Some(slowest), true) = (fastest, slowest, medians().len() > 1) {
+        writeln!(
+            out,
+            "<p>{} cells. The shortest median round trip is {}: {}. The longest is {}: {}.</p>",
+            entries.len(),
+            latency(fastest.0),
+            Text(fastest.1),
+            latency(slowest.0),
+            Text(slowest.1)
+        )?;
+    }
+    Ok(())
+}
+
+/// A run on one line: its name, and when and where it was measured.
+pub(super) fn run_line(run: &Side) -> String {
+    let report = &run.report;
+    let mut parts = vec![run_name(run), utc(report.started_unix_s)];
+    parts.extend(report.environment.hostname.clone());
+    parts.push(format!("grade {}: {}", report.grade, report.grade.meaning()));
+    parts.join(", ")
+}
+
+/// A run's name: its id in the history and its label, or its file.
+pub(super) fn run_name(side: &Side) -> String {
+    match (side.run, &side.label) {
+        (Some(run), Some(label)) => format!("run {run} ({label})"),
+        (Some(run), None) => format!("run {run}"),
+        (None, _) => side.name.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_has_a_head_for_each_row_and_column() {
+        let table = Table {
+            name: "a \"table\"".to_owned(),
+            heads: vec!["<name>".to_owned(), "p50".to_owned()],
+            names: 1,
+            prose: false,
+            rows: vec![vec![Datum::word("a&b"), Datum::figure(Some(1.5), |ns| format!("{ns} ns"))]],
+        };
+        let mut out = Vec::new();
+        write(&table, Some("it"), &mut out).unwrap();
+        let out = String::from_utf8(out).unwrap();
+        assert!(
+            out.contains(
+                "aria-label=\"a &quot;table&quot;\"><table id=\"it\"><caption>a &quot;table&quot;</caption>"
+            ),
+            "{out}"
+        );
+        assert!(
+            out.contains("<th scope=\"col\">&lt;name&gt;</th><th scope=\"col\" class=\"n\">p50</th>"),
+            "{out}"
+        );
+        assert!(
+            out.contains("<th scope=\"row\">a&amp;b</th><td class=\"n\" data-key=\"1.5\">1.5 ns</td>"),
+            "{out}"
+        );
+    }
+}

@@ -1,0 +1,235 @@
+//! The cells of a report as a table: its columns, which all formats share, and how a terminal shows it.
+
+use std::io::{self, Write};
+
+use comfy_table::{CellAlignment, ContentArrangement, presets};
+
+use super::CellReport;
+use super::cells::{Entry, Facet};
+use crate::units::{latency, percent, rate};
+
+/// Spaces between columns.
+const GAP: usize = 2;
+
+/// A table; of figures, if not of words.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(super) struct Table {
+    pub(super) name: String,
+    pub(super) heads: Vec<String>,
+    /// How many of the first columns identify a row; the others are figures.
+    pub(super) names: usize,
+    pub(super) rows: Vec<Vec<Datum>>,
+    /// Whether it has text that wraps.
+    pub(super) prose: bool,
+}
+
+/// An entry of a table.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(super) struct Datum {
+    /// Empty if there is no figure, such as a quantile with fewer than ten samples beyond it.
+    pub(super) text: String,
+    /// The column is sorted by it; by the text if there is none.
+    pub(super) key: Option<f64>,
+}
+
+impl Datum {
+    pub(super) fn word(text: impl Into<String>) -> Self {
+        Self { text: text.into(), key: None }
+    }
+
+    /// A figure as shown by `show`.
+    pub(super) fn figure(figure: Option<f64>, show: impl Fn(f64) -> String) -> Self {
+        Self { text: figure.map(show).unwrap_or_default(), key: figure }
+    }
+}
+
+/// Where a column is shown.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Shown {
+    Always,
+    /// Where a cell has the figure.
+    IfAny,
+    /// The same, but not on the page.
+    InText,
+    /// On the page only.
+    OnPage,
+}
+
+type Column = (&'static str, Shown, fn(&CellReport) -> Datum);
+
+const FIGURES: [Column; 14] = [
+    ("grade", Shown::Always, |cell| Datum::word(cell.grade.to_string())),
+    ("p50", Shown::Always, |cell| Datum::figure(cell.latency_ns.p50, latency)),
+    ("±95%", Shown::InText, |cell| Datum::figure(half_width(cell), percent)),
+    ("95 % interval", Shown::OnPage, |cell| Datum { text: interval(cell), key: half_width(cell) }),
+    ("p90", Shown::Always, |cell| Datum::figure(cell.latency_ns.p90, latency)),
+    ("p99", Shown::Always, |cell| Datum::figure(cell.latency_ns.p99, latency)),
+    ("p99.9", Shown::Always, |cell| Datum::figure(cell.latency_ns.p99_9, latency)),
+    ("max", Shown::Always, |cell| Datum::figure(cell.latency_ns.max, latency)),
+    ("response p50", Shown::IfAny, |cell| Datum::figure(cell.response_ns.and_then(|ns| ns.p50), latency)),
+    ("response p99", Shown::IfAny, |cell| Datum::figure(cell.response_ns.and_then(|ns| ns.p99), latency)),
+    ("rounds", Shown::Always, |cell| {
+        let any = cell.rounds > 0 && cell.elapsed_ns > 0.0;
+        Datum::figure(any.then(|| cell.rounds as f64 / cell.elapsed_ns * 1e9), rate)
+    }),
+    ("client CPU", Shown::InText, |cell| cpu_time(cell, cell.cost_per_round.client.cpu_ns)),
+    ("responder CPU", Shown::InText, |cell| cpu_time(cell, cell.cost_per_round.server.cpu_ns)),
+    ("lost", Shown::IfAny, |cell| {
+        let lost = (cell.lost > 0).then_some(cell.lost);
+        Datum::figure(lost.map(|lost| lost as f64), |_| cell.lost.to_string())
+    }),
+];
+
+fn cpu_time(cell: &CellReport, ns: f64) -> Datum {
+    Datum::figure((cell.rounds > 0).then_some(ns), latency)
+}
+
+/// Half of the median's 95 % confidence interval, as a fraction of the median.
+pub(super) fn half_width(cell: &CellReport) -> Option<f64> {
+    let span = cell.confidence_95_ns.as_ref()?.p50?;
+    Some((span.high - span.low) / 2.0 / cell.latency_ns.p50.filter(|p50| *p50 > 0.0)?)
+}
+
+fn interval(cell: &CellReport) -> String {
+    let span = cell.confidence_95_ns.and_then(|spans| spans.p50).zip(half_width(cell));
+    span.map(|(span, half)| format!("{span} (±{})", percent(half))).unwrap_or_default()
+}
+
+/// The table of these cells, and what all of them have in common: `size 8 B`.
+pub(super) fn overview(entries: &[Entry<'_>], page: bool) -> (Table, Vec<String>) {
+    let mut common = Vec::new();
+    let mut table = Table {
+        name: "All cells".to_owned(),
+        heads: vec!["method".to_owned()],
+        rows: entries.iter().map(|entry| vec![name(entry)]).collect(),
+        ..Table::default()
+    };
+    for facet in Facet::ALL {
+        let words: Vec<String> = entries.iter().map(|entry| entry.facet(facet)).collect();
+        if words.windows(2).any(|pair| pair[0] != pair[1]) {
+            table.heads.push(facet.head().to_owned());
+            for ((row, entry), text) in table.rows.iter_mut().zip(entries).zip(words) {
+                row.push(Datum { text, key: key(entry.cell, facet) });
+            }
+        } else if facet != Facet::Run {
+            let value = words.into_iter().next().filter(|word| !word.is_empty());
+            common.extend(value.map(|value| format!("{} {value}", facet.head())));
+        }
+    }
+    table.names = table.heads.len();
+    for (head, shown, value) in FIGURES {
+        let figures: Vec<Datum> = entries.iter().map(|entry| value(entry.cell)).collect();
+        let any = figures.iter().any(|figure| !figure.text.is_empty());
+        if match shown {
+            Shown::Always => true,
+            Shown::IfAny => any,
+            Shown::InText => any && !page,
+            Shown::OnPage => page,
+        } {
+            table.heads.push(head.to_owned());
+            table.rows.iter_mut().zip(figures).for_each(|(row, figure)| row.push(figure));
+        }
+    }
+    (table, common)
+}
+
+fn name(entry: &Entry<'_>) -> Datum {
+    Datum::word(entry.method() + if entry.cell.error.is_some() { " (failed)" } else { "" })
+}
+
+/// The number by which a facet is sorted.
+fn key(cell: &CellReport, facet: Facet) -> Option<f64> {
+    match facet {
+        Facet::Size => Some(cell.size_bytes as f64),
+        Facet::Pace => Some(cell.gap_ns.or(cell.interval_ns).unwrap_or(0) as f64),
+        Facet::Parallel => Some(cell.parallel.into()),
+        _ => None,
+    }
+}
+
+/// Writes the table for a terminal. Where that is too narrow, the figures are split into several tables below each other,
+/// each with the names of the cells, since a wrapped figure is illegible.
+///
+/// # Errors
+/// The writer's.
+pub(super) fn write(mut table: Table, width: Option<u16>, out: &mut dyn Write) -> io::Result<()> {
+    if split(&widths(&table), table.names, width).len() > 1 {
+        table.heads.iter_mut().for_each(|head| *head = head.replace(' ', "\n"));
+    }
+    let widths = widths(&table);
+    for (number, figures) in split(&widths, table.names, width).into_iter().enumerate() {
+        if number > 0 {
+            writeln!(out)?;
+        }
+        writeln!(out, "{}", draw(&table, &widths, &figures, width))?;
+    }
+    Ok(())
+}
+
+pub(super) fn shown(datum: &Datum) -> &str {
+    if datum.text.is_empty() { "-" } else { &datum.text }
+}
+
+fn widths(table: &Table) -> Vec<usize> {
+    let width = |(column, head): (usize, &String)| {
+        let cells = table.rows.iter().map(|row| shown(&row[column]));
+        cells.chain(head.lines()).map(|text| text.chars().count()).max().unwrap_or(0)
+    };
+    table.heads.iter().enumerate().map(width).collect()
+}
+
+/// The figures' columns, in as few tables as fit the width, each of at least one.
+fn split(widths: &[usize], names: usize, width: Option<u16>) -> Vec<Vec<usize>> {
+    let limit = width.map_or(usize::MAX, usize::from);
+    let start: usize = widths[..names].iter().map(|wide| wide + GAP).sum();
+    let mut tables: Vec<Vec<usize>> = Vec::new();
+    let mut used = usize::MAX;
+    for (column, wide) in widths.iter().enumerate().skip(names) {
+        // No gap after the last one.
+        match tables.last_mut().filter(|_| used.saturating_add(*wide) <= limit) {
+            Some(table) => table.push(column),
+            None => {
+                tables.push(vec![column]);
+                used = start;
+            }
+        }
+        used += wide + GAP;
+    }
+    tables
+}
+
+fn draw(table: &Table, widths: &[usize], figures: &[usize], width: Option<u16>) -> String {
+    let columns: Vec<usize> = (0..table.names).chain(figures.iter().copied()).collect();
+    let mut drawn = comfy_table::Table::new();
+    drawn.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+    drawn.set_header(columns.iter().map(|column| &table.heads[*column]));
+    for row in &table.rows {
+        drawn.add_row(columns.iter().map(|column| shown(&row[*column])));
+    }
+    for (place, column) in drawn.column_iter_mut().enumerate() {
+        column.set_padding((0, GAP as u16));
+        if place >= table.names {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    let total: usize = columns.iter().map(|column| widths[*column] + GAP).sum();
+    // The names alone are too long: they wrap.
+    if let Some(width) = width.filter(|width| total - GAP > usize::from(*width)) {
+        drawn.set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
+    }
+    drawn.trim_fmt()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_that_do_not_fit_go_into_further_tables() {
+        let widths = [5, 8, 7, 7, 7];
+        assert_eq!(split(&widths, 1, None), [vec![1, 2, 3, 4]]);
+        assert_eq!(split(&widths, 1, Some(42)), [vec![1, 2, 3, 4]], "just fits");
+        assert_eq!(split(&widths, 1, Some(41)), [vec![1, 2, 3], vec![4]]);
+        assert_eq!(split(&widths, 1, Some(3)), [vec![1], vec![2], vec![3], vec![4]], "never none");
+    }
+}
