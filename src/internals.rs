@@ -43,13 +43,20 @@ pub mod protocol {
 }
 pub mod transports {
     pub use crate::transports::{
-        ALL, Announcement, Assignment, ConnectError, Delivery, Endpoint, Exposure, FEATURES, Grant, Group,
-        Info, Mechanism, Naming, Owner, Reach, RoundError, Rounds, Settings, Watch, find, instance_name,
-        memory_of, states,
+        ALL, FEATURES,
+        contract::{
+            ConnectError, Delivery, Endpoint, Exposure, Group, Info, Mechanism, Naming, Reach, RoundError,
+        },
+        find, instance_name, memory_of,
+        rounds::Rounds,
+        settings::{Grant, Owner, Settings},
+        states,
+        supervisor::{Announcement, Assignment},
         sys::clock::{ClockSource, MonotonicClock},
         sys::mq::{End, MessageQueue},
         sys::signal::Words,
         sys::sysv::{Message, Queue},
         sys::{Region, Semaphore, VsockAddress, allow_descriptors, process_vm, usage},
+        watch::Watch,
     };
 }

@@ -71,7 +71,7 @@ pub trait Mechanism: Sync {
     /// The client's side: connects, proves itself, and is then ready for round 1.
     ///
     /// # Errors
-    /// Why there is no connection. Every wait ends by the peer, by the control connection or by a deadline.
+    /// Why it could not connect. Every wait ends by the peer, by the control connection or by a deadline.
     fn connect(&self, settings: &Settings, endpoint: Endpoint, watch: &mut Watch) -> Connected;
 
     /// Removes what a killed responder may have left under [`Settings::name`], if anything.
@@ -102,7 +102,7 @@ pub struct Info {
     pub round: &'static str,
     /// How a round's bytes are kept apart and whether they arrive.
     pub delivery: Delivery,
-    /// Whom a daemon's channel is for, with the options at their defaults.
+    /// Which users' clients a daemon's channel reaches, with the options at their defaults.
     pub reach: Reach,
     /// The wait strategies that it supports; the first is its default, which is what an ordinary program would do.
     pub waits: &'static [Wait],
@@ -219,7 +219,7 @@ pub enum Delivery {
     Stream,
     /// Messages, in order, none lost.
     Message,
-    /// Messages, each of which may be lost.
+    /// Messages, any of them may be lost.
     UnreliableMessage,
     /// Memory that both sides see.
     Memory,
@@ -330,7 +330,7 @@ impl Endpoint {
         self.address.parse().map_err(|_| ConnectError::Endpoint(self.address.clone()))
     }
 
-    /// Its descriptors, of which there are `N`.
+    /// Its `N` descriptors.
     pub(crate) fn handed<const N: usize>(self) -> Result<[OwnedFd; N], ConnectError> {
         self.descriptors.try_into().map_err(|_| ConnectError::Endpoint(self.address))
     }

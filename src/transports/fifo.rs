@@ -22,7 +22,7 @@ static INFO: Info = Info {
              pipe and costs the same.",
     limits: "A stream, in one direction each. Opening waits for the other side. Several writers' bytes mix beyond \
              4096 (PIPE_BUF), and the file outlives a process that does not remove it. 64 KiB are buffered by default.",
-    round: "One write and one read on each side; the kernel copies through a page of its own.",
+    round: "One write and one read on each side; the kernel copies through its own page.",
     naming: Naming::Folder,
     ..Info::DEFAULT
 };
@@ -91,7 +91,7 @@ fn make(folder: &Folder, name: &str, settings: &Settings) -> Result<(PathBuf, Ac
     Ok((path, access))
 }
 
-/// Opens a pipe's ends for reading and for writing, neither of which waits, since the other is open.
+/// Opens a pipe's ends for reading and for writing, and neither waits, since the other is open.
 fn both_ends(path: &Path) -> Result<(OwnedFd, OwnedFd), Errno> {
     let flags = OFlags::CLOEXEC | OFlags::NOFOLLOW;
     let reader = open(path, flags | OFlags::RDONLY | OFlags::NONBLOCK, Mode::empty())?;

@@ -16,14 +16,14 @@ mod families {
     pub(crate) mod unix_socket;
 }
 
-mod contract;
+pub(crate) mod contract;
 mod payload;
 mod place;
-mod rounds;
-mod settings;
-mod supervisor;
+pub(crate) mod rounds;
+pub(crate) mod settings;
+pub(crate) mod supervisor;
 pub(crate) mod sys;
-mod watch;
+pub(crate) mod watch;
 
 #[cfg(feature = "dbus")]
 mod dbus;
@@ -61,20 +61,15 @@ mod vsock;
 #[cfg(feature = "zeromq")]
 mod zeromq;
 
-pub(crate) use contract::{CallError, Capabilities};
-pub use contract::{
-    ConnectError, Delivery, Endpoint, Exposure, Group, Info, Mechanism, Naming, Reach, RoundError,
+pub(crate) use contract::{
+    CallError, Capabilities, ConnectError, Delivery, Endpoint, Group, Mechanism, Reach, RoundError,
 };
 #[cfg(test)]
 pub(crate) use payload::Payload;
-pub use rounds::Rounds;
-pub(crate) use rounds::{Block, Pace, Pacer, Round};
-pub(crate) use settings::only_cpu;
-pub use settings::{Grant, Owner, Settings};
-pub(crate) use supervisor::Supervisor;
-pub use supervisor::{Announcement, Assignment};
-pub use watch::Watch;
-pub(crate) use watch::{Alive, Unwatched};
+pub(crate) use rounds::{Block, Pace, Pacer, Round, Rounds};
+pub(crate) use settings::{Grant, Owner, Settings, only_cpu};
+pub(crate) use supervisor::{Announcement, Assignment, Supervisor};
+pub(crate) use watch::{Alive, Unwatched, Watch};
 
 use std::collections::BTreeMap;
 

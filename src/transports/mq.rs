@@ -25,7 +25,7 @@ static INFO: Info = Info {
              messages and some bytes for each. CAP_SYS_RESOURCE lifts msgsize_max (which is respected here all the \
              same, as other programs must) and the number of queues, not RLIMIT_MSGQUEUE. A queue lives until its \
              name is removed, even without any process; it does not report the peer's death.",
-    round: "One mq_send and one mq_receive on each side; the kernel copies each message into memory of its own, and \
+    round: "One mq_send and one mq_receive on each side; the kernel copies each message into its own memory, and \
             from there to the receiver. A waiting receiver gets the message without queueing, which saves no copy.",
     delivery: Delivery::Message,
     naming: Naming::Queues,

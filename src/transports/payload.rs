@@ -22,7 +22,7 @@ const IN_PLACE_FROM: usize = 128 << 10;
 /// is a pattern that changes between blocks of rounds. Both numbers are compared in every round; all
 /// bytes when a block is [verified](Self::verify), outside the timed region.
 #[derive(Debug)]
-pub struct Payload {
+pub(crate) struct Payload {
     /// What is sent, filled up with zeros to [`MIN_ROOM`].
     ping: Buffer,
     /// What came back, filled up likewise.
@@ -249,7 +249,7 @@ const PAGE: usize = 4096;
 
 /// Bytes that start on a page boundary; zeros at first.
 ///
-/// The kernel copies from and to pages of its own, and a copy between different offsets within a page takes longer: 3 to 4 % more
+/// The kernel copies from and to its own pages, and a copy between different offsets within a page takes longer: 3 to 4 % more
 /// a round of 1 MiB, 16 bytes past the boundary, where an allocator puts large blocks (`docs/floor.md`).
 #[derive(Debug)]
 pub(crate) struct Buffer {

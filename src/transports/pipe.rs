@@ -17,7 +17,7 @@ static INFO: Info = Info {
              end of file reports the peer's death.",
     limits: "A stream, in one direction each, between processes that inherit its ends or are handed them. 64 KiB \
              are buffered by default.",
-    round: "One write and one read on each side; the kernel copies through a page of its own.",
+    round: "One write and one read on each side; the kernel copies through its own page.",
     options: &[PREALLOCATE],
     ..Info::DEFAULT
 };

@@ -15,7 +15,7 @@ use super::sys::clock::{Clock, ClockSource, Scale};
 use super::{RoundError, Watch};
 
 /// The client's side of one mechanism: a single round.
-pub trait Round {
+pub(crate) trait Round {
     /// Sends the ping of `round` and waits for its pong. Rounds are numbered from 1, without a gap.
     ///
     /// # Errors

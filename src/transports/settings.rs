@@ -11,7 +11,7 @@ use crate::protocol::{ChannelSpec, MethodState, Refusal, Token, Wait};
 /// What the daemon decides about a channel.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Grant {
-    /// The secret with which both sides prove themselves.
+    /// The secret that both sides prove themselves with.
     pub token: Token,
     /// The name of a named resource, or its prefix; unique on this host.
     pub name: String,
@@ -60,7 +60,7 @@ pub struct Settings {
     pub wait: Wait,
     /// Each option of the mechanism, with its value.
     pub options: BTreeMap<&'static str, &'static str>,
-    /// The secret with which both sides prove themselves.
+    /// The secret that both sides prove themselves with.
     pub token: Token,
     /// The name of a named resource, or its prefix. Empty on the client's side, which makes none.
     pub name: String,

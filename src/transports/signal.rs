@@ -1,4 +1,4 @@
-//! `signal`: real-time signals, each of which carries the round's number.
+//! `signal`: real-time signals that carry the round's number.
 //!
 //! A signal is sent to a thread, not to a process as `sigqueue` does: a process with several threads would have to
 //! block it in all of them. The client sends its thread's id in its first word, then proves itself.

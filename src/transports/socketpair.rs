@@ -1,4 +1,4 @@
-//! `socketpair`: a pair of connected unix stream sockets, one of which is handed to the client.
+//! `socketpair`: a pair of connected unix stream sockets, one for the client.
 
 use super::families::stream::{StreamClient, echo, offer_pair, take_pair};
 use super::prelude::*;

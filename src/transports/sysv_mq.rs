@@ -29,7 +29,7 @@ static INFO: Info = Info {
     limits: "A message is no longer than /proc/sys/kernel/msgmax, 8192 bytes by default, and a queue holds \
              msgmnb bytes. A queue remains until it is removed, whichever process dies: if client, responder and daemon are \
              all killed at once, until this user's next daemon starts. It is not a file and cannot be polled.",
-    round: "One msgsnd and one msgrcv on each side; the kernel copies each message into memory of its own.",
+    round: "One msgsnd and one msgrcv on each side; the kernel copies each message into its own memory.",
     delivery: Delivery::Message,
     naming: Naming::Key,
     exposure: Exposure::Messages,

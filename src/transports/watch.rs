@@ -144,7 +144,7 @@ pub(super) fn patient(control: BorrowedFd<'_>) -> impl Alive {
     Watch::new(control).expect("the system allows a timer")
 }
 
-/// Miri has no timers, and tells by itself that nothing will ever wake those who sleep.
+/// Miri has no timers, and itself reports a sleep that nothing ends.
 #[cfg(all(test, miri))]
 pub(super) fn patient(_: BorrowedFd<'_>) -> impl Alive {
     Unwatched

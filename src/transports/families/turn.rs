@@ -1,4 +1,4 @@
-//! Words in shared memory by which two processes take turns: published by one, awaited by the other.
+//! Words in shared memory that let two processes take turns: published by one, awaited by the other.
 //!
 //! A waiting side may sleep in the kernel (futex on the word itself). It sets a flag that only it writes, then reads the word
 //! once more; the publisher writes the word, then reads the flag. With a full barrier between the two steps on either side, at
@@ -366,7 +366,7 @@ mod tests {
             });
             assert_eq!((turn.futile_spins(), sleeps.load(Ordering::Relaxed) & SLEEPS), (round, 0));
         }
-        // A word that is already there is no evidence about spinning.
+        // A word that is already there says nothing about spinning.
         strategy.wait_for(turn, 5, &mut watch, 6).unwrap();
         assert_eq!(turn.futile_spins(), 5);
         // The next time that it spins and need not sleep, unless the word is there at the first load.

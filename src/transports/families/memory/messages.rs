@@ -6,7 +6,7 @@
 //! |---|---|
 //! | 0, 64 | the ping: semaphore, length |
 //! | 128, 192 | the pong: semaphore, length |
-//! | 4096 | the ping's bytes, then (on a page of its own) the pong's |
+//! | 4096 | the ping's bytes, then (on a separate page) the pong's |
 //!
 //! Layout of the page for `process_vm_readv`:
 //!

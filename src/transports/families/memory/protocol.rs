@@ -10,7 +10,7 @@
 //! | 128 | a payload of up to 48 bytes: word, the flags, payload: one cache line for both directions |
 //! | 256, 384 | a larger payload: word of the ping, of the pong |
 //! | 512, 640 | and the flags of the sides that wait for them |
-//! | 4096 | the ping, then (on a page of its own) the pong |
+//! | 4096 | the ping, then (on a separate page) the pong |
 //!
 //! Round `r` is published as the word `2r - 1` by the client and as `2r` by the responder.
 
