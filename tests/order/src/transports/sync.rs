@@ -1,4 +1,4 @@
-//! In place of `src/transports/sync.rs`: loom's atomics, and models of the kernel's calls.
+//! In place of `src/transports/families/sync.rs`: loom's atomics, and models of the kernel's calls.
 
 use std::time::Duration;
 
