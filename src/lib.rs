@@ -4,13 +4,13 @@
 //! data channel, which echoes and does nothing else.
 //!
 //! The programs `ipcd` and `ipc-client` are built from this crate. Its public interface is for programs that measure
-//! by themselves: connect ([`Client`]) or start a private daemon ([`Private`]), list the methods
+//! on their own: connect ([`Client`]) or start a private daemon ([`Private`]), list the methods
 //! ([`Client::methods`]), open a channel ([`Client::open`]) and run rounds on it ([`Channel`]).
 //!
 //! # Example
 //!
 //! A program opens a channel and runs rounds on it. This one starts a private daemon from its own executable;
-//! [`Client::connect`] connects to a running daemon instead.
+//! [`Client::connect`] connects to a running daemon instead, by default at [`SocketAddress::resolve`]`(None)`.
 //!
 //! ```standalone_crate
 //! use ipcd::{ChannelSpec, Client, LeaseWait, Private};
@@ -25,7 +25,7 @@
 //!         println!("{}: {:?}", method.name, method.unavailable);
 //!     }
 //!
-//!     client.acquire(LeaseWait::Queue, |place| eprintln!("position {place} in the queue"))?;
+//!     client.acquire(LeaseWait::Queue, |position| eprintln!("position {position} in the queue"))?;
 //!     let mut channel = client.open(&ChannelSpec::new("tcp"))?;
 //!     let latencies = channel.timed(1000)?;
 //!     assert_eq!(latencies.len(), 1000);
@@ -70,7 +70,12 @@ mod units;
 #[cfg(target_os = "linux")]
 pub use client::{Channel, Client, ClientError, LeaseWait, Opened, Private, PrivateError};
 #[cfg(target_os = "linux")]
-pub use protocol::{ChannelSpec, MethodState, Wait};
+pub use protocol::{
+    ChannelId, ChannelSpec, ChannelStatus, DialError, End, LimitUse, MethodState, Refusal, Resource,
+    SocketAddress, Status, Totals, Unavailable, UserUse, Wait, link::LinkError,
+};
+#[cfg(target_os = "linux")]
+pub use transports::{ConnectError, RoundError};
 
 /// Runs as a private daemon or a responder, and never returns, if this process was started as one; otherwise returns.
 ///

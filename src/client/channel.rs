@@ -54,7 +54,7 @@ impl Opened {
     ///
     /// # Errors
     /// Connecting fails, or the system allows no more descriptors or timers.
-    pub(crate) fn connect(self, events: BorrowedFd<'_>) -> Result<Channel, ConnectError> {
+    pub fn connect(self, events: BorrowedFd<'_>) -> Result<Channel, ConnectError> {
         let Self { id, mechanism, settings, endpoint, responder_pid } = self;
         find_room(mechanism.holds(settings.size))
             .map_err(|source| CallError { what: "finding memory for the payloads", source })?;
@@ -129,6 +129,7 @@ impl Channel {
         Ok(ticks.into_iter().map(|ticks| Duration::from_secs_f64(calibration.to_ns(ticks) / 1e9)).collect())
     }
 
+    #[doc(hidden)]
     /// Runs `ticks.len()` rounds and stores the latency of each in `ticks`, in ticks of `clock`.
     pub fn timed_block(&mut self, clock: ClockSource, ticks: &mut [u64]) -> Block {
         let block = self.rounds.timed(self.next, clock, ticks, &mut self.watch);
@@ -136,6 +137,7 @@ impl Channel {
         block
     }
 
+    #[doc(hidden)]
     /// Runs `count` rounds and times them as a whole.
     pub fn untimed_block(&mut self, clock: ClockSource, count: usize) -> Block {
         let block = self.rounds.untimed(self.next, clock, count, &mut self.watch);

@@ -88,6 +88,7 @@ pub enum ClientError {
 impl ClientError {
     /// The exit code for this error.
     #[must_use]
+    #[doc(hidden)]
     pub fn exit(&self) -> Exit {
         match self {
             Self::Dial(error) => error.exit(),

@@ -16,12 +16,12 @@ const SOCKET_NAME: &str = "ipcd.sock";
 /// The longest path that a socket can have (`sun_path` holds 108 bytes, the last one 0).
 pub(crate) const MAX_PATH_LEN: usize = 107;
 
-/// The socket's address: one that was named, or candidates in order.
+/// Where to find the daemon's control socket: a path that was named, or candidates in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SocketAddress {
-    /// Whether the user named it.
+    /// Whether the user named the path.
     pub named: bool,
-    /// At least one.
+    /// The paths to try, in order; at least one.
     pub candidates: Vec<Candidate>,
 }
 
@@ -82,7 +82,7 @@ struct Surroundings {
 }
 
 impl SocketAddress {
-    /// The address by the rule above, from `--socket` if given and this process's environment.
+    /// The address at `named`, else at `$IPCD_SOCKET`, else the default candidates from this process's environment.
     #[must_use]
     pub fn resolve(named: Option<&Path>) -> Self {
         Self::resolve_with(named, None)

@@ -125,21 +125,23 @@ impl fmt::Display for End {
     }
 }
 
-/// What a data channel shall be.
+/// Which data channel to open: the method and its parameters.
+///
+/// [`ChannelSpec::new`] has an 8-byte payload, the method's default wait, unpinned sides and no options.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChannelSpec {
-    /// The mechanism's name or an alias of it.
+    /// The method's name, such as `tcp`, or an alias.
     pub method: String,
-    /// Bytes carried each way in a round.
+    /// Payload bytes each way in a round.
     pub size_bytes: u32,
-    /// How either side waits; the mechanism's own default if `None`.
+    /// How both sides wait; `None` for the method's default.
     pub wait: Option<Wait>,
-    /// The CPU that the responder is pinned to.
+    /// The CPU to pin the responder to; `None` for unpinned.
     pub server_cpu: Option<u32>,
-    /// The only CPU that the client may run on, if there is only one. An adaptive wait for a peer that may run on the same
-    /// one only is in vain.
+    /// The only CPU that the client may run on, if there is only one: an adaptive wait does not poll where both sides share a
+    /// CPU. [`Client`](crate::Client) sets it.
     pub client_cpu: Option<u32>,
-    /// The mechanism's own options (`nodelay`: `true`); defaults where absent.
+    /// The method's own options, such as `nodelay`: `true`; absent ones have their defaults.
     pub options: BTreeMap<String, String>,
 }
 
@@ -161,15 +163,15 @@ impl ChannelSpec {
     }
 }
 
-/// How a side waits for the other.
+/// How a side waits for the other's message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Wait {
-    /// In the kernel, at once.
+    /// Blocks in the kernel at once.
     Block,
-    /// Looking again and again, never giving the CPU up.
+    /// Polls continuously and never yields the CPU.
     Spin,
-    /// Looking for a short while, then in the kernel.
+    /// Polls for a short time, then blocks in the kernel.
     Adaptive,
 }
 
@@ -240,18 +242,18 @@ impl fmt::Debug for Token {
     }
 }
 
-/// A mechanism, as the daemon's side of this host has it.
+/// A method (an IPC mechanism) and its state on the daemon's side of this host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MethodState {
-    /// The mechanism's name.
+    /// The method's name.
     pub name: String,
-    /// Why it is not to be had here, if it is not.
+    /// Why the host lacks it; `None` if it is available.
     pub unavailable: Option<Unavailable>,
-    /// Why this client, by its user and groups, is not let in by its channels with the options at their defaults, if it is not.
+    /// Why this client's user and groups may not use its channels, with the options at their defaults; `None` if they may.
     pub closed: Option<Unavailable>,
     /// The largest payload in bytes.
     pub max_size_bytes: u32,
-    /// The setting that decides it, with its value, if one does.
+    /// The setting of the host that limits the size, with its value, if there is one.
     pub max_size_because: Option<String>,
 }
 
