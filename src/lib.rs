@@ -75,7 +75,7 @@ pub use protocol::{
     SocketAddress, Status, Totals, Unavailable, UserUse, Wait, link::LinkError,
 };
 #[cfg(target_os = "linux")]
-pub use transports::{ConnectError, RoundError};
+pub use transports::contract::{ConnectError, RoundError};
 
 /// Runs as a private daemon or a responder, and never returns, if this process was started as one; otherwise returns.
 ///

@@ -74,8 +74,8 @@ fn sized(mechanism: &dyn Mechanism, size: usize) -> ChannelSpec {
     ChannelSpec { size_bytes: u32::try_from(size).unwrap(), ..spec(mechanism) }
 }
 
-/// Opens a channel, runs some blocks of rounds, each of which carries other bytes, and closes it. Few rounds: two sides
-/// that spin on one CPU of a busy host trade whole time slices.
+/// Opens a channel, runs a few blocks of rounds, each with different bytes, and closes it. Few rounds, since two sides that
+/// spin on one CPU of a busy host alternate by whole time slices.
 fn exercise(client: &mut Client, spec: &ChannelSpec) {
     let count = if spec.size_bytes > 50_000 { 1 } else { 5 };
     let mut channel = client.open(spec).unwrap_or_else(|error| panic!("{spec:?}: {error:?}"));

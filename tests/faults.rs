@@ -27,7 +27,7 @@ pub(crate) fn endless_bench(sandbox: &Sandbox, mechanism: &dyn Mechanism) -> Com
     sandbox.client(&[&bench[..], &TOLD].concat())
 }
 
-/// The run tells of its rounds as they go on: how a test knows that it is past connecting.
+/// The run reports each interval, by which a test knows that it is past connecting.
 const TOLD: [&str; 4] = ["--warmup", "1", "--interval", "50ms"];
 
 /// A private daemon in mid-run: its client, itself, its responder.

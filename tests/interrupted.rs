@@ -1,4 +1,4 @@
-//! Ctrl-C and SIGTERM in the middle of a run: what is complete is told, and a second one ends the program at once.
+//! SIGINT and SIGTERM during a run: completed trials are reported, and a second signal ends the program at once.
 
 use std::os::unix::process::ExitStatusExt;
 
@@ -58,7 +58,7 @@ fn without_a_whole_trial_there_is_no_result() {
             client.signal(Signal::INT);
             let output = client.wait(SOON).expect_signal(Signal::INT);
             let output = output.says(&["interrupted before a trial was completed: no result"]);
-            // Intervals are told as they come.
+            // Intervals are printed as they end.
             assert!(!output.stdout.contains("Grade"), "{}", output.stdout);
             daemon.is_at_rest();
         };
@@ -66,7 +66,7 @@ fn without_a_whole_trial_there_is_no_result() {
         let client = sandbox.start(&mut place.client(sandbox, &[&bench[..], &MANY].concat()));
         wait_until_measuring(&client);
         told(client);
-        // Several channels, each with a thread, tell no intervals.
+        // Parallel channels report no intervals.
         let parallel = ["--parallel", "3"];
         let client = sandbox.start(&mut place.client(sandbox, &[&bench[..], &parallel].concat()));
         daemon.wait_for_status("all channels are open", |status| status.channels.len() == 3);

@@ -1,5 +1,4 @@
-//! A daemon in a PID namespace of its own, as in a container whose socket is shared: its clients' processes have no number
-//! there.
+//! A daemon in a separate PID namespace, as in a container whose socket is shared: its clients' processes have no ID there.
 
 use std::process::Command;
 
@@ -43,6 +42,6 @@ fn a_client_that_the_daemon_cannot_see_is_served() {
         sandbox.finish(&mut sandbox.client(&["status"])).expect(Exit::Success);
         sandbox.finish(&mut sandbox.ipcd(&["stop"])).expect(Exit::Success);
         let log = outside.wait(SOON).expect(Exit::Success).stderr;
-        assert!(log.contains("tcp, 8 bytes, block"), "who measured is told: {log}");
+        assert!(log.contains("tcp, 8 bytes, block"), "the log says who measured: {log}");
     });
 }

@@ -14,7 +14,7 @@ use serde_json::Value;
 use crate::conformance::here;
 use crate::harness::{Daemon, PATIENCE, Peer, Process, Sandbox, eventually, run};
 
-/// Longer than what is told as a gap (a second), and than a datagram is waited for.
+/// Longer than the shortest gap that is reported (a second), and than the wait for a datagram.
 const PAUSE: Duration = Duration::from_millis(1500);
 
 /// Longer than a client's patience with a peer that does not answer.
@@ -64,7 +64,7 @@ fn state(pid: u32) -> char {
     stat.rsplit(')').next().unwrap().trim_start().chars().next().unwrap_or('X')
 }
 
-/// Checks what a run tells that was stopped for a while.
+/// Checks the report of a run that was suspended for a while.
 fn check(running: Running, pause: Duration) {
     let what = running.what;
     running.client.wait(PATIENCE).expect(Exit::Success);
@@ -75,7 +75,7 @@ fn check(running: Running, pause: Duration) {
     let pause_ns = pause.as_nanos() as f64;
 
     let gap = cell["warnings"].as_array().unwrap().iter().find(|warning| warning["kind"] == "long_gap");
-    let gap = gap.unwrap_or_else(|| panic!("{what}: the pause is not told: {cell:#}"));
+    let gap = gap.unwrap_or_else(|| panic!("{what}: the pause is not reported: {cell:#}"));
     assert!(gap["max_ns"].as_f64().unwrap() >= pause_ns, "{what}: {gap:#}");
     let longest = cell["latency_ns"]["max"].as_f64().unwrap();
     let block = cell["longest_gap"]["elapsed_ns"].as_f64().unwrap_or(0.0);
@@ -99,7 +99,7 @@ fn stopped_and_continued(pause: Duration, runs: impl Fn(&Sandbox, &Daemon) -> Ve
         daemon.process().signal(Signal::STOP);
         std::thread::sleep(pause);
         daemon.process().signal(Signal::CONT);
-        // One after the other: so many processes that go on at once have a datagram wait for longer than it may.
+        // One after the other: if all processes resumed at once, a datagram could be late.
         for one in &running {
             one.responder.signal(Signal::CONT);
             if one.blocks {
@@ -124,7 +124,7 @@ fn a_host_that_stands_still_is_an_outlier_and_a_warning() {
         let blocking = here().filter(|mechanism| mechanism.info().delivery != Delivery::None);
         blocking
             .map(|mechanism| {
-                // Spinning sides of so many runs would only wait for each other's CPU.
+                // The spinning sides of all these runs would only wait for each other's CPU.
                 let waits = mechanism.info().waits;
                 let wait = waits.iter().find(|wait| **wait == Wait::Block).unwrap_or(&waits[0]);
                 start((sandbox, daemon), LONG_PAUSE, mechanism.info().name, *wait, &[])

@@ -1,6 +1,6 @@
-//! A date that is set while everybody runs, an hour ahead and a day back, again and again: nothing that is timed notices, in
-//! whichever mechanism. The host's own clock stays as it is: daemon, responders and clients run with a C library whose date
-//! steps at every look (`tests/preload/clock.c`).
+//! The date steps during a run, an hour ahead and a day back, repeatedly: no timing is affected, with any mechanism. The
+//! host's clock is not changed: daemon, responders and clients run with a preloaded library whose date steps at every read
+//! (`tests/preload/clock.c`).
 //!
 //! The system itself goes by the host's clock there. So what a test of this kind cannot see is a wait that is given a date as
 //! its end, by a system call: `tests/tidy.rs` keeps the words for those out of the program.
@@ -62,7 +62,7 @@ fn a_date_that_steps_does_not_touch_what_is_measured() {
     });
 }
 
-/// Measures by a client whose date steps, and compares what it tells with this process's own clock.
+/// Measures with a client whose date steps, and compares its report with this process's clock.
 fn measures(sandbox: &Sandbox, stepping: &Preload, method: &str, more: &[&str]) {
     let (trials, duration) = (TRIALS.to_string(), format!("{}ms", TRIAL.as_millis()));
     let bench =

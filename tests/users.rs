@@ -1,6 +1,6 @@
 //! Daemon and client of different users, in every mechanism: it works, or is refused with the reason and what to do.
 //!
-//! Needs root, which becomes three users whose ids nobody has: no account is made.
+//! Needs root, which becomes three users with unused IDs: no account is created.
 
 use std::fs;
 use std::ops::RangeInclusive;
@@ -82,7 +82,7 @@ impl Users {
         let free = UNUSED.filter(|id| !taken("/etc/passwd", *id) && !taken("/etc/group", *id));
         let mut free = free.skip(skipped);
         let mut next = |group| {
-            let id = free.next().expect("nobody has all of these");
+            let id = free.next().expect("some IDs are unused");
             User { uid: id, gid: id, group }
         };
         let owner = next(None);
@@ -90,13 +90,13 @@ impl Users {
     }
 }
 
-/// What a client must be told.
+/// The result that a client must get.
 enum Outcome {
     Works,
     Refused(Exit, Vec<String>),
 }
 
-/// Begins the reason why a mechanism is not to be had between two users.
+/// The start of the reason why a mechanism is unavailable between two users.
 const ONE_USER: &str = "it works between processes of one user, and the daemon is user ";
 
 /// What the contract of a mechanism promises to a client that may use the control socket.
@@ -132,7 +132,7 @@ fn serve(sandbox: &Sandbox, owner: User, mode: u32) -> Daemon {
     chown(sandbox.folder(), Some(owner.uid), Some(owner.gid)).unwrap();
     fs::set_permissions(sandbox.folder(), fs::Permissions::from_mode(0o711)).unwrap();
     let daemon = Daemon::start(sandbox, owner.runs(&sandbox.ipcd(&["start"])));
-    // As whoever administers the host does, or a socket unit.
+    // As an administrator or a socket unit does.
     fs::set_permissions(&daemon.socket, fs::Permissions::from_mode(mode)).unwrap();
     daemon
 }
