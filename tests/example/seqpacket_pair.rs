@@ -1,4 +1,4 @@
-//! `seqpacket-pair`: a pair of connected unix sockets that keep messages apart, one of which is handed to the client.
+//! `seqpacket-pair`: a pair of connected unix sockets that keep messages apart, one for the client.
 //!
 //! The example of CONTRIBUTING.md. The feature `_example` adds it to the list, and the tests treat it like any other.
 

@@ -19,7 +19,7 @@ pub(crate) fn exposure(method: &str) -> Exposure {
     info(method).exposure
 }
 
-/// A connection to a listening channel, whose address says of which family it is: an IP address and port, a port of
+/// A connection to a listening channel, whose address shows its family: an IP address and port, a port of
 /// AF_VSOCK, or a path or abstract name.
 pub(crate) fn connected(method: &str, address: &str) -> io::Result<OwnedFd> {
     let Exposure::Connections(kind) = exposure(method) else { panic!("{method} does not listen") };

@@ -84,7 +84,7 @@ impl Bench {
         bench.says(&["--json", "-n", &rounds.to_string(), "--size", &size.to_string()]);
         bench.says(&["--wait", wait.name(), "--parallel", &channels.to_string()]);
         bench.says(&["--warmup", &random.u64(1..=rounds).to_string()]);
-        bench.says(&["--placement", placement(random).name()]);
+        bench.says(&["--placement", &placement(random).to_string()]);
         for option in mechanism.info().options {
             bench.says(&[&format!("--{}", option.name), random.choice(option.values).unwrap()]);
         }

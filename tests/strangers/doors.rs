@@ -180,7 +180,7 @@ fn check(knock: &Knock, way: Exposure, announced: Announced) {
     }
 }
 
-/// Those that wait as long as a client may take do it all at once. Whoever is to be served by its channel comes right after the
+/// Those that wait as long as a client may take do it all at once. A client that its channel is to serve comes right after the
 /// stranger: such a channel, too, waits no longer than that.
 #[test]
 fn who_cannot_prove_itself_is_dropped_or_ends_the_channel_with_a_reason() {
@@ -193,7 +193,7 @@ fn who_cannot_prove_itself_is_dropped_or_ends_the_channel_with_a_reason() {
                 let way = exposure(method);
                 for one in &KNOCKS {
                     if let Exposure::Unreachable(why) = way {
-                        eprintln!("nobody {} at {method}: {why}", one.what);
+                        eprintln!("no peer {} at {method}: {why}", one.what);
                         break;
                     }
                     let mut announced = Announced::by(&daemon, &spec);

@@ -14,7 +14,7 @@ use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, SocketAddrAny, connect, recv, recvfrom, send};
 use rustix::thread::futex;
 
-/// Where a semaphore's slots begin: see `src/transports/semaphore.rs`.
+/// Where a semaphore's slots begin: see `src/transports/families/memory/messages.rs`.
 pub(super) const SLOT: usize = 4096;
 
 /// An impostor's end of a channel.
@@ -30,7 +30,7 @@ pub(super) enum Ends {
     Counters { pings: File, pongs: File },
 }
 
-/// Looks again and again, until it is over.
+/// Polls until it is over.
 pub(super) fn until<T>(over: &AtomicBool, mut look: impl FnMut() -> Option<T>) -> Option<T> {
     while !over.load(Ordering::SeqCst) {
         if let Some(found) = look() {
@@ -42,7 +42,7 @@ pub(super) fn until<T>(over: &AtomicBool, mut look: impl FnMut() -> Option<T>) -
 }
 
 impl Ends {
-    /// Receives the client's half of the token and answers it with `half`; `None` if the client goes before.
+    /// Receives the client's half of the token and answers it with `half`; `None` if the client leaves first.
     pub(super) fn prove(&mut self, half: &[u8; Token::HALF_LEN], over: &AtomicBool) -> Option<()> {
         match self {
             Self::Memory { memory, .. } => {
@@ -98,7 +98,7 @@ impl Ends {
                 reader.read_exact(&mut ping).ok()?;
             }
             Self::Datagrams(socket) => {
-                // A proof that was sent once more is no ping.
+                // A repeated proof is not a ping.
                 loop {
                     match receive_from(socket, &mut ping, over)?.0 {
                         0 => return None,
@@ -186,7 +186,7 @@ impl Ends {
     }
 }
 
-/// Reads a counter, whose end nobody tells.
+/// Reads a counter, which does not report its peer's end.
 fn count(counter: &mut File, over: &AtomicBool) -> Option<[u8; 8]> {
     let mut word = [0; 8];
     let now = Timespec { tv_sec: 0, tv_nsec: 0 };

@@ -64,7 +64,7 @@ fn a_flood_of_silent_connections_that_stay_does_not_keep_the_client_out() {
     });
 }
 
-/// Connections without end, of which the last ones stay open, so many; the client comes when there are as many.
+/// Connections without end, the last `stay` of them kept open; the client comes once that many are open.
 fn flood(daemon: &Daemon, spec: &ChannelSpec, stay: usize) {
     let announced = Announced::by(daemon, spec);
     let method = &*spec.method;

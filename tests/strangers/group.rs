@@ -1,7 +1,7 @@
 //! Members of a daemon's group who do not trust each other: what one finds of another's channel between its announcement and
 //! its client's proof, when its name is still there.
 //!
-//! Needs root, which becomes users whose ids nobody has.
+//! Needs root, which becomes users with unused ids.
 
 use std::fs::{Permissions, set_permissions};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt, chown};
@@ -48,7 +48,7 @@ fn opened(named: &[PathBuf]) -> Vec<&PathBuf> {
     named.iter().filter(may).collect()
 }
 
-/// Queues are no files everywhere: what opening them by their names is told.
+/// Queues are not files everywhere: the results of opening them by name.
 fn opened_queues(method: &str, address: &str) -> Vec<Result<(), Option<i32>>> {
     let told = |error: std::io::Error| error.raw_os_error();
     match info(method).naming {
@@ -65,7 +65,7 @@ fn opened_queues(method: &str, address: &str) -> Vec<Result<(), Option<i32>>> {
     }
 }
 
-/// Of a channel that one member has opened, another can open nothing but sockets, where it is dropped and told nothing.
+/// Of a channel that one member has opened, another can open nothing but sockets, where it is dropped without an answer.
 #[test]
 fn a_member_of_the_group_gets_at_nothing_of_anothers_channel() {
     run(|sandbox| {
@@ -116,9 +116,9 @@ fn between(sandbox: &Sandbox, daemon: &Daemon, mechanism: &dyn Mechanism, client
         queues.len()
     );
     client.does(|| announced.serves_its_client());
-    // ZeroMQ greets whoever comes.
+    // ZeroMQ greets every peer.
     if let Some(stranger) = stranger.filter(|_| method != "zeromq") {
         let told = recv(&stranger, &mut [0; 64], RecvFlags::DONTWAIT);
-        assert!(!told.is_ok_and(|(len, _)| len > 0), "{method}: a stranger is told something");
+        assert!(!told.is_ok_and(|(len, _)| len > 0), "{method}: an unauthenticated peer gets an answer");
     }
 }

@@ -22,7 +22,7 @@ use rustix::net::{
 use super::ends::{Ends, SLOT, until};
 use crate::harness::info;
 
-/// What carries its answers. What a client can tell of a wrong one depends on it.
+/// What carries its answers. How a client detects a wrong one depends on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     /// Bytes without a length.

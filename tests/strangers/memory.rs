@@ -77,8 +77,8 @@ fn scribble(file: &File, seed: u64, spared: &[usize], over: &AtomicBool) -> u64 
     words
 }
 
-/// Whether a responder may end so over random words: by an error that it tells, and by the C library's `abort` where a
-/// semaphore is no semaphore any more. Not by any other signal.
+/// Whether a responder may end so over random words: by an error that it reports, or by the C library's `abort` where a
+/// semaphore is corrupt. Not by any other signal.
 fn is_an_end(end: &End, method: &str) -> bool {
     match end {
         End::Failed(reason) => !reason.is_empty(),

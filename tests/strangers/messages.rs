@@ -1,7 +1,7 @@
 //! Messages from strangers, before a channel's client comes and while its rounds run: datagrams and signals are dropped,
-//! for the kernel tells whose they are; in a queue nobody's are, and the client notices.
+//! since the kernel identifies the sender; in a queue it does not, and the client notices.
 //!
-//! Nobody can write to another channel's eventfd, pipe or socket pair: they have no name, and their descriptors are handed
+//! No process can write to another channel's eventfd, pipe or socket pair: they have no name, and their descriptors are handed
 //! to their client alone.
 
 use std::ffi::CString;
@@ -54,7 +54,7 @@ fn datagrams_of_strangers_are_dropped_before_and_while_rounds_run() {
                         drop(link);
                     });
                     let told = recv(&stranger, &mut [0; 2000], RecvFlags::DONTWAIT);
-                    assert!(told.is_err(), "{method}: a stranger is told nothing");
+                    assert!(told.is_err(), "{method}: an unauthenticated peer gets no answer");
                 }
             }
         });

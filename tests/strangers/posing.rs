@@ -20,7 +20,7 @@ use super::ends::{Ends, has_gone};
 use super::impostor::{Impostor, Kind, kind};
 use crate::harness::{PATIENCE, Sandbox, info, run};
 
-/// How long a client may take of which many lose their patience at once, after 10 s each.
+/// How long a client may take while many lose their patience at once, after 10 s each.
 const LONG: Duration = PATIENCE.saturating_mul(2);
 
 /// What an impostor does.
@@ -171,7 +171,7 @@ fn tag(method: &str) -> u32 {
     u32::try_from(index.unwrap()).unwrap()
 }
 
-/// What a daemon tells that has nothing to tell.
+/// The status of an idle daemon.
 fn status() -> Status {
     Status {
         pid: std::process::id(),
