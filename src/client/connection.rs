@@ -270,7 +270,7 @@ impl Client {
 
     /// Finds out from the daemon how the responder ended, where that is why a round failed.
     #[must_use]
-    pub(crate) fn explain(&mut self, channel: &Channel, source: RoundError) -> ClientError {
+    pub fn explain(&mut self, channel: &Channel, source: RoundError) -> ClientError {
         self.explain_one_of(&[channel.id()], channel.method(), source).1
     }
 
