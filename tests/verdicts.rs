@@ -157,10 +157,10 @@ fn what_cannot_be_compared_says_why() {
         (pinned.results[1].placement, pinned.results[1].parallel) = (Placement::SameCore, 4);
         record(&place, &[base, other_cpu, debug, batch, few, one, broken, slow, pinned]);
         for (b, why) in [
-            ("2", "other CPU"),
-            ("3", "other build"),
-            ("4", "other timing"),
-            ("5", "B has 1 of the two trials"),
+            ("2", "different CPU"),
+            ("3", "different build"),
+            ("4", "different timing"),
+            ("5", "B has 1 of the 2 trials"),
         ] {
             let told = compare(sandbox, &place, &["1", b], Exit::Nothing);
             for cell in told["cells"].as_array().unwrap() {
@@ -171,13 +171,16 @@ fn what_cannot_be_compared_says_why() {
         let told = compare(sandbox, &place, &["1", "6"], Exit::Success);
         assert_eq!(told["cells"][1]["reason"]["text"], "only A has it");
         let told = compare(sandbox, &place, &["1", "7"], Exit::Success);
-        assert_eq!(told["cells"][0]["reason"]["text"], "it broke off in B");
+        assert_eq!(told["cells"][0]["reason"]["text"], "it failed in B");
         // The other's only cell of this method and size is put beside it, with what differs.
         let told = compare(sandbox, &place, &["1", "9"], Exit::Success);
         assert_eq!(told["cells"].as_array().unwrap().len(), 2);
         let settings = &told["cells"][1]["reason"];
         assert_eq!(settings["kind"], "other_settings");
-        assert_eq!(settings["text"], "other settings: placement unpinned and same-core, parallel 1 and 4");
+        assert_eq!(
+            settings["text"],
+            "different settings: placement unpinned and same-core, parallel 1 and 4"
+        );
         // A trial that lacks it is not passed over.
         let told = compare(sandbox, &place, &["1", "8", "--quantile", "p99"], Exit::Nothing);
         let reason = &told["cells"][0]["reason"];
@@ -236,7 +239,7 @@ fn a_check_has_an_exit_code_for_each_answer() {
         for (run, exit, says) in [
             ("2", Exit::Success, "check: fine"),
             ("3", Exit::Regressed, "check: regressed"),
-            ("4", Exit::Noisy, "check: too noisy to tell"),
+            ("4", Exit::Noisy, "check: too noisy"),
             ("last", Exit::Nothing, "only the baseline has it"),
         ] {
             let output = check(sandbox, &place, &[&[run], &against[..]].concat(), exit);
@@ -309,9 +312,9 @@ fn a_trend_finds_the_day_and_what_changed_on_it() {
             assert!(shown.stdout.contains(part), "no {part} in\n{}", shown.stdout);
         }
         for (arguments, part) in [
-            (&["--min-change", "50%"][..], "no change that can be told from chance"),
+            (&["--min-change", "50%"][..], "no significant change"),
             (&["--until", "2023-12-04"], "p50 of 20 runs\n"),
-            (&["--limit", "15"], "no change that can be told from chance"),
+            (&["--limit", "15"], "no significant change"),
             (&["--limit", "9"], "too few runs"),
         ] {
             let mut trend = place.client(sandbox, &[&["trend"], arguments].concat());

@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 
 use super::history::Run;
 use super::report::{CellReport, Cost, Latency, ProbeReport, Report, Times, confidence};
-use crate::client::judge::compare::{Circumstance, Conditions, Reason, obstacle_of_runs};
+use crate::client::judge::compare::{Reason, obstacle_of_runs};
+use crate::client::judge::differences::Conditions;
 use crate::client::judge::warnings::{Warning, judge_cells};
 use crate::client::stats::Outliers;
 
@@ -18,7 +19,7 @@ pub struct MergeError {
     /// The first run.
     pub first: i64,
     /// The difference.
-    pub reason: Reason,
+    pub(crate) reason: Reason,
 }
 
 /// Runs merged one by one; only the result is held in memory.
@@ -56,7 +57,7 @@ impl MergedRuns {
         report.settings.precision_fraction = None;
         let mut differences = Conditions::of(&self.report).differences(&Conditions::of(&report));
         differences.retain(|difference| !["boot_id", "settings.trials"].contains(&difference.key.as_str()));
-        self.differences.extend(differences.iter().map(|difference| Circumstance(difference).to_string()));
+        self.differences.extend(differences.iter().map(|difference| difference.to_string()));
         for cell in std::mem::take(&mut report.results) {
             self.add_cell(id, cell);
         }
@@ -238,7 +239,7 @@ mod tests {
         let mut other = sample::single();
         other.environment.cpu.model = Some("Another CPU".to_owned());
         let error = merged.add(run(2, other)).unwrap_err().to_string();
-        assert!(error.starts_with("run 2 cannot be merged with run 1: other CPU: "), "{error}");
+        assert!(error.starts_with("run 2 cannot be merged with run 1: different CPU: "), "{error}");
         let mut kernel = sample::single();
         kernel.environment.kernel.release = Some("6.8".to_owned());
         kernel.settings.private_daemon = false;

@@ -93,7 +93,7 @@ def what_is_too_noisy_to_tell_is_none(_):
     need(result == "success" and "check: fine" in said, said)
     # A single trial has no confidence interval.
     _, result, code, said = measured("ipc-bench@first.service", 0)
-    need((result, code) == ("success", 13) and "check: too noisy to tell" in said, said)
+    need((result, code) == ("success", 13) and "check: too noisy" in said, said)
     for unit in (UNIT, "ipc-bench@first.service"):
         need(not journal(f"ipcd-alarm@{unit}.service", since), f"an alarm of {unit}")
 

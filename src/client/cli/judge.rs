@@ -8,9 +8,9 @@ use super::history::select::{CellArgs, LocationArgs, RunsArgs, report_empty};
 use super::output::{prose_width, to_stdout};
 use crate::client::Failure;
 use crate::client::history::Pick;
-use crate::client::judge::check::{Check, against, below};
-use crate::client::judge::compare::{self, COMPARED, Comparison, SideSummary};
-use crate::client::judge::trend::{self, TREND_SCHEMA, TrendDocument, TrendPlan, trends};
+use crate::client::judge::check::{Check, Limits};
+use crate::client::judge::compare::{COMPARED, Comparison};
+use crate::client::judge::trend::{self, TrendDocument, TrendPlan, trends};
 use crate::client::report::json;
 use crate::client::stats::Statistic;
 use crate::diagnostics::{Printable, print_line};
@@ -65,8 +65,8 @@ pub(super) fn compare(args: &CompareArgs) -> Result<Exit, Failure> {
     let b = args.location.run(&args.b, history.as_ref(), &filter)?;
     let comparison = Comparison::new(&a, &b, args.quantile, history.as_ref())?;
     to_stdout(|out| match if args.json { Format::Json } else { args.format } {
-        Format::Text => compare::write_text(&comparison, &mut Printable::new(out)),
-        Format::Markdown => compare::write_markdown(&comparison, &mut Printable::new(out)),
+        Format::Text => comparison.write_text(&mut Printable::new(out)),
+        Format::Markdown => comparison.write_markdown(&mut Printable::new(out)),
         Format::Json => json::write(&comparison, out),
     })?;
     if comparison.is_empty() {
@@ -147,8 +147,8 @@ impl LimitArgs {
 }
 
 pub(super) fn check(args: &CheckArgs) -> Result<Exit, Failure> {
-    let limits = args.limits.given();
-    if args.baseline.is_none() && limits.is_empty() {
+    let bounds = args.limits.given();
+    if args.baseline.is_none() && bounds.is_empty() {
         return Err(Failure::usage(
             "nothing to check: give a --baseline, or a limit such as --p99-below 20us",
         ));
@@ -156,21 +156,15 @@ pub(super) fn check(args: &CheckArgs) -> Result<Exit, Failure> {
     let filter = args.cells.filter()?;
     let history = args.location.open_if_any()?;
     let run = args.location.run(&args.run, history.as_ref(), &filter)?;
-    let mut comparison = None;
-    if let Some(baseline) = &args.baseline {
-        let baseline = args.location.run(baseline, history.as_ref(), &filter)?;
-        comparison = Some(Comparison::new(&baseline, &run, args.quantile, history.as_ref())?);
-    }
-    let mut findings = comparison.as_ref().map_or_else(Vec::new, |known| against(known, args.max_regression));
-    for (statistic, limit_ns) in limits {
-        findings.extend(below(&run.report.results, statistic, limit_ns));
-    }
-    let check = Check::of(SideSummary::of(&run), comparison, findings);
+    let baseline = args.baseline.as_ref();
+    let baseline = baseline.map(|pick| args.location.run(pick, history.as_ref(), &filter)).transpose()?;
+    let limits = Limits { statistic: args.quantile, max_regression: args.max_regression, bounds };
+    let check = Check::new(&run, baseline.as_ref(), &limits, history.as_ref())?;
     to_stdout(|out| match args.json {
         true => json::write(&check, out),
         false => check.write_text(&mut Printable::new(out)),
     })?;
-    Ok(check.state.exit())
+    Ok(check.exit())
 }
 
 #[derive(Debug, Args)]
@@ -203,7 +197,7 @@ pub(super) fn trend(args: &TrendArgs) -> Result<Exit, Failure> {
     let trends = trends(&history, &plan)?;
     to_stdout(|out| {
         if args.json {
-            json::write(&TrendDocument { schema: TREND_SCHEMA, trends: &trends }, out)
+            json::write(&TrendDocument { schema: 1, trends: &trends }, out)
         } else {
             // The line's range is shown beside it.
             trend::write_text(&trends, prose_width().saturating_sub(24), &mut Printable::new(out))

@@ -2,7 +2,7 @@
 
 use super::Judged;
 use crate::client::history::Newest;
-use crate::client::judge::compare::{Noise, Verdict};
+use crate::client::judge::compare::Noise;
 use crate::client::judge::warnings::Grade;
 use crate::client::report::{CellReport, Latency, Span};
 use crate::client::stats::Statistic;
@@ -168,12 +168,7 @@ impl Results {
     /// Adds how a result lies to a baseline.
     pub(super) fn add_verdict(&mut self, newest: &Newest, judged: &Judged) {
         let cell = CellLabels::of(newest);
-        let verdict = match judged.verdict {
-            Verdict::Faster => "faster",
-            Verdict::Slower => "slower",
-            Verdict::NoDifference => "no_difference",
-            Verdict::NotComparable => "not_comparable",
-        };
+        let verdict = judged.verdict.name();
         self.verdict.add(&cell.and(&[("baseline", &judged.baseline), ("verdict", verdict)]), 1.0);
         if let Some(change) = judged.change {
             self.change.add(&cell.and(&[("baseline", &judged.baseline)]), change);

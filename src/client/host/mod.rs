@@ -8,7 +8,6 @@
 mod cgroup;
 mod cpu;
 mod cpu_list;
-mod difference;
 #[cfg(test)]
 #[path = "tests/fixture.rs"]
 pub(crate) mod fixture;
@@ -19,7 +18,6 @@ mod snapshot;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
 use std::env::consts;
 use std::path::Path;
 
@@ -27,7 +25,6 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use cgroup::Throttling;
 pub(crate) use cpu_list::CpuList;
-pub(crate) use difference::Difference;
 pub(crate) use snapshot::Snapshot;
 
 use cpu::{Cpu, Power};
@@ -106,16 +103,6 @@ impl Environment {
             machine: Machine::read(root),
             build: Build::this(),
         }
-    }
-
-    /// Every fact by its place in the JSON, such as `kernel.release`.
-    pub(crate) fn facts(&self) -> BTreeMap<String, String> {
-        difference::facts(self)
-    }
-
-    /// What differs from this environment to `other`, in the order of the keys; host name and boot id included.
-    pub(crate) fn differences(&self, other: &Self) -> Vec<Difference> {
-        difference::differences(self, other)
     }
 }
 

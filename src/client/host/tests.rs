@@ -4,6 +4,8 @@ use std::path::Path;
 
 use super::fixture::Tree;
 use super::*;
+use crate::client::judge::differences::Conditions;
+use crate::client::judge::warnings::sample;
 
 fn capture(tree: &Tree) -> Environment {
     Environment::capture_from(tree.path())
@@ -250,22 +252,27 @@ fn an_environment_survives_json() {
 
 #[test]
 fn differences_name_the_place_and_both_values() {
-    let before = capture(&bare_metal());
+    let settings = sample::report().settings;
+    let conditions = |tree: Tree| Conditions::new(&capture(&tree), &settings, "tsc");
+    let before = conditions(bare_metal());
     assert!(before.differences(&before).is_empty());
     let changed = bare_metal()
         .file("proc/sys/kernel/random/boot_id", "cccc")
         .file("sys/devices/system/cpu/cpu5/cpufreq/scaling_governor", "performance")
         .file("sys/devices/system/cpu/vulnerabilities/retbleed", "Not affected")
         .file("sys/kernel/mm/transparent_hugepage/enabled", "");
-    let found = before.differences(&capture(&changed));
-    let texts: Vec<String> = found.iter().map(Difference::to_string).collect();
+    let found = before.differences(&conditions(changed));
+    let found: Vec<_> = found
+        .iter()
+        .map(|difference| (&difference.key[..], difference.from.as_deref(), difference.to.as_deref()))
+        .collect();
     assert_eq!(
-        texts,
+        found,
         [
-            "boot_id: `aaaa-bbbb` → `cccc`",
-            "kernel.mitigations.retbleed: not told → `Not affected`",
-            "kernel.transparent_hugepage: `always` → not told",
-            "power.governors: `performance, powersave` → `performance`",
+            ("boot_id", Some("aaaa-bbbb"), Some("cccc")),
+            ("kernel.mitigations.retbleed", None, Some("Not affected")),
+            ("kernel.transparent_hugepage", Some("always"), None),
+            ("power.governors", Some("performance, powersave"), Some("performance")),
         ]
     );
 }

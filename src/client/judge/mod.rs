@@ -1,7 +1,10 @@
-//! Judges results: warnings and a grade for one run, and the verdicts of `compare`, `check` and `trend` between runs.
+//! Judges results: warnings and a grade for one run, the verdicts of `compare`, `check` and `trend` between runs, and the
+//! checks of `doctor`.
 
 pub(crate) mod check;
 pub(crate) mod compare;
+pub(crate) mod differences;
 pub(crate) mod doctor;
+mod noise;
 pub(crate) mod trend;
 pub(crate) mod warnings;

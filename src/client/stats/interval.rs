@@ -9,7 +9,7 @@ pub(crate) const CONFIDENCE: f64 = 0.95;
 
 /// A confidence interval, both ends included, in the unit of the values it comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Interval {
+pub(crate) struct Interval {
     /// The lower end.
     pub low: f64,
     /// The upper end.

@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 
 use super::table::{self, run_name};
-use crate::client::judge::compare::{Conditions, Side};
+use crate::client::judge::compare::Side;
+use crate::client::judge::differences::Conditions;
 use crate::client::report::escape::Text;
 use crate::client::report::table::{Datum, Table};
-use crate::client::report::{Report, text, warnings};
+use crate::client::report::{text, warnings};
 use crate::units::latency;
 
 /// Writes each run's warnings and its grade.
@@ -61,7 +62,8 @@ pub(super) fn write_environment(sides: &[Side], out: &mut Vec<u8>) -> io::Result
         line("time taken", &latency(report.times.total_ns as f64))?;
         writeln!(out, "</dl>")?;
     }
-    let facts: Vec<BTreeMap<String, String>> = sides.iter().map(|side| facts(&side.report)).collect();
+    let facts: Vec<BTreeMap<String, String>> =
+        sides.iter().map(|side| Conditions::of(&side.report).into_facts()).collect();
     let keys: BTreeSet<&String> = facts.iter().flat_map(BTreeMap::keys).collect();
     let value = |facts: &BTreeMap<String, String>, key: &String| facts.get(key).cloned();
     let (differ, same): (Vec<&String>, Vec<&String>) = keys
@@ -90,13 +92,6 @@ pub(super) fn write_environment(sides: &[Side], out: &mut Vec<u8>) -> io::Result
     writeln!(out, "<details><summary>The host and the settings in full</summary>")?;
     table::write(&facts_of("The host and the settings in full", &all), None, out)?;
     writeln!(out, "</details>")
-}
-
-/// What a run measured under, by the fact's place in the report's JSON.
-fn facts(report: &Report) -> BTreeMap<String, String> {
-    let asked = Conditions::of(report).asked().into_iter();
-    let asked = asked.filter_map(|(key, value)| Some((key.to_owned(), value?)));
-    report.environment.facts().into_iter().chain(asked).collect()
 }
 
 /// Writes the commands that measure each run again, as a shell takes them.
@@ -129,7 +124,7 @@ fn quoted(word: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::client::report::sample;
+    use crate::client::report::{Report, sample};
 
     #[test]
     fn what_was_asked_for_differs_like_what_the_host_tells() {
