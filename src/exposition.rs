@@ -3,7 +3,7 @@
 use prometheus::proto::{Counter, Gauge, LabelPair, Metric, MetricFamily, MetricType, Quantile, Summary};
 use prometheus::{Encoder, TEXT_FORMAT, TextEncoder};
 
-/// What tells a metric from the others of its family.
+/// Names and values that identify a metric within its family.
 pub(crate) type Labels<'a> = [(&'a str, &'a str)];
 
 /// The `Content-Type` of the text.
@@ -100,15 +100,15 @@ pub(crate) fn text(families: impl IntoIterator<Item = Family>) -> String {
     let mut text = Vec::new();
     TextEncoder::new()
         .encode(&families, &mut text)
-        .expect("memory can be written, and each family has a metric");
+        .expect("writing to memory succeeds, and each family has a metric");
     String::from_utf8(text).expect("it is made of strings")
 }
 
-/// Whether a text that somebody else has written is of this format, in lines that end, without times, and each of its
-/// metrics has a name that `may` be there.
+/// Checks a text from another program: it has this format, in complete lines without timestamps, and `may` accepts the name of
+/// each metric.
 pub(crate) fn check(text: &str, may: impl Fn(&str) -> bool) -> Result<(), String> {
     if !text.is_empty() && !text.ends_with('\n') {
-        return Err("its last line does not end".to_owned());
+        return Err("its last line is incomplete".to_owned());
     }
     let is_sample = |line: &str| {
         let (metric, value) = line.rsplit_once(' ')?;
@@ -127,7 +127,8 @@ pub(crate) fn check(text: &str, may: impl Fn(&str) -> bool) -> Result<(), String
         let good = if line.starts_with('#') { is_comment(line) } else { is_sample(line) };
         good.is_none() && !line.is_empty()
     });
-    wrong.map_or(Ok(()), |(index, _)| Err(format!("line {} is no metric that may stand there", index + 1)))
+    wrong
+        .map_or(Ok(()), |(index, _)| Err(format!("line {} is not a valid metric of this program", index + 1)))
 }
 
 #[cfg(test)]

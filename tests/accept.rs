@@ -1,5 +1,5 @@
 //! Connections that the system does not let the daemon accept, for reasons other than a full table of descriptors
-//! (`tests/exhaustion/descriptors.rs`): it says so, leaves the listener alone for a moment, and serves whoever waits in line. The
+//! (`tests/exhaustion/descriptors.rs`): it says so, leaves the listener alone for a moment, and then serves the clients that wait. The
 //! errors come from a C library of the tests (`tests/preload/accept.c`).
 
 use std::time::{Duration, Instant};
@@ -80,7 +80,7 @@ fn who_cannot_be_accepted_for_lack_of_something_is_turned_away_or_waits() {
     });
 }
 
-/// Without a listener there is no daemon: it ends and says why, and what it has made is gone.
+/// Without a listener the daemon cannot continue: it exits with the reason, and its files are removed.
 #[test]
 fn a_listener_that_is_none_any_more_ends_the_daemon() {
     run(|sandbox| {

@@ -1,4 +1,5 @@
-//! What a sandbox or a namespace lacks: `methods` says so, a group leaves it out, and whoever names it is told the reason.
+//! Methods that a sandbox or a namespace lacks: `methods` lists them as unavailable, a group leaves them out, and naming one is
+//! refused with the reason.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -70,7 +71,7 @@ fn may_forbid(sandbox: &Sandbox) -> bool {
     can
 }
 
-/// The methods that are to be had nowhere but outside, each with its reason, as `methods` tells it inside.
+/// The methods that are available only outside, each with the reason that `methods` shows inside.
 fn lacking(output: &Output) -> Vec<(String, String)> {
     let listed: Vec<serde_json::Value> = serde_json::from_str(&output.stdout).unwrap();
     let here: BTreeSet<_> = transports::states()
@@ -182,7 +183,7 @@ fn a_client_in_a_sandbox_measures_the_rest_of_a_group_and_is_told_what_it_lacks(
     });
 }
 
-/// An error, as the system tells it.
+/// An error, in the system's words.
 fn system(errno: Errno) -> String {
     std::io::Error::from(errno).to_string()
 }
@@ -201,7 +202,7 @@ fn a_client_in_another_network_measures_the_rest_of_a_group() {
         for method in ["tcp", "udp"] {
             skips(&output, method, &[&format!("cannot connect to the {method} channel: ")], "unix");
         }
-        // A name of another network's: nobody has it here.
+        // A name of another network: no socket here has it.
         let bench = [&bench[..], &["--namespace", "path,abstract"]].concat();
         let output =
             sandbox.finish(&mut under(&["unshare", "--net"], &sandbox.client(&bench))).expect(Exit::Success);

@@ -1,4 +1,5 @@
-//! What clients can make the daemon hold: each user and all together are held to their limits, and told so.
+//! What clients can make the daemon hold: each user and all users together are held to their limits, with a refusal that names
+//! the limit.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

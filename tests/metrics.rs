@@ -1,4 +1,4 @@
-//! Metrics over HTTP: what is told, to whom, and what those who ask badly come to.
+//! Metrics over HTTP: what is exported, at which addresses, and how malformed requests are answered.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -19,7 +19,7 @@ use crate::history::Place;
 
 const GET: &str = "GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
-/// A daemon that tells metrics at a loopback port, and where that is.
+/// A daemon that serves metrics at a loopback port, and their address.
 fn telling(sandbox: &Sandbox, more: &[&str]) -> (Daemon, String) {
     let daemon = sandbox.daemon_with(&[&["--metrics", "127.0.0.1:0"], more].concat());
     let url = daemon.process().wait_for_line("ipcd: metrics at ");
@@ -139,7 +139,7 @@ fn results_of_the_history_are_told_with_it() {
         for part in ["label=\"nightly\"", "ipcd_round_trip_seconds{", "method=\"pipe\"", "quantile=\"0.5\""] {
             assert!(text.contains(part), "{part}");
         }
-        // Only the head, which tells how long all of it would be.
+        // Only the head, with the length of the whole.
         let (code, head, body) = ask(&address, "HEAD /metrics HTTP/1.0\r\n\r\n");
         let length = head.lines().find_map(|line| line.strip_prefix("Content-Length: ")).unwrap();
         assert!(
@@ -152,7 +152,7 @@ fn results_of_the_history_are_told_with_it() {
         assert_eq!(value(&text, "ipcd_service_results_up"), 0.0);
         assert!(!text.contains("this is"), "one wrong line would spoil all");
         let said = daemon.stop_by(Signal::TERM);
-        said.says(&[&format!("the results in {file} are not exported: line 1 is no metric")]);
+        said.says(&[&format!("the results in {file} are not exported: line 1 is not a valid metric")]);
     });
 }
 
@@ -178,7 +178,7 @@ fn who_asks_badly_is_told_so_and_disturbs_nobody() {
             assert!(body.contains("metrics are at /metrics") && head.contains("Connection: close"), "{head}");
             assert_eq!(head.contains("Allow: GET, HEAD"), code == 405, "{head}");
         }
-        // Whoever greets as a client of another protocol gets an answer too.
+        // A client of another protocol gets an answer too.
         daemon.serves("tcp");
         for stream in [&mut half, &mut silent] {
             assert_eq!(split(&rest(stream)).0, 408);
@@ -201,14 +201,14 @@ fn many_who_ask_are_turned_away_and_the_others_served() {
         daemon.serves("tcp");
         let mut served = 0;
         for stream in &mut first {
-            // Its time may be over: then it was told so.
+            // Its deadline may have passed: then it has the answer that says so.
             let _ = stream.write_all(GET.as_bytes());
             served += usize::from(split(&rest(stream)).0 == 200);
         }
         // Where the time of all of them was over: there is room again.
         let again = || (ask(&address, GET).0 == 200).then_some(());
         if served == 0 {
-            eventually("somebody is served", PATIENCE, again);
+            eventually("a scraper is served", PATIENCE, again);
         }
         daemon.is_at_rest();
     });

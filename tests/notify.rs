@@ -1,4 +1,4 @@
-//! The daemon under a service manager: what it tells it, the socket that is handed over, and the end when nobody comes.
+//! The daemon under a service manager: notifications, socket activation, and the idle exit.
 
 use std::net::TcpListener;
 use std::os::fd::OwnedFd;
@@ -14,7 +14,7 @@ use rustix::process::Signal;
 
 use crate::harness::{Daemon, PATIENCE, Peer, Process, SOON, Sandbox, eventually, run};
 
-/// A service manager that hears what it is told. Its socket goes with it.
+/// A service manager that receives notifications. Its socket is removed with it.
 struct Manager {
     socket: UnixDatagram,
     path: PathBuf,
@@ -26,7 +26,7 @@ impl Manager {
         Self { socket: UnixDatagram::bind(&path).unwrap(), path }
     }
 
-    /// The next thing it is told, `None` if that does not come in time.
+    /// The next notification; `None` if none arrives in time.
     fn hear_within(&self, patience: Duration) -> Option<String> {
         self.socket.set_read_timeout(Some(patience)).unwrap();
         let mut buffer = [0; 4096];
@@ -88,7 +88,7 @@ fn it_tells_its_manager_that_it_is_ready_what_it_does_and_that_it_stops() {
 }
 
 #[test]
-fn a_manager_that_is_gone_or_wants_to_hear_nothing_does_no_harm() {
+fn a_service_manager_that_is_gone_does_no_harm() {
     run(|sandbox| {
         for socket in ["/nowhere/at/all", ""] {
             let mut start = sandbox.ipcd(&["start"]);
@@ -187,7 +187,7 @@ fn a_socket_that_is_handed_over_is_served_and_stays() {
 }
 
 #[test]
-fn what_is_handed_over_and_is_no_listening_unix_stream_socket_is_refused() {
+fn an_activated_socket_must_be_a_listening_unix_stream_socket() {
     run(|sandbox| {
         let tcp: OwnedFd = TcpListener::bind("127.0.0.1:0").unwrap().into();
         let datagram: OwnedFd = UnixDatagram::unbound().unwrap().into();
@@ -220,7 +220,7 @@ fn sockets_for_another_process_are_not_taken() {
 }
 
 #[test]
-fn it_ends_when_nobody_has_come_for_a_while() {
+fn an_idle_daemon_exits_after_its_timeout() {
     run(|sandbox| {
         let daemon = sandbox.daemon_with(&["--idle-exit", "300ms"]);
         // A connection and a channel keep it, however long they are idle.
@@ -306,7 +306,7 @@ fn log_of(sandbox: &Sandbox, name: &str, journal: bool, filter: &str) -> String 
     own_lines(&log)
 }
 
-/// Without what a daemon says of one that another test, or somebody else, has killed.
+/// Without lines about another daemon that was killed meanwhile, by another test for example.
 fn own_lines(log: &str) -> String {
     log.lines()
         .filter(|line| !line.ends_with("left by a killed daemon"))

@@ -186,7 +186,7 @@ fn a_user_without_runtime_folders_has_one_in_the_temporary_folder() {
         sandbox.finish(&mut as_user(sandbox.client(&["status"]))).expect(Exit::Success);
         drop(daemon);
 
-        // Somebody else's folder of that name is not trusted.
+        // Another user's folder of that name is not trusted.
         fs::set_permissions(&folder, fs::Permissions::from_mode(0o777)).unwrap();
         for command in [sandbox.ipcd(&["start"]), sandbox.client(&["status"])] {
             let refused = sandbox.finish(&mut as_user(command)).expect(Exit::Permission);

@@ -195,7 +195,7 @@ impl Channel {
         self.settings.token
     }
 
-    /// The user for whom it was opened.
+    /// The user of its client, also after the client is gone.
     pub(super) fn uid(&self) -> u32 {
         self.settings.client.uid
     }
@@ -258,7 +258,7 @@ impl Drop for Channel {
 pub(super) enum News {
     /// The channel is connectable.
     Ready { endpoint: String, descriptors: Vec<OwnedFd>, cpu: Option<u32> },
-    /// The responder has exited. What it made is to be [removed](Channel::remove_leftovers).
+    /// The responder has exited. The caller [removes](Channel::remove_leftovers) its resources.
     Ended(End),
 }
 
@@ -312,7 +312,7 @@ impl Process {
         if sent != assignment.len() {
             return Err(spawn_failed(io::ErrorKind::WriteZero.into()));
         }
-        // This very executable, even if its file was replaced. A process group of its own, because Ctrl-C in the daemon's
+        // This very executable, even if its file was replaced. A separate process group, because Ctrl-C in the daemon's
         // terminal is for the daemon, which then ends its responders in order.
         let child = NOT_FOR_RESPONDERS
             .iter()
@@ -368,7 +368,7 @@ impl Process {
                             if u32::try_from(descriptors.len()) == Ok(sent) {
                                 return Some(News::Ready { endpoint, descriptors, cpu });
                             }
-                            // The kernel drops those for which there is no room.
+                            // The kernel drops descriptors beyond the limit.
                             let error: io::Error = Errno::MFILE.into();
                             self.fail(format!("its descriptors cannot be received: {}", error_chain(&error)));
                         }

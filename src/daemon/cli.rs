@@ -1,17 +1,17 @@
 //! The daemon's command line.
 
 use std::error::Error;
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use log::{Level, info, warn};
-use rustix::io::fcntl_dupfd_cloexec;
 
 use super::configure::{self, Configured, Signals};
 use super::logging;
 use super::metrics::Metrics;
+use super::responder::take_stdin;
 use super::server::{Server, Wake, serve_client};
 use super::service_manager::ServiceManager;
 use super::socket::{Activated, BindError, Bound, activated, bind};
@@ -205,13 +205,7 @@ fn apply(now: &Configured, first: &Settings, server: &mut Server, socket: &Bound
 pub(super) fn private_daemon() -> Exit {
     logging::init(&std::env::var("RUST_LOG").unwrap_or_else(|_| "warn".to_owned()));
     let _ = rustix::thread::set_name(c"ipcd-private");
-    let serve = || -> io::Result<()> {
-        let socket = fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)?;
-        let null = std::fs::File::open("/dev/null")?;
-        rustix::stdio::dup2_stdin(&null)?;
-        serve_client(socket, Limits::private(PRIVATE_CHANNELS))
-    };
-    match serve() {
+    match take_stdin().and_then(|socket| serve_client(socket, Limits::private(PRIVATE_CHANNELS))) {
         Ok(()) => Exit::Success,
         // Its client reports this in turn.
         Err(error) if is_shortage(&error) => fail(&error, None, Exit::Unavailable),
@@ -242,17 +236,7 @@ fn ask(args: &SocketArgs, rules: &ProfileRules, request: &Request) -> Exit {
         }
     };
     match link.ask(request, ANSWER_PATIENCE) {
-        Ok(Reply::Status(status)) => {
-            match writeln!(io::stdout(), "{status}") {
-                Ok(()) => Exit::Success,
-                // The reader has seen enough.
-                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Success,
-                Err(error) => {
-                    let error = io::Error::other(format!("cannot write standard output: {error}"));
-                    fail(&error, None, Exit::Failure)
-                }
-            }
-        }
+        Ok(Reply::Status(status)) => configure::print(&format!("{status}\n")),
         Ok(Reply::Stopping) => {
             // It has exited when it closes this connection.
             while link.receive::<Reply>(Some(ANSWER_PATIENCE)).is_ok() {}

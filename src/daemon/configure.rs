@@ -158,7 +158,8 @@ pub(super) fn show(typed: &ArgMatches, rules: &ProfileRules) -> Exit {
     }
 }
 
-fn print(text: &str) -> Exit {
+/// Writes a result to standard output.
+pub(super) fn print(text: &str) -> Exit {
     match io::stdout().write_all(text.as_bytes()) {
         Ok(()) => Exit::Success,
         // The reader has seen enough.

@@ -185,7 +185,7 @@ impl Counters {
             let help = "When the service started.";
             families.push(gauge("process_start_time_seconds", help, started.as_secs_f64()));
         }
-        // In pages, of which the second number is the resident ones.
+        // The second number is the resident pages.
         let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
         if let Some(pages) = statm.split_whitespace().nth(1).and_then(|pages| pages.parse::<usize>().ok()) {
             let help = "Memory of the service, without responders.";

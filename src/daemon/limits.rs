@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::config::Limit;
 use crate::protocol::{LimitUse, OverLimit, Resource, Scope, UserUse};
 
-/// Whether user `uid` may have `asked` more of a resource, of which `used` lists the users' present amounts.
+/// Whether user `uid` may have `asked` more of a resource. `used` lists what users have now.
 pub(super) fn admit(
     resource: Resource,
     limit: Limit,

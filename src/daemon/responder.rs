@@ -20,17 +20,17 @@ use crate::protocol::link::send_part;
 use crate::transports::sys::find_room;
 use crate::transports::{Announcement, Assignment, Settings, Supervisor, only_cpu};
 
-/// How readily the kernel ends a responder where memory runs out (proc(5)): before all that was not set so itself.
+/// The score for the kernel's out-of-memory killer (proc(5)): responders are killed before processes of normal score.
 const OOM_SCORE_ADJ: &str = "900";
 
 /// The whole life of a responder.
 pub(super) fn main() -> Exit {
-    // So that `top` and `pkill` tell it from its daemon. Fifteen bytes at most; a matter of looks only.
+    // For `top` and `pkill`. Fifteen bytes at most; an error is harmless.
     let _ = rustix::thread::set_name(c"ipcd-responder");
-    // Where the host has no memory left, a channel ends, and not the service or something else that is worth more. It may
-    // always be set higher; else the kernel chooses.
+    // When the host runs out of memory, a channel should end, not the service or another process. Raising the score is always
+    // permitted; otherwise the kernel chooses.
     let _ = std::fs::write("/proc/self/oom_score_adj", OOM_SCORE_ADJ);
-    // A peer that makes it crash, as often as it likes, is not to fill a disk by that.
+    // A peer that makes responders crash must not fill a disk.
     let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
     panic::set_hook(Box::new(|info| {
         let told = info.to_string().replace('\n', " ");
@@ -40,7 +40,7 @@ pub(super) fn main() -> Exit {
         Ok(socket) => socket,
         Err(error) => {
             let reason = format!("taking over its socket failed: {}", error_chain(&error));
-            // There is no other way to say it than by that very socket; if nobody listens, nobody needs to know.
+            // That socket is the only way to report it.
             if let Ok(body) = encode(&Announcement::Failed { reason }) {
                 let _ = send_part(stdin(), &frame(&body), &[]);
             }
@@ -48,7 +48,7 @@ pub(super) fn main() -> Exit {
         }
     };
     let Ok((assignment, mut supervisor)) = Supervisor::take_assignment(socket) else {
-        // The supervisor has ended, or a person has typed the hidden word.
+        // The daemon has exited, or a user has typed the hidden argument.
         return Exit::Usage;
     };
     match caught(|| serve(&assignment, &mut supervisor)) {
@@ -63,7 +63,7 @@ pub(super) fn main() -> Exit {
 /// The first panic of this process, with its place in the source.
 static PANIC: Mutex<Option<String>> = Mutex::new(None);
 
-/// What it comes to; a panic is an error, which the daemon is told as any other.
+/// The result of `serve`. A panic is an error, reported to the daemon like any other.
 fn caught<T>(serve: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
     panic::catch_unwind(AssertUnwindSafe(serve)).unwrap_or_else(|payload| {
         let noted = PANIC.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -71,10 +71,10 @@ fn caught<T>(serve: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
     })
 }
 
-/// What a panic was called with.
+/// The message of a panic.
 fn message(payload: &(dyn Any + Send)) -> &str {
     let owned = || payload.downcast_ref::<String>().map(String::as_str);
-    payload.downcast_ref::<&str>().copied().or_else(owned).unwrap_or("for no reason that it gives")
+    payload.downcast_ref::<&str>().copied().or_else(owned).unwrap_or("without a message")
 }
 
 fn serve(assignment: &Assignment, supervisor: &mut Supervisor) -> Result<(), String> {
@@ -92,19 +92,19 @@ fn serve(assignment: &Assignment, supervisor: &mut Supervisor) -> Result<(), Str
     mechanism.respond(&settings, supervisor).map_err(|error| error_chain(&error))
 }
 
-/// What a responder may have beside its payloads: what its runtime and its libraries allocate, the stacks of their threads.
+/// Memory that a responder may have in addition to its payloads, for its runtime, its libraries and their threads' stacks.
 const ROOM: u64 = 16 << 20;
 
-/// Lets this process have no more than it has, `holds` bytes twice, since a buffer that grows is there twice meanwhile, and
-/// [`ROOM`]. Not every library can be told the longest message: whose peer sends a longer one cannot have it, and ends here,
-/// not where the host's memory does.
+/// Limits this process to its present memory, twice `holds` bytes (a buffer that grows exists twice for a moment), and
+/// [`ROOM`]. Not every library can limit the length of a message: a peer that sends a longer one ends its responder, and does not
+/// exhaust the host's memory.
 ///
-/// Memory that both sides see does not count, and cannot be made to grow by the client.
+/// Shared memory does not count, and the client cannot make it grow.
 fn bound_memory(holds: u64) -> io::Result<()> {
     let statm = std::fs::read_to_string("/proc/self/statm")?;
-    // proc(5): the sixth is what is the process's own, in pages.
+    // proc(5): the sixth field is the process's private memory, in pages.
     let pages = statm.split(' ').nth(5).and_then(|pages| pages.parse::<u64>().ok());
-    let has = pages.ok_or_else(|| io::Error::other("/proc/self/statm does not tell what it has"))?
+    let has = pages.ok_or_else(|| io::Error::other("/proc/self/statm has no sixth field"))?
         * u64::try_from(rustix::param::page_size()).expect("a usize fits in a u64");
     let most = has.saturating_add(holds.saturating_mul(2)).saturating_add(ROOM);
     let now = getrlimit(Resource::Data);
@@ -116,12 +116,12 @@ fn bound_memory(holds: u64) -> io::Result<()> {
 fn pin(cpu: u32) -> io::Result<()> {
     let mut cpus = CpuSet::new();
     let index = usize::try_from(cpu).ok().filter(|&cpu| cpu < CpuSet::MAX_CPU);
-    cpus.set(index.ok_or_else(|| io::Error::other("there is no such CPU"))?);
+    cpus.set(index.ok_or_else(|| io::Error::other("unknown CPU"))?);
     Ok(sched_setaffinity(None, &cpus)?)
 }
 
-/// The control socket, which is standard input, out of the way of mechanisms that use standard input.
-fn take_stdin() -> io::Result<OwnedFd> {
+/// Moves the control socket away from standard input, which mechanisms may use.
+pub(super) fn take_stdin() -> io::Result<OwnedFd> {
     let socket = fcntl_dupfd_cloexec(stdin(), 3)?;
     let null = open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
     dup2_stdin(&null)?;

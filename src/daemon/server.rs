@@ -173,7 +173,7 @@ impl Server {
         Ok(())
     }
 
-    /// Waits for events and handles them; returns whether the configuration is to be read again.
+    /// Waits for events and handles them; returns whether a reload was requested.
     fn turn(&mut self, listener: Option<&Bound>, signals: Option<&Signals>) -> io::Result<bool> {
         self.life.idle_since = self.is_idle().then(|| self.life.idle_since.unwrap_or_else(Instant::now));
         if !self.life.is_stopping {
@@ -289,7 +289,7 @@ impl Server {
         }
     }
 
-    /// Whether there is no client. A scraper counts as one.
+    /// Whether no client is connected and no channel open. A scraper counts as a client.
     fn is_idle(&self) -> bool {
         self.connections.len() == 0
             && self.channels.ids().next().is_none()
@@ -353,7 +353,7 @@ impl Server {
         }
     }
 
-    /// Turns away a client that cannot be served for lack of descriptors or memory; returns whether that was possible.
+    /// Turns away a client when descriptors or memory are exhausted; returns whether that was possible.
     fn turn_away(&mut self, error: &io::Error, listener: &Bound) -> bool {
         let reason = error_chain(error);
         let refusal = Refusal::Shortage { reason: reason.clone() };
@@ -561,7 +561,7 @@ impl Server {
                 debug!("client {owner}: channel {id} is closed");
                 self.connections.send(owner, &Reply::Closed, Vec::new());
             }
-            // For being late, which its client was told.
+            // For being late: its client has had a refusal.
             State::Killed => {}
             State::Open => {
                 // With code 0 the client has closed its side, and will ask to close the channel or disconnect.

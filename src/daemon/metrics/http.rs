@@ -44,7 +44,7 @@ enum State {
     Closing,
 }
 
-/// An answer: a text of its own, and results that are shared with other answers.
+/// An answer: a text, then results that are shared with other answers.
 #[derive(Debug)]
 struct Answer {
     own: Vec<u8>,

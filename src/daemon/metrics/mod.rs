@@ -147,7 +147,7 @@ impl Metrics {
         self.scrapes.iter().map(Scrape::deadline).chain(self.accept_paused).min()
     }
 
-    /// Whether there is no scraper, and none can be waiting.
+    /// Whether no scraper is connected, and none can be waiting.
     pub(super) fn is_quiet(&self) -> bool {
         self.scrapes.is_empty() && self.accept_paused.is_none()
     }

@@ -37,7 +37,7 @@ impl Results {
         Self { path, stamp: None, content: Ok(None) }
     }
 
-    /// The present content; `None` if there is no file or it is unusable.
+    /// The present content; `None` if the file is missing or unusable.
     pub(super) fn read(&mut self) -> Option<Rc<str>> {
         if let Some((stamp, content)) = self.read_if_changed().unwrap_or_else(|why| Some((None, Err(why)))) {
             // Logged once, not at each scrape.
