@@ -12,12 +12,11 @@ mod profile;
 mod report;
 mod rerun;
 
-use std::collections::BTreeMap;
 use std::error::Error;
 use std::io::Write as _;
 
 use clap::builder::{PossibleValue, PossibleValuesParser};
-use clap::{Arg, ArgAction, ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{Arg, ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 use log::LevelFilter;
 
 pub(crate) use self::profile::RULES as PROFILE_RULES;
@@ -83,27 +82,8 @@ const SWEEPING: &str = "bench";
 
 /// The command line, with the options of the mechanisms.
 fn parser() -> clap::Command {
-    let mut options = BTreeMap::new();
-    for option in transports::ALL.iter().flat_map(|mechanism| mechanism.info().options) {
-        options.entry(option.name).or_insert(option);
-    }
     MEASURING.into_iter().fold(Cli::command(), |cli, measuring| {
-        cli.mut_subcommand(measuring, |measuring| {
-            let sweeps = measuring.get_name() == SWEEPING;
-            options.values().fold(measuring, |measuring, option| {
-                let argument = Arg::new(option.name)
-                    .long(option.name)
-                    .value_parser(PossibleValuesParser::new(option.values))
-                    .hide_possible_values(false);
-                let (help, default) = (option.help, option.values[0]);
-                measuring.arg(if sweeps {
-                    let help = format!("{help}; several make a sweep [default: {default}]");
-                    argument.value_name("VALUE,...").action(ArgAction::Append).value_delimiter(',').help(help)
-                } else {
-                    argument.value_name("VALUE").help(format!("{help} [default: {default}]"))
-                })
-            })
-        })
+        cli.mut_subcommand(measuring, |command| MethodOptions::add_to(command, measuring == SWEEPING))
     })
 }
 

@@ -4,12 +4,12 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use clap::parser::ValueSource;
-use clap::{Arg, ArgMatches, Command};
+use clap::{Arg, ArgMatches, Args, Command};
 
-use super::parser;
+use super::bench::BenchArgs;
 use crate::client::Failure;
 use crate::client::measure::Timing;
-use crate::client::plan::selection::{ALL, Meaning, has_option, meaning};
+use crate::client::plan::selection::{ALL, Meaning, MethodOptions, has_option, meaning};
 use crate::config::{Config, Found, Grammar, Origin, Problem, ProfileRules, Section, exclude, sources};
 use crate::protocol::Wait;
 use crate::transports::{self, Mechanism};
@@ -39,7 +39,7 @@ pub(crate) const RULES: ProfileRules = ProfileRules {
 
 /// The command with the options of the mechanisms.
 fn bench() -> Command {
-    parser().find_subcommand(BENCH).expect("it is a command").clone()
+    MethodOptions::add_to(BenchArgs::augment_args(Command::new(BENCH)), true)
 }
 
 /// The flags that the profile adds to the command line, if one is named.

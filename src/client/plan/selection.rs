@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt::{self, Display};
 
-use clap::ArgMatches;
+use clap::builder::PossibleValuesParser;
+use clap::{Arg, ArgAction, ArgMatches, Command};
 use log::Level;
 
 use crate::client::bench::{Bench, Cell};
@@ -62,6 +63,27 @@ pub(crate) fn meaning(name: &str) -> Result<Meaning, UnknownName> {
 pub(crate) struct MethodOptions(BTreeMap<String, Vec<String>>);
 
 impl MethodOptions {
+    /// Adds the options of all mechanisms to a command; if it `sweeps`, each may have several values.
+    pub(crate) fn add_to(command: Command, sweeps: bool) -> Command {
+        let mut options = BTreeMap::new();
+        for option in transports::ALL.iter().flat_map(|mechanism| mechanism.info().options) {
+            options.entry(option.name).or_insert(option);
+        }
+        options.values().fold(command, |command, option| {
+            let argument = Arg::new(option.name)
+                .long(option.name)
+                .value_parser(PossibleValuesParser::new(option.values))
+                .hide_possible_values(false);
+            let (help, default) = (option.help, option.values[0]);
+            command.arg(if sweeps {
+                let help = format!("{help}; several make a sweep [default: {default}]");
+                argument.value_name("VALUE,...").action(ArgAction::Append).value_delimiter(',').help(help)
+            } else {
+                argument.value_name("VALUE").help(format!("{help} [default: {default}]"))
+            })
+        })
+    }
+
     /// Those of a command's arguments, each value once.
     pub(crate) fn of(matches: &ArgMatches) -> Self {
         let known = transports::ALL.iter().flat_map(|mechanism| mechanism.info().options);
