@@ -1,4 +1,4 @@
-//! Exhausted resources: which limit an error stands for, its value, and where it is raised. And what a sandbox denies.
+//! Exhausted resources: the limit behind an error, its value, and where to raise it. And what a sandbox denies.
 
 use std::error::Error;
 use std::fmt::Display;
@@ -51,7 +51,7 @@ fn io_is_shortage(error: &io::Error) -> bool {
         || Errno::from_io_error(error).is_some_and(|errno| EXHAUSTED.contains(&errno))
 }
 
-/// The limit that an error number stands for. It describes this process, so it must be called where the error occurred.
+/// The limit behind an error number. It describes this process, so it must be called where the error occurred.
 pub(crate) fn hint(error: &(dyn Error + 'static)) -> Option<String> {
     let error = error.downcast_ref::<io::Error>()?;
     match Errno::from_io_error(error)? {

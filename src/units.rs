@@ -268,7 +268,7 @@ pub(crate) fn memory(bytes: u64) -> String {
     format!("{n}{unit}")
 }
 
-/// The largest unit of which the size is a whole number.
+/// The size in the largest unit that leaves a whole number.
 fn largest_unit(bytes: u64) -> (u64, &'static str) {
     let fits = |(shift, _): &(u32, &str)| bytes > 0 && bytes.trailing_zeros() >= *shift;
     let (shift, unit) = [(30, "G"), (20, "M"), (10, "k")].into_iter().find(fits).unwrap_or((0, ""));

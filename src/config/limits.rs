@@ -16,7 +16,7 @@ pub struct Limit {
 }
 
 impl Limit {
-    /// A total of which each user may have half: no user can take all of it.
+    /// Each user may have half of the total, so that no user can take all of it.
     #[must_use]
     pub(crate) const fn shared(total: u64) -> Self {
         Self { total, per_user: if total < 2 { total } else { total / 2 } }

@@ -30,19 +30,19 @@ pub struct SocketAddress {
 pub struct Candidate {
     /// The socket's path.
     pub path: PathBuf,
-    /// Which rule gave it, for messages.
+    /// The rule that it comes from, for messages.
     pub origin: &'static str,
     folder: Folder,
 }
 
-/// What becomes of a candidate's folder.
+/// How a candidate's folder is treated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Folder {
-    /// The user's own affair: it has to exist.
+    /// It must exist; its permissions are up to the user.
     Existing,
     /// Made where missing.
     Made {
-        /// Nobody else may have it (mode 0700, owned by this user): the temporary folder belongs to everybody.
+        /// Mode 0700 and owned by this user: any user may write to the temporary folder.
         private: bool,
     },
 }
@@ -53,7 +53,7 @@ pub enum AddressError {
     /// Too long for a socket's name.
     #[error("the socket path {} has {} bytes; {MAX_PATH_LEN} at most", .0.display(), .0.as_os_str().len())]
     TooLong(PathBuf),
-    /// The folder is not there and cannot be made.
+    /// The folder does not exist and cannot be made.
     #[error("the folder {} cannot be used", .path.display())]
     Folder {
         /// The folder.
@@ -61,7 +61,7 @@ pub enum AddressError {
         /// The system's error.
         source: io::Error,
     },
-    /// Somebody else may have prepared the folder.
+    /// Another user may have made the folder.
     #[error("the folder {} is not private: it must be a folder of user {uid} with mode 0700", .path.display())]
     NotPrivate {
         /// The folder.
@@ -71,7 +71,7 @@ pub enum AddressError {
     },
 }
 
-/// What the rule looks at.
+/// The inputs of the rule.
 struct Surroundings {
     configured: Option<PathBuf>,
     ipcd_socket: Option<OsString>,
@@ -167,7 +167,7 @@ impl Candidate {
     pub(crate) fn check(&self) -> Result<(), AddressError> {
         self.check_length()?;
         if self.folder().symlink_metadata().is_err() {
-            return Ok(()); // Nobody is there, as connecting will tell.
+            return Ok(()); // Connecting will report that.
         }
         self.check_private()
     }
@@ -191,7 +191,7 @@ impl Candidate {
             return Ok(());
         }
         let path = self.folder();
-        // Not followed: a link in the temporary folder is somebody else's.
+        // Not followed: a link in the temporary folder may be another user's.
         let meta = fs::symlink_metadata(path)
             .map_err(|source| AddressError::Folder { path: path.to_owned(), source })?;
         let uid = rustix::process::geteuid().as_raw();

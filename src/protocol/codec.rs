@@ -19,7 +19,7 @@ const CONFIG: Configuration<LittleEndian, Varint, Limit<MAX_BODY>> =
 /// A frame's body that is not the message expected.
 #[derive(Debug, thiserror::Error)]
 pub enum DecodeError {
-    /// The bytes are no such message.
+    /// The bytes are not such a message.
     #[error("a frame of {len} bytes is not a known message")]
     Body {
         /// Length of the body in bytes.

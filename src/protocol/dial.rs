@@ -19,16 +19,16 @@ use crate::shortage::is_shortage;
 /// How long a daemon may take to accept and to greet.
 pub(super) const GREETING_PATIENCE: Duration = Duration::from_secs(2);
 
-/// Why a client has no daemon to talk to.
+/// Why a client cannot talk to a daemon.
 #[derive(Debug, thiserror::Error)]
 pub enum DialError {
-    /// Nobody answers at any of the places.
+    /// No process answers at any of the addresses.
     #[error("no daemon answers; tried {}", show_tried(.tried))]
     NoDaemon {
-        /// Each path, and what came of it.
+        /// Each path, and the result.
         tried: Vec<(PathBuf, String)>,
     },
-    /// A socket is there and this user may not use it.
+    /// This user may not use the socket.
     #[error("user {uid} may not use the socket {}{}", .path.display(), show_group(.group))]
     Permission {
         /// The socket.
@@ -38,7 +38,7 @@ pub enum DialError {
         /// The group whose members may use it, if it is for one.
         group: Option<String>,
     },
-    /// The place cannot be used.
+    /// The address cannot be used.
     #[error(transparent)]
     Address(#[from] AddressError),
     /// This process has no descriptor or memory left for a connection.
@@ -49,7 +49,7 @@ pub enum DialError {
         /// The system's error.
         source: io::Error,
     },
-    /// Somebody answers, and is no daemon that this client can talk to.
+    /// The process that answers is not a daemon that this client can talk to.
     #[error("cannot talk to what listens at {}", .path.display())]
     Greeting {
         /// The socket.
@@ -69,7 +69,7 @@ fn show_tried(tried: &[(PathBuf, String)]) -> String {
 }
 
 impl DialError {
-    /// The exit code that tells of it.
+    /// The exit code for this error.
     #[must_use]
     pub(crate) fn exit(&self) -> Exit {
         match self {

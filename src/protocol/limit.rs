@@ -14,7 +14,7 @@ pub enum Resource {
     Connections,
     /// Data channels, each a responder process.
     Channels,
-    /// Clients in line for the lease.
+    /// Clients in the queue for the lease.
     Queue,
     /// Bytes that responders hold for payloads.
     Memory,
@@ -45,7 +45,7 @@ impl Resource {
     }
 }
 
-/// For whom a limit is.
+/// The scope of a limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Scope {
     /// For each user.
@@ -60,15 +60,15 @@ pub enum Scope {
 /// A request that would pass a limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OverLimit {
-    /// Of what it would be too much.
+    /// The resource.
     pub resource: Resource,
-    /// For whom.
+    /// For one user or for all.
     pub scope: Scope,
     /// The limit; memory in bytes.
     pub limit: u64,
-    /// What is taken.
+    /// What is in use.
     pub used: u64,
-    /// What was asked for.
+    /// What the request needs.
     pub asked: u64,
 }
 
@@ -106,10 +106,10 @@ pub struct LimitUse {
 }
 
 impl LimitUse {
-    /// Whether user `uid` could have so much if nobody had anything.
+    /// Whether user `uid` could have this amount if nothing were in use.
     ///
     /// # Errors
-    /// Which limit stands against it.
+    /// The limit that it exceeds.
     pub(crate) fn ever_admits(&self, uid: u32, asked: u64) -> Result<(), OverLimit> {
         let each = [(Scope::User { uid }, self.limit_per_user), (Scope::Total, self.limit)];
         match each.into_iter().find(|(_, limit)| asked > *limit) {

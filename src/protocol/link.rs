@@ -118,10 +118,10 @@ impl Link {
     /// Exchanges greetings.
     ///
     /// # Errors
-    /// The peer is no ipcd, one of another version, or not done after `patience`.
+    /// The peer is not ipcd, has another version, or has not finished after `patience`.
     pub fn greet(&mut self, patience: Duration) -> Result<Greeting, LinkError> {
         let mut deadline = Deadline::after(patience);
-        // A peer that is no ipcd may have closed already; what it said before tells more than that.
+        // A peer that is not ipcd may have closed already; what it sent before explains more.
         let sent = self.send_all(&Greeting::OURS.to_bytes(), &[]);
         let mut bytes = [0; GREETING_LEN];
         let mut have = 0;

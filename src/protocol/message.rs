@@ -1,7 +1,7 @@
 //! The messages of the control channel.
 //!
 //! A client sends a [`Request`] and gets [`Reply`]s: one for each request, but for a queued [`Request::Acquire`],
-//! which gets a [`Reply::Queued`] for each place in line before its [`Reply::Acquired`]. [`Reply::Event`] comes
+//! which gets a [`Reply::Queued`] for each position in the queue before its [`Reply::Acquired`]. [`Reply::Event`] comes
 //! unasked. Any change here is a new [`PROTOCOL_VERSION`](super::PROTOCOL_VERSION).
 
 use std::collections::BTreeMap;
@@ -26,10 +26,10 @@ pub enum Request {
     Stop,
     /// Take the lease, without which no channel is opened: [`Reply::Acquired`].
     Acquire {
-        /// Wait in line; else [`Refusal::Busy`] if it is taken.
+        /// Wait in the queue; else [`Refusal::Busy`] if it is taken.
         wait: bool,
     },
-    /// Give the lease back, or leave the line: [`Reply::Released`], or refused while channels are open.
+    /// Give the lease back, or leave the queue: [`Reply::Released`], or refused while channels are open.
     Release,
     /// Open a data channel: [`Reply::Opened`] once it is connectable.
     Open(ChannelSpec),
@@ -52,7 +52,7 @@ pub enum Reply {
     Acquired,
     /// The client waits for the lease.
     Queued {
-        /// Place in line; 1 is next.
+        /// Position in the queue; 1 is next.
         place: u32,
     },
     /// Answers [`Request::Release`].
@@ -61,7 +61,7 @@ pub enum Reply {
     Opened {
         /// The channel.
         channel: ChannelId,
-        /// By which both sides prove themselves.
+        /// The secret of both sides.
         token: Token,
         /// Where it is, in the mechanism's own words.
         endpoint: String,
@@ -78,11 +78,11 @@ pub enum Reply {
     Closed,
     /// The request is refused; the connection goes on.
     Refused(Refusal),
-    /// Something happened that nobody asked for.
+    /// An event, which answers no request.
     Event(Event),
 }
 
-/// What a daemon tells unasked.
+/// What a daemon reports without a request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Event {
     /// A channel ended before its client closed it.
@@ -103,7 +103,7 @@ pub enum End {
     Exited(i32),
     /// By this signal.
     Signalled(i32),
-    /// By an error that it told.
+    /// By an error that it reported.
     Failed(String),
 }
 
@@ -258,7 +258,7 @@ pub struct MethodState {
 }
 
 impl MethodState {
-    /// Why this client cannot have it, whatever it is, as far as the daemon can tell.
+    /// Why this client cannot use it, for either reason, as far as the daemon knows.
     #[must_use]
     pub(crate) fn lacking(&self) -> Option<&Unavailable> {
         self.unavailable.as_ref().or(self.closed.as_ref())
@@ -283,7 +283,7 @@ pub struct Usage {
     pub minor_faults: u64,
     /// Page faults with I/O.
     pub major_faults: u64,
-    /// Moves from one CPU to another, where the kernel tells.
+    /// Moves from one CPU to another, where the kernel counts them.
     pub migrations: Option<u64>,
     /// The CPU it ran on last.
     pub cpu: Option<u32>,

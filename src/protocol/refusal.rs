@@ -92,7 +92,7 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// The exit code that tells of it.
+    /// The exit code for this refusal.
     #[must_use]
     pub fn exit(&self) -> Exit {
         match self {
@@ -104,7 +104,7 @@ impl Refusal {
             },
             Self::UnknownMethod { .. } => Exit::Usage,
             Self::NotPermitted { .. } => Exit::Permission,
-            // A responder that told why could not make what the mechanism needs; another was killed.
+            // A responder that reported why could not make what the mechanism needs; any other was killed.
             Self::Unavailable { .. }
             | Self::Unfit { .. }
             | Self::Spawn { .. }
@@ -136,7 +136,7 @@ impl Refusal {
                 }
             }),
             Self::Shortage { .. } => Some("try again when other clients have ended, or give the daemon more"),
-            // The loader, the allocator and the kernel have told it to the responder's standard error, or to nobody.
+            // The loader and the allocator report to the responder's stderr, and the kernel to its log.
             Self::NotOpened { end: End::Exited(_) | End::Signalled(_) } => {
                 Some("look into the daemon's log, and the kernel's, for a lack of memory or of descriptors")
             }

@@ -1,4 +1,4 @@
-//! The hidden first arguments by which an executable is told to be a private daemon or a responder.
+//! The hidden first arguments that make an executable a private daemon or a responder.
 //!
 //! Either finds its control socket as standard input.
 

@@ -1,4 +1,4 @@
-//! What a daemon tells of itself, and how a person is shown it.
+//! A daemon's status, and its text form.
 
 use std::fmt;
 use std::time::Duration;
@@ -23,7 +23,7 @@ pub struct Status {
     pub connections: u32,
     /// Processes of the clients that hold the lease; [`MOST_LISTED`](Self::MOST_LISTED) at most.
     pub lease_holders: Vec<u32>,
-    /// Processes of the clients in line for the lease, the next one first; as many at most. `limits` has their number.
+    /// Processes of the clients in the queue for the lease, the next one first; as many at most. `limits` has their number.
     pub queue: Vec<u32>,
     /// Open channels, as many at most. `limits` has their number.
     pub channels: Vec<ChannelStatus>,
@@ -67,13 +67,13 @@ impl Status {
     /// How many of a kind are listed one by one: a status fits into a frame, whatever the limits are.
     pub(crate) const MOST_LISTED: usize = 500;
 
-    /// How much there is of `resource`, and of how much.
+    /// The use and the limit of `resource`.
     #[must_use]
     pub fn limit(&self, resource: Resource) -> Option<&LimitUse> {
         self.limits.iter().find(|limit| limit.resource == resource)
     }
 
-    /// How much there is of `resource`.
+    /// The use of `resource`.
     #[must_use]
     pub fn used(&self, resource: Resource) -> u64 {
         self.limit(resource).map_or(0, |limit| limit.used)
