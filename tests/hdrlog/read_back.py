@@ -42,7 +42,7 @@ def main():
 
 
 def compare_all(client):
-    """Runs everything; tells how many differences there were, as an exit code."""
+    """Runs everything; the exit code is the number of differences."""
     differences, checked = [], 0
     with tempfile.TemporaryDirectory(prefix="ipcd-hdrlog-") as folder:
         for number, arguments in enumerate(RUNS):

@@ -141,7 +141,7 @@ def check_charts(client, page):
     check("kernel 6.1 → 6.8" in page.page.locator("#history ~ .charts").first.inner_text(), "and what changed with it")
 
 
-# The cells of a column that are to be seen, as sorting sees them.
+# The visible cells of a column, as sorting sees them.
 COLUMN = """(head) => {
   const table = document.getElementById('cells');
   const at = [...table.tHead.rows[0].cells].findIndex((cell) => cell.textContent === head);
@@ -169,7 +169,7 @@ def check_keyboard(page):
     page.page.keyboard.type("shmem")
     methods = page.js(COLUMN, "method")
     check(0 < len(methods) < len(all_rows) and set(methods) == {"shmem"}, f"filtered by a word: {methods}")
-    check(page.page.locator("#count").inner_text() == f"{len(methods)} of {len(all_rows)} rows", "the number of rows is told")
+    check(page.page.locator("#count").inner_text() == f"{len(methods)} of {len(all_rows)} rows", "the number of rows is shown")
     tab_to(page, 'select[data-column="placement"]')
     page.page.keyboard.type("cross-core" if "cross-core" in page.js(COLUMN, "placement") else "same-core")
     places = set(page.js(COLUMN, "placement"))
@@ -271,7 +271,7 @@ def check_without_script(browser, path, shots):
 
 
 def check_ill_will(client, browser, shots):
-    """Text that means ill stays text."""
+    """Malicious text stays text."""
     path = client.folder / "ill.html"
     client.run("report", made.ill(client), "--matrix", client.folder / "ill.csv", "--title", made.ILL[0], "-o", path)
     page = Page(browser, path)
@@ -310,7 +310,7 @@ def main():
         check_without_script(browser, path, shots)
         check_ill_will(client, browser, shots)
         browser.close()
-    print(f"a report of {path.name}: charts, keyboard, both schemes, phone, paper, no script, ill will; screenshots in {shots}")
+    print(f"a report of {path.name}: charts, keyboard, both schemes, phone, paper, no script, malicious text; screenshots in {shots}")
 
 
 if __name__ == "__main__":

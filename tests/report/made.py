@@ -1,4 +1,4 @@
-"""What the reports are made of: short runs of this host, sixty more with a change among them, and one that means ill."""
+"""What the reports are made of: short runs of this host, sixty more with a change among them, and one of malicious text."""
 
 import copy
 import json
@@ -13,7 +13,7 @@ ILL = ["<script>window.ill = 1</script>", '"><img src=x onerror="window.ill = 1"
 
 
 class Client:
-    """ipc-client, with a history of its own."""
+    """ipc-client, with its own history."""
 
     def __init__(self, path, folder):
         self.path, self.folder = path, folder
@@ -34,7 +34,7 @@ class Client:
 
 
 def measured(client):
-    """Records two runs: sizes, and idle times at several placements. They are short: nobody trusts their figures."""
+    """Records two runs: sizes, and idle times at several placements. They are short: their figures do not matter."""
     short = ["--private", "--trials", "3", "--warmup", "100", "--record"]
     client.run("bench", "-m", "tcp,unix,pipe,shmem,udp,futex,local-socket", "--size", "8,1k,16k", "-n", "1000", *short, "--label", "sizes")
     client.run("bench", "-m", "unix,shmem", "--placement", "all", "--gap", "0,20us,200us", "-n", "100", *short, "--label", "gaps")
@@ -42,7 +42,7 @@ def measured(client):
 
 
 def synthetic(client):
-    """Takes in sixty more runs of two of those cells, a day apart, of which one gets slower with a new kernel."""
+    """Takes in sixty more runs of two of those cells, a day apart; one gets slower with a new kernel."""
     line = json.loads(client.run("history", "export", "--label", "sizes").splitlines()[0])
     kept = [at for at, cell in enumerate(line["report"]["results"]) if cell["method"] in ("tcp", "pipe") and cell["size_bytes"] == 8]
     lines = []
@@ -70,7 +70,7 @@ def scaled(latency, factor):
 
 
 def ill(client):
-    """A report and a matrix in which every text that could come from elsewhere means ill."""
+    """A report and a matrix in which every text that could come from elsewhere is malicious."""
     report = client.json("history", "show", "sizes", "--json")
     report["environment"]["hostname"] = ILL[0]
     report["environment"]["cpu"]["model"] = ILL[1]

@@ -1,4 +1,4 @@
-//! A report's cells in words: their settings, and names by which a reader distinguishes them.
+//! A report's cells in words: their settings, and names that distinguish them.
 
 use std::collections::BTreeSet;
 use std::time::Duration;

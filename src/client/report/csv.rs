@@ -1,4 +1,4 @@
-//! CSV: a row a cell, every figure with its unit in the column's name. What there is no figure for is empty.
+//! CSV: a row for each cell. Columns have their unit in their name; a missing figure is empty.
 
 use std::fmt::Display;
 use std::io::{self, Write};
@@ -114,7 +114,7 @@ fn kind(warning: &Warning) -> String {
     json["kind"].as_str().unwrap_or_default().to_owned()
 }
 
-/// Values in one field.
+/// Several values in one field.
 fn list(values: impl IntoIterator<Item = impl Display>) -> String {
     values.into_iter().map(|value| value.to_string()).collect::<Vec<_>>().join(" ")
 }

@@ -4,7 +4,7 @@ use std::fmt::{self, Display, Write};
 
 use crate::diagnostics::is_unprintable;
 
-/// Shown as text in HTML, SVG and their attributes. Unprintable characters, of which XML forbids most, are replaced.
+/// Shown as text in HTML, SVG and their attributes. Unprintable characters are replaced: XML forbids most.
 pub(super) struct Text<T>(pub(super) T);
 
 impl<T: Display> Display for Text<T> {

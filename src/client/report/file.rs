@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::Access;
 use tempfile::{Builder, NamedTempFile};
 
-/// A file, or standard output, cannot be written.
+/// A file or standard output cannot be written.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot write {}", path.display())]
 pub(crate) struct FileError {
@@ -19,14 +19,14 @@ pub(crate) struct FileError {
 }
 
 impl FileError {
-    /// What became of standard output.
+    /// Standard output cannot be written.
     #[must_use]
     pub(crate) fn stdout(source: io::Error) -> Self {
         Self { path: "standard output".into(), source }
     }
 }
 
-/// Finds out, before a long run, whether `path` can be written. What is there stays as it is.
+/// Checks, before a long run, that `path` can be written. An existing file is unchanged.
 ///
 /// # Errors
 /// It cannot.
@@ -39,11 +39,11 @@ pub(crate) fn check(path: &Path) -> Result<(), FileError> {
     checked.map_err(|source| FileError { path: path.to_owned(), source })
 }
 
-/// Writes a file: into a temporary one beside it, which takes its name once all of it is on the disk. Whoever reads
-/// `path` sees the old file or the new one, never a part. A device or a pipe is written into.
+/// Writes a file atomically: a temporary file beside it is renamed once all of it is on the disk. Readers of `path` see
+/// the old file or the new one, never a part. A device or a pipe is written into.
 ///
 /// # Errors
-/// The file system's, or those of `fill`; what was there is still there.
+/// The file system's, or those of `fill`; the old file is still there.
 pub(crate) fn write_whole(
     path: &Path,
     fill: impl FnOnce(&mut dyn Write) -> io::Result<()>,
@@ -51,7 +51,7 @@ pub(crate) fn write_whole(
     write(path, None, fill)
 }
 
-/// The same, of a file that every user may read, whatever the umask is: for those that another service collects.
+/// The same for a file that every user may read, regardless of the umask: for files that another service collects.
 ///
 /// # Errors
 /// As [`write_whole`].
@@ -77,9 +77,9 @@ fn write(
 
 /// How a path is written.
 enum Place {
-    /// What is there cannot be replaced: a device, a pipe.
+    /// Directly, since a device or a pipe cannot be replaced.
     Into,
-    /// By a temporary file in `folder`.
+    /// Through a temporary file in `folder`.
     Beside { folder: PathBuf, target: PathBuf, mode: Option<Permissions> },
 }
 
@@ -92,7 +92,7 @@ impl Place {
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => return Err(error),
         };
-        // A link goes on leading to the file.
+        // A symbolic link is kept and its target replaced.
         let target = if mode.is_some() { path.canonicalize()? } else { path.to_owned() };
         let folder = match target.parent() {
             Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
@@ -103,11 +103,11 @@ impl Place {
 }
 
 fn temporary(folder: &Path) -> io::Result<NamedTempFile> {
-    // The usual permissions of a new file, from which the umask is taken off, and not a temporary file's.
+    // A new file's usual permissions, less the umask, instead of a temporary file's.
     let made =
         Builder::new().prefix(".ipc-client-").permissions(Permissions::from_mode(0o666)).tempfile_in(folder);
-    // The error's text has the temporary file's name, which nobody asked for; the folder tells what the system has
-    // against it, as a rule.
+    // The error's text has the temporary file's name, which means nothing to the user; checking the folder usually gives
+    // the cause.
     made.map_err(|error| match rustix::fs::access(folder, Access::WRITE_OK | Access::EXEC_OK) {
         Err(folders) => folders.into(),
         Ok(()) => error.kind().into(),
@@ -127,7 +127,7 @@ fn replace(
     fill_file(file.as_file(), fill)?;
     file.as_file().sync_all()?;
     file.persist(target)?;
-    // The new name is on the disk too, where the file system lets a folder be synced.
+    // Sync the new name too, where the file system supports it.
     let _ = File::open(folder).and_then(|folder| folder.sync_all());
     Ok(())
 }
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_goes_on_leading_to_the_file() {
+    fn a_symbolic_link_is_kept() {
         let folder = tempfile::tempdir().unwrap();
         let (file, link) = (folder.path().join("file"), folder.path().join("link"));
         fs::write(&file, "old").unwrap();
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_written_is_found_out_before() {
+    fn a_check_finds_what_cannot_be_written() {
         let folder = tempfile::tempdir().unwrap();
         assert!(check(folder.path()).is_err(), "a folder");
         let error = check(&folder.path().join("missing/report")).unwrap_err();

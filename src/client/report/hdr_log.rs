@@ -11,10 +11,10 @@ use hdrhistogram::serialization::interval_log::{IntervalLogWriterBuilder, Interv
 use super::PS_PER_NS;
 use super::Report;
 
-/// What is added to the tag of a line that tells latencies from the intended start.
+/// The suffix of the tag of latencies from the intended start.
 pub(crate) const RESPONSE: &str = ":response";
 
-/// The longest latency told apart from longer ones: an hour.
+/// The longest latency of the log, an hour; longer ones are recorded as it.
 const LONGEST_NS: u64 = 3_600_000_000_000;
 
 /// Writes such a log.
@@ -69,8 +69,8 @@ impl<W: Write> HdrLog<W> {
     }
 }
 
-/// Writes the log of a report that was there before, of which no more is known than a cell's rounds together: a line for
-/// each cell, as long as its rounds took.
+/// Writes the log of a recorded report, which has only the histogram of all of a cell's rounds: a line for each cell, as
+/// long as its rounds took.
 ///
 /// # Errors
 /// The writer's.
@@ -112,7 +112,7 @@ mod tests {
     use crate::client::measure::histogram;
 
     #[test]
-    fn a_log_tells_what_was_recorded() {
+    fn a_log_has_what_was_recorded() {
         let mut ps = histogram();
         for n in 1..=100_000_u64 {
             ps.record(n * 12_345).unwrap();
@@ -143,18 +143,18 @@ mod tests {
         let ns: Histogram<u64> = Deserializer::new().deserialize(&mut &bytes[..]).unwrap();
         assert_eq!(ns.len(), 100_000);
         for quantile in [0.0, 0.5, 0.9, 0.99, 0.999, 1.0] {
-            let (expected, told) =
+            let (expected, shown) =
                 (ps.value_at_quantile(quantile) as f64 / 1e3, ns.value_at_quantile(quantile));
             // Half a nanosecond by rounding, 0.1 % by the bucket.
             assert!(
-                (told as f64 - expected).abs() < 0.5 + 0.002 * expected,
-                "{quantile}: {told} for {expected}"
+                (shown as f64 - expected).abs() < 0.5 + 0.002 * expected,
+                "{quantile}: {shown} for {expected}"
             );
         }
     }
 
     #[test]
-    fn a_report_that_was_there_before_has_a_line_for_each_cell() {
+    fn a_recorded_report_has_a_line_for_each_cell() {
         let report = crate::client::report::sample::paced();
         let mut log = Vec::new();
         write(&report, &mut log).unwrap();

@@ -13,7 +13,7 @@ use crate::protocol::Wait;
 
 /// Writes one JSON document, for a person to read as well.
 ///
-/// The writer is any, so that what serializes a type is compiled once, whoever is to have it.
+/// The writer is dynamic, so that a type's serialisation is compiled once for all writers.
 ///
 /// # Errors
 /// The writer's.
@@ -22,7 +22,7 @@ pub(crate) fn write(value: &impl Serialize, out: &mut dyn Write) -> io::Result<(
     writeln!(out)
 }
 
-/// Writes one JSON document on the line at hand.
+/// Writes one JSON document without line breaks.
 ///
 /// # Errors
 /// The writer's.
@@ -44,9 +44,9 @@ pub(crate) fn text(value: &impl Serialize) -> serde_json::Result<String> {
 #[derive(Debug, Serialize)]
 #[serde(tag = "type", rename_all = "lowercase")]
 pub(crate) enum Line<'a> {
-    /// A part of a trial is over.
+    /// A part of a trial.
     Interval(&'a IntervalReport),
-    /// What a cell came to, after all trials.
+    /// A cell after all trials.
     Result(&'a CellReport),
     /// The rest of the report, without the results: the last line.
     Report(&'a Report),
@@ -86,7 +86,7 @@ pub(crate) struct IntervalReport {
 }
 
 impl IntervalReport {
-    /// What an interval of this trial tells.
+    /// The figures of an interval of this trial.
     #[must_use]
     pub(crate) fn of(cell: &Cell, trial: u32, interval: &Interval<'_>) -> Self {
         let nanos = |time: std::time::Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
@@ -108,7 +108,7 @@ impl IntervalReport {
     }
 }
 
-/// Writes a line, and sees to it that a reader has it at once.
+/// Writes a line and flushes it, so that a reader has it at once.
 ///
 /// # Errors
 /// The writer's.
@@ -118,7 +118,7 @@ pub(crate) fn write_line(line: &Line<'_>, out: &mut dyn Write) -> io::Result<()>
     out.flush()
 }
 
-/// Writes what is told at the end of a run: a line for each cell, and the report.
+/// Writes the end of a stream: a line for each cell, and the report.
 ///
 /// # Errors
 /// The writer's.

@@ -21,7 +21,7 @@ use crate::units::latency;
 /// The version of the JSON's layout. Keys are added without a new version; a change of what is there is a new one.
 pub(crate) const SCHEMA: u32 = 1;
 
-/// All that a run of `bench` has to tell.
+/// The results of a run of `bench`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Report {
     /// [`SCHEMA`].
@@ -32,19 +32,19 @@ pub struct Report {
     pub times: Times,
     /// What was asked for.
     pub settings: Settings,
-    /// By what was measured.
+    /// The clock.
     pub clock: Clock,
-    /// On what was measured.
+    /// The host.
     pub environment: Environment,
     /// The host before the first trial.
     pub at_start: Snapshot,
     /// The host after the last trial.
     pub at_end: Snapshot,
-    /// The cells, in the order in which they were asked for. Left out of the last line of a stream, which has told
-    /// them before.
+    /// The cells, in the order in which they were asked for. Left out of the last line of a stream, where
+    /// they come before.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub results: Vec<CellReport>,
-    /// What makes all cells doubtful.
+    /// Warnings about all cells.
     #[serde(serialize_with = "with_text")]
     pub warnings: Vec<Warning>,
     /// How far the results can be trusted: the grade of the worst cell.
@@ -61,7 +61,7 @@ pub struct Times {
     pub total_ns: u64,
     /// Finding or starting the daemon.
     pub daemon_ns: u64,
-    /// Waiting in line for the lease.
+    /// Waiting in the queue for the lease.
     pub queue_ns: u64,
     /// Calibrating the clock.
     pub clock_ns: u64,
@@ -80,7 +80,7 @@ pub struct Times {
 pub struct Settings {
     /// The command line, without the program's name.
     pub arguments: Vec<String>,
-    /// The flags that its profile added to it, if it named one; they stood behind the command's name.
+    /// The flags of its profile, if it named one, as if given behind the command's name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub profile_flags: Option<Vec<String>>,
     /// Trials of each cell.
@@ -108,7 +108,7 @@ pub struct Settings {
     pub verification: String,
 }
 
-/// By what was measured.
+/// The clock.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Clock {
     /// `tsc` or `monotonic`.
@@ -152,7 +152,7 @@ pub struct CellReport {
     pub size_bytes: u64,
     /// How either side waited.
     pub wait: Wait,
-    /// What the CPUs amount to.
+    /// How far apart the CPUs are.
     pub placement: Placement,
     /// The CPU that the client was pinned to.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -166,7 +166,7 @@ pub struct CellReport {
     /// Time from one round's intended start to the next one's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub interval_ns: Option<u64>,
-    /// Channels that were open at once, each with a client thread and a responder of its own.
+    /// Channels that were open at once, each with its own client thread and responder.
     #[serde(default = "one")]
     pub parallel: u32,
     /// Rounds completed, in all trials, over all channels.
@@ -205,7 +205,7 @@ pub struct CellReport {
     /// Why the cell's trials ended early.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
-    /// What makes this cell doubtful, beside the run's warnings.
+    /// Warnings about this cell, in addition to the run's.
     #[serde(serialize_with = "with_text")]
     pub warnings: Vec<Warning>,
     /// How far the cell can be trusted, the run's warnings included.
@@ -287,7 +287,7 @@ pub struct Latency {
 }
 
 impl Latency {
-    /// What a histogram in picoseconds tells.
+    /// The statistics of a histogram in picoseconds.
     #[must_use]
     pub(crate) fn of(histogram: &Histogram<u64>) -> Self {
         let Some(summary) = Summary::of(histogram) else { return Self::default() };
@@ -320,7 +320,7 @@ impl Latency {
         }
     }
 
-    /// The statistics that are told, with their names, in the order of a report.
+    /// The statistics with their names, in the order of a report.
     #[must_use]
     pub(crate) fn named(&self) -> [(&'static str, Option<f64>); 8] {
         Statistic::ALL.map(|statistic| (statistic.label(), self.get(statistic)))
@@ -404,13 +404,13 @@ impl Cost {
     }
 }
 
-/// What a report means that does not tell of `parallel`.
+/// The default of `parallel`, which older reports lack.
 fn one() -> u32 {
     1
 }
 
-/// A cell's name: all that tells it from others of the run, without blanks and commas. It is the tag of its lines in
-/// an HdrHistogram log.
+/// A cell's name: all that distinguishes it from others of the run, without spaces and commas. It is the tag of its lines
+/// in an HdrHistogram log.
 #[must_use]
 pub(crate) fn cell_name(cell: &Cell) -> String {
     let mut parts = vec![cell.spec.method.clone()];
@@ -429,7 +429,7 @@ pub(crate) fn cell_name(cell: &Cell) -> String {
 }
 
 impl CellReport {
-    /// What a cell's outcome tells.
+    /// The report of a cell's outcome.
     #[must_use]
     pub(crate) fn of(outcome: &Outcome) -> Self {
         let cell = &outcome.cell;

@@ -11,7 +11,7 @@ use crate::units::{latency, percent, rate};
 /// Spaces between columns.
 const GAP: usize = 2;
 
-/// A table; of figures, if not of words.
+/// A table.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(super) struct Table {
     pub(super) name: String,
@@ -26,7 +26,7 @@ pub(super) struct Table {
 /// An entry of a table.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(super) struct Datum {
-    /// Empty if there is no figure, such as a quantile with fewer than ten samples beyond it.
+    /// Empty for a missing figure, such as a quantile with fewer than ten samples beyond it.
     pub(super) text: String,
     /// The column is sorted by it; by the text if there is none.
     pub(super) key: Option<f64>,
@@ -137,7 +137,7 @@ fn name(entry: &Entry<'_>) -> Datum {
     Datum::word(entry.method() + if entry.cell.error.is_some() { " (failed)" } else { "" })
 }
 
-/// The number by which a facet is sorted.
+/// The sort key of a facet.
 fn key(cell: &CellReport, facet: Facet) -> Option<f64> {
     match facet {
         Facet::Size => Some(cell.size_bytes as f64),

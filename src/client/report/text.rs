@@ -33,7 +33,7 @@ pub(crate) fn write(report: &Report, width: Option<u16>, out: &mut dyn Write) ->
     writeln!(lines, "host: {}", host(&report.environment))?;
     if !report.summed_runs.is_empty() {
         let (runs, first) = (report.summed_runs.len(), utc(report.started_unix_s));
-        writeln!(lines, "runs: the sum of {runs}, of which the first began {first}")?;
+        writeln!(lines, "runs: the sum of {runs}; the first began {first}")?;
     }
     write_wrapped(&lines, width, out)?;
     if report.results.len() > 1 || report.settings.trials > 1 {
@@ -178,8 +178,8 @@ fn write_confidence(cell: &CellReport, precision: Option<f64>, out: &mut dyn Wri
     Ok(())
 }
 
-/// The mean with and without timing each round. Their difference is not told as what timing costs: one round that the host
-/// has held up decides it.
+/// The mean with and without timing each round. Their difference is not shown as the cost of timing, since one round that
+/// the host held up can determine it.
 fn probe_means(probe: &ProbeReport, timed_mean_ns: Option<f64>) -> String {
     let untimed = latency(probe.untimed_mean_ns);
     match timed_mean_ns {
@@ -220,7 +220,7 @@ pub(super) fn cpus(cell: &CellReport) -> String {
     )
 }
 
-/// What a sample is, where it is not a round.
+/// What a sample is, if not a round.
 pub(super) fn samples(report: &Report) -> Option<String> {
     let rounds = report.settings.timing.strip_prefix("batch:")?;
     Some(format!("means of batches of {rounds} rounds"))
@@ -235,7 +235,7 @@ pub(super) fn clock(report: &Report) -> String {
     )
 }
 
-/// The host in a line, as far as it tells.
+/// The host on one line, as far as it is known.
 pub(super) fn host(environment: &Environment) -> String {
     let kernel = environment.kernel.release.as_ref().map(|release| format!("kernel {release}"));
     let build = &environment.build;

@@ -25,17 +25,17 @@ pub(in crate::client) fn reasons(report: &Report, required: Grade) -> Vec<String
     lines_of(&found)
 }
 
-fn lines_of(doubts: &[Found<'_>]) -> Vec<String> {
+fn lines_of(found: &[Found<'_>]) -> Vec<String> {
     let line = |(at, Found { cells, warning }): (usize, &Found<'_>)| {
         let kind = if warning.severity() == Severity::Note { "Note" } else { "Warning" };
         let cells = if cells.is_empty() { String::new() } else { format!("{}: ", cells.join(", ")) };
         let same_advice = |next: &Found<'_>| next.warning.advice() == warning.advice();
-        match doubts.get(at + 1) {
+        match found.get(at + 1) {
             Some(next) if same_advice(next) => format!("{kind}: {cells}{}", warning.finding()),
             _ => format!("{kind}: {cells}{warning}"),
         }
     };
-    doubts.iter().enumerate().map(line).collect()
+    found.iter().enumerate().map(line).collect()
 }
 
 /// A warning, and the cells that have it; none if it is the run's.

@@ -102,7 +102,7 @@ impl Axis {
         }
     }
 
-    /// Positions for names, one after the other, of which one in `every` is shown.
+    /// Positions for names, one after the other; one in `every` is shown.
     pub(crate) fn names(title: &str, names: &[String], every: i32, downwards: bool) -> Self {
         let count = names.len() as f64;
         let (low, high) = if downwards { (count, 0.0) } else { (0.0, count) };
@@ -154,29 +154,10 @@ impl ValueFormatter<f64> for Axis {
 }
 
 const DAY_S: u64 = 86_400;
-/// Steps between ticks of time.
+/// Steps between ticks of time: from seconds over minutes, hours, days and weeks to a year.
 const STEPS_S: [u64; 21] = [
-    1,
-    2,
-    5,
-    10,
-    30,
-    60,
-    120,
-    300,
-    600,
-    1800,
-    3600,
-    2 * 3600,
-    6 * 3600,
-    12 * 3600,
-    DAY_S,
-    2 * DAY_S,
-    7 * DAY_S,
-    14 * DAY_S,
-    30 * DAY_S,
-    90 * DAY_S,
-    365 * DAY_S,
+    1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 7200, 21600, 43200, 86400, 172800, 604800, 1209600,
+    2592000, 7776000, 31536000,
 ];
 
 /// Round numbers between the two, as many as fit; on a short stretch of a logarithmic axis at even steps.
@@ -258,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn what_hardly_differs_does_not_fill_an_axis() {
+    fn small_differences_do_not_fill_an_axis() {
         let axis = Axis::latency("", (100.0, 100.1));
         assert!(axis.high / axis.low >= LEAST_RATIO, "{axis:?}");
     }
@@ -275,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_has_a_place_left_of_the_least() {
+    fn zero_is_drawn_left_of_the_others() {
         let axis = Axis::values("", &[0.0, 10_000.0, 1_000_000.0], duration);
         assert_eq!(labels(&axis), ["0", "10 µs", "1 ms"]);
         let places = [0.0, 10_000.0, 1_000_000.0].map(|gap| axis.map(&gap, (0, 1000)));
@@ -291,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn times_are_told_as_finely_as_the_runs_lie_apart() {
+    fn ticks_of_time_are_as_fine_as_the_runs_are_close() {
         let axis = Axis::time(1_772_323_200, 1_772_323_200 + 60 * DAY_S);
         assert_eq!(labels(&axis), ["03-12", "03-26", "04-09", "04-23"]);
         assert!(axis.title.ends_with("(2026)"), "{}", axis.title);

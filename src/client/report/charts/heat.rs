@@ -69,7 +69,7 @@ pub(crate) struct Heat {
 }
 
 impl Heat {
-    /// The chart, about so many points wide.
+    /// The chart, about `total` points wide.
     pub(crate) fn chart(&self, total: i32) -> Chart {
         let (columns, rows) = (self.columns.len() as i32, self.rows.len() as i32);
         let words = columns <= total / WORDS;

@@ -108,8 +108,8 @@ impl Chart {
         ))
     }
 
-    /// The drawing as a document of its own, with its title, a line below it, and its legend. Viewers that know no dark
-    /// scheme, or no style sheets, show the light one.
+    /// The drawing as a separate document, with its title, a line below it, and its legend. Viewers without a dark
+    /// scheme or style sheets show the light one.
     ///
     /// # Errors
     /// As for [`Self::draw`].
@@ -227,7 +227,7 @@ fn rgb((red, green, blue): Rgb) -> RGBColor {
     RGBColor(red, green, blue)
 }
 
-/// A line so many points wide.
+/// A line `width` points wide.
 fn stroke(colour: Rgb, width: i32) -> ShapeStyle {
     let stroke_width = (width * FINE).cast_unsigned();
     ShapeStyle { color: rgb(colour).to_rgba(), filled: false, stroke_width }

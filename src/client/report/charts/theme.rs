@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_can_be_read_on_either_page() {
+    fn everything_is_legible_on_both_pages() {
         let (page, panel) = (COLOURS[0], COLOURS[1]);
         for (name, light, dark) in COLOURS {
             let least = match name {
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn no_two_colours_are_taken_for_each_other() {
+    fn every_colour_is_unique() {
         let values: BTreeSet<Rgb> = all().into_iter().map(|(_, light, _)| light).collect();
         assert_eq!(values.len(), all().len());
     }

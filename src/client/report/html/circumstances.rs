@@ -1,4 +1,4 @@
-//! What the figures rest on: warnings and grades, what was measured on, and by which commands.
+//! What the figures depend on: warnings and grades, the host, the settings and the commands.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
@@ -12,7 +12,7 @@ use crate::client::report::{text, warnings};
 use crate::units::latency;
 
 /// Writes each run's warnings and its grade.
-pub(super) fn write_doubts(sides: &[Side], out: &mut Vec<u8>) -> io::Result<()> {
+pub(super) fn write_warnings(sides: &[Side], out: &mut Vec<u8>) -> io::Result<()> {
     for side in sides {
         if sides.len() > 1 {
             writeln!(out, "<h3>{}</h3>", Text(run_name(side)))?;
@@ -32,8 +32,7 @@ pub(super) fn write_doubts(sides: &[Side], out: &mut Vec<u8>) -> io::Result<()> 
     Ok(())
 }
 
-/// Writes on what and by what each run measured: in a few lines, and all of it in a table, where what differs between
-/// runs comes first.
+/// Writes each run's host and clock: in a few lines, and in full as a table that begins with the differences between runs.
 pub(super) fn write_environment(sides: &[Side], out: &mut Vec<u8>) -> io::Result<()> {
     if sides.is_empty() {
         return Ok(());
@@ -127,7 +126,7 @@ mod tests {
     use crate::client::report::{Report, sample};
 
     #[test]
-    fn what_was_asked_for_differs_like_what_the_host_tells() {
+    fn settings_are_compared_like_facts_about_the_host() {
         let side = |change: &dyn Fn(&mut Report)| {
             let mut report = sample::single();
             change(&mut report);
@@ -144,15 +143,15 @@ mod tests {
             report.settings.trials = 7;
             report.environment.kernel.release = Some("6.99".to_owned());
         });
-        let told = written(&[before(), after]);
+        let shown = written(&[before(), after]);
         for part in ["What differs between the runs", "settings.trials", "kernel.release", "6.99"] {
-            assert!(told.contains(part), "{part}: {told}");
+            assert!(shown.contains(part), "{part}: {shown}");
         }
-        assert!(!told.contains("settings.timing"), "{told}");
+        assert!(!shown.contains("settings.timing"), "{shown}");
     }
 
     #[test]
-    fn words_are_quoted_as_a_shell_needs_it() {
+    fn words_are_quoted_for_a_shell() {
         for (word, expected) in [
             ("--size", "--size"),
             ("8,64,4k", "8,64,4k"),

@@ -26,7 +26,7 @@ pub(super) fn write(trends: &[Trend], reported: &[i64], out: &mut Vec<u8>) -> io
     let enough = steady.iter().any(|trend| trend.enough_runs);
     let summary = match (changed.len(), steady.len()) {
         (0, 0) => {
-            return writeln!(out, "<p>There is no history, or it has no other run of these cells.</p>");
+            return writeln!(out, "<p>The history has no other run of these cells.</p>");
         }
         (0, _) if enough => "No cell has changed significantly.".to_owned(),
         (0, _) => format!("Too few runs to detect a change, which takes {FEWEST_FOR_A_CHANGE}."),

@@ -110,7 +110,7 @@ fn write_body(document: &Document, title: &str, page: &mut dyn Write) -> io::Res
         let reported: Vec<i64> = runs.iter().filter_map(|run| run.run).collect();
         add("history", "History", &|out| history::write(&document.trends, &reported, out))?;
     }
-    add("trust", "Warnings and grade", &|out| circumstances::write_doubts(runs, out))?;
+    add("trust", "Warnings and grade", &|out| circumstances::write_warnings(runs, out))?;
     add("environment", "Environment", &|out| circumstances::write_environment(runs, out))?;
     add("commands", "Measure it again", &|out| circumstances::write_commands(runs, &document.commands, out))?;
 

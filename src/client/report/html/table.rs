@@ -28,7 +28,7 @@ pub(super) fn write_overview(entries: &[Entry<'_>], out: &mut Vec<u8>) -> io::Re
     )
 }
 
-/// Fields that the script fills with life; without it they are hidden.
+/// Fields that the script enables; without it they are hidden.
 fn write_filters(table: &Table, out: &mut Vec<u8>) -> io::Result<()> {
     writeln!(
         out,

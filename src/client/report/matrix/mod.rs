@@ -199,7 +199,7 @@ impl Matrix {
 
     /// The pairs of each client's CPU.
     fn rows(&self) -> impl Iterator<Item = (u32, &[Pair])> {
-        // Without CPUs there are no pairs.
+        // No CPUs, no pairs.
         self.cpus.iter().copied().zip(self.pairs.chunks(self.cpus.len().max(1)))
     }
 
@@ -209,7 +209,7 @@ impl Matrix {
         Levels::between(self.pairs.iter().filter(|pair| !pair.is_of_one_cpu()).filter_map(|pair| pair.p50_ns))
     }
 
-    /// The heat map, without tips.
+    /// The heat map, without text for a pointer.
     pub(crate) fn heat(&self, title: String) -> Heat {
         let cpus: Vec<String> = self.cpus.iter().map(u32::to_string).collect();
         Heat {
@@ -345,7 +345,7 @@ pub(super) mod fixture {
         }
     }
 
-    /// Two cores, one direction of which failed in its second trial.
+    /// Two cores; one direction failed in its second trial.
     pub(in crate::client::report) fn two_cpus() -> Matrix {
         let mut matrix = matrix(&[0, 1], |client, server| match (client, server) {
             (0, 1) => (Placement::CrossCore, 214.0),

@@ -1,7 +1,7 @@
 //! Every format to the byte, from made-up samples, against the files in `tests/golden/`.
 //!
-//! After a change that is meant, `IPCD_BLESS=1 cargo test golden` writes the files anew; `git diff` then shows what a
-//! user will see change.
+//! After an intended change, `IPCD_BLESS=1 cargo test golden` rewrites the files; `git diff` then shows what changes for a
+//! user.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -22,12 +22,12 @@ pub(super) fn assert_golden(name: &str, shown: &[u8]) {
         std::fs::write(&path, shown).unwrap();
     }
     let golden = std::fs::read(&path).unwrap_or_default();
-    // As text: a failure is to be read.
+    // As text, so that a failure is legible.
     let (shown, golden) = (String::from_utf8_lossy(shown), String::from_utf8_lossy(&golden));
     for (number, (shown, golden)) in shown.lines().zip(golden.lines()).enumerate() {
-        assert_eq!(shown, golden, "{}, line {}; IPCD_BLESS=1 writes it anew", path.display(), number + 1);
+        assert_eq!(shown, golden, "{}, line {}; IPCD_BLESS=1 rewrites it", path.display(), number + 1);
     }
-    assert_eq!(shown.len(), golden.len(), "{}; IPCD_BLESS=1 writes it anew", path.display());
+    assert_eq!(shown.len(), golden.len(), "{}; IPCD_BLESS=1 rewrites it", path.display());
 }
 
 fn samples() -> [(&'static str, Report); 4] {
@@ -175,8 +175,8 @@ fn every_key_is_documented() {
         keys(&serde_json::to_value(&report).unwrap(), &mut seen);
     }
     keys(&serde_json::to_value(json::Line::Interval(&interval())).unwrap(), &mut seen);
-    // The host at hand tells more than the sample.
+    // This host has more facts than the sample.
     keys(&serde_json::to_value(crate::client::host::Environment::capture()).unwrap(), &mut seen);
     let missing: Vec<_> = seen.iter().filter(|key| !documentation.contains(&format!("`{key}`"))).collect();
-    assert!(missing.is_empty(), "docs/json.md does not tell of {missing:?}");
+    assert!(missing.is_empty(), "docs/json.md lacks {missing:?}");
 }

@@ -158,7 +158,7 @@ fn cell(method: &str, size_bytes: u32, wait: Wait, cpus: Option<(u32, u32)>) -> 
     }
 }
 
-/// Trials of so many rounds around `ns`, of which each is a little slower than the last.
+/// Trials of `rounds` rounds around `ns`, each a little slower than the one before.
 fn outcome(cell: Cell, trials: u64, rounds: u64, ns: u64) -> Outcome {
     // Its ticks are nanoseconds on any host.
     let scale = Calibration::run(ClockChoice::Monotonic).unwrap().scale();
@@ -202,7 +202,7 @@ fn outcome(cell: Cell, trials: u64, rounds: u64, ns: u64) -> Outcome {
 fn lossy(mut outcome: Outcome) -> Outcome {
     for trial in &mut outcome.trials {
         trial.lost = 3;
-        // A kernel that does not tell.
+        // A kernel that does not report them.
         trial.client_usage.migrations = None;
     }
     outcome
