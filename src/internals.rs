@@ -4,14 +4,10 @@ pub mod client {
     pub use crate::client::{
         Channel, Client, ClientError, LeaseWait, Private,
         cli::{command, main},
-        export::prometheus,
-        history::{Filter, History, HistoryError, Imported, Label, Pick, Run, write_line},
+        history::{History, HistoryError, Label, Run, write_line},
         host::placement::{CpuPair, Placement, Topology},
-        judge::compare::{Comparison, Side},
-        judge::trend::{TrendPlan, trends},
-        merge::MergedRuns,
         report::{Latency, Report},
-        stats::{Statistic, median},
+        stats::median,
     };
 }
 pub mod daemon {

@@ -74,15 +74,15 @@ fn damaged_lines_are_named_and_can_be_passed_over() {
         };
         import(&[], Exit::Failure).says(&[
             "3 runs imported",
-            "lines.ndjson cannot be imported: line 4 is no run",
+            "lines.ndjson cannot be imported: line 4 is not a run",
             "remove line 4",
             "--skip-damaged",
             "imported runs are kept",
         ]);
         let rest = import(&["--skip-damaged"], Exit::Success);
         rest.says(&[
-            "lines.ndjson: skipped: line 4 is no run",
-            "skipped: line 57 is no run",
+            "lines.ndjson: skipped: line 4 is not a run",
+            "skipped: line 57 is not a run",
             "55 runs imported",
             "3 were there already",
             "2 lines skipped that are not runs",

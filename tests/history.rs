@@ -1,15 +1,14 @@
 //! The history as its users have it: recording, showing, exchanging, and what a full disk, a kill and other writers do.
 
 use std::fs;
-use std::ops::ControlFlow;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use ipcd::internals::client::Report;
-use ipcd::internals::client::{Filter, History, Imported, Run, write_line};
+use ipcd::internals::client::{History, Report, Run, write_line};
 use ipcd::internals::protocol::Exit;
+use rusqlite::Connection;
 use rustix::process::Signal;
 
 use crate::harness::{
@@ -61,16 +60,17 @@ impl Drop for Place {
 
 /// The ids of all runs, and whether each is whole.
 fn ids(history: &Path) -> Vec<i64> {
+    let sql = "SELECT id, (SELECT count(*) FROM result WHERE run = run.id) FROM run ORDER BY started_unix_s DESC, id DESC";
+    let db = Connection::open(history).unwrap();
+    let mut runs = db.prepare(sql).unwrap();
+    let runs = runs.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
     let history = History::open(history).unwrap();
-    let mut ids = Vec::new();
-    history
-        .runs(&Filter::default(), None, &mut |row| {
-            assert_eq!(history.run(row.id).unwrap().report.results.len(), row.cells.len());
-            ids.push(row.id);
-            ControlFlow::Continue(())
-        })
-        .unwrap();
-    ids
+    runs.map(|run| {
+        let (id, results): (i64, i64) = run.unwrap();
+        assert_eq!(history.run(id).unwrap().report.results.len() as i64, results);
+        id
+    })
+    .collect()
 }
 
 #[test]
@@ -137,7 +137,7 @@ fn what_cannot_be_recorded_is_said_before_anything_is_measured() {
         fs::write(place.file("file"), "").unwrap();
         // No daemon: it would be missed if one were looked for.
         for (path, parts) in [
-            (place.file("notes"), "is no history of ipcd"),
+            (place.file("notes"), "is not a history of ipcd"),
             (place.file("file/history"), "cannot be made"),
             (place.file(""), "is a folder"),
         ] {
@@ -350,17 +350,11 @@ fn several_writers_at_once_stand_in_line() {
             one.wait(PATIENCE).expect(Exit::Success).says(&["60 runs imported"]);
         }
         assert_eq!(ids(&place.history()).len(), 360);
-        let history = History::open(&place.history()).unwrap();
+        let history = Connection::open(place.history()).unwrap();
         for number in 0..6 {
-            let filter = Filter { hosts: vec![format!("host{number}")], ..Filter::default() };
-            let mut rows = 0;
-            history
-                .runs(&filter, None, &mut |_| {
-                    rows += 1;
-                    ControlFlow::Continue(())
-                })
-                .unwrap();
-            assert_eq!(rows, 60);
+            let sql = "SELECT count(*) FROM run WHERE host = ?1";
+            let rows = history.query_row(sql, [format!("host{number}")], |row| row.get::<_, i64>(0));
+            assert_eq!(rows, Ok(60));
         }
     });
 }
@@ -391,10 +385,10 @@ fn who_may_only_read_it_reads_it() {
         sandbox.finish(&mut other(&["history", "show"])).expect(Exit::Success);
         sandbox.finish(&mut other(&["compare", "1", "2"])).expect(Exit::Success);
         let refused = sandbox.finish(&mut other(&["history", "prune", "--keep", "1d"])).expect(Exit::Failure);
-        refused.says(&["cannot be written", "the user that it belongs to"]);
+        refused.says(&["cannot be written", "the user that owns it"]);
         // While somebody writes, what is in the log counts too.
-        let mut writer = History::open(&place.history()).unwrap();
-        writer.set_baseline(&"good".parse().unwrap(), 1).unwrap();
+        let writer = Connection::open(place.history()).unwrap();
+        writer.execute("INSERT INTO baseline VALUES ('good', 1)", []).unwrap();
         let theirs = sandbox.finish(&mut other(&["history"])).expect(Exit::Success);
         assert!(theirs.stdout.contains("[baseline good]"), "{}", theirs.stdout);
         drop(writer);
@@ -426,9 +420,7 @@ fn histories_of_several_hosts_become_one() {
         let west =
             sandbox.finish(&mut place.client(sandbox, &["history", "--host", "west"])).expect(Exit::Success);
         assert!(west.stdout.contains("west") && !west.stdout.contains("east"), "{}", west.stdout);
-        let mut again = Imported::default();
-        let file = std::io::BufReader::new(fs::File::open(&files[1]).unwrap());
-        History::open(&place.history()).unwrap().import(file, &mut again).unwrap();
-        assert_eq!(again, Imported { known: 1, ..Imported::default() });
+        let mut again = place.client(sandbox, &["history", "import", &files[1]]);
+        sandbox.finish(&mut again).expect(Exit::Success).says(&["0 runs imported", "1 was there already"]);
     });
 }

@@ -129,7 +129,7 @@ fn what_cannot_be_reported_is_said() {
         sandbox.finish(&mut import).expect(Exit::Failure);
         refused(&[], Exit::Nothing, "last");
         refused(&["12"], Exit::Nothing, "12");
-        refused(&["a b"], Exit::Usage, "`a b` names no run");
+        refused(&["a b"], Exit::Usage, "`a b` does not name a run");
         fs::write(&file, serde_json::to_string(&place.report(sandbox, &[])).unwrap()).unwrap();
         refused(
             &[file.to_str().unwrap(), "--size", "3"],

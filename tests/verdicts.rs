@@ -3,9 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use ipcd::internals::client::Placement;
-use ipcd::internals::client::{History, Label};
-use ipcd::internals::client::{Latency, Report};
+use ipcd::internals::client::{History, Latency, Placement, Report};
 use ipcd::internals::protocol::Exit;
 use serde_json::Value;
 
@@ -232,8 +230,8 @@ fn a_check_has_an_exit_code_for_each_answer() {
         let mut less = made(&real, 4, 1.0);
         less.results.remove(0);
         record(&place, &[made(&real, 0, 1.0), made(&real, 1, 1.05), made(&real, 2, 1.3), wide, less]);
-        let name: Label = "good".parse().unwrap();
-        History::open(&place.history()).unwrap().set_baseline(&name, 1).unwrap();
+        let mut baseline = place.client(sandbox, &["history", "baseline", "good", "1"]);
+        sandbox.finish(&mut baseline).expect(Exit::Success);
 
         let against = ["--baseline", "good", "--max-regression", "10%"];
         for (run, exit, says) in [

@@ -14,6 +14,8 @@ const SIZES: &str = "8,16,24,32,48,64,96,128,192,256,384,512,768,1k,1536,2k,3k,4
 /// What was made.
 pub(crate) struct Filled {
     pub(crate) results: u64,
+    /// When the first run began.
+    pub(crate) began_unix_s: u64,
     pub(crate) took: Duration,
 }
 
@@ -70,7 +72,12 @@ pub(crate) fn fill(path: &Path, runs: u32) -> Result<Filled, Box<dyn Error>> {
     }
     db.execute_batch("COMMIT; PRAGMA wal_checkpoint(TRUNCATE);")?;
     let results: i64 = db.query_row("SELECT count(*) FROM result", [], |row| row.get(0))?;
-    Ok(Filled { results: results.cast_unsigned(), took: start.elapsed() })
+    let began: i64 = db.query_row("SELECT min(started_unix_s) FROM run", [], |row| row.get(0))?;
+    Ok(Filled {
+        results: results.cast_unsigned(),
+        began_unix_s: began.cast_unsigned(),
+        took: start.elapsed(),
+    })
 }
 
 /// Puts in the environments of four hosts with ten kernels each, and returns run 1's report as if a service had measured it.

@@ -13,7 +13,7 @@ use crate::client::stats::Outliers;
 /// Runs that cannot be merged.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("run {run} cannot be merged with run {first}: {reason}")]
-pub struct MergeError {
+pub(crate) struct MergeError {
     /// The run that differs.
     pub run: i64,
     /// The first run.
@@ -24,7 +24,7 @@ pub struct MergeError {
 
 /// Runs merged one by one; only the result is held in memory.
 #[derive(Debug)]
-pub struct MergedRuns {
+pub(crate) struct MergedRuns {
     first: i64,
     report: Report,
     differences: BTreeSet<String>,
@@ -34,7 +34,7 @@ pub struct MergedRuns {
 impl MergedRuns {
     /// Starts with one run.
     #[must_use]
-    pub fn new(mut run: Run) -> Self {
+    pub(crate) fn new(mut run: Run) -> Self {
         let cells = std::mem::take(&mut run.report.results);
         run.report.summed_runs = vec![run.uuid.to_string()];
         // The precision decided about the trials of each run, not about those of the result.
@@ -49,7 +49,7 @@ impl MergedRuns {
     ///
     /// # Errors
     /// It has another CPU, architecture or build, or its samples measure something else; then the result is unchanged.
-    pub fn add(&mut self, run: Run) -> Result<(), MergeError> {
+    pub(crate) fn add(&mut self, run: Run) -> Result<(), MergeError> {
         let Run { id, uuid, mut report, .. } = run;
         if let Some(reason) = obstacle_of_runs(&self.report, &report) {
             return Err(MergeError { run: id, first: self.first, reason });
@@ -93,7 +93,7 @@ impl MergedRuns {
 
     /// The report, as if one run had had all the trials; `arguments` is the command line that requested it.
     #[must_use]
-    pub fn report(mut self, arguments: Vec<String>) -> Report {
+    pub(crate) fn report(mut self, arguments: Vec<String>) -> Report {
         let trials = self.report.results.iter().map(|cell| cell.trials.len()).max().unwrap_or(0);
         self.report.settings.trials = u32::try_from(trials).unwrap_or(u32::MAX);
         self.report.settings.arguments = arguments;

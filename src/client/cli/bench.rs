@@ -16,7 +16,7 @@ use signal_hook::low_level::emulate_default_handler;
 use super::daemon::{LeaseArgs, SocketArgs};
 use super::output::{LiveOutput, OutputArgs};
 use crate::client::bench::{self, Bench, Outcome};
-use crate::client::history::{History, HistoryError, Label, place};
+use crate::client::history::{History, HistoryError, Label, history_path};
 use crate::client::host::{Environment, Snapshot};
 use crate::client::judge::warnings::{Grade, judge};
 use crate::client::measure::{Stop, Timing};
@@ -277,19 +277,15 @@ struct RecordArgs {
 impl RecordArgs {
     /// Checks, before a long run, that it can be recorded.
     fn check(&self) -> Result<(), HistoryError> {
-        if self.record { History::create(&place(self.history.as_deref())?).map(drop) } else { Ok(()) }
+        if self.record { History::create(&history_path(self.history.as_deref())?).map(drop) } else { Ok(()) }
     }
 
     /// Records the run, if asked for.
     fn record(&self, report: &Report) -> Result<(), HistoryError> {
         if self.record {
-            let mut history = History::create(&place(self.history.as_deref())?)?;
-            let recorded = history.record(report, self.label.as_ref())?;
-            print_line(format_args!(
-                "ipc-client: recorded as run {} in {}",
-                recorded.id,
-                history.path().display()
-            ));
+            let mut history = History::create(&history_path(self.history.as_deref())?)?;
+            let id = history.record(report, self.label.as_ref())?;
+            print_line(format_args!("ipc-client: recorded as run {id} in {}", history.path().display()));
         }
         Ok(())
     }

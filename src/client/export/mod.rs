@@ -7,7 +7,6 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
-use std::ops::ControlFlow;
 
 use self::families::Results;
 use super::history::{Baseline, Filter, History, HistoryError, Newest, Pick};
@@ -17,7 +16,7 @@ use crate::client::stats::Statistic;
 
 /// Metrics as text.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Exported {
+pub(crate) struct Exported {
     /// In the format that Prometheus and its textfile collector read.
     pub text: String,
     /// How many results are in it.
@@ -37,12 +36,8 @@ struct Judged {
 ///
 /// # Errors
 /// The history's.
-pub fn prometheus(history: &History, filter: &Filter) -> Result<Exported, HistoryError> {
-    let mut newest = Vec::new();
-    history.newest(filter, &mut |one| {
-        newest.push(one);
-        ControlFlow::Continue(())
-    })?;
+pub(crate) fn prometheus(history: &History, filter: &Filter) -> Result<Exported, HistoryError> {
+    let newest = history.newest(filter)?;
     let mut environments: BTreeMap<i64, Environment> = BTreeMap::new();
     for one in &newest {
         if let Entry::Vacant(place) = environments.entry(one.environment) {
@@ -94,12 +89,5 @@ fn verdicts(history: &History, newest: &[Newest]) -> Result<Vec<(usize, Judged)>
 }
 
 fn side(history: &History, run: i64) -> Result<Side, HistoryError> {
-    let run = history.run(run)?;
-    Ok(Side {
-        name: Pick::Id(run.id).to_string(),
-        run: Some(run.id),
-        uuid: Some(run.uuid),
-        label: run.label,
-        report: run.report,
-    })
+    Side::recorded(&Pick::Id(run), history)
 }

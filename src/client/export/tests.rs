@@ -103,7 +103,7 @@ fn filters_decide_what_is_newest() {
 fn a_baseline_judges_its_own_host() {
     let (_folder, mut history) = fresh();
     let first = history.record(&run(1000, 1.0), None).unwrap();
-    history.set_baseline(&"stable".parse().unwrap(), first.id).unwrap();
+    history.set_baseline(&"stable".parse().unwrap(), first).unwrap();
     history.record(&run(2000, 1.5), None).unwrap();
     let mut other = run(3000, 9.0);
     other.environment.hostname = Some("elsewhere".to_owned());

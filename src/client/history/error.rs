@@ -1,14 +1,16 @@
-//! Why the history cannot be used.
+//! Why the history cannot be used, and what the user can do.
 
 use std::path::PathBuf;
 
+use rusqlite::ErrorCode;
+
 use crate::exit::Exit;
 
-/// What to do with a file that is damaged. Its log has what is not in it yet.
+/// What to do with a damaged file. Its log has what is not in the file yet.
 const DAMAGED: &str = "move it away, with its -wal and -shm beside it: then the next run makes a new one; \"sqlite3 FILE .recover\" saves \
                        what can be saved";
 
-/// Why the history cannot be used. Wherever it happens, what was recorded before is still there.
+/// Why the history cannot be used. Earlier runs are not affected.
 #[derive(Debug, thiserror::Error)]
 pub enum HistoryError {
     /// Nothing says where it is.
@@ -17,7 +19,7 @@ pub enum HistoryError {
     /// There is none yet.
     #[error("there is no history at {}", .0.display())]
     NotThere(PathBuf),
-    /// Its folder cannot be made.
+    /// Its folder cannot be created.
     #[error("the history's folder {} cannot be made", .path.display())]
     Folder {
         /// The folder.
@@ -29,7 +31,7 @@ pub enum HistoryError {
     #[error("{} is a folder, and the history is a file", .0.display())]
     IsFolder(PathBuf),
     /// The file is something else.
-    #[error("{} is no history of ipcd", .0.display())]
+    #[error("{} is not a history of ipcd", .0.display())]
     Foreign(PathBuf),
     /// A newer program has written it.
     #[error("the history {} has schema {found}; this ipc-client knows up to {known}", .path.display())]
@@ -51,59 +53,44 @@ pub enum HistoryError {
         /// The newest one known here.
         known: i64,
     },
-    /// Somebody writes to it, and this user may only read it.
+    /// Another process is writing it, and this user may only read it.
     #[error("the history {} is being written, and this user may only read it", .0.display())]
     Moves(PathBuf),
-    /// The database says no.
+    /// SQLite's error.
     #[error("the history {} cannot be {doing}", .path.display())]
     Database {
         /// The history.
         path: PathBuf,
-        /// What was to be done: `opened`, `written`, `read`.
+        /// What failed: `opened`, `written`, `read`.
         doing: &'static str,
         /// Why.
         source: rusqlite::Error,
     },
-    /// What is stored does not make a report.
-    #[error("run {run} in the history {} cannot be read: its {what} is damaged", .path.display())]
+    /// A stored value cannot be decoded.
+    #[error("the history {} cannot be read: {what} is damaged", .path.display())]
     Damaged {
         /// The history.
         path: PathBuf,
-        /// The run's id.
-        run: i64,
-        /// Which part.
-        what: &'static str,
+        /// Which value.
+        what: String,
         /// Why.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// What is stored does not make an environment.
-    #[error("environment {id} in the history {} is damaged", .path.display())]
-    Environment {
-        /// The history.
-        path: PathBuf,
-        /// Its id.
-        id: i64,
-        /// Why.
-        source: serde_json::Error,
-    },
-    /// What was asked for is not there, and the file is damaged where it would be.
+    /// A run was not found, and the file is damaged where it would be.
     #[error("the history {} is damaged: {found}", .path.display())]
     Corrupt {
         /// The history.
         path: PathBuf,
-        /// The first thing that is wrong.
+        /// What SQLite found first.
         found: String,
     },
-    /// A report that cannot be stored.
-    #[error("the run cannot be put into the history")]
-    Encode(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// No run has that id.
     #[error("there is no run {0} in the history")]
     NoRun(i64),
-    /// Nothing is called that.
+    /// No run has that name.
     #[error("there is no run `{pick}` in the history")]
     NoSuchRun {
-        /// What was asked for.
+        /// The name.
         pick: String,
     },
     /// A file was named where only a run of the history will do.
@@ -112,7 +99,7 @@ pub enum HistoryError {
 }
 
 impl HistoryError {
-    /// The exit code that tells of it.
+    /// The exit code.
     #[must_use]
     pub(crate) fn exit(&self) -> Exit {
         match self {
@@ -121,19 +108,16 @@ impl HistoryError {
         }
     }
 
-    /// Whether it is for want of rights to write.
-    pub(super) fn is_of_rights(&self) -> bool {
-        use rusqlite::ErrorCode::{CannotOpen, PermissionDenied, ReadOnly};
+    /// Whether this user may not write.
+    pub(super) fn is_permission(&self) -> bool {
         let Self::Database { source, .. } = self else { return false };
-        source
-            .sqlite_error_code()
-            .is_some_and(|code| [CannotOpen, PermissionDenied, ReadOnly].contains(&code))
+        let denied = [ErrorCode::CannotOpen, ErrorCode::PermissionDenied, ErrorCode::ReadOnly];
+        source.sqlite_error_code().is_some_and(|code| denied.contains(&code))
     }
 
-    /// What the user can do, where that is not plain from the error.
+    /// What the user can do, unless the error makes it plain.
     #[must_use]
     pub(crate) fn advice(&self) -> Option<&'static str> {
-        use rusqlite::ErrorCode;
         match self {
             Self::NoPlace => Some("name one with --history"),
             Self::NotThere(_) => {
@@ -142,26 +126,26 @@ impl HistoryError {
             Self::Foreign(_) => Some("--history names another place"),
             Self::IsFolder(_) => Some("name the file in it, such as history.sqlite"),
             Self::Moves(_) => Some("try again in a moment"),
-            Self::Older { .. } => Some("be the user that it belongs to, once"),
+            Self::Older { .. } => Some("run a command once as the user that owns it"),
             Self::Newer { .. } => Some("use the ipc-client that wrote it, or a newer one"),
             Self::NoRun(_) => Some("\"ipc-client history\" lists runs"),
             Self::NoSuchRun { .. } => Some(
                 "\"ipc-client history\" lists runs and labels, \"ipc-client history baseline\" the baselines; a run in which \
-                 nothing was measured goes by its id alone",
+                 nothing was measured has only its id",
             ),
             Self::File(_) => Some(
-                "compare, check and report read files; \"ipc-client history import\" takes in what \"history export\" wrote",
+                "compare, check and report read files; \"ipc-client history import\" imports what \"history export\" wrote",
             ),
             Self::Corrupt { .. } => Some(DAMAGED),
             Self::Database { source, .. } => match source.sqlite_error_code()? {
                 ErrorCode::DiskFull => {
                     Some("nothing of this run was stored; make room, or see \"ipc-client history prune\"")
                 }
-                ErrorCode::SystemIoFailure => Some("look at the disk, its quota, and \"ulimit -f\""),
-                ErrorCode::DatabaseBusy => Some("another process writes to it and does not end; try again"),
+                ErrorCode::SystemIoFailure => Some("check the disk, its quota, and \"ulimit -f\""),
+                ErrorCode::DatabaseBusy => Some("another process keeps it locked; try again"),
                 ErrorCode::DatabaseCorrupt => Some(DAMAGED),
                 ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied => {
-                    Some("be the user that it belongs to")
+                    Some("run this as the user that owns it")
                 }
                 _ => None,
             },

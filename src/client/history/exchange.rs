@@ -8,31 +8,30 @@ use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::blob::{self, Cause};
-use super::store::insert;
+use super::run::{Cause, decode, encode, insert};
 use super::{History, HistoryError, Label, Run};
 use crate::client::report::{Report, SCHEMA, json};
 use crate::diagnostics::{is_unprintable, printable};
 
-/// The version of a line's layout. Keys are added without a new one.
-pub(crate) const EXCHANGE_FORMAT: u32 = 1;
+/// The version of a line's layout. Keys may be added without a new one.
+const FORMAT: u32 = 1;
 
-/// The longest line: a run of thousands of cells and trials. A longer one is no run.
+/// The longest line: a run of thousands of cells and trials. A longer one is not a run.
 const LONGEST: u64 = 256 << 20;
 
-/// So many runs are imported in one transaction, so that others who write wait for tenths of a second.
-const TOGETHER: usize = 50;
+/// How many runs one transaction imports: other writers wait for tenths of a second.
+const BATCH: usize = 50;
 
 /// A line.
 #[derive(Debug, Serialize, Deserialize)]
-struct Line {
-    /// [`EXCHANGE_FORMAT`].
+struct Line<R> {
+    /// [`FORMAT`].
     ipcd_history: u32,
     uuid: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     label: Option<String>,
-    /// As `bench --format json` tells it.
-    report: Report,
+    /// As `bench --format json` prints it.
+    report: R,
     /// For each of its results, in base64.
     histograms: Vec<Histograms>,
 }
@@ -44,7 +43,7 @@ struct Histograms {
     response: Option<String>,
 }
 
-/// What is looked at first, of a line of any version.
+/// What is read first, from a line of any version.
 #[derive(Deserialize)]
 struct Version {
     ipcd_history: Option<u32>,
@@ -56,10 +55,10 @@ struct ReportVersion {
     schema: u32,
 }
 
-/// Why a line is no run.
+/// Why a line is not a run.
 #[derive(Debug, thiserror::Error)]
-#[error("line {number} is no run of this format")]
-pub struct LineError {
+#[error("line {number} is not a run of this format")]
+pub(crate) struct LineError {
     /// From 1.
     pub number: u64,
     /// Why.
@@ -68,7 +67,7 @@ pub struct LineError {
 
 /// Why an import ended.
 #[derive(Debug, thiserror::Error)]
-pub enum ImportError {
+pub(crate) enum ImportError {
     /// What was read is wrong.
     #[error(transparent)]
     Line(#[from] LineError),
@@ -80,14 +79,14 @@ pub enum ImportError {
     History(#[from] HistoryError),
 }
 
-/// What an import came to, as far as it came.
+/// What an import has done.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Imported {
+pub(crate) struct Imported {
     /// Runs that are new here.
     pub new: u64,
     /// Runs that were here already, by their UUIDs.
     pub known: u64,
-    /// Lines that were no runs, and passed over.
+    /// Lines that are not runs, and were skipped.
     pub damaged: u64,
 }
 
@@ -96,33 +95,24 @@ pub struct Imported {
 /// # Errors
 /// The writer's.
 pub fn write_line(run: &Run, out: &mut dyn Write) -> io::Result<()> {
-    let text =
-        |histogram| Ok::<_, io::Error>(STANDARD.encode(blob::encode(histogram).map_err(io::Error::other)?));
-    let histograms: io::Result<Vec<_>> = run
-        .report
-        .results
-        .iter()
-        .map(|cell| {
-            Ok(Histograms {
-                latency: text(&cell.histogram)?,
-                response: cell.response_histogram.as_ref().map(text).transpose()?,
-            })
-        })
-        .collect();
+    let text = |histogram| STANDARD.encode(encode(histogram));
+    let histograms = run.report.results.iter().map(|cell| Histograms {
+        latency: text(&cell.histogram),
+        response: cell.response_histogram.as_ref().map(text),
+    });
     let line = Line {
-        ipcd_history: EXCHANGE_FORMAT,
+        ipcd_history: FORMAT,
         uuid: run.uuid.to_string(),
         label: run.label.clone(),
-        report: run.report.clone(),
-        histograms: histograms?,
+        report: &run.report,
+        histograms: histograms.collect(),
     };
     json::write_in_line(&line, out)?;
     writeln!(out)
 }
 
-/// Reads the runs of such lines, one after the other; blank lines are passed over. Ids are 0: they are a history's.
-pub(crate) fn read_lines(lines: impl BufRead) -> impl Iterator<Item = Result<Run, ImportError>> {
-    let mut lines = lines;
+/// Reads the runs of such lines one by one; blank lines are skipped. Ids are 0: a history gives them.
+pub(crate) fn read_lines(mut lines: impl BufRead) -> impl Iterator<Item = Result<Run, ImportError>> {
     let mut number = 0;
     std::iter::from_fn(move || {
         loop {
@@ -147,16 +137,16 @@ fn parse(line: &[u8]) -> Result<Run, Cause> {
     let version: Version = serde_json::from_str(line)?;
     match version.ipcd_history {
         None => return Err("it has no key `ipcd_history`".into()),
-        Some(EXCHANGE_FORMAT) => {}
+        Some(FORMAT) => {}
         Some(other) => {
-            return Err(format!("it has format {other}; this ipc-client knows {EXCHANGE_FORMAT}").into());
+            return Err(format!("it has format {other}; this ipc-client knows {FORMAT}").into());
         }
     }
     if let Some(ReportVersion { schema }) = version.report.filter(|report| report.schema != SCHEMA) {
         return Err(format!("its report has schema {schema}; this ipc-client knows {SCHEMA}").into());
     }
-    let Line { uuid, label, mut report, histograms, .. } = serde_json::from_str(line)?;
-    let uuid: Uuid = uuid.parse().map_err(|error| format!("`{uuid}` is no UUID: {error}"))?;
+    let Line::<Report> { uuid, label, mut report, histograms, .. } = serde_json::from_str(line)?;
+    let uuid: Uuid = uuid.parse().map_err(|error| format!("`{uuid}` is not a UUID: {error}"))?;
     label.as_deref().map(str::parse::<Label>).transpose()?;
     if let Some(name) = names(&report).find(|name| name.contains(is_unprintable)) {
         return Err(format!("a name in it has a control character: {}", printable(name, &[])).into());
@@ -165,10 +155,10 @@ fn parse(line: &[u8]) -> Result<Run, Cause> {
         let (is, should) = (histograms.len(), report.results.len());
         return Err(format!("it has {is} histograms for {should} results").into());
     }
-    let read = |text: &str| blob::decode(&STANDARD.decode(text)?);
-    for (cell, told) in report.results.iter_mut().zip(histograms) {
-        cell.histogram = read(&told.latency)?;
-        cell.response_histogram = told.response.as_deref().map(read).transpose()?;
+    let read = |text: &str| decode(&STANDARD.decode(text)?);
+    for (cell, encoded) in report.results.iter_mut().zip(histograms) {
+        cell.histogram = read(&encoded.latency)?;
+        cell.response_histogram = encoded.response.as_deref().map(read).transpose()?;
         if cell.histogram.len() != cell.latency_ns.samples {
             let (is, should) = (cell.histogram.len(), cell.latency_ns.samples);
             return Err(format!("the histogram of {} has {is} samples of {should}", cell.cell).into());
@@ -177,75 +167,49 @@ fn parse(line: &[u8]) -> Result<Run, Cause> {
     Ok(Run { id: 0, uuid, label, report })
 }
 
-/// The names by which a run and its cells are found. Nothing that is written on purpose has controls in them.
+/// The names by which a run and its cells are found. None that ipcd writes has a control character.
 fn names(report: &Report) -> impl Iterator<Item = &str> {
     let cells = report.results.iter().flat_map(|cell| [&cell.method, &cell.cell]);
     report.environment.hostname.iter().chain(cells).map(String::as_str)
 }
 
 impl History {
-    /// Takes in the runs of these lines that are not here yet. `imported` is how far that came, whatever ends it: what
-    /// was imported stays, and the same import again goes on from there.
+    /// Imports the runs of these lines that are not here yet. `damaged` decides on a line that is not a run: it is
+    /// skipped, or ends the import. `imported` counts what was done, whatever ends it; that stays, and the same import
+    /// again continues from there.
     ///
     /// # Errors
     /// See [`ImportError`].
-    pub fn import(&mut self, lines: impl BufRead, imported: &mut Imported) -> Result<(), ImportError> {
-        self.import_runs(read_lines(lines), imported)
-    }
-
-    /// The same, but lines that are no runs are passed over. `damaged` hears of each.
-    ///
-    /// # Errors
-    /// See [`ImportError`], of which [`Line`](ImportError::Line) is none here.
-    pub(crate) fn import_undamaged(
+    pub(crate) fn import(
         &mut self,
         lines: impl BufRead,
         imported: &mut Imported,
-        damaged: &mut dyn FnMut(&LineError),
+        mut damaged: impl FnMut(LineError) -> Result<(), LineError>,
     ) -> Result<(), ImportError> {
-        let mut passed_over = 0;
-        let whole = read_lines(lines).filter(|run| match run {
-            Err(ImportError::Line(error)) => {
-                passed_over += 1;
-                damaged(error);
-                false
-            }
-            _ => true,
-        });
-        let result = self.import_runs(whole, imported);
-        imported.damaged += passed_over;
-        result
-    }
-
-    fn import_runs(
-        &mut self,
-        runs: impl Iterator<Item = Result<Run, ImportError>>,
-        imported: &mut Imported,
-    ) -> Result<(), ImportError> {
-        let mut runs = runs;
-        loop {
-            let mut some = Vec::new();
-            let mut end = None;
-            while some.len() < TOGETHER && end.is_none() {
-                match runs.next() {
-                    Some(Ok(run)) => some.push(run),
-                    Some(Err(error)) => end = Some(Err(error)),
-                    None => end = Some(Ok(())),
+        let mut runs = read_lines(lines).peekable();
+        let mut end = Ok(());
+        while end.is_ok() && runs.peek().is_some() {
+            let mut batch = Vec::new();
+            while end.is_ok()
+                && batch.len() < BATCH
+                && let Some(run) = runs.next()
+            {
+                match run {
+                    Ok(run) => batch.push(run),
+                    Err(ImportError::Line(error)) => match damaged(error) {
+                        Ok(()) => imported.damaged += 1,
+                        Err(error) => end = Err(error.into()),
+                    },
+                    Err(error) => end = Err(error),
                 }
             }
             let new = self.write(|transaction| {
-                let mut new = 0;
-                for run in &some {
-                    let label = run.label.as_deref().and_then(|label| label.parse().ok());
-                    new += u64::from(insert(transaction, run.uuid, label.as_ref(), &run.report)?.is_some());
-                }
-                Ok(new)
+                let insert = |run: &Run| insert(transaction, run.uuid, run.label.as_deref(), &run.report);
+                batch.iter().try_fold(0, |new, run| Ok(new + u64::from(insert(run)?.is_some())))
             })?;
             imported.new += new;
-            imported.known += some.len() as u64 - new;
-            if let Some(end) = end {
-                return end;
-            }
+            imported.known += batch.len() as u64 - new;
         }
+        end
     }
 }

@@ -1,6 +1,4 @@
-//! What stays: baselines by name, and what is removed with age.
-
-use std::ops::ControlFlow;
+//! Which runs are kept: baselines by name, and the removal of old runs.
 
 use rusqlite::{OptionalExtension, params};
 
@@ -17,14 +15,14 @@ pub(crate) struct Baseline {
     pub started_unix_s: u64,
 }
 
-/// What age removes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
+/// What a prune removes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Pruned {
     /// Runs that are too old.
     pub runs: u64,
     /// Their results.
     pub results: u64,
-    /// Runs that are as old and stay, since they are baselines.
+    /// Runs that are as old, and kept because they are baselines.
     pub baselines_kept: u64,
 }
 
@@ -33,34 +31,28 @@ impl History {
     ///
     /// # Errors
     /// There is no such run; the database's.
-    pub fn set_baseline(&mut self, name: &Label, run: i64) -> Result<Option<i64>, HistoryError> {
-        let (before, there) = self.write(|transaction| {
-            let there: bool =
-                transaction
-                    .query_row("SELECT EXISTS (SELECT 1 FROM run WHERE id = ?1)", [run], |row| row.get(0))?;
+    pub(crate) fn set_baseline(&mut self, name: &Label, run: i64) -> Result<Option<i64>, HistoryError> {
+        let (before, set) = self.write(|transaction| {
             let before = transaction
                 .query_row("SELECT run FROM baseline WHERE name = ?1", [name.as_str()], |row| row.get(0))
                 .optional()?;
-            if there {
-                transaction.execute(
-                    "INSERT INTO baseline (name, run) VALUES (?1, ?2)
-                     ON CONFLICT (name) DO UPDATE SET run = excluded.run",
-                    params![name.as_str(), run],
-                )?;
-            }
-            Ok((before, there))
+            let set = transaction.execute(
+                "INSERT INTO baseline (name, run) SELECT ?1, id FROM run WHERE id = ?2
+                 ON CONFLICT (name) DO UPDATE SET run = excluded.run",
+                params![name.as_str(), run],
+            )?;
+            Ok((before, set > 0))
         })?;
-        if there { Ok(before) } else { Err(HistoryError::NoRun(run)) }
+        if set { Ok(before) } else { Err(HistoryError::NoRun(run)) }
     }
 
-    /// Takes the name away; the run stays. Returns whether there was such a baseline.
+    /// Removes a baseline's name; the run stays. Returns whether there was such a baseline.
     ///
     /// # Errors
     /// The database's.
     pub(crate) fn remove_baseline(&mut self, name: &Label) -> Result<bool, HistoryError> {
-        self.write(|transaction| {
-            Ok(transaction.execute("DELETE FROM baseline WHERE name = ?1", [name.as_str()])? > 0)
-        })
+        let sql = "DELETE FROM baseline WHERE name = ?1";
+        self.write(|transaction| Ok(transaction.execute(sql, [name.as_str()])? > 0))
     }
 
     /// The baselines, by name.
@@ -68,21 +60,15 @@ impl History {
     /// # Errors
     /// The database's.
     pub(crate) fn baselines(&self) -> Result<Vec<Baseline>, HistoryError> {
-        let mut baselines = Vec::new();
-        let sql = "SELECT name, run.id, started_unix_s FROM baseline JOIN run ON run.id = baseline.run ORDER BY name";
-        self.each_row(sql, &[], &mut |row| {
-            baselines.push(Baseline {
-                name: row.get(0)?,
-                run: row.get(1)?,
-                started_unix_s: row.get::<_, i64>(2)?.cast_unsigned(),
-            });
-            Ok(ControlFlow::Continue(()))
-        })?;
-        Ok(baselines)
+        let sql = "SELECT name, run, started_unix_s FROM baseline JOIN run ON id = run ORDER BY name";
+        self.rows(sql, &[], |row| {
+            let started_unix_s = row.get::<_, i64>(2)?.cast_unsigned();
+            Ok(Baseline { name: row.get(0)?, run: row.get(1)?, started_unix_s })
+        })
     }
 
-    /// Removes the runs that began before this time, but baselines, and gives their room back; or, without `remove`,
-    /// only tells what that would be.
+    /// Removes the runs that began before this time, except baselines, and shrinks the file; without `remove`, only
+    /// counts them.
     ///
     /// # Errors
     /// The database's; then all of them are still there.
@@ -103,7 +89,7 @@ impl History {
                 )?,
             };
             if remove {
-                // Results and details go with their runs.
+                // Results and details are removed by their foreign keys.
                 transaction.execute(&format!("DELETE FROM run WHERE {OLD}"), [before])?;
                 transaction.execute_batch(
                     "DELETE FROM series WHERE id NOT IN (SELECT series FROM result);
@@ -113,13 +99,13 @@ impl History {
             Ok(pruned)
         })?;
         if remove && pruned.runs > 0 {
-            self.give_back().map_err(self.failed("written"))?;
+            self.shrink().map_err(self.failed("written"))?;
         }
         Ok(pruned)
     }
 
-    /// Makes the file as small as what is in it.
-    fn give_back(&self) -> rusqlite::Result<()> {
+    /// Returns free pages to the file system.
+    fn shrink(&self) -> rusqlite::Result<()> {
         // Each step of the statement frees a page.
         let mut statement = self.db.prepare("PRAGMA incremental_vacuum")?;
         let mut rows = statement.query([])?;

@@ -1,45 +1,139 @@
-//! Lists of what the history has, newest first, a row at a time.
+//! Filters, and lists of the runs or results that they match, newest first.
 
-use std::ops::ControlFlow;
-
+use rusqlite::Row;
 use rusqlite::types::Value;
-use rusqlite::{Row, params_from_iter};
 use serde::Serialize;
 
-use super::{Filter, History, HistoryError};
-use crate::client::report::Latency;
+use super::{History, HistoryError, Label};
+use crate::client::host::placement::Placement;
+use crate::client::report::{CellReport, Latency};
+use crate::protocol::Wait;
+
+/// Which runs, and which of their results. An empty list, or `None`, matches everything.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Filter {
+    /// Mechanisms, by their own names.
+    pub methods: Vec<String>,
+    /// Bytes carried each way in a round.
+    pub sizes: Vec<u32>,
+    /// How either side waited.
+    pub waits: Vec<Wait>,
+    /// Where the two sides ran.
+    pub placements: Vec<Placement>,
+    /// Hosts' names.
+    pub hosts: Vec<String>,
+    /// The runs' label.
+    pub label: Option<Label>,
+    /// Runs that began at this time or later, in seconds since 1970.
+    pub since_unix_s: Option<u64>,
+    /// Runs that began before this time.
+    pub until_unix_s: Option<u64>,
+}
+
+impl Filter {
+    /// Whether it selects among the results of a run.
+    #[must_use]
+    pub(crate) fn selects_cells(&self) -> bool {
+        !(self.methods.is_empty()
+            && self.sizes.is_empty()
+            && self.waits.is_empty()
+            && self.placements.is_empty())
+    }
+
+    /// Whether it matches a result, as far as it selects cells.
+    #[must_use]
+    pub(crate) fn matches(&self, cell: &CellReport) -> bool {
+        (self.methods.is_empty() || self.methods.contains(&cell.method))
+            && (self.sizes.is_empty() || self.sizes.iter().any(|size| u64::from(*size) == cell.size_bytes))
+            && (self.waits.is_empty() || self.waits.contains(&cell.wait))
+            && (self.placements.is_empty() || self.placements.contains(&cell.placement))
+    }
+
+    /// The first time at which runs match, and the first after them at which none does.
+    pub(super) fn span(&self) -> [Value; 2] {
+        let time = |unix_s: u64| i64::try_from(unix_s).unwrap_or(i64::MAX).into();
+        [time(self.since_unix_s.unwrap_or(0)), time(self.until_unix_s.unwrap_or(u64::MAX))]
+    }
+
+    /// The condition for rows of `series`.
+    pub(super) fn series(&self) -> Condition {
+        let text = |text: &str| Value::from(text.to_owned());
+        Condition::default()
+            .one_of("series.method", self.methods.iter().map(|method| text(method)))
+            .one_of("series.size_bytes", self.sizes.iter().map(|size| i64::from(*size).into()))
+            .one_of("series.wait", self.waits.iter().map(|wait| text(wait.name())))
+            .one_of("series.placement", self.placements.iter().map(|placement| text(placement.name())))
+            .one_of("series.host", self.hosts.iter().map(|host| text(host)))
+    }
+
+    /// The condition for rows of `run`, but for the cells.
+    fn runs(&self) -> Condition {
+        Condition::default()
+            .one_of("run.host", self.hosts.iter().map(|host| host.clone().into()))
+            .one_of("run.label", self.label.iter().map(|label| label.to_string().into()))
+            .and("run.started_unix_s >= ? AND run.started_unix_s < ?", self.span())
+    }
+}
+
+/// An SQL condition, and the values of its question marks.
+pub(super) struct Condition {
+    pub(super) sql: String,
+    pub(super) values: Vec<Value>,
+}
+
+impl Default for Condition {
+    fn default() -> Self {
+        Self { sql: "1".to_owned(), values: Vec::new() }
+    }
+}
+
+impl Condition {
+    fn and(mut self, sql: &str, values: impl IntoIterator<Item = Value>) -> Self {
+        self.sql += &format!(" AND {sql}");
+        self.values.extend(values);
+        self
+    }
+
+    fn one_of(self, column: &str, values: impl ExactSizeIterator<Item = Value>) -> Self {
+        if values.len() == 0 {
+            return self;
+        }
+        let marks = vec!["?"; values.len()].join(", ");
+        self.and(&format!("{column} IN ({marks})"), values)
+    }
+}
 
 /// A run in a list.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct RunRow {
+pub(crate) struct RunRow {
     /// Its id in this history.
     pub id: i64,
-    /// Its name in all histories.
+    /// Its name in every history.
     pub uuid: String,
     /// When it began.
     pub started_unix_s: u64,
-    /// Its host's name, empty if that was not told.
+    /// Its host's name, empty if unknown.
     pub host: String,
     /// Its label.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub label: Option<String>,
-    /// The names of the baselines that it is.
+    /// The baselines that name it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub baselines: Vec<String>,
     /// Its grade.
     pub grade: String,
-    /// Its cells, in the order in which they were asked for.
+    /// Its cells, in the order of the command line.
     pub cells: Vec<String>,
 }
 
 /// A cell's result in a list.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct ResultRow {
+pub(crate) struct ResultRow {
     /// The run's id in this history.
     pub run: i64,
     /// When the run began.
     pub started_unix_s: u64,
-    /// The run's host, empty if that was not told.
+    /// The run's host, empty if unknown.
     pub host: String,
     /// The run's label.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -52,177 +146,11 @@ pub struct ResultRow {
     pub latency_ns: Latency,
 }
 
-/// What hears of a list's rows; a break ends the list.
-pub(crate) type Listener<'a, T> = &'a mut dyn FnMut(T) -> ControlFlow<()>;
+/// The columns of a result's latency, in the order of [`latency`].
+pub(super) const LATENCY: &str =
+    "samples, min_ns, p50_ns, p90_ns, p99_ns, p99_9_ns, p99_99_ns, max_ns, mean_ns";
 
-const RUN_COLUMNS: &str = "run.id, run.uuid, run.started_unix_s, run.host, run.label, run.grade,
-    (SELECT group_concat(name, char(10)) FROM (SELECT name FROM baseline WHERE run = run.id ORDER BY name)),
-    (SELECT group_concat(cell, char(10)) FROM
-        (SELECT cell FROM result JOIN series ON series.id = series WHERE result.run = run.id ORDER BY result.id))";
-
-const RESULT_COLUMNS: &str = "result.run, result.started_unix_s, series.host, run.label, series.cell, result.grade,
-    result.samples, result.min_ns, result.p50_ns, result.p90_ns, result.p99_ns, result.p99_9_ns, result.p99_99_ns,
-    result.max_ns, result.mean_ns, result.id";
-
-impl History {
-    /// Whether there is no run.
-    ///
-    /// # Errors
-    /// The database's.
-    pub(crate) fn is_empty(&self) -> Result<bool, HistoryError> {
-        let mut empty = true;
-        self.each_row("SELECT 1 FROM run LIMIT 1", &[], &mut |_| {
-            empty = false;
-            Ok(ControlFlow::Break(()))
-        })?;
-        Ok(empty)
-    }
-
-    /// Tells the newest runs, `limit` at most. With a filter of cells, those that have such.
-    ///
-    /// # Errors
-    /// The database's.
-    pub fn runs(
-        &self,
-        filter: &Filter,
-        limit: Option<u32>,
-        each: Listener<'_, RunRow>,
-    ) -> Result<(), HistoryError> {
-        let all = filter.runs();
-        let sql = format!(
-            "SELECT {RUN_COLUMNS} FROM run WHERE {} ORDER BY run.started_unix_s DESC, run.id DESC {}",
-            all.sql,
-            limit_sql(limit)
-        );
-        self.each_row(&sql, &all.values, &mut |row| Ok(each(run_row(row)?)))
-    }
-
-    /// Tells the newest results, `limit` at most.
-    ///
-    /// # Errors
-    /// The database's.
-    pub fn results(
-        &self,
-        filter: &Filter,
-        limit: Option<u32>,
-        each: Listener<'_, ResultRow>,
-    ) -> Result<(), HistoryError> {
-        let Some(most) = limit.filter(|_| filter.label.is_none()) else {
-            return self.results_in_one(filter, limit, each);
-        };
-        // The newest of each series by its index, and the newest of those: never a look at all results.
-        let [since, until] = filter.span();
-        let sql = format!(
-            "SELECT {RESULT_COLUMNS}
-             FROM result JOIN series ON series.id = result.series JOIN run ON run.id = result.run
-             WHERE result.series = ? AND result.started_unix_s >= ? AND result.started_unix_s < ?
-             ORDER BY result.started_unix_s DESC, result.id DESC {}",
-            limit_sql(limit)
-        );
-        let most = usize::try_from(most).unwrap_or(usize::MAX);
-        let mut newest: Vec<(ResultRow, i64)> = Vec::new();
-        for series in self.series_ids(filter)? {
-            let values = [Value::from(series), since.clone(), until.clone()];
-            self.each_row(&sql, &values, &mut |row| {
-                newest.push((result_row(row)?, row.get(15)?));
-                Ok(ControlFlow::Continue(()))
-            })?;
-            newest.sort_by_key(|(row, id)| std::cmp::Reverse((row.started_unix_s, *id)));
-            newest.truncate(most);
-        }
-        // The break is the listener's last word.
-        let _ = newest.into_iter().try_for_each(|(row, _)| each(row));
-        Ok(())
-    }
-
-    /// The same where the runs decide, or where everything is wanted.
-    fn results_in_one(
-        &self,
-        filter: &Filter,
-        limit: Option<u32>,
-        each: Listener<'_, ResultRow>,
-    ) -> Result<(), HistoryError> {
-        let mut all = filter.series();
-        let Filter { label, since_unix_s, until_unix_s, .. } = filter.clone();
-        let runs = Filter { label, since_unix_s, until_unix_s, ..Filter::default() }.runs();
-        all.values.extend(runs.values);
-        let sql = format!(
-            "SELECT {RESULT_COLUMNS}
-             FROM run JOIN result ON result.run = run.id JOIN series ON series.id = result.series
-             WHERE {} AND {} ORDER BY run.started_unix_s DESC, run.id DESC, result.id DESC {}",
-            all.sql,
-            runs.sql,
-            limit_sql(limit)
-        );
-        self.each_row(&sql, &all.values, &mut |row| Ok(each(result_row(row)?)))
-    }
-
-    /// The ids of the series that the filter lets through.
-    fn series_ids(&self, filter: &Filter) -> Result<Vec<i64>, HistoryError> {
-        let all = filter.series();
-        let mut ids = Vec::new();
-        let sql = format!("SELECT series.id FROM series WHERE {} ORDER BY series.id", all.sql);
-        self.each_row(&sql, &all.values, &mut |row| {
-            ids.push(row.get(0)?);
-            Ok(ControlFlow::Continue(()))
-        })?;
-        Ok(ids)
-    }
-
-    /// Goes through the rows of a query.
-    pub(super) fn each_row(
-        &self,
-        sql: &str,
-        values: &[Value],
-        each: &mut dyn FnMut(&Row<'_>) -> rusqlite::Result<ControlFlow<()>>,
-    ) -> Result<(), HistoryError> {
-        let mut go = || {
-            let mut statement = self.db.prepare_cached(sql)?;
-            let mut rows = statement.query(params_from_iter(values))?;
-            while let Some(row) = rows.next()? {
-                if each(row)?.is_break() {
-                    break;
-                }
-            }
-            Ok(())
-        };
-        go().map_err(self.failed("read"))?;
-        self.check_still()
-    }
-}
-
-fn limit_sql(limit: Option<u32>) -> String {
-    limit.map_or_else(String::new, |limit| format!("LIMIT {limit}"))
-}
-
-fn run_row(row: &Row<'_>) -> rusqlite::Result<RunRow> {
-    let lines = |text: Option<String>| text.iter().flat_map(|text| text.lines()).map(str::to_owned).collect();
-    Ok(RunRow {
-        id: row.get(0)?,
-        uuid: row.get(1)?,
-        started_unix_s: row.get::<_, i64>(2)?.cast_unsigned(),
-        host: row.get(3)?,
-        label: row.get(4)?,
-        grade: row.get(5)?,
-        baselines: lines(row.get(6)?),
-        cells: lines(row.get(7)?),
-    })
-}
-
-fn result_row(row: &Row<'_>) -> rusqlite::Result<ResultRow> {
-    Ok(ResultRow {
-        run: row.get(0)?,
-        started_unix_s: row.get::<_, i64>(1)?.cast_unsigned(),
-        host: row.get(2)?,
-        label: row.get(3)?,
-        cell: row.get(4)?,
-        grade: row.get(5)?,
-        latency_ns: latency(row, 6)?,
-    })
-}
-
-/// The quantiles of a result, from this column on: how many samples, then the smallest, the quantiles, the largest and
-/// the mean.
+/// The latency in a row, from the column `first` on.
 pub(super) fn latency(row: &Row<'_>, first: usize) -> rusqlite::Result<Latency> {
     Ok(Latency {
         samples: row.get::<_, i64>(first)?.cast_unsigned(),
@@ -235,4 +163,104 @@ pub(super) fn latency(row: &Row<'_>, first: usize) -> rusqlite::Result<Latency> 
         max: row.get(first + 7)?,
         mean: row.get(first + 8)?,
     })
+}
+
+impl History {
+    /// Whether there is no run.
+    ///
+    /// # Errors
+    /// The database's.
+    pub(crate) fn is_empty(&self) -> Result<bool, HistoryError> {
+        Ok(self.rows("SELECT 1 FROM run LIMIT 1", &[], |_| Ok(()))?.is_empty())
+    }
+
+    /// Passes the newest runs to `each`, `limit` at most; if the filter selects cells, those that have such.
+    ///
+    /// # Errors
+    /// The database's, or those of `each`.
+    pub(crate) fn runs<E: From<HistoryError>>(
+        &self,
+        filter: &Filter,
+        limit: Option<u32>,
+        each: impl FnMut(RunRow) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut runs = filter.runs();
+        if filter.selects_cells() {
+            let cells = filter.series();
+            let sql = format!(
+                "EXISTS (SELECT 1 FROM result JOIN series ON series.id = series WHERE run = run.id AND {})",
+                cells.sql
+            );
+            runs = runs.and(&sql, cells.values);
+        }
+        let sql = format!(
+            "SELECT id, uuid, started_unix_s, host, label, grade,
+                (SELECT group_concat(name, char(10)) FROM (SELECT name FROM baseline WHERE run = run.id ORDER BY name)),
+                (SELECT group_concat(cell, char(10)) FROM
+                    (SELECT cell FROM result JOIN series ON series.id = series WHERE run = run.id ORDER BY result.id))
+             FROM run WHERE {} ORDER BY started_unix_s DESC, id DESC LIMIT {}",
+            runs.sql,
+            limit.map_or(-1, i64::from)
+        );
+        let lines =
+            |text: Option<String>| text.iter().flat_map(|text| text.lines()).map(str::to_owned).collect();
+        let row = |row: &Row<'_>| {
+            Ok(RunRow {
+                id: row.get(0)?,
+                uuid: row.get(1)?,
+                started_unix_s: row.get::<_, i64>(2)?.cast_unsigned(),
+                host: row.get(3)?,
+                label: row.get(4)?,
+                grade: row.get(5)?,
+                baselines: lines(row.get(6)?),
+                cells: lines(row.get(7)?),
+            })
+        };
+        self.for_each(&sql, &runs.values, row, each)
+    }
+
+    /// Passes the newest results to `each`, `limit` at most.
+    ///
+    /// # Errors
+    /// The database's, or those of `each`.
+    pub(crate) fn results<E: From<HistoryError>>(
+        &self,
+        filter: &Filter,
+        limit: Option<u32>,
+        each: impl FnMut(ResultRow) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let limit = limit.map_or(-1, i64::from);
+        let (runs, mut all) = (filter.runs(), filter.series());
+        all = all.and(&runs.sql, runs.values);
+        // The order of the tables is the order in which they are read.
+        let tables = if limit < 0 || filter.label.is_some() {
+            "run CROSS JOIN result ON result.run = run.id CROSS JOIN series ON series.id = result.series"
+        } else {
+            // The newest of each series by its index, and the newest of those: never a scan of all results.
+            let newest = format!(
+                "result.id IN (SELECT id FROM result AS newest
+                    WHERE newest.series = series.id AND started_unix_s >= ? AND started_unix_s < ?
+                    ORDER BY started_unix_s DESC, id DESC LIMIT {limit})"
+            );
+            all = all.and(&newest, filter.span());
+            "series CROSS JOIN result CROSS JOIN run ON run.id = result.run"
+        };
+        let sql = format!(
+            "SELECT run.id, run.started_unix_s, series.host, label, cell, result.grade, {LATENCY}
+             FROM {tables} WHERE {} ORDER BY run.started_unix_s DESC, run.id DESC, result.id DESC LIMIT {limit}",
+            all.sql
+        );
+        let row = |row: &Row<'_>| {
+            Ok(ResultRow {
+                run: row.get(0)?,
+                started_unix_s: row.get::<_, i64>(1)?.cast_unsigned(),
+                host: row.get(2)?,
+                label: row.get(3)?,
+                cell: row.get(4)?,
+                grade: row.get(5)?,
+                latency_ns: latency(row, 6)?,
+            })
+        };
+        self.for_each(&sql, &all.values, row, each)
+    }
 }

@@ -1,113 +1,96 @@
-//! The history: recorded runs, whole, in one SQLite file that programs of several years and processes share.
+//! The history: recorded runs in one SQLite file that several programs and processes share, over years.
 //!
-//! `docs/history.md` tells its layout. A run is written in one transaction and never changed; it is named by its id in
-//! this file, and by its UUID in all. What is listed and followed over time stands in columns (`result`); everything
-//! else, histograms and the figures of each trial among it, is read only where a run is shown or compared.
+//! `docs/history.md` describes its layout. A run is written in one transaction and never changed; its id names it in
+//! this file, and its UUID in every history. What is listed and followed over time has columns (`result`); everything
+//! else, such as histograms and the figures of each trial, is read only when a run is shown or compared.
 
-mod blob;
-mod damage;
 mod error;
 mod exchange;
-mod filter;
 mod keep;
 mod label;
 mod list;
-mod load;
-mod newest;
+mod open;
 mod pick;
-mod place;
-mod schema;
+mod run;
 mod series;
-mod still;
-mod store;
 #[cfg(test)]
 mod tests;
 
-use std::fs::DirBuilder;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use rusqlite::Connection;
+use rusqlite::types::Value;
+use rusqlite::{Connection, Row, Transaction, TransactionBehavior, params_from_iter};
 
 pub use error::HistoryError;
-pub(crate) use exchange::read_lines;
-pub(crate) use exchange::{ImportError, LineError};
-pub use exchange::{Imported, write_line};
-pub use filter::Filter;
+pub use exchange::write_line;
+pub(crate) use exchange::{ImportError, Imported, LineError, read_lines};
 pub(crate) use keep::Baseline;
 pub use label::Label;
-pub(crate) use list::Listener;
-pub(crate) use list::{ResultRow, RunRow};
-pub use load::Run;
-pub(crate) use newest::Newest;
-pub use pick::Pick;
-pub(crate) use place::place;
-pub(crate) use series::{Asked, Point, Series};
+pub(crate) use list::{Filter, ResultRow, RunRow};
+pub(crate) use open::history_path;
+pub(crate) use pick::Pick;
+pub use run::Run;
+pub(crate) use series::{Newest, Point, RunConditions, Series};
 
 /// An open history.
 #[derive(Debug)]
 pub struct History {
     db: Connection,
     path: PathBuf,
-    /// If it is only read.
-    still: Option<still::Still>,
+    /// If this user may only read it: the file's size and the seconds and nanoseconds of its last change when it was opened.
+    /// It is read without locks, which is right only as long as it does not change.
+    unlocked: Option<(u64, i64, i64)>,
 }
 
 impl History {
-    /// Opens the history, or makes it, and its folder, where there is none. A file of an older schema becomes one of
-    /// this.
-    ///
-    /// # Errors
-    /// It cannot be made or opened, is something else, or of a newer schema.
-    pub fn create(path: &Path) -> Result<Self, HistoryError> {
-        if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-            // As the XDG rules have it: for nobody else.
-            let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
-            made.map_err(|source| HistoryError::Folder { path: folder.to_owned(), source })?;
-        }
-        Ok(Self { db: schema::open(path, true)?, path: path.to_owned(), still: None })
-    }
-
-    /// Opens the history that is there.
-    ///
-    /// # Errors
-    /// As [`create`](Self::create), and there is none.
-    pub fn open(path: &Path) -> Result<Self, HistoryError> {
-        match path.try_exists() {
-            Ok(false) => Err(HistoryError::NotThere(path.to_owned())),
-            // What cannot be looked at, SQLite will complain of.
-            _ => match schema::open(path, false) {
-                Ok(db) => Ok(Self { db, path: path.to_owned(), still: None }),
-                Err(error) if error.is_of_rights() => Self::only_read(path, error),
-                Err(error) => Err(error),
-            },
-        }
-    }
-
-    /// Opens a history that this user may read and not write, if nobody else is writing to it.
-    fn only_read(path: &Path, error: HistoryError) -> Result<Self, HistoryError> {
-        match still::Still::open(path) {
-            Ok(Some((db, still))) => {
-                schema::check_version(&db, path)?;
-                Ok(Self { db, path: path.to_owned(), still: Some(still) })
-            }
-            Ok(None) => Err(HistoryError::Moves(path.to_owned())),
-            Err(_) => Err(error),
-        }
-    }
-
-    /// Says if what was just read may not be right.
-    fn check_still(&self) -> Result<(), HistoryError> {
-        match &self.still {
-            Some(still) if !still.is_still() => Err(HistoryError::Moves(self.path.clone())),
-            _ => Ok(()),
-        }
-    }
-
-    /// Where it is.
+    /// Its file.
     #[must_use]
     pub(crate) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Makes a change in one transaction, after those of other processes.
+    fn write<T>(
+        &mut self,
+        change: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>,
+    ) -> Result<T, HistoryError> {
+        let failed = self.failed("written");
+        let transaction =
+            self.db.transaction_with_behavior(TransactionBehavior::Immediate).map_err(&failed)?;
+        let changed = change(&transaction).map_err(&failed)?;
+        transaction.commit().map_err(&failed)?;
+        Ok(changed)
+    }
+
+    /// Passes each row of a query to `each`, until that fails.
+    fn for_each<T, E: From<HistoryError>>(
+        &self,
+        sql: &str,
+        values: &[Value],
+        map: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
+        mut each: impl FnMut(T) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let failed = self.failed("read");
+        let mut statement = self.db.prepare_cached(sql).map_err(&failed)?;
+        for row in statement.query_map(params_from_iter(values), map).map_err(&failed)? {
+            each(row.map_err(&failed)?)?;
+        }
+        Ok(self.check_unchanged()?)
+    }
+
+    /// All rows of a query.
+    fn rows<T>(
+        &self,
+        sql: &str,
+        values: &[Value],
+        map: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<Vec<T>, HistoryError> {
+        let mut rows = Vec::new();
+        self.for_each(sql, values, map, |row| {
+            rows.push(row);
+            Ok::<_, HistoryError>(())
+        })?;
+        Ok(rows)
     }
 
     fn failed(&self, doing: &'static str) -> impl Fn(rusqlite::Error) -> HistoryError + use<> {

@@ -1,10 +1,10 @@
-//! How a run is named: by its id, its place from the end, a baseline, a label, its UUID, or a file.
+//! How a run is named: by its id, its position from the end, a baseline, a label, its UUID, or a file.
 
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use rusqlite::{OptionalExtension, params};
+use rusqlite::types::Value;
 use uuid::Uuid;
 
 use super::label::{beginning, is_file};
@@ -12,15 +12,15 @@ use super::{History, HistoryError, Label};
 
 /// Which run is meant.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Pick {
+pub(crate) enum Pick {
     /// The run with this id.
     Id(i64),
-    /// The one so many before the newest of those that have results: `last`, `last~1`.
+    /// The newest run with results, or the one this many before it: `last`, `last~1`.
     Last(u32),
-    /// The baseline of this name, else the run with this label that is so many before the newest such with results:
+    /// The baseline of this name, else the newest run with this label and with results, or the one this many before it:
     /// `NAME`, `NAME~1`.
     Named(Label, u32),
-    /// The run with this name in all histories.
+    /// The run with this name in every history.
     Uuid(Uuid),
     /// A report or an exported run in a file.
     File(PathBuf),
@@ -40,13 +40,13 @@ impl fmt::Display for Pick {
     }
 }
 
-/// A text that names no run.
+/// A text that does not name a run.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`{0}` names no run: an id, last, last~1, a baseline, a label, LABEL~1, a UUID, or a file (.json, .ndjson, or a \
-     path with a slash) does"
+    "`{0}` does not name a run; give an id, last, last~1, a baseline, a label, LABEL~1, a UUID, or a file (.json, \
+     .ndjson, or a path with a slash)"
 )]
-pub struct PickError(String);
+pub(crate) struct PickError(String);
 
 impl FromStr for Pick {
     type Err = PickError;
@@ -73,50 +73,58 @@ impl FromStr for Pick {
     }
 }
 
-/// Whether anything was measured in a run: one that failed as a whole is nothing to compare with.
-const HAS_RESULTS: &str = "EXISTS (SELECT 1 FROM result WHERE result.run = run.id AND result.samples > 0)";
-const NEWEST_FIRST: &str = "ORDER BY started_unix_s DESC, id DESC";
-
 impl History {
     /// The id of the run that is meant.
     ///
     /// # Errors
     /// There is none.
-    pub fn find(&self, pick: &Pick) -> Result<i64, HistoryError> {
-        let found = self.try_find(pick).map_err(self.failed("read"))?;
-        self.check_still()?;
-        found.ok_or_else(|| match pick {
+    pub(crate) fn find(&self, pick: &Pick) -> Result<i64, HistoryError> {
+        // A run that failed as a whole is nothing to compare with.
+        let newest = |condition| {
+            format!(
+                "SELECT id FROM run
+                 WHERE {condition} AND EXISTS (SELECT 1 FROM result WHERE run = run.id AND samples > 0)
+                 ORDER BY started_unix_s DESC, id DESC LIMIT 1 OFFSET ?2"
+            )
+        };
+        let (sql, values): (_, Vec<Value>) = match pick {
+            Pick::Id(id) => ("SELECT id FROM run WHERE id = ?1".to_owned(), vec![(*id).into()]),
+            Pick::Uuid(uuid) => {
+                ("SELECT id FROM run WHERE uuid = ?1".to_owned(), vec![uuid.to_string().into()])
+            }
+            Pick::Last(back) => (newest("?1 IS NULL"), vec![Value::Null, (*back).into()]),
+            Pick::Named(name, back) => (
+                format!(
+                    "SELECT coalesce((SELECT run FROM baseline WHERE name = ?1 AND ?2 = 0), ({}))",
+                    newest("label = ?1")
+                ),
+                vec![name.to_string().into(), (*back).into()],
+            ),
+            Pick::File(path) => return Err(HistoryError::File(path.clone())),
+        };
+        let found = self.rows(&sql, &values, |row| row.get::<_, Option<i64>>(0))?;
+        found.into_iter().flatten().next().ok_or_else(|| match pick {
             Pick::Id(id) => self.absent(HistoryError::NoRun(*id)),
-            Pick::File(path) => HistoryError::File(path.clone()),
-            other => self.absent(HistoryError::NoSuchRun { pick: other.to_string() }),
+            pick => self.absent(HistoryError::NoSuchRun { pick: pick.to_string() }),
         })
     }
 
-    fn try_find(&self, pick: &Pick) -> rusqlite::Result<Option<i64>> {
-        let one = |sql: &str, values: &[&dyn rusqlite::ToSql]| {
-            self.db.prepare_cached(sql)?.query_row(values, |row| row.get(0)).optional()
-        };
-        match pick {
-            Pick::Id(id) => one("SELECT id FROM run WHERE id = ?1", params![id]),
-            Pick::Last(back) => one(
-                &format!("SELECT id FROM run WHERE {HAS_RESULTS} {NEWEST_FIRST} LIMIT 1 OFFSET ?1"),
-                params![back],
-            ),
-            Pick::Uuid(uuid) => one("SELECT id FROM run WHERE uuid = ?1", params![uuid.to_string()]),
-            Pick::Named(name, back) => {
-                let baseline = one("SELECT run FROM baseline WHERE name = ?1", params![name.as_str()])?;
-                match baseline.filter(|_| *back == 0) {
-                    Some(run) => Ok(Some(run)),
-                    None => one(
-                        &format!(
-                            "SELECT id FROM run WHERE label = ?1 AND {HAS_RESULTS} {NEWEST_FIRST} LIMIT 1 OFFSET ?2"
-                        ),
-                        params![name.as_str(), back],
-                    ),
+    /// Why a run was not found: `absence`, unless the file is damaged where it would be. SQLite itself checks no more of
+    /// a page than it needs, and one that is overwritten can look like one without rows.
+    pub(super) fn absent(&self, absence: HistoryError) -> HistoryError {
+        // The tables by which a run is found have few pages; those of results and histograms are not checked.
+        for table in ["run", "environment", "baseline"] {
+            let check = format!("PRAGMA quick_check({table})");
+            match self.db.query_row(&check, [], |row| row.get::<_, String>(0)) {
+                Ok(found) if found == "ok" => {}
+                Ok(found) => {
+                    let found = found.lines().collect::<Vec<_>>().join(" ");
+                    return HistoryError::Corrupt { path: self.path.clone(), found };
                 }
+                Err(error) => return self.failed("read")(error),
             }
-            Pick::File(_) => Ok(None),
         }
+        absence
     }
 }
 

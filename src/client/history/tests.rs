@@ -1,11 +1,10 @@
 //! The history as its users in this crate see it.
 
-use std::ops::ControlFlow;
 use std::path::PathBuf;
 
 use tempfile::TempDir;
 
-use super::schema::HISTORY_SCHEMA;
+use super::open::SCHEMA;
 use super::*;
 use crate::client::report::{Report, sample};
 use crate::exit::Exit;
@@ -25,9 +24,10 @@ fn label(text: &str) -> Label {
 fn a_run_comes_back_as_it_was_with_its_histograms() {
     let (_folder, mut history) = fresh();
     for report in [sample::sweep(), sample::single(), sample::paced(), sample::parallel()] {
-        let recorded = history.record(&report, Some(&label("before"))).unwrap();
-        let run = history.run(recorded.id).unwrap();
-        assert_eq!((run.id, run.uuid, run.label.as_deref()), (recorded.id, recorded.uuid, Some("before")));
+        let id = history.record(&report, Some(&label("before"))).unwrap();
+        let run = history.run(id).unwrap();
+        assert_eq!((run.id, run.label.as_deref()), (id, Some("before")));
+        assert_eq!(history.find(&Pick::Uuid(run.uuid)).unwrap(), id);
         assert_eq!(run.report, report);
     }
     assert!(sample::paced().results[0].response_histogram.is_some(), "so that it was compared");
@@ -36,7 +36,7 @@ fn a_run_comes_back_as_it_was_with_its_histograms() {
 #[test]
 fn ids_begin_at_one_and_are_different() {
     let (_folder, mut history) = fresh();
-    let ids: Vec<i64> = (0..3).map(|_| history.record(&sample::single(), None).unwrap().id).collect();
+    let ids: Vec<i64> = (0..3).map(|_| history.record(&sample::single(), None).unwrap()).collect();
     assert_eq!(ids, [1, 2, 3]);
     assert!(matches!(history.run(4), Err(HistoryError::NoRun(4))));
 }
@@ -67,14 +67,14 @@ fn what_is_no_history_is_refused_and_left_as_it_is() {
 #[test]
 fn a_newer_schema_is_refused_and_left_as_it_is() {
     let (_folder, history) = fresh();
-    history.db.pragma_update(None, "user_version", HISTORY_SCHEMA + 1).unwrap();
+    history.db.pragma_update(None, "user_version", SCHEMA + 1).unwrap();
     let path: PathBuf = history.path().to_owned();
     drop(history);
     let before = std::fs::read(&path).unwrap();
     let error = History::create(&path).unwrap_err();
     let said = error.to_string();
-    assert!(said.contains(&format!("schema {}", HISTORY_SCHEMA + 1)), "{said}");
-    assert!(said.contains(&format!("up to {HISTORY_SCHEMA}")), "{said}");
+    assert!(said.contains(&format!("schema {}", SCHEMA + 1)), "{said}");
+    assert!(said.contains(&format!("up to {SCHEMA}")), "{said}");
     assert_eq!(error.exit(), Exit::Failure);
     assert_eq!(std::fs::read(&path).unwrap(), before);
 }
@@ -84,16 +84,16 @@ fn a_file_that_begins_empty_becomes_a_history() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("empty");
     std::fs::write(&path, "").unwrap();
-    assert_eq!(History::create(&path).unwrap().record(&sample::single(), None).unwrap().id, 1);
+    assert_eq!(History::create(&path).unwrap().record(&sample::single(), None).unwrap(), 1);
 }
 
 /// The rows of a list.
 fn runs(history: &History, filter: &Filter, limit: Option<u32>) -> Vec<RunRow> {
     let mut rows = Vec::new();
     history
-        .runs(filter, limit, &mut |row| {
+        .runs(filter, limit, |row| {
             rows.push(row);
-            ControlFlow::Continue(())
+            Ok::<_, HistoryError>(())
         })
         .unwrap();
     rows
@@ -102,9 +102,9 @@ fn runs(history: &History, filter: &Filter, limit: Option<u32>) -> Vec<RunRow> {
 fn results(history: &History, filter: &Filter, limit: Option<u32>) -> Vec<ResultRow> {
     let mut rows = Vec::new();
     history
-        .results(filter, limit, &mut |row| {
+        .results(filter, limit, |row| {
             rows.push(row);
-            ControlFlow::Continue(())
+            Ok::<_, HistoryError>(())
         })
         .unwrap();
     rows
@@ -205,7 +205,7 @@ fn the_last_runs_are_those_that_have_results() {
     let mut failed = sample::single();
     failed.started_unix_s += 1_000_000_000;
     failed.results.iter_mut().for_each(|cell| cell.latency_ns.samples = 0);
-    let id = history.record(&failed, Some(&label("third"))).unwrap().id;
+    let id = history.record(&failed, Some(&label("third"))).unwrap();
     for (pick, expected) in [("last", 10), ("last~1", 9), ("third", 10), ("11", id)] {
         assert_eq!(history.find(&pick.parse().unwrap()).unwrap(), expected, "{pick}");
     }
@@ -238,7 +238,7 @@ fn age_removes_runs_but_no_baselines_and_gives_room_back() {
     assert!(size(&history) < before / 2, "{} of {before}", size(&history));
     // An id never comes to mean another run.
     history.prune(u64::from(u32::MAX), true).unwrap();
-    assert_eq!(history.record(&sample::single(), None).unwrap().id, 11);
+    assert_eq!(history.record(&sample::single(), None).unwrap(), 11);
 }
 
 #[test]
@@ -270,10 +270,10 @@ fn exported_runs_are_imported_once_and_are_the_same() {
     let (_other_folder, mut other) = fresh();
     other.record(&sample::single(), None).unwrap();
     let mut imported = Imported::default();
-    other.import(&lines[..], &mut imported).unwrap();
+    other.import(&lines[..], &mut imported, Err).unwrap();
     assert_eq!(imported, Imported { new: 10, ..Imported::default() });
     let mut again = Imported::default();
-    other.import(&lines[..], &mut again).unwrap();
+    other.import(&lines[..], &mut again, Err).unwrap();
     assert_eq!(again, Imported { known: 10, ..Imported::default() });
     for row in runs(&history, &Filter::default(), None) {
         let run = history.run(row.id).unwrap();
@@ -299,14 +299,15 @@ fn lines_that_are_no_runs_are_named_and_those_before_them_stay() {
         (&good[1][..=good[1].rfind('{').unwrap()], "EOF"),
         (&newer, "format 2"),
         (&other_report, "schema 7"),
-        (&no_uuid, "is no UUID"),
+        (&no_uuid, "is not a UUID"),
         (&lied, "samples of 9"),
         (&host, "control character: \\u{1b}[2J"),
         (&cell, "control character: \\u{9b}2J"),
     ] {
         let (_folder, mut other) = fresh();
         let mut imported = Imported::default();
-        let error = other.import(format!("{}\n\n{bad}\n", good[0]).as_bytes(), &mut imported).unwrap_err();
+        let error =
+            other.import(format!("{}\n\n{bad}\n", good[0]).as_bytes(), &mut imported, Err).unwrap_err();
         let said = crate::diagnostics::error_chain(&error);
         assert!(said.contains("line 3") && said.contains(why), "{said}");
         assert_eq!(imported, Imported { new: 1, ..Imported::default() });
@@ -326,7 +327,7 @@ fn numbers(folder: &str, before: &str, behind: &str) -> Vec<i64> {
 
 #[test]
 fn every_schema_has_a_frozen_history() {
-    let schemas: Vec<i64> = (1..=HISTORY_SCHEMA).collect();
+    let schemas: Vec<i64> = (1..=SCHEMA).collect();
     assert_eq!(numbers("src/client/history/schema", "", ".sql"), schemas, "each is a step of schema.rs");
     let frozen = numbers("tests/history", "schema-", ".sqlite");
     assert_eq!(frozen, schemas, "CONTRIBUTING.md tells how one is made");
@@ -346,7 +347,7 @@ fn a_frozen_history_is_read_and_written_on(schema: i64) {
     drop(was);
     let mut history = History::open(&path).unwrap();
     let version: i64 = history.db.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
-    assert_eq!(version, HISTORY_SCHEMA);
+    assert_eq!(version, SCHEMA);
 
     let rows = runs(&history, &Filter::default(), None);
     assert_eq!(rows.iter().map(|row| row.id).collect::<Vec<_>>(), [4, 3, 2, 1]);
@@ -365,7 +366,7 @@ fn a_frozen_history_is_read_and_written_on(schema: i64) {
         Some(crate::client::report::Latency::of(&response)),
         history.run(3).unwrap().report.results[0].response_ns
     );
-    assert_eq!(history.record(&sample::single(), None).unwrap().id, 5);
+    assert_eq!(history.record(&sample::single(), None).unwrap(), 5);
 }
 
 #[test]
@@ -373,7 +374,7 @@ fn a_labels_points_are_the_newest_of_its_runs_by_series() {
     let (_folder, mut history) = fresh();
     let mut record = |started_unix_s, name: Option<&str>| {
         let report = Report { started_unix_s, ..sample::single() };
-        history.record(&report, name.map(label).as_ref()).unwrap().id
+        history.record(&report, name.map(label).as_ref()).unwrap()
     };
     let _none = record(1_000, None);
     let old = record(2_000, Some("a"));

@@ -23,7 +23,7 @@ pub(crate) use super::noise::{COMPARED, Known, Noise};
 
 /// A run that is compared.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Side {
+pub(crate) struct Side {
     /// How it was named.
     pub(crate) name: String,
     /// Its id, if it comes from the history.
@@ -41,7 +41,7 @@ impl Side {
     ///
     /// # Errors
     /// There is none, or it cannot be read.
-    pub fn recorded(pick: &Pick, history: &History) -> Result<Self, HistoryError> {
+    pub(crate) fn recorded(pick: &Pick, history: &History) -> Result<Self, HistoryError> {
         let run = history.run(history.find(pick)?)?;
         Ok(Self {
             name: pick.to_string(),
@@ -280,7 +280,7 @@ impl CellComparison {
 
 /// Two runs, A and B, side by side.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Comparison {
+pub(crate) struct Comparison {
     /// The version of this layout.
     schema: u32,
     /// The earlier one, or the one that is compared with.
@@ -303,7 +303,7 @@ impl Comparison {
     ///
     /// # Errors
     /// The history's.
-    pub fn new(
+    pub(crate) fn new(
         a: &Side,
         b: &Side,
         decided_by: Statistic,

@@ -6,7 +6,7 @@ use std::collections::btree_map::Entry;
 use serde::Serialize;
 
 use super::differences::{Conditions, Difference};
-use crate::client::history::{Asked, Filter, History, HistoryError, Point, Series};
+use crate::client::history::{Filter, History, HistoryError, Point, RunConditions, Series};
 use crate::client::host::Environment;
 use crate::client::report::{CellReport, Report};
 use crate::client::stats::{Statistic, compare_pairs, median};
@@ -192,8 +192,8 @@ impl<'a> Known<'a> {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(place) => place.insert(self.history.environment(environment)?),
         };
-        let Asked { settings, clock } = self.history.asked(run)?;
-        self.conditions.insert(run, Conditions::new(environment, &settings, &clock));
+        let RunConditions { settings, clock } = self.history.run_conditions(run)?;
+        self.conditions.insert(run, Conditions::new(environment, &settings, &clock.source));
         Ok(())
     }
 

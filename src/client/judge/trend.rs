@@ -24,7 +24,7 @@ pub(crate) struct TrendDocument<'a> {
 
 /// What to follow.
 #[derive(Debug, Clone, PartialEq)]
-pub struct TrendPlan {
+pub(crate) struct TrendPlan {
     /// Which series, and which of their runs.
     pub filter: Filter,
     /// Which statistic.
@@ -37,7 +37,7 @@ pub struct TrendPlan {
 
 /// A series over time.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Trend {
+pub(crate) struct Trend {
     /// The host's name, empty if unknown.
     pub(crate) host: String,
     /// The cell's name.
@@ -91,7 +91,7 @@ pub(crate) struct LevelChange {
 ///
 /// # Errors
 /// The history's.
-pub fn trends(history: &History, plan: &TrendPlan) -> Result<Vec<Trend>, HistoryError> {
+pub(crate) fn trends(history: &History, plan: &TrendPlan) -> Result<Vec<Trend>, HistoryError> {
     let mut known = Known::new(history);
     let mut trends = Vec::new();
     let mut labelled = match &plan.filter.label {

@@ -55,5 +55,5 @@ pub(crate) use interval::{CONFIDENCE, median_interval, relative_half_width};
 pub(crate) use outliers::Outliers;
 pub use spread::median;
 pub(crate) use spread::spread;
-pub use summary::Statistic;
+pub(crate) use summary::Statistic;
 pub(crate) use summary::{MIN_SAMPLES_BEYOND, Summary, quantile};

@@ -2,7 +2,6 @@
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Write};
-use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -11,7 +10,7 @@ use super::select::{CellArgs, LocationArgs, RunsArgs, report_empty};
 use crate::client::Failure;
 use crate::client::cli::output::to_stdout;
 use crate::client::export::prometheus;
-use crate::client::history::{Filter, History, ImportError, Imported, LineError, Pick, write_line};
+use crate::client::history::{Filter, HistoryError, ImportError, Imported, LineError, Pick, write_line};
 use crate::client::report::file;
 use crate::diagnostics::{error_chain, print_line};
 use crate::exit::Exit;
@@ -38,9 +37,9 @@ pub(super) fn export(location: &LocationArgs, args: &ExportArgs) -> Result<Exit,
     let history = location.open()?;
     let mut ids = args.picks.iter().map(|pick| history.find(pick)).collect::<Result<Vec<_>, _>>()?;
     if args.picks.is_empty() {
-        history.runs(&filter, None, &mut |row| {
+        history.runs(&filter, None, |row| {
             ids.push(row.id);
-            ControlFlow::Continue(())
+            Ok::<_, HistoryError>(())
         })?;
         // In the order in which they happened.
         ids.reverse();
@@ -67,7 +66,7 @@ pub(super) fn export(location: &LocationArgs, args: &ExportArgs) -> Result<Exit,
         return Err(error.into());
     }
     written?;
-    print_line(format_args!("ipc-client: {} exported", runs(u64::try_from(ids.len()).unwrap_or(u64::MAX))));
+    print_line(format_args!("ipc-client: {} exported", runs(ids.len() as u64)));
     Ok(Exit::Success)
 }
 
@@ -129,21 +128,27 @@ struct FileError {
 
 pub(super) fn import(location: &LocationArgs, args: &ImportArgs) -> Result<Exit, Failure> {
     // Before a history is created for them.
-    for path in args.files.iter().filter(|path| path.as_path() != Path::new("-")) {
-        File::open(path).map_err(|error| failure(path, ImportError::Read(error), Imported::default()))?;
+    for path in &args.files {
+        open(path).map_err(|error| failure(path, ImportError::Read(error), Imported::default()))?;
     }
     let mut history = location.create()?;
     let mut all = 0;
     for path in &args.files {
         let mut imported = Imported::default();
-        let result = if path == Path::new("-") {
-            import_lines(&mut history, args, path, io::stdin().lock(), &mut imported)
-        } else {
-            File::open(path).map_err(ImportError::Read).and_then(|file| {
-                let lines = BufReader::with_capacity(1 << 16, file);
-                import_lines(&mut history, args, path, lines, &mut imported)
-            })
+        let mut skipped = 0;
+        let skip = |error: LineError| {
+            if !args.skip_damaged {
+                return Err(error);
+            }
+            skipped += 1;
+            if skipped <= REPORTED {
+                print_line(format_args!("ipc-client: {}: skipped: {}", path.display(), error_chain(&error)));
+            }
+            Ok(())
         };
+        let result = open(path)
+            .map_err(ImportError::Read)
+            .and_then(|lines| history.import(lines, &mut imported, skip));
         let Imported { new, known, damaged } = imported;
         if result.is_ok() || imported != Imported::default() {
             let (from, into) = (path.display(), history.path().display());
@@ -171,23 +176,11 @@ pub(super) fn import(location: &LocationArgs, args: &ImportArgs) -> Result<Exit,
     Ok(Exit::Success)
 }
 
-fn import_lines(
-    history: &mut History,
-    args: &ImportArgs,
-    path: &Path,
-    lines: impl BufRead,
-    imported: &mut Imported,
-) -> Result<(), ImportError> {
-    if !args.skip_damaged {
-        return history.import(lines, imported);
+fn open(path: &Path) -> io::Result<Box<dyn BufRead>> {
+    if path == Path::new("-") {
+        return Ok(Box::new(io::stdin().lock()));
     }
-    let mut skipped = 0;
-    history.import_undamaged(lines, imported, &mut |error| {
-        skipped += 1;
-        if skipped <= REPORTED {
-            print_line(format_args!("ipc-client: {}: skipped: {}", path.display(), error_chain(error)));
-        }
-    })
+    Ok(Box::new(BufReader::with_capacity(1 << 16, File::open(path)?)))
 }
 
 fn failure(path: &Path, error: ImportError, imported: Imported) -> Failure {

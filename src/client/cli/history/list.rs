@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::io::{self, BufWriter, Write};
-use std::ops::ControlFlow;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -11,7 +10,7 @@ use serde::Serialize;
 use super::select::{CellArgs, LocationArgs, RunsArgs, report_empty};
 use crate::client::Failure;
 use crate::client::cli::output::ReportArgs;
-use crate::client::history::{Filter, History, HistoryError, Listener, Pick, ResultRow, Run, RunRow};
+use crate::client::history::{Filter, History, HistoryError, Pick, ResultRow, Run, RunRow};
 use crate::client::merge::MergedRuns;
 use crate::client::report::file::write_whole;
 use crate::client::report::{Report, hdr_log, json};
@@ -50,13 +49,47 @@ pub(super) fn list(location: &LocationArgs, args: &ListArgs) -> Result<Exit, Fai
     let filter = args.runs.narrow(args.cells.filter()?);
     let history = location.open()?;
     let limit = (args.limit > 0).then_some(args.limit);
-    let any = match (filter.is_of_cells(), args.json) {
-        (false, true) => write_json("runs", |each| history.runs(&filter, limit, each))?,
-        (true, true) => write_json("results", |each| history.results(&filter, limit, each))?,
-        (false, false) => write_text(RUN_HEAD, run_line, |each| history.runs(&filter, limit, each))?,
-        (true, false) => write_text(RESULT_HEAD, result_line, |each| history.results(&filter, limit, each))?,
-    };
-    if any { Ok(Exit::Success) } else { report_empty(&history) }
+    let mut out = BufWriter::new(io::stdout().lock());
+    let mut none = true;
+    // Row by row, so that a list of a million needs no memory.
+    if args.json {
+        let name = if filter.selects_cells() { "results" } else { "runs" };
+        write!(out, "{{\"schema\": {LIST_SCHEMA}, \"{name}\": [")?;
+    }
+    if filter.selects_cells() {
+        history.results(&filter, limit, |row| {
+            write_row(&mut out, args.json, std::mem::take(&mut none), &row, RESULT_HEAD, result_line)
+        })?;
+    } else {
+        history.runs(&filter, limit, |row| {
+            write_row(&mut out, args.json, std::mem::take(&mut none), &row, RUN_HEAD, run_line)
+        })?;
+    }
+    if args.json {
+        writeln!(out, "{}]}}", if none { "" } else { "\n" })?;
+    }
+    out.flush()?;
+    if none { report_empty(&history) } else { Ok(Exit::Success) }
+}
+
+/// Writes a row: a line of text, the first one under a head, or an element of a JSON array.
+fn write_row<T: Serialize>(
+    out: &mut dyn Write,
+    is_json: bool,
+    is_first: bool,
+    row: &T,
+    head: &str,
+    line: fn(&T) -> String,
+) -> Result<(), Failure> {
+    if is_json {
+        writeln!(out, "{}", if is_first { "" } else { "," })?;
+        return Ok(json::write_in_line(row, out)?);
+    }
+    let mut out = Printable::new(out);
+    if is_first {
+        writeln!(out, "{head}")?;
+    }
+    Ok(writeln!(out, "{}", line(row).trim_end())?)
 }
 
 const RUN_HEAD: &str = "   run  began                 grade  host          label         results";
@@ -92,53 +125,6 @@ fn start(run: i64, began: u64, grade: &str, host: &str, label: &Option<String>) 
     format!("{run:>6}  {}  {grade:<5}  {host:<12}  {label:<12}", utc(began))
 }
 
-/// Writes a line per row, as they come, so that a list of a million needs no memory; returns whether there were any.
-fn write_text<T>(
-    head: &str,
-    line: fn(&T) -> String,
-    rows: impl FnOnce(Listener<'_, T>) -> Result<(), HistoryError>,
-) -> Result<bool, Failure> {
-    let mut out = Printable::new(BufWriter::new(io::stdout().lock()));
-    let any = for_each(rows, |row, first| {
-        if first {
-            writeln!(out, "{head}")?;
-        }
-        writeln!(out, "{}", line(&row).trim_end())
-    })?;
-    out.flush()?;
-    Ok(any)
-}
-
-/// Writes a document with an array, an element a line, as they come; returns whether there were any.
-fn write_json<T: Serialize>(
-    name: &str,
-    rows: impl FnOnce(Listener<'_, T>) -> Result<(), HistoryError>,
-) -> Result<bool, Failure> {
-    let mut out = BufWriter::new(io::stdout().lock());
-    write!(out, "{{\"schema\": {LIST_SCHEMA}, \"{name}\": [")?;
-    let any = for_each(rows, |row, first| {
-        out.write_all(if first { b"\n" } else { b",\n" })?;
-        json::write_in_line(&row, &mut out)
-    })?;
-    writeln!(out, "{}]}}", if any { "\n" } else { "" })?;
-    out.flush()?;
-    Ok(any)
-}
-
-/// Writes each row, with whether it is the first, until that fails; returns whether there were any.
-fn for_each<T>(
-    rows: impl FnOnce(Listener<'_, T>) -> Result<(), HistoryError>,
-    mut write: impl FnMut(T, bool) -> io::Result<()>,
-) -> Result<bool, Failure> {
-    let (mut any, mut written) = (false, Ok(()));
-    rows(&mut |row| {
-        written = write(row, !std::mem::replace(&mut any, true));
-        if written.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-    })?;
-    written?;
-    Ok(any)
-}
-
 #[derive(Debug, Args)]
 pub(super) struct ShowArgs {
     /// The run: an id, last, last~1, a baseline, a label, a UUID [default: last]. Several, or all that match --since,
@@ -160,8 +146,8 @@ pub(super) fn show(location: &LocationArgs, args: &ShowArgs) -> Result<Exit, Fai
     let history = location.open()?;
     let Some(mut report) = find(&history, args)? else { return report_empty(&history) };
     let filter = args.cells.filter()?;
-    report.results.retain(|cell| filter.lets_through(cell));
-    if report.results.is_empty() && filter.is_of_cells() {
+    report.results.retain(|cell| filter.matches(cell));
+    if report.results.is_empty() && filter.selects_cells() {
         print_line(format_args!("ipc-client: no matching cells in the named runs"));
         return Ok(Exit::Nothing);
     }
@@ -183,9 +169,9 @@ fn find(history: &History, args: &ShowArgs) -> Result<Option<Report>, Failure> {
     let mut ids = BTreeSet::new();
     if filter != Filter::default() {
         let cells = args.cells.filter()?;
-        history.runs(&args.runs.narrow(cells), None, &mut |row| {
+        history.runs(&args.runs.narrow(cells), None, |row| {
             ids.insert((row.started_unix_s, row.id));
-            ControlFlow::Continue(())
+            Ok::<_, HistoryError>(())
         })?;
     } else if let [] | [_] = args.picks[..] {
         let last = Pick::Last(0);

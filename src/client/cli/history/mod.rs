@@ -5,7 +5,6 @@ mod list;
 pub(super) mod select;
 
 use std::io::Write as _;
-use std::ops::ControlFlow;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
@@ -15,7 +14,7 @@ pub(super) use self::exchange::{PrometheusArgs, export_prometheus};
 use self::select::LocationArgs;
 use super::output::to_stdout;
 use crate::client::Failure;
-use crate::client::history::{Baseline, Filter, Label, Pick};
+use crate::client::history::{Baseline, Filter, HistoryError, Label, Pick};
 use crate::client::report::json;
 use crate::diagnostics::{Printable, print_line};
 use crate::exit::Exit;
@@ -135,18 +134,15 @@ fn baseline(location: &LocationArgs, args: &BaselineArgs) -> Result<Exit, Failur
             let before = history.set_baseline(name, id)?.filter(|before| *before != id);
             let before = before.map_or_else(String::new, |before| format!("; it was run {before}"));
             print_line(format_args!("ipc-client: baseline {name} is run {id}{before}"));
-            let mut hidden = None;
             let labelled = Filter { label: Some(name.clone()), ..Filter::default() };
-            history.runs(&labelled, Some(1), &mut |row| {
-                hidden = Some(row.id);
-                ControlFlow::Break(())
-            })?;
-            if let Some(hidden) = hidden {
+            history.runs(&labelled, Some(1), |run| {
                 print_line(format_args!(
-                    "ipc-client: runs have the label {name} too, the newest of them run {hidden}: from now on {name} means \
-                     the baseline; \"history --label {name}\" lists the others"
+                    "ipc-client: runs have the label {name} too, the newest of them run {}: from now on {name} means the \
+                     baseline; \"history --label {name}\" lists the others",
+                    run.id
                 ));
-            }
+                Ok::<_, HistoryError>(())
+            })?;
         }
         None if history.remove_baseline(name)? => {
             print_line(format_args!("ipc-client: baseline {name} removed"))

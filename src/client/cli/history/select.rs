@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use crate::client::Failure;
-use crate::client::history::{Filter, History, HistoryError, Label, Pick, place, read_lines};
+use crate::client::history::{Filter, History, HistoryError, Label, Pick, history_path, read_lines};
 use crate::client::host::placement::Placement;
 use crate::client::judge::compare::Side;
 use crate::client::plan::selection::{Meaning, UnknownName, meaning};
@@ -30,12 +30,12 @@ pub(crate) struct LocationArgs {
 impl LocationArgs {
     /// The existing history.
     pub(crate) fn open(&self) -> Result<History, HistoryError> {
-        History::open(&place(self.history.as_deref())?)
+        History::open(&history_path(self.history.as_deref())?)
     }
 
     /// The history, created if it does not exist.
     pub(super) fn create(&self) -> Result<History, HistoryError> {
-        History::create(&place(self.history.as_deref())?)
+        History::create(&history_path(self.history.as_deref())?)
     }
 
     /// The history, if it exists: files can be compared without one.
@@ -60,7 +60,7 @@ impl LocationArgs {
             // Fails with the reason why there is none.
             (_, None) => Side::recorded(pick, &self.open()?)?,
         };
-        run.report.results.retain(|cell| filter.lets_through(cell));
+        run.report.results.retain(|cell| filter.matches(cell));
         Ok(run)
     }
 }
