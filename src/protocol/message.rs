@@ -10,10 +10,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Refusal, Status};
-
-/// Names a data channel for as long as the daemon runs.
-pub type ChannelId = u64;
+use super::{ChannelId, End, Refusal, Status, Unavailable};
 
 /// What a client asks of the daemon.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -94,35 +91,6 @@ pub enum Event {
     },
     /// The daemon stops and ends this connection.
     Stopping,
-}
-
-/// How a responder ended.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum End {
-    /// By itself, with this exit code.
-    Exited(i32),
-    /// By this signal.
-    Signalled(i32),
-    /// By an error that it reported.
-    Failed(String),
-}
-
-/// The signal for memory that is not there.
-const SIGBUS: i32 = rustix::process::Signal::BUS.as_raw();
-
-impl fmt::Display for End {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Exited(code) => write!(f, "its responder exited with code {code}"),
-            Self::Signalled(SIGBUS) => write!(
-                f,
-                "its responder was killed by signal {SIGBUS}: memory that it shared was taken from under it \
-                 (truncated), or could not be had"
-            ),
-            Self::Signalled(signal) => write!(f, "its responder was killed by signal {signal}"),
-            Self::Failed(reason) => write!(f, "its responder failed: {reason}"),
-        }
-    }
 }
 
 /// Which data channel to open: the method and its parameters.
@@ -264,11 +232,6 @@ impl MethodState {
         self.unavailable.as_ref().or(self.closed.as_ref())
     }
 }
-
-/// Why this host cannot do a mechanism: what it lacks (module, sysctl, kernel, sandbox).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
-#[error("{0}")]
-pub struct Unavailable(pub String);
 
 /// What a process has used, by the kernel's accounting.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -23,8 +23,6 @@ pub use dial::{DialError, dial};
 pub(crate) use greeting::GreetingError;
 pub use greeting::{GREETING_LEN, Greeting, PROTOCOL_VERSION};
 pub use limit::{LimitUse, OverLimit, Resource, Scope, UserUse};
-pub use message::{
-    ChannelId, ChannelSpec, End, Event, MethodState, Reply, Request, Token, Unavailable, Usage, Wait,
-};
-pub use refusal::Refusal;
+pub use message::{ChannelSpec, Event, MethodState, Reply, Request, Token, Usage, Wait};
+pub use refusal::{ChannelId, End, Refusal, Unavailable};
 pub use status::{ChannelStatus, Status, Totals};

@@ -1,9 +1,48 @@
 //! Why a daemon refuses a request: the reasons, their exit codes, and what the user can do.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
-use super::{ChannelId, End, OverLimit, Resource, Unavailable};
+use super::{OverLimit, Resource};
 use crate::exit::Exit;
+
+/// Names a data channel for as long as the daemon runs.
+pub type ChannelId = u64;
+
+/// How a responder ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum End {
+    /// By itself, with this exit code.
+    Exited(i32),
+    /// By this signal.
+    Signalled(i32),
+    /// By an error that it reported.
+    Failed(String),
+}
+
+/// The signal for memory that is not there.
+const SIGBUS: i32 = rustix::process::Signal::BUS.as_raw();
+
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exited(code) => write!(f, "its responder exited with code {code}"),
+            Self::Signalled(SIGBUS) => write!(
+                f,
+                "its responder was killed by signal {SIGBUS}: memory that it shared was taken from under it \
+                 (truncated), or could not be had"
+            ),
+            Self::Signalled(signal) => write!(f, "its responder was killed by signal {signal}"),
+            Self::Failed(reason) => write!(f, "its responder failed: {reason}"),
+        }
+    }
+}
+
+/// Why this host cannot do a mechanism: what it lacks (module, sysctl, kernel, sandbox).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{0}")]
+pub struct Unavailable(pub String);
 
 /// Why a request is refused.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
