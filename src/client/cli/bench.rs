@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::io;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime};
@@ -14,9 +13,9 @@ use signal_hook::flag::{register, register_conditional_default, register_usize};
 use signal_hook::low_level::emulate_default_handler;
 
 use super::daemon::{LeaseArgs, SocketArgs};
-use super::output::{LiveOutput, OutputArgs};
+use super::output::LiveOutput;
+use super::profile::ProfileArgs;
 use crate::client::bench::{self, Bench, Outcome};
-use crate::client::history::{History, HistoryError, Label, history_path};
 use crate::client::host::{Environment, Snapshot};
 use crate::client::judge::warnings::{Grade, judge};
 use crate::client::measure::{Stop, Timing};
@@ -36,20 +35,7 @@ pub(super) struct BenchArgs {
     #[arg(long, value_name = "NAME")]
     profile: Option<String>,
     #[command(flatten)]
-    plan: PlanArgs,
-    /// The clock: auto, tsc, monotonic.
-    #[arg(long, value_name = "CLOCK", default_value = "auto")]
-    clock: ClockChoice,
-    #[command(flatten)]
-    output: OutputArgs,
-    /// Fail with exit code 11 if the results' grade, from A to F, is below this one.
-    #[arg(long, value_name = "GRADE")]
-    require_grade: Option<Grade>,
-    /// Show where the time of the run went.
-    #[arg(short, long)]
-    verbose: bool,
-    #[command(flatten)]
-    record: RecordArgs,
+    run: ProfileArgs,
     #[command(flatten)]
     lease: LeaseArgs,
 }
@@ -59,12 +45,13 @@ pub(super) fn run(
     options: &MethodOptions,
     profile_flags: Option<Vec<String>>,
 ) -> Result<Exit, Failure> {
-    args.output.check(args.plan.parallel)?;
-    args.plan.check()?;
-    args.record.check()?;
-    let mut session = Session::begin(&args.socket, &args.lease, &args.plan, options, args.clock)?;
-    session.bench.plan.interval = args.output.interval;
-    let mut output = LiveOutput::new(&args.output, &session.bench.plan, session.started, session.started_at)?;
+    let ProfileArgs { plan, clock, output: output_args, require_grade, verbose, record } = &args.run;
+    output_args.check(plan.parallel)?;
+    plan.check()?;
+    record.check()?;
+    let mut session = Session::begin(&args.socket, &args.lease, plan, options, *clock)?;
+    session.bench.plan.interval = output_args.interval;
+    let mut output = LiveOutput::new(output_args, &session.bench.plan, session.started, session.started_at)?;
     let interrupt = Interrupt::listen(&session.client.interrupt()).map_err(Failure::unavailable)?;
     let outcomes = bench::run(&mut session.client, &session.bench, &session.calibration, &mut output);
     interrupt.restore_default();
@@ -82,14 +69,14 @@ pub(super) fn run(
     judge(&mut report);
 
     // Recorded first: a closed stdout must not prevent it. A failure of either must not prevent the other.
-    let recorded = args.record.record(&report);
-    let written = args.output.write(&report, hdr_log);
+    let recorded = record.record(&report);
+    let written = output_args.write(&report, hdr_log);
     recorded?;
     written?;
-    if args.verbose {
+    if *verbose {
         show_times(&report.times);
     }
-    let exit = exit(&outcomes, check_grade(&report, args.require_grade));
+    let exit = exit(&outcomes, check_grade(&report, *require_grade));
     // Even if another error ended the run first.
     interrupt.raise_again();
     Ok(exit)
@@ -257,38 +244,6 @@ impl Stopwatch {
 
 fn nanos(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
-}
-
-/// Whether a run is recorded, and where.
-#[derive(Debug, Args)]
-struct RecordArgs {
-    /// Record the complete result in the history.
-    #[arg(long)]
-    record: bool,
-    /// With --record: a name for this run; several runs may have the same.
-    #[arg(long, value_name = "NAME", requires = "record")]
-    label: Option<Label>,
-    /// With --record: the history [default: $IPCD_HISTORY, else history.sqlite in $STATE_DIRECTORY or
-    /// $XDG_STATE_HOME/ipcd].
-    #[arg(long, value_name = "FILE", requires = "record")]
-    history: Option<PathBuf>,
-}
-
-impl RecordArgs {
-    /// Checks, before a long run, that it can be recorded.
-    fn check(&self) -> Result<(), HistoryError> {
-        if self.record { History::create(&history_path(self.history.as_deref())?).map(drop) } else { Ok(()) }
-    }
-
-    /// Records the run, if asked for.
-    fn record(&self, report: &Report) -> Result<(), HistoryError> {
-        if self.record {
-            let mut history = History::create(&history_path(self.history.as_deref())?)?;
-            let id = history.record(report, self.label.as_ref())?;
-            print_line(format_args!("ipc-client: recorded as run {id} in {}", history.path().display()));
-        }
-        Ok(())
-    }
 }
 
 /// SIGINT and SIGTERM during a run: the first ends the run, so that completed trials are reported; the next ends the program.

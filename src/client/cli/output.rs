@@ -14,11 +14,12 @@ use terminal_size::{Width, terminal_size_of};
 
 use crate::client::Failure;
 use crate::client::bench::{Cell, Observer};
+use crate::client::history::{History, HistoryError, Label, history_path};
 use crate::client::measure::{Interval, Plan, Stop, Trial};
 use crate::client::report::file::{self, FileError};
 use crate::client::report::hdr_log::{HdrLog, RESPONSE};
 use crate::client::report::{IntervalReport, Report, cell_name, csv, json, markdown, text};
-use crate::diagnostics::Printable;
+use crate::diagnostics::{Printable, print_line};
 use crate::exit::Exit;
 use crate::units;
 
@@ -378,5 +379,37 @@ impl From<FileError> for Failure {
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
         FileError::stdout(error).into()
+    }
+}
+
+/// Whether a run is recorded, and where.
+#[derive(Debug, Args)]
+pub(super) struct RecordArgs {
+    /// Record the complete result in the history.
+    #[arg(long)]
+    record: bool,
+    /// With --record: a name for this run; several runs may have the same.
+    #[arg(long, value_name = "NAME", requires = "record")]
+    label: Option<Label>,
+    /// With --record: the history [default: $IPCD_HISTORY, else history.sqlite in $STATE_DIRECTORY or
+    /// $XDG_STATE_HOME/ipcd].
+    #[arg(long, value_name = "FILE", requires = "record")]
+    history: Option<PathBuf>,
+}
+
+impl RecordArgs {
+    /// Checks, before a long run, that it can be recorded.
+    pub(super) fn check(&self) -> Result<(), HistoryError> {
+        if self.record { History::create(&history_path(self.history.as_deref())?).map(drop) } else { Ok(()) }
+    }
+
+    /// Records the run, if asked for.
+    pub(super) fn record(&self, report: &Report) -> Result<(), HistoryError> {
+        if self.record {
+            let mut history = History::create(&history_path(self.history.as_deref())?)?;
+            let id = history.record(report, self.label.as_ref())?;
+            print_line(format_args!("ipc-client: recorded as run {id} in {}", history.path().display()));
+        }
+        Ok(())
     }
 }

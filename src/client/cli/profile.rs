@@ -6,12 +6,15 @@ use std::path::{Path, PathBuf};
 use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Args, Command};
 
-use super::bench::BenchArgs;
+use super::output::{OutputArgs, RecordArgs};
 use crate::client::Failure;
+use crate::client::judge::warnings::Grade;
 use crate::client::measure::Timing;
+use crate::client::plan::PlanArgs;
 use crate::client::plan::selection::{ALL, Meaning, MethodOptions, has_option, meaning};
 use crate::config::{Config, Found, Grammar, Origin, Problem, ProfileRules, Section, exclude, sources};
 use crate::protocol::Wait;
+use crate::transports::sys::clock::ClockChoice;
 use crate::transports::{self, Mechanism};
 use crate::units;
 
@@ -21,12 +24,32 @@ const BENCH: &str = "bench";
 /// A folder for each CPU of the host.
 const CPUS: &str = "/sys/devices/system/cpu";
 
+/// The flags of `bench` that say what is measured and where results go.
+#[derive(Debug, Args)]
+pub(super) struct ProfileArgs {
+    #[command(flatten)]
+    pub plan: PlanArgs,
+    /// The clock: auto, tsc, monotonic.
+    #[arg(long, value_name = "CLOCK", default_value = "auto")]
+    pub clock: ClockChoice,
+    #[command(flatten)]
+    pub output: OutputArgs,
+    /// Fail with exit code 11 if the results' grade, from A to F, is below this one.
+    #[arg(long, value_name = "GRADE")]
+    pub require_grade: Option<Grade>,
+    /// Show where the time of the run went.
+    #[arg(short, long)]
+    pub verbose: bool,
+    #[command(flatten)]
+    pub record: RecordArgs,
+}
+
 /// What a profile may hold, and what is checked beyond the command line's parser.
 pub(crate) const RULES: ProfileRules = ProfileRules {
     grammar: Grammar {
         command: bench,
         // They say how one call is made.
-        excluded: &["config", "socket", "private", "no-wait", "json", "json-stream", "verbose", "profile"],
+        excluded: &["json", "json-stream", "verbose"],
         // The command line reports all unknown methods at once, so its parser does not check them.
         check: |key, value| match key {
             "method" => meaning(value).map(drop).map_err(|error| error.to_string()),
@@ -39,7 +62,7 @@ pub(crate) const RULES: ProfileRules = ProfileRules {
 
 /// The command with the options of the mechanisms.
 fn bench() -> Command {
-    MethodOptions::add_to(BenchArgs::augment_args(Command::new(BENCH)), true)
+    MethodOptions::add_to(ProfileArgs::augment_args(Command::new(BENCH)), true)
 }
 
 /// The flags that the profile adds to the command line, if one is named.
