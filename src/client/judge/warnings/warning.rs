@@ -377,7 +377,7 @@ impl Warning {
             }
             Self::DebugBuild => (
                 Severe,
-                "this is a debug build, whose overhead is a large part of each round trip".to_owned(),
+                "this is a debug build, whose overhead is a large part of what was measured".to_owned(),
                 "Build with --release.",
             ),
             Self::StealTime { cpus } => (
