@@ -4,6 +4,7 @@
 mod accept;
 mod bad_input;
 mod commands;
+mod compat;
 mod config;
 mod conformance;
 mod damage;

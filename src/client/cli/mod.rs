@@ -16,6 +16,7 @@ use std::error::Error;
 use std::io::Write as _;
 
 use clap::builder::{PossibleValue, PossibleValuesParser};
+use clap::error::ErrorKind;
 use clap::{Arg, ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 use log::LevelFilter;
 
@@ -139,9 +140,16 @@ fn method_names(groups: bool) -> Vec<PossibleValue> {
 #[must_use]
 pub fn main() -> Exit {
     let mut matches = parser().try_get_matches();
+    let typed = match &matches {
+        // The profile may have the flag that a typed one requires.
+        Err(error) if error.kind() == ErrorKind::MissingRequiredArgument => {
+            parser().ignore_errors(true).try_get_matches().ok()
+        }
+        matches => matches.as_ref().ok().cloned(),
+    };
     let mut profile_flags = None;
-    if let Ok(typed) = &matches {
-        match profile::flags_of(typed) {
+    if let Some(typed) = typed {
+        match profile::flags_of(&typed) {
             Ok(None) => {}
             Ok(Some(flags)) => {
                 let words = profile::with_flags(std::env::args_os(), &flags);
