@@ -54,7 +54,7 @@ fn with(mut spec: ChannelSpec, option: &str, value: &str) -> ChannelSpec {
 fn rounds(bencher: Bencher, spec: ChannelSpec) {
     let private = Private::start().expect("a private daemon starts");
     let mut client = Client::over(private).expect("it greets");
-    client.acquire(LeaseWait::No, |_| ()).expect("there is no other client");
+    client.acquire(LeaseWait::No, |_| ()).expect("the lease is free");
     let mut channel = client.open(&spec).expect("the channel opens");
     let clock = ClockSource::Monotonic(MonotonicClock);
     bencher.counter(ItemsCount::new(ROUNDS)).bench_local(|| {

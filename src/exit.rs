@@ -8,7 +8,7 @@ use std::process::ExitCode;
 pub enum Exit {
     /// Everything that was requested is done.
     Success = 0,
-    /// An error without a code of its own.
+    /// Any other error.
     Failure = 1,
     /// The command line or the configuration is invalid; nothing was done.
     Usage = 2,
@@ -69,7 +69,7 @@ impl Exit {
     pub fn meaning(self) -> &'static str {
         match self {
             Self::Success => "success",
-            Self::Failure => "an error without a code of its own",
+            Self::Failure => "any other error",
             Self::Usage => "the command line or the configuration is invalid; nothing was done",
             Self::NoDaemon => "no daemon answers at the socket",
             Self::NotIpcd => "the process at the socket is not ipcd, or violates the protocol",

@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn each_kind_is_told_in_its_own_way() {
+    fn each_kind_has_its_own_format() {
         let mut counter = Family::counter("a_total", "A.");
         counter.add(&[], u64::MAX as f64);
         let mut summary = Family::summary("b_seconds", "B.");

@@ -61,7 +61,7 @@ pub(crate) fn hint(error: &(dyn Error + 'static)) -> Option<String> {
             limit(Resource::Nofile)
         )),
         Errno::NFILE => {
-            let most = sysctl("fs/file-max").unwrap_or_else(|| "so many".to_owned());
+            let most = sysctl("fs/file-max").unwrap_or_else(|| "a limited number of".to_owned());
             Some(format!("all processes together may have {most} files open; raise fs.file-max"))
         }
         Errno::NOMEM => Some(memory()),

@@ -1,4 +1,4 @@
-//! Input that cannot be served: each is told in one paragraph on stderr, with an exit code of its own, and stdout
+//! Invalid input: each error is one paragraph on stderr with a distinct exit code, and stdout
 //! stays empty.
 
 use std::fs;
@@ -162,7 +162,7 @@ fn a_file_that_is_no_socket_is_called_that() {
         fs::write(sandbox.socket(), "precious").unwrap();
         let path = sandbox.socket().display().to_string();
         for mut command in asking(sandbox) {
-            refused(sandbox, &mut command, Exit::NoDaemon, &[&path, "no socket"]);
+            refused(sandbox, &mut command, Exit::NoDaemon, &[&path, "not a socket"]);
         }
         refused(sandbox, &mut sandbox.ipcd(&["start"]), Exit::Usage, &[&path, "is not a socket"]);
         assert_eq!(fs::read(sandbox.socket()).unwrap(), b"precious");
@@ -210,7 +210,7 @@ fn who_may_not_use_the_socket_is_told_so() {
     });
 }
 
-/// Something that listens at a sandbox's socket and is no daemon.
+/// A listener at a sandbox's socket that is not a daemon.
 struct Impostor {
     path: PathBuf,
     over: Arc<AtomicBool>,
@@ -260,7 +260,7 @@ fn meets(sandbox: &Sandbox, act: impl Fn(&mut UnixStream) + Send + 'static, exit
     }
 }
 
-/// Whoever has gone does not listen.
+/// Sends bytes to a peer that may have gone.
 fn say(stream: &mut UnixStream, bytes: &[u8]) {
     let _ = stream.write_all(bytes);
 }
@@ -273,9 +273,9 @@ fn hang_up(stream: &UnixStream) {
 fn a_server_of_another_kind_is_called_that() {
     run(|sandbox| {
         let web = |stream: &mut UnixStream| say(stream, b"HTTP/1.1 400 Bad Request\r\n\r\n");
-        meets(sandbox, web, Exit::NotIpcd, &["no ipcd", "HTTP/1.1"]);
+        meets(sandbox, web, Exit::NotIpcd, &["not ipcd", "HTTP/1.1"]);
         let short = |stream: &mut UnixStream| say(stream, b"\x1b[");
-        meets(sandbox, short, Exit::NotIpcd, &["no ipcd", "\\x1b["]);
+        meets(sandbox, short, Exit::NotIpcd, &["not ipcd", "\\x1b["]);
     });
 }
 
@@ -292,7 +292,7 @@ fn a_server_that_closes_is_called_that() {
             say(stream, &Greeting::OURS.to_bytes()[..10]);
             hang_up(stream);
         };
-        meets(sandbox, midway, Exit::NotIpcd, &["no ipcd"]);
+        meets(sandbox, midway, Exit::NotIpcd, &["not ipcd"]);
     });
 }
 

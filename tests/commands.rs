@@ -98,7 +98,7 @@ fn what_no_matrix_can_be_of_is_refused_before_anything_is_started() {
             assert_eq!(output.expect(exit).says(told).stdout, "");
         }
         assert!(!unknown.exists());
-        // An end that says nothing is no hindrance where the format is named.
+        // An unknown extension is allowed if the format is named.
         let arguments = [&MATRIX[..], &["--format", "csv", "--output", unknown.to_str().unwrap()]].concat();
         on_two_cpus();
         private(sandbox, &arguments).expect(Exit::Success);
@@ -238,7 +238,7 @@ fn a_result_that_is_not_good_enough_is_told_whole_and_has_an_exit_code_of_its_ow
         let output = output.says(&[", and A was required:", "ipc-client: Warning: "]);
         assert!(
             output.stdout.contains("10 cycles completed"),
-            "the results are told all the same: {output:#?}"
+            "the results are printed all the same: {output:#?}"
         );
         let told = output.stdout.lines().rfind(|line| line.starts_with("Grade: ")).unwrap();
         let told = format!("the grade is {}, and A was required:", grade(told));
@@ -250,8 +250,8 @@ fn a_result_that_is_not_good_enough_is_told_whole_and_has_an_exit_code_of_its_ow
     });
 }
 
-/// Each command that tells something, short.
-const TELLING: [&[&str]; 7] = [
+/// Each command that prints something, short.
+const PRINTING: [&[&str]; 7] = [
     &["bench", "--method", "futex", "-n", "20"],
     &["bench", "--method", "futex", "-n", "20", "--json"],
     &MATRIX,
@@ -266,7 +266,7 @@ fn results_that_cannot_be_written_are_told_alike_by_every_command() {
     run(|sandbox| {
         on_two_cpus();
         let daemon = sandbox.daemon();
-        for arguments in TELLING {
+        for arguments in PRINTING {
             let program = sandbox.client(arguments);
             let mut full = Command::new("sh");
             full.args(["-c", r#"exec "$0" "$@" >/dev/full"#]).arg(program.get_program()).args(arguments);
@@ -283,7 +283,7 @@ fn a_socket_that_is_named_and_dead_is_an_error_for_every_command() {
     run(|sandbox| {
         let socket = sandbox.socket();
         let path = socket.to_str().unwrap();
-        for arguments in TELLING {
+        for arguments in PRINTING {
             let named = [arguments, &["--socket", path]].concat();
             for mut command in [sandbox.client(arguments), sandbox.client(&named)] {
                 let output = sandbox.finish(&mut command).expect(Exit::NoDaemon).says(&[path, "ipcd start"]);

@@ -1,4 +1,4 @@
-//! The configuration: which file holds, what goes before what, and what is refused.
+//! The configuration: which file applies, precedence, and what is rejected.
 
 mod together;
 
@@ -86,7 +86,7 @@ fn flags_go_before_the_environment_which_goes_before_files() {
             &format!("idle-exit = \"5m\"  # {}:3", upper.path()),
             &format!("log = \"warn\"  # {}:4", lower.path()),
             "[profile.nightly]",
-            // What excludes a key of the file below goes before that too.
+            // A key also overrides those of a lower file that it conflicts with.
             &format!("duration = \"1s\"  # {}:6", upper.path()),
             &format!("size = [\"64\", \"4k\"]  # {}:7", lower.path()),
         ] {
@@ -162,11 +162,11 @@ x = 1
             (13, "unknown key \"methods\" in [profile.nightly]; did you mean \"method\"?"),
             (
                 14,
-                "method = [\"tcp\", \"carrier-pigeon\"]: there is no method and no group \"carrier-pigeon\"; methods are tcp",
+                "method = [\"tcp\", \"carrier-pigeon\"]: unknown method or group \"carrier-pigeon\"; methods are tcp",
             ),
             (15, "size = \"8,4x\": a size in bytes is needed, such as 64, 4k or 1M"),
-            (16, "wait = 'never': \"never\" is no wait strategy; there are block, spin and adaptive"),
-            (17, "placement = \"moon\": `moon` is no placement; there are unpinned, same-core"),
+            (16, "wait = 'never': unknown wait strategy \"never\"; strategies are block, spin and adaptive"),
+            (17, "placement = \"moon\": unknown placement `moon`; placements are unpinned, same-core"),
             (18, "rounds = 0: a number from 1 to 1000000000000"),
             (20, "precision = 200: a percentage more than 0 and at most 100 is needed"),
             (21, "nodelay = \"maybe\": it may be true or false"),
@@ -189,7 +189,7 @@ x = 1
             told.iter().map(|told| told.split(':').nth(1).unwrap().parse().unwrap()).collect();
         assert!(lines[..lines.len() - 1].is_sorted(), "{}", checked.stderr);
 
-        // Whoever reads it is told the same, and does nothing.
+        // Every command that reads it reports the same, and does nothing.
         for command in [
             sandbox.ipcd(&["start"]),
             sandbox.ipcd(&["status"]),
@@ -245,7 +245,7 @@ fn every_class_of_wrong_file_is_told() {
             if let Some((_, known)) = output.stderr.trim_end().split_once("; known are ") {
                 let mut known: Vec<_> = known.split(", ").collect();
                 known.sort_unstable();
-                assert!(known.windows(2).all(|pair| pair[0] != pair[1]), "one is told twice: {known:?}");
+                assert!(known.windows(2).all(|pair| pair[0] != pair[1]), "one is listed twice: {known:?}");
             }
         }
         let binary = File::new(sandbox, "binary", "");
@@ -308,7 +308,7 @@ fn daemon_and_client_meet_where_the_configuration_says() {
         finish(sandbox, named(sandbox.client(&["status"])), Exit::Success);
         finish(sandbox, named(sandbox.ipcd(&["status"])), Exit::Success);
         finish(sandbox, named(sandbox.client(&["bench", "-m", "tcp", "-n", "10"])), Exit::Success);
-        // The environment goes before.
+        // The environment overrides it.
         finish(sandbox, with(sandbox.client(&["status"]), &[&file]), Exit::NoDaemon);
     });
 }
@@ -382,7 +382,7 @@ fn a_profile_is_flags_that_those_of_the_command_line_go_before() {
 
         let none = with(sandbox.client(&["bench", "--profile", "nightly"]), &[&file]);
         finish(sandbox, none, Exit::Usage)
-            .says(&["there is no profile \"nightly\" in ", "there are other, quick"]);
+            .says(&["unknown profile \"nightly\" in ", "profiles are other, quick"]);
         let words =
             ["bench", "--profile", "quick", "--config", file.path(), "--private", "-n", "1", "--size", "8"];
         finish(sandbox, sandbox.client(&words), Exit::Success);

@@ -1,4 +1,4 @@
-//! Histories that are damaged, and what one can have in it that means ill: it is said, with what to do, and never taken for
+//! Damaged and malicious histories: the error is reported with its remedy, and a damaged history is never taken for
 //! an empty one.
 
 use std::fs::{self, File};
@@ -11,7 +11,7 @@ use ipcd::internals::protocol::Exit;
 use crate::harness::{Sandbox, run};
 use crate::history::{Place, copies, recorded};
 
-/// A history of so many runs, closed, so that all of it is in its file.
+/// Makes a history of `runs` runs, closed, so that all of it is in its file.
 fn filled(sandbox: &Sandbox, place: &Place, runs: usize) {
     let file = place.file("runs.ndjson");
     copies(&recorded(sandbox, place, &[]), runs, &file);
@@ -83,13 +83,13 @@ fn a_run_on_a_page_that_is_overwritten_is_not_taken_for_none() {
             for arguments in commands {
                 let output = sandbox.finish(&mut place.client(sandbox, arguments)).expect(Exit::Failure);
                 let output = output.says(&["history.sqlite", "move it away"]);
-                assert!(!output.stderr.contains("there is no run"), "{with}: {}", output.stderr);
+                assert!(!output.stderr.contains("no run "), "{with}: {}", output.stderr);
             }
         }
-        // In one that is whole, what is not there is not there.
+        // In an intact one, a missing run is reported as such.
         fs::write(place.history(), &whole).unwrap();
         let absent = sandbox.finish(&mut place.client(sandbox, &["history", "show", "61"]));
-        absent.expect(Exit::Nothing).says(&["there is no run 61"]);
+        absent.expect(Exit::Nothing).says(&["no run 61"]);
     });
 }
 
@@ -131,7 +131,7 @@ fn text_of_a_run_drives_no_terminal() {
         ] {
             let output = sandbox.finish(&mut place.client(sandbox, arguments));
             let told = format!("{}{}", output.stdout, output.stderr);
-            assert!(told.contains("owned"), "{arguments:?} tells none of it: {told}");
+            assert!(told.contains("owned"), "{arguments:?} prints none of it: {told}");
             let drives = |c: char| {
                 (c.is_control() && c != '\n' && c != '\t') || ('\u{202a}'..='\u{202e}').contains(&c)
             };

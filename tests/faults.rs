@@ -27,7 +27,7 @@ pub(crate) fn endless_bench(sandbox: &Sandbox, mechanism: &dyn Mechanism) -> Com
     sandbox.client(&[&bench[..], &TOLD].concat())
 }
 
-/// The run reports each interval, by which a test knows that it is past connecting.
+/// The run reports each interval, so that a test knows when connecting is over.
 const TOLD: [&str; 4] = ["--warmup", "1", "--interval", "50ms"];
 
 /// A private daemon in mid-run: its client, itself, its responder.
@@ -87,7 +87,7 @@ fn the_responder_is_killed() {
             let client = endless(sandbox, mechanism);
             responder_of(&daemon, &client).signal(Signal::KILL);
             let method = mechanism.info().name;
-            let said = format!("the {method} channel broke off: its responder was killed by signal 9");
+            let said = format!("the {method} channel failed: its responder was killed by signal 9");
             client.wait(SOON).expect(Exit::Broken).says(&[&said]);
             daemon.is_at_rest();
             assert_eq!(daemon.status().totals.channels_broken, u64::try_from(index).unwrap() + 1);
@@ -110,7 +110,7 @@ fn the_responder_is_killed_whatever_the_options_and_the_wait() {
             let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
             let client = sandbox.start(&mut sandbox.client(&arguments));
             responder_of(&daemon, &client).signal(Signal::KILL);
-            let said = format!("the {method} channel broke off: its responder was killed by signal 9");
+            let said = format!("the {method} channel failed: its responder was killed by signal 9");
             client.wait(SOON).expect(Exit::Broken).says(&[&said]);
             daemon.is_at_rest();
             daemon.serves(method);
@@ -173,7 +173,7 @@ fn the_responder_hangs() {
             let output = client.wait(PATIENCE).expect(Exit::Broken);
             let method = mechanism.info().name;
             output.says(&[
-                &format!("the {method} channel broke off"),
+                &format!("the {method} channel failed"),
                 match mechanism.info().delivery {
                     Delivery::UnreliableMessage => "datagrams in a row were lost",
                     _ => "no answer within 10 s",

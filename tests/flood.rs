@@ -98,7 +98,7 @@ fn connect(daemon: &Daemon, waits: &mut Waits) -> Client {
     }
 }
 
-/// A well-behaved client connects repeatedly. It fails if there is no answer within 10 s, or if one of its two requests takes
+/// A well-behaved client connects repeatedly. It fails without an answer within 10 s, or if one of its two requests takes
 /// longer than [`LONGEST`].
 fn visit(daemon: &Daemon, waits: &mut Waits) {
     let start = Instant::now();
@@ -160,12 +160,12 @@ impl Flood {
                 visited.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
             });
             let (peak, after) = (peak_kib(&daemon), daemon.at_rest().status().unwrap().totals);
-            let told = |seen: &Seen| format!("{seen:?} {}", attack.counted(*seen));
+            let received = |seen: &Seen| format!("{seen:?} {}", attack.counted(*seen));
             println!(
                 "{}: {}; the daemon held {peak} KiB at most, of {} KiB; of {} visits ({} came again) the longest waits \
                  were {:.1?} for a status, {:.1?} for a bench of 100 rounds",
                 self.what,
-                self.shows.iter().map(told).collect::<Vec<_>>().join(", "),
+                self.shows.iter().map(received).collect::<Vec<_>>().join(", "),
                 self.bound_kib,
                 waits.visits,
                 waits.came_again,
@@ -336,13 +336,13 @@ fn floods_of_opens() {
         let mut stream = attack.greeted().unwrap();
         stream.set_nonblocking(true).unwrap();
         attack.in_place();
-        let mut told = 0;
+        let mut received = 0;
         while attack.goes_on() {
             // Where it takes no more, its answers are read first.
             let _ = attack.send(&stream, &requests);
-            told += stream.read(&mut [0; 65536]).unwrap_or(0);
+            received += stream.read(&mut [0; 65536]).unwrap_or(0);
         }
-        attack.count(Seen::Refused, told / refusal);
+        attack.count(Seen::Refused, received / refusal);
     }
     let flood = Flood {
         what: "a flood of opens, with and without the lease",

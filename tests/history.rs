@@ -124,7 +124,7 @@ fn the_history_is_where_the_rule_says() {
             assert_eq!(ids(&place.file(file)), [1], "{variable}");
         }
         let nowhere = sandbox.finish(&mut sandbox.client(&["bench", "--record"])).expect(Exit::Failure);
-        nowhere.says(&["no place for the history", "--history"]);
+        nowhere.says(&["no location for the history", "--history"]);
     });
 }
 
@@ -132,8 +132,7 @@ fn the_history_is_where_the_rule_says() {
 fn what_cannot_be_recorded_is_said_before_anything_is_measured() {
     run(|sandbox| {
         let place = Place::new(sandbox);
-        fs::write(place.file("notes"), "no history, but a text that somebody still needs. ".repeat(10))
-            .unwrap();
+        fs::write(place.file("notes"), "no history, but a text that is still needed. ".repeat(10)).unwrap();
         fs::write(place.file("file"), "").unwrap();
         // No daemon: it would be missed if one were looked for.
         for (path, parts) in [
@@ -173,7 +172,7 @@ fn what_cannot_be_recorded_is_said_before_anything_is_measured() {
             &["trend"],
         ] {
             let output = sandbox.finish(&mut place.client(sandbox, arguments)).expect(Exit::Nothing);
-            output.says(&["there is no history at"]);
+            output.says(&["no history at"]);
         }
         assert!(!place.history().exists(), "looking makes nothing");
     });
@@ -246,7 +245,7 @@ fn a_full_disk_loses_the_run_in_flight_at_most_and_says_so() {
         limited.env_clear().current_dir(sandbox.folder());
         limited.envs(client.get_envs().filter_map(|(name, value)| Some((name, value?))));
         let output = sandbox.finish(&mut limited).expect(Exit::Failure);
-        assert!(output.stdout.contains("IPC method - pipe"), "the results are told all the same");
+        assert!(output.stdout.contains("IPC method - pipe"), "the results are printed all the same");
         output.says(&["the history", "cannot be written", "ulimit"]);
         assert_eq!(ids(&place.history()), [1], "what was there is whole, and nothing of the new run is");
         sandbox.finish(&mut place.client(sandbox, &bench)).expect(Exit::Success);
@@ -260,7 +259,7 @@ fn a_full_file_system_loses_the_run_in_flight_at_most_and_says_so() {
         let can_mount = is_root()
             && Command::new("unshare").args(["-m", "true"]).status().is_ok_and(|status| status.success());
         if !can_mount {
-            return not_tested("namespaces", "this needs root, and a mount namespace of its own");
+            return not_tested("namespaces", "this needs root, and a new mount namespace");
         }
         let place = Place::new(sandbox);
         let client = place.client(sandbox, &[]);
@@ -386,7 +385,7 @@ fn who_may_only_read_it_reads_it() {
         sandbox.finish(&mut other(&["compare", "1", "2"])).expect(Exit::Success);
         let refused = sandbox.finish(&mut other(&["history", "prune", "--keep", "1d"])).expect(Exit::Failure);
         refused.says(&["cannot be written", "the user that owns it"]);
-        // While somebody writes, what is in the log counts too.
+        // While there is a writer, what is in the log counts too.
         let writer = Connection::open(place.history()).unwrap();
         writer.execute("INSERT INTO baseline VALUES ('good', 1)", []).unwrap();
         let theirs = sandbox.finish(&mut other(&["history"])).expect(Exit::Success);

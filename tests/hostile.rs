@@ -75,7 +75,11 @@ fn who_speaks_another_version_is_greeted_and_dropped() {
         stream.write_all(&Greeting { version: PROTOCOL_VERSION + 1 }.to_bytes()).unwrap();
         let mut greeting = [0; GREETING_LEN];
         stream.read_exact(&mut greeting).unwrap();
-        assert_eq!(Greeting::from_bytes(&greeting).unwrap().version, PROTOCOL_VERSION, "so that it can tell");
+        assert_eq!(
+            Greeting::from_bytes(&greeting).unwrap().version,
+            PROTOCOL_VERSION,
+            "so that the peer can report it"
+        );
         is_dropped(stream);
         daemon.is_at_rest();
     });
@@ -146,7 +150,7 @@ fn who_does_not_read_its_replies_costs_a_bounded_amount() {
         let mut stream = greeted(&daemon);
         stream.set_write_timeout(Some(Duration::from_millis(200))).unwrap();
         let requests = request(&Request::Methods).repeat(10_000);
-        // Until nobody takes any more, or it is dropped.
+        // Until the buffers are full, or it is dropped.
         while stream.write_all(&requests).is_ok() {}
         daemon.serves("tcp");
         assert!(resident() < before + 4096, "{} KiB before, {} after", before, resident());
@@ -229,7 +233,7 @@ fn channels_are_their_own_connections_alone() {
 fn a_channel_that_nobody_connects_to_ends() {
     run(|sandbox| {
         let daemon = sandbox.daemon_with(&["--measurements", "100"]);
-        // Where nothing is carried, nobody connects.
+        // A method that carries nothing has no connection.
         let carrying = here().filter(|mechanism| mechanism.info().delivery != Delivery::None);
         let announced: Vec<_> = carrying
             .map(|mechanism| Announced::by(&daemon, &ChannelSpec::new(mechanism.info().name)))

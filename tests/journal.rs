@@ -1,4 +1,4 @@
-//! What the journal is told, by both programs: a priority on each line, also where the command line is wrong.
+//! What both programs write to the journal: a priority on each line, even if the command line is wrong.
 
 use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt;
@@ -52,7 +52,7 @@ fn an_error_has_its_priority_in_both_programs() {
             let lines = told(sandbox, &command, exit);
             let (errors, others): (Vec<_>, Vec<_>) = lines.iter().partition(|line| line.starts_with("<3>"));
             assert!(errors.iter().any(|line| line.contains(what)), "{command:?}: {lines:?}");
-            // Which daemon serves is no error.
+            // Naming the daemon that serves is a notice.
             let notice = |line: &&String| line.starts_with("<6>") && line.contains("a private daemon");
             assert!(others.iter().all(notice), "{command:?}: {lines:?}");
             assert!(!lines.iter().any(|line| line.contains('\x1b')), "{command:?}: {lines:?}");

@@ -12,7 +12,7 @@ use rustix::io::Errno;
 use crate::exhaustion::{may_unshare, skips, under};
 use crate::harness::{Output, Sandbox, not_tested, run};
 
-/// A system call, by its number on x86-64, and the methods that need it, the first of which is in this group.
+/// A system call, its number on x86-64, the methods that need it, and the group of the first one.
 struct Call {
     name: &'static str,
     number: u32,
@@ -215,7 +215,7 @@ fn a_client_in_another_network_measures_the_rest_of_a_group() {
     });
 }
 
-/// Runs `methods`, a group and a method by its name in namespaces of its own, as a shell has prepared them.
+/// Runs `methods`, a group and a method by its name in new namespaces that a shell has prepared.
 fn in_namespace(
     sandbox: &Sandbox,
     namespace: &str,

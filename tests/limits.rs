@@ -194,7 +194,7 @@ fn peak_bytes(pid: u32) -> u64 {
 }
 
 /// By how much the difference of two such figures may be off: the kernel counts three kinds of pages, each in steps of 32
-/// for a CPU (or twice as many as there are CPUs), and what is in no whole step yet is not told.
+/// for a CPU (or twice as many as there are CPUs), and an incomplete step is not counted.
 fn peaks_may_be_off_by() -> u64 {
     let cpus = u64::try_from(std::thread::available_parallelism().unwrap().get()).unwrap();
     2 * 3 * (2 * cpus).max(32) * cpus * u64::try_from(rustix::param::page_size()).unwrap()

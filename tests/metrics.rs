@@ -147,7 +147,7 @@ fn results_of_the_history_are_told_with_it() {
             "{head}"
         );
 
-        fs::write(&file, "this is no metric\n").unwrap();
+        fs::write(&file, "this is not a metric\n").unwrap();
         let text = metrics(&address);
         assert_eq!(value(&text, "ipcd_service_results_up"), 0.0);
         assert!(!text.contains("this is"), "one wrong line would spoil all");
@@ -410,7 +410,7 @@ fn an_export_without_results_says_so_and_changes_nothing() {
             sandbox.finish(&mut export).expect(exit)
         };
         let to_file = ["--prometheus", file.to_str().unwrap()];
-        export(&to_file, Exit::Nothing).says(&["there is no history at"]);
+        export(&to_file, Exit::Nothing).says(&["no history at"]);
         export(&[], Exit::Usage).says(&["--prometheus"]);
         let bench = ["bench", "-m", "null", "-n", "100", "--private", "--record"];
         let mut bench = place.client(sandbox, &bench);

@@ -67,7 +67,7 @@ fn a_killed_responder_ends_the_run_of_all() {
             let responders = busy_responders(&daemon);
             responders[1].signal(Signal::KILL);
             let said = format!(
-                "channel 2 of 3 ended the run: the {method} channel broke off: its responder was killed by signal 9"
+                "channel 2 of 3 ended the run: the {method} channel failed: its responder was killed by signal 9"
             );
             client.wait(SOON).expect(Exit::Broken).says(&[&said]);
             daemon.is_at_rest();

@@ -58,7 +58,7 @@ fn a_hangup_reads_the_configuration_again() {
         let status = daemon.wait_for_status("all three measure", |status| status.lease_holders.len() == 3);
         let limits =
             [Resource::Channels, Resource::Connections].map(|resource| status.limit(resource).unwrap().limit);
-        assert_eq!(limits, [5, 50], "a flag goes before a file");
+        assert_eq!(limits, [5, 50], "a flag overrides a file");
         assert_eq!(fs::metadata(&daemon.socket).unwrap().mode() & 0o777, 0o640);
         let second = first.open(&ChannelSpec::new("tcp")).unwrap();
         first.close(second).unwrap();
@@ -68,7 +68,7 @@ fn a_hangup_reads_the_configuration_again() {
         drop(daemon.at_rest());
         while hear() != "STATUS=idle\n" {}
 
-        // A broken file changes nothing, and everybody can see why.
+        // An invalid file changes nothing, and the reason is shown.
         file.write("[daemon]\nmax-channels = 0\nlog = \"off\"\nmode = \"0600\"\n");
         hangup();
         let told = hear();
@@ -88,7 +88,7 @@ fn a_hangup_reads_the_configuration_again() {
         let log = output.stderr;
         assert!(log.contains(&why), "{log}");
         assert!(log.contains("DEBUG"), "the level has changed: {log}");
-        // $IPCD_SOCKET named the socket, which goes before the file.
+        // $IPCD_SOCKET named the socket, which overrides the file.
         assert!(!log.contains("takes effect after a restart"), "{log}");
     });
 }

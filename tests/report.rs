@@ -114,7 +114,7 @@ fn what_cannot_be_reported_is_said() {
             assert!(output.stderr.contains(said), "{arguments:?}: {}", output.stderr);
             assert!(!page.exists(), "{arguments:?}");
         };
-        refused(&[], Exit::Nothing, "there is no history at");
+        refused(&[], Exit::Nothing, "no history at");
         refused(&["./missing.json"], Exit::Failure, "./missing.json cannot be read");
         let file = place.file("other.json");
         fs::write(&file, "{}").unwrap();

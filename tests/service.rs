@@ -108,7 +108,7 @@ fn a_killed_daemons_socket_is_taken_over() {
         sandbox.daemon().kill();
         assert!(sandbox.socket().exists());
         let found = sandbox.finish(&mut sandbox.client(&["status"])).expect(Exit::NoDaemon);
-        found.says(&[&sandbox.socket().display().to_string(), "nobody listens", "ipcd start"]);
+        found.says(&[&sandbox.socket().display().to_string(), "no process is listening", "ipcd start"]);
         sandbox.daemon().serves("pipe");
     });
 }

@@ -23,7 +23,7 @@ use ipcd::internals::transports::{Delivery, Mechanism};
 use crate::conformance::here;
 use crate::harness::{Daemon, by_abstract_name, rounds};
 
-/// Several measurements at once: those that are attacked, each on a connection of its own, and the bystander's.
+/// Several measurements at once: those that are attacked, each on a separate connection, and the bystander's.
 pub(crate) const MANY: [&str; 10] = [
     "--measurements",
     "1000",
@@ -37,7 +37,7 @@ pub(crate) const MANY: [&str; 10] = [
     "1000",
 ];
 
-/// The mechanisms by which something is carried.
+/// The mechanisms that carry a payload.
 fn carrying() -> impl Iterator<Item = &'static dyn Mechanism> {
     here().filter(|mechanism| mechanism.info().delivery != Delivery::None)
 }
@@ -56,7 +56,7 @@ fn every_door() -> impl Iterator<Item = (&'static dyn Mechanism, ChannelSpec)> {
     })
 }
 
-/// Rounds through a channel of its own, which go on while others are attacked.
+/// Rounds through another channel, which go on while others are attacked.
 struct Bystander<'scope> {
     over: &'scope AtomicBool,
     rounds: ScopedJoinHandle<'scope, usize>,
@@ -87,7 +87,7 @@ impl<'scope> Bystander<'scope> {
             client.close(channel).unwrap();
             done
         });
-        // An error tells itself when it is asked.
+        // An error is reported when the result is taken.
         let _ = opened.recv();
         Self { over, rounds }
     }

@@ -108,7 +108,7 @@ fn promised(mechanism: &dyn Mechanism, daemon: User, client: User) -> Outcome {
         Reach::SameUser if !same_user => Outcome::Refused(
             Exit::Unavailable,
             vec![
-                format!("{method} is not to be had"),
+                format!("{method} is unavailable"),
                 format!(
                     "{ONE_USER}{}'s, the client user {}'s; --private measures it",
                     daemon.uid, client.uid

@@ -287,7 +287,7 @@ fn a_trend_finds_the_day_and_what_changed_on_it() {
         let runs: Vec<Report> = (0..40)
             .map(|day| match day {
                 0..20 => kernel(made(&real, day, 1.0), "6.1"),
-                // One wild run is no change.
+                // A single outlier is not a change.
                 25 => kernel(made(&real, day, 9.0), "6.8"),
                 _ => kernel(made(&real, day, 1.15), "6.8"),
             })

@@ -1,7 +1,7 @@
 //! The history with a million results: how long lists, filters and trends take, and in how much memory.
 //!
 //! `cargo bench --bench history` prints each time beside its target. It needs about 4 GB in the temporary folder. Nothing
-//! here fails for being slow: a loaded machine is no error. `-- --test` shows that all of it works, with a few results.
+//! here fails for being slow: a loaded machine is not an error. `-- --test` shows that all of it works, with a few results.
 
 mod fill;
 mod queries;
@@ -14,10 +14,10 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 use ipcd::internals::protocol::Exit;
 use queries::{QUERIES, Query};
 
-/// What each query is to take at most.
+/// The longest time that each query should take.
 const TARGET: Duration = Duration::from_millis(200);
 
-/// Each query runs so often, in a process of its own; the median counts.
+/// Repetitions of each query, each in a new process; the median counts.
 const REPETITIONS: usize = 5;
 
 /// Set for a process that runs `ipc-client`'s command line and reports what that took.

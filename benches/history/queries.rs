@@ -4,7 +4,7 @@
 pub(crate) struct Query {
     pub(crate) what: &'static str,
     pub(crate) has_target: bool,
-    /// Its words; `SINCE` and `UNTIL` stand for the second quarter of the runs, `BACK` for a run far back.
+    /// Its words; `SINCE` and `UNTIL` delimit the second quarter of the runs; `BACK` is an old run.
     words: &'static str,
 }
 

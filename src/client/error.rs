@@ -42,7 +42,7 @@ pub enum ClientError {
         source: ConnectError,
     },
     /// A round failed.
-    #[error("the {method} channel broke off{}", .end.as_ref().map(|end| format!(": {end}")).unwrap_or_default())]
+    #[error("the {method} channel failed{}", .end.as_ref().map(|end| format!(": {end}")).unwrap_or_default())]
     Round {
         /// The method's name.
         method: String,
@@ -73,7 +73,7 @@ pub enum ClientError {
     #[error("this process cannot drive this many channels at once")]
     Thread(#[source] io::Error),
     /// Several datagrams in a row were lost: the responder does not reply.
-    #[error("the {method} channel broke off: {losses} datagrams in a row were lost")]
+    #[error("the {method} channel failed: {losses} datagrams in a row were lost")]
     Silent {
         /// The method's name.
         method: String,

@@ -154,9 +154,9 @@ pub(crate) struct Config {
 /// The name of a profile that is not defined.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "there is no profile \"{name}\" in {}; {}",
+    "unknown profile \"{name}\" in {}; {}",
     .files.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", "),
-    if .known.is_empty() { "none is defined".to_owned() } else { format!("there are {}", .known.join(", ")) }
+    if .known.is_empty() { "no profiles are defined".to_owned() } else { format!("profiles are {}", .known.join(", ")) }
 )]
 pub(crate) struct UnknownProfile {
     name: String,

@@ -33,8 +33,8 @@ pub(super) fn main() -> Exit {
     // A peer that makes responders crash must not fill a disk.
     let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
     panic::set_hook(Box::new(|info| {
-        let told = info.to_string().replace('\n', " ");
-        PANIC.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(told);
+        let message = info.to_string().replace('\n', " ");
+        PANIC.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(message);
     }));
     let socket = match take_stdin() {
         Ok(socket) => socket,
@@ -134,10 +134,10 @@ mod tests {
 
     #[test]
     fn a_panic_is_the_channels_failure() {
-        let told = |serve: fn() -> Result<(), String>| caught(serve).unwrap_err();
-        assert_eq!(told(|| panic!("seven")), "panicked: seven");
-        assert_eq!(told(|| panic!("{}", 7)), "panicked: 7");
-        assert_eq!(told(|| Err("an error".to_owned())), "an error");
+        let message = |serve: fn() -> Result<(), String>| caught(serve).unwrap_err();
+        assert_eq!(message(|| panic!("seven")), "panicked: seven");
+        assert_eq!(message(|| panic!("{}", 7)), "panicked: 7");
+        assert_eq!(message(|| Err("an error".to_owned())), "an error");
         assert_eq!(caught(|| Ok(7)), Ok(7));
     }
 }

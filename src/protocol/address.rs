@@ -265,7 +265,7 @@ mod tests {
         let address = SocketAddress::from_surroundings(None, &around);
         let own = address.candidates.last().unwrap();
 
-        own.check().expect("nothing is there, which connecting will tell");
+        own.check().expect("nothing is there, which connecting will report");
         own.prepare().unwrap();
         assert_eq!(fs::metadata(own.folder()).unwrap().mode() & 0o777, 0o700);
         own.prepare().expect("it may be there already");

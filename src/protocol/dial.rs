@@ -90,7 +90,7 @@ impl DialError {
     #[must_use]
     pub(crate) fn advice(&self) -> Option<&'static str> {
         Some(match self {
-            // What is short, and where that is raised, is told.
+            // The error itself says which limit to raise.
             Self::Shortage { .. } => return None,
             Self::NoDaemon { .. } => {
                 "start a daemon with \"ipcd start\", or name another socket with --socket"
@@ -103,9 +103,9 @@ impl DialError {
                 "install daemon and client of the same release, and restart the daemon"
             }
             Self::Greeting { source: LinkError::Silent(_), .. } => {
-                "a daemon that is stopped (SIGSTOP, a debugger) or starved of CPU or descriptors says nothing: look at its \
-                 process, whose id is in the lock file beside the socket (if the service manager made the socket, \
-                 \"systemctl status ipcd\" tells), or name another socket with --socket"
+                "a daemon that is stopped (SIGSTOP, a debugger) or starved of CPU or descriptors does not respond: check its \
+                 process, whose id is in the lock file beside the socket (or in \"systemctl status ipcd\" if the \
+                 service manager made the socket), or name another socket with --socket"
             }
             Self::Greeting { .. } => {
                 "name the daemon's socket with --socket, or restart the daemon if it hangs"
@@ -117,8 +117,8 @@ impl DialError {
 /// Connects to the first daemon that the address leads to, and exchanges greetings.
 ///
 /// # Errors
-/// See [`DialError`]. A place where nobody is leads on to the next; one with a problem ends the search, since whoever
-/// put a socket there meant it to be used.
+/// See [`DialError`]. A candidate without a listener leads to the next one; any other problem ends the search, since the
+/// socket was evidently meant to be used.
 pub fn dial(address: &SocketAddress) -> Result<(Link, PathBuf), DialError> {
     let mut tried = Vec::new();
     for candidate in &address.candidates {
@@ -141,9 +141,11 @@ pub fn dial(address: &SocketAddress) -> Result<(Link, PathBuf), DialError> {
             Err(error) => {
                 let why = match error.kind() {
                     io::ErrorKind::NotFound => "nothing there".to_owned(),
-                    io::ErrorKind::ConnectionRefused if !is_socket(path) => "it is no socket".to_owned(),
-                    io::ErrorKind::ConnectionRefused => "nobody listens".to_owned(),
-                    io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => "it does not accept".to_owned(),
+                    io::ErrorKind::ConnectionRefused if !is_socket(path) => "not a socket".to_owned(),
+                    io::ErrorKind::ConnectionRefused => "no process is listening".to_owned(),
+                    io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
+                        "it does not accept connections".to_owned()
+                    }
                     _ => error.to_string(),
                 };
                 tried.push((path.clone(), why));

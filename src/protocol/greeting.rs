@@ -25,7 +25,7 @@ pub struct Greeting {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum GreetingError {
     /// The peer is something else.
-    #[error("the peer is no ipcd: it sent {}", show(.0))]
+    #[error("the peer is not ipcd: it sent {}", show(.0))]
     NotIpcd(Vec<u8>),
     /// The peer is an ipcd of another version.
     #[error("the peer speaks protocol version {theirs}, this program speaks version {ours}")]

@@ -158,11 +158,11 @@ impl Link {
         self.send_all(&frame(&encode(message)?), descriptors)
     }
 
-    /// Sends a request and receives what is said to it.
+    /// Sends a request and receives the reply.
     ///
     /// # Errors
-    /// As [`send`](Self::send) and [`receive`](Self::receive). What a peer has said before it closed tells more than
-    /// that it did.
+    /// As [`send`](Self::send) and [`receive`](Self::receive). A message that the peer sent before it closed takes
+    /// priority over the failure to send.
     pub fn ask<T: Serialize, R: DeserializeOwned>(
         &mut self,
         message: &T,

@@ -168,10 +168,9 @@ impl FromStr for Wait {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        Self::ALL
-            .into_iter()
-            .find(|wait| wait.name() == text)
-            .ok_or_else(|| format!("\"{text}\" is no wait strategy; there are block, spin and adaptive"))
+        Self::ALL.into_iter().find(|wait| wait.name() == text).ok_or_else(|| {
+            format!("unknown wait strategy \"{text}\"; strategies are block, spin and adaptive")
+        })
     }
 }
 

@@ -60,7 +60,7 @@ pub enum Refusal {
     #[error("a channel needs the lease, which this connection does not hold")]
     NoLease,
     /// No such mechanism.
-    #[error("there is no method \"{method}\"; there are {}", .known.join(", "))]
+    #[error("unknown method \"{method}\"; methods are {}", .known.join(", "))]
     UnknownMethod {
         /// What was asked for.
         method: String,
@@ -68,7 +68,7 @@ pub enum Refusal {
         known: Vec<String>,
     },
     /// The daemon's side of this host cannot do it.
-    #[error("{method} is not to be had on this host: {reason}")]
+    #[error("{method} is unavailable on this host: {reason}")]
     Unavailable {
         /// The mechanism.
         method: String,
@@ -158,9 +158,9 @@ impl Refusal {
     #[must_use]
     pub fn advice(&self) -> Option<&'static str> {
         match self {
-            Self::Busy { .. } => Some("leave --no-wait away to wait in line"),
+            Self::Busy { .. } => Some("omit --no-wait to wait in the queue"),
             Self::Unavailable { .. } | Self::Unfit { .. } => {
-                Some("\"ipc-client methods\" tells what each method can do on this host")
+                Some("\"ipc-client methods\" shows what each method can do on this host")
             }
             Self::OverLimit(over) => Some(match over.resource {
                 Resource::Connections => {

@@ -28,7 +28,7 @@ static INFO: Info = Info {
     summary: "a unary gRPC call over a unix socket, by tonic under tokio",
     choose: "Choose it for typed interfaces between languages, with streams, deadlines and cancelling, and where the \
              peer may move to another host. On one host, for one call at a time, it is the most expensive of all.",
-    limits: "HTTP/2 under protobuf. tonic decodes at most 4 MiB unless told otherwise, as it is here; HTTP/2's flow \
+    limits: "HTTP/2 under protobuf. tonic decodes at most 4 MiB by default; ipcd fits the limit to the size; HTTP/2's flow \
              control holds a message of more than 64 KiB (a megabyte at hyper's client) until the peer has made room. \
              Both sides run tokio's current-thread runtime, with several tasks.",
     round: "The client encodes the message, sends HEADERS and DATA frames on a new stream of the one connection, and \

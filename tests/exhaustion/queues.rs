@@ -36,7 +36,7 @@ fn message_queues_of_a_user_are_limited_by_their_bytes() {
         };
         let limit = "making a message queue failed: the queues of user ";
         let raised = "may take 0 bytes together; raise RLIMIT_MSGQUEUE (ulimit -q, LimitMSGQUEUE= in a unit)";
-        bench(&["mq"]).expect(Exit::Unavailable).says(&["mq is not to be had on this host: ", limit, raised]);
+        bench(&["mq"]).expect(Exit::Unavailable).says(&["mq is unavailable on this host: ", limit, raised]);
         skips(&bench(&["queues"]), "mq", &[limit, raised], "sysv-mq");
         bystander.goes_on();
         // A size that would not fit, whatever else there is.

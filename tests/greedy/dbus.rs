@@ -1,4 +1,4 @@
-//! D-Bus by hand: a message that is too long, and calls whose answers nobody reads.
+//! D-Bus by hand: a message that is too long, and calls whose replies are not read.
 
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
@@ -27,7 +27,7 @@ fn shaken(announced: &mut Announced) -> io::Result<UnixStream> {
     Ok(stream)
 }
 
-/// zbus takes messages of up to 128 MiB, and cannot be told otherwise.
+/// zbus accepts messages of up to 128 MiB, and has no setting for that.
 #[test]
 fn dbus_holds_no_message_beyond_its_bound() {
     run(|sandbox| {
@@ -79,11 +79,12 @@ fn answered(stream: &mut UnixStream) -> io::Result<u32> {
     let mut rest = vec![0; fields.next_multiple_of(8) + body];
     stream.read_exact(&mut rest)?;
     assert!(rest.ends_with(b"payload!"), "{rest:?}");
-    let reply_serial = rest.windows(4).position(|four| four == b"\x05\x01u\0").expect("whom it answers");
+    let reply_serial =
+        rest.windows(4).position(|four| four == b"\x05\x01u\0").expect("the serial of the call");
     Ok(u32::from_le_bytes(*rest[reply_serial + 4..].first_chunk().expect("a number")))
 }
 
-/// Were each call answered by a task of its own, as zbus does unless told otherwise, there would be as many as are sent.
+/// If each call were answered by a separate task, as zbus does by default, their number would be unbounded.
 #[test]
 fn dbus_answers_one_call_at_a_time_and_takes_no_more_than_it_can_answer() {
     run(|sandbox| {
@@ -109,7 +110,7 @@ fn dbus_answers_one_call_at_a_time_and_takes_no_more_than_it_can_answer() {
         eprintln!("{} of {CALLS} calls were taken, and it grew by {grown} bytes", sent / length);
         assert!(sent < calls.len(), "it took all");
         assert!(grown <= find("dbus").unwrap().holds(8), "{grown}");
-        // They are answered in their order, once somebody reads.
+        // They are answered in order, once replies are read.
         let whole = u32::try_from(sent / length).unwrap();
         for serial in 1..=whole {
             assert_eq!(answered(&mut stream).unwrap(), serial);

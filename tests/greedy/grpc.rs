@@ -114,7 +114,7 @@ fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     [&[a, b, c, kind, flags], &stream.to_be_bytes()[..], payload].concat()
 }
 
-/// A gRPC message of 8 bytes: not compressed, its length, and field 1 of so many bytes.
+/// A gRPC message: the flag for no compression, its length, and field 1 with 8 bytes.
 fn message() -> Vec<u8> {
     [&[0], &10_u32.to_be_bytes()[..], b"\x0a\x08", b"payload!"].concat()
 }
@@ -135,7 +135,7 @@ fn grpc_refuses_a_message_longer_than_the_channels_size_and_goes_on() {
         for stream in [3, 5, 7] {
             caller.call(stream).unwrap();
             caller.send(DATA, 0, stream, &too_long()).unwrap();
-            // With the first frame: there is no message in it, only a status.
+            // With the first frame, which has a status only and no message.
             assert_ne!(caller.receive_on(stream, HEADERS).flags & END_STREAM, 0, "an answer");
         }
         caller.is_answered(9);

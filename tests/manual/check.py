@@ -91,7 +91,7 @@ def check_pages(folder):
             sys.exit(f"{page}: {shown.stderr or shown.stdout}")
         subprocess.run(["lexgrog", page], check=True, stdout=subprocess.DEVNULL)
         if bare := re.search(r"^\.TP\n(.*)\n\.(?:TP|SH)", page.read_text(), re.MULTILINE):
-            sys.exit(f"{page}: nothing is told of {bare[1]}")
+            sys.exit(f"{page}: {bare[1]} has no description")
     print(f"{len(pages)} manual pages")
 
 
@@ -126,7 +126,7 @@ SECTIONS = {
 
 
 def check_sections(folder):
-    """The pages tell of what no command line does: every variable that the programs read among it."""
+    """The pages describe what `--help` does not, including every variable that the programs read."""
     for name, sections in SECTIONS.items():
         page = (folder / "man/man1" / name).read_text().replace("\\-", "-")
         parts = {part.split("\n", 1)[0].strip('"'): part for part in page.split("\n.SH ")[1:]}
@@ -134,10 +134,10 @@ def check_sections(folder):
             if title not in parts:
                 sys.exit(f"{name} has no section {title}")
             if missing := [word for word in words if word not in parts[title]]:
-                sys.exit(f"{name}: {title} does not tell of {missing}")
+                sys.exit(f"{name}: {title} does not describe {missing}")
         for command in re.findall(r"^\\fB(ipcd|ipc-client) ([a-z]+)", parts.get("EXAMPLES", ""), re.MULTILINE):
             if not (folder / "man/man1" / f"{'-'.join(command)}.1").exists():
-                sys.exit(f"{name}: there is no command {' '.join(command)}")
+                sys.exit(f"{name}: unknown command {' '.join(command)}")
     read = set()
     for source in (Path(__file__).parents[2] / "src").rglob("*.rs"):
         text = source.read_text().split("#[cfg(test)]")[0]
@@ -146,12 +146,12 @@ def check_sections(folder):
     read.discard("IPCD_BLESS")
     told = "".join((folder / "man/man1" / name).read_text() for name in SECTIONS).replace("\\-", "-")
     if missing := sorted(name for name in read if name not in told):
-        sys.exit(f"no page tells of {missing}")
+        sys.exit(f"no page describes {missing}")
     print(f"{len(SECTIONS)} pages with their sections, {len(read)} variables")
 
 
 def check_keys(folder, ipcd):
-    """The page of the configuration tells of the keys that there are, and of no others."""
+    """The page of the configuration describes all keys, and no others."""
     page = (folder / "man/man5/ipcd.toml.5").read_text().replace("\\-", "-")
     with tempfile.NamedTemporaryFile("w", suffix=".toml") as file:
         file.write("[daemon]\nno = 1\n[profile.no]\nno = 1\n")
@@ -174,7 +174,7 @@ def main():
     check_keys(folder, sys.argv[2])
     for command, lines in shells(folder):
         with tempfile.TemporaryDirectory() as home:
-            # fish completes commands that are there only.
+            # fish completes only commands that exist.
             for name in ("ipcd", "ipc-client"):
                 Path(home, name).touch(0o755)
             shell = Shell(command, home, folder)

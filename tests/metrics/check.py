@@ -31,17 +31,17 @@ def rules():
 
 
 def documented(text):
-    """Every metric stands in docs/metrics.md."""
+    """Every metric is described in docs/metrics.md."""
     page = (ROOT / "docs/metrics.md").read_text()
     names = re.findall(r"^# TYPE (\S+) (\S+)", text, re.MULTILINE)
     for name, kind in names:
         row = next((line for line in page.splitlines() if line.startswith(f"| `{name}` |")), None)
-        need(row and f"| {kind} |" in row, f"docs/metrics.md does not tell of {name}, a {kind}")
+        need(row and f"| {kind} |" in row, f"docs/metrics.md does not describe {name}, a {kind}")
     return len(names)
 
 
 class Bench:
-    """Runs of one history, told in one file."""
+    """Runs of one history, exported to one file."""
 
     def __init__(self, folder, programs, state):
         self.client = str(programs / "ipc-client")
@@ -77,14 +77,14 @@ def values(text):
     return {key: float(value) for key, value in re.findall(r"^([^#].*) (\S+)$", text, re.MULTILINE)}
 
 
-def as_told(prometheus, job, text):
-    """Whether this job has told what is in the text, all of it."""
+def as_exported(prometheus, job, text):
+    """Whether this job reports all that is in the text."""
     def one(line):
         name, labels = re.match(r"(\w+){(.*)}$", line).groups()
         found = prometheus.query(f'{name}{{job="{job}",{labels}}}')
         return [value for _, value in found] == [told[line]]
     told = values(text)
-    need(told, "there is nothing to tell")
+    need(told, "there is nothing to compare")
     return all(one(line) for line in told)
 
 
@@ -105,7 +105,7 @@ def check(programs, folder):
         bench("history", "baseline", "stable", "last")
         bench.measure()
         text = bench.export()
-        need("ipcd_baseline_verdict{" in text, "the baseline is not told")
+        need("ipcd_baseline_verdict{" in text, "the baseline is not exported")
         # The collector reads a link to the file, so that one file serves both.
         (textfiles / "ipcd.prom").symlink_to(bench.file)
         page = get(told)
@@ -119,7 +119,7 @@ def check(programs, folder):
             prometheus.ready()
             prometheus.scrapes(2)
             for job in ports:
-                eventually(f"{job} tells the file", lambda job=job: as_told(prometheus, job, text))
+                eventually(f"{job} reports the file", lambda job=job: as_exported(prometheus, job, text))
             need(prometheus.query("node_textfile_scrape_error") and prometheus.query("node_textfile_scrape_error")[0][1] == 0,
                  "the collector cannot read the file")
             kinds = prometheus.api("metadata", metric="ipcd_round_trip_seconds")
@@ -130,7 +130,7 @@ def check(programs, folder):
             newer = bench.export()
             need(newer != text, "the file is as it was")
             for job in ports:
-                eventually(f"{job} tells the newer file", lambda job=job: as_told(prometheus, job, newer))
+                eventually(f"{job} reports the newer file", lambda job=job: as_exported(prometheus, job, newer))
             groups = prometheus.api("rules")["groups"]
             eventually("the rules were evaluated", lambda: all(
                 rule["health"] == "ok" for group in prometheus.api("rules")["groups"] for rule in group["rules"]))

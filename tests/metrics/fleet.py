@@ -71,13 +71,13 @@ class Host:
         self.exporter = self.node_exporter() if self.collected else None
 
     def configuration(self):
-        """The package's, with shorter trials, and the address of the metrics where the service tells them."""
+        """The package's, with shorter trials, and the address of the metrics where the service serves them."""
         profile = PACKAGED.index(f"[profile.{PROFILE}]")
         need("\n[" not in PACKAGED[profile:], "the profile is no longer the last table of the package's configuration")
         text = PACKAGED + SHORT
         if not self.collected:
             text, found = re.subn(r'(?m)^# metrics = .*$', f'metrics = "{self.address}:{PORT}"', text)
-            need(found == 1, "the package's configuration does not show where metrics are told")
+            need(found == 1, "the package's configuration does not show where metrics are served")
         return text
 
     def node_exporter(self):
@@ -97,7 +97,7 @@ class Host:
         return run(*self.inside, str(self.programs / "ipc-client"), *arguments, env=self.env)
 
     def measure(self):
-        """As the timer's unit does it; between its two commands, somebody makes the run a baseline."""
+        """As the timer's unit does it; between its two commands, the run becomes a baseline."""
         bench, export = (self.command(key) for key in ("ExecStart", "ExecStopPost"))
         self.client(*bench)
         self.client("history", "baseline", "first", "last")
@@ -162,7 +162,7 @@ def expressions(dashboard):
 def dashboard_works(prometheus):
     """Its JSON is what Grafana reads, and each of its questions has an answer."""
     dashboard = json.loads(DASHBOARD.read_text())
-    need(dashboard["schemaVersion"] >= 36 and dashboard["uid"] and dashboard["title"], "it is no dashboard")
+    need(dashboard["schemaVersion"] >= 36 and dashboard["uid"] and dashboard["title"], "it is not a dashboard")
     variables = {variable["name"]: variable for variable in dashboard["templating"]["list"]}
     need(variables["datasource"]["type"] == "datasource", "its source cannot be chosen")
     ids = [panel["id"] for panel in dashboard["panels"]]
@@ -171,7 +171,7 @@ def dashboard_works(prometheus):
               for dx in range(panel["gridPos"]["w"]) for dy in range(panel["gridPos"]["h"])]
     need(len(places) == len(set(places)) and max(x for x, _ in places) < 24, "panels lie on each other")
     for panel in dashboard["panels"]:
-        need(panel["type"] == "row" or panel["datasource"]["uid"] == "${datasource}", f"{panel['title']} has a source of its own")
+        need(panel["type"] == "row" or panel["datasource"]["uid"] == "${datasource}", f"{panel['title']} does not use the dashboard's source")
     asked = list(expressions(dashboard))
     for title, expression in asked:
         need("$" not in expression, f"{title}: a variable that it has not: {expression}")
@@ -232,7 +232,7 @@ def watched(hosts, folder):
 
 
 def merged(hosts, folder):
-    """One history of all hosts, for whoever studies them."""
+    """One history of all hosts."""
     lines = []
     for host in hosts:
         report = json.loads(host.client("history", "show", "--json").stdout)
@@ -253,7 +253,7 @@ def merged(hosts, folder):
     verdicts = {cell["cell"].split(":")[0]: cell["verdict"] for cell in compared["cells"]}
     need(verdicts["tcp"] == "slower", compared)
     told = client("export", "--prometheus", "-").stdout
-    need(len(re.findall(r"^ipcd_host_info{", told, re.MULTILINE)) == len(hosts), "an export of it tells all hosts")
+    need(len(re.findall(r"^ipcd_host_info{", told, re.MULTILINE)) == len(hosts), "an export of it has all hosts")
 
 
 def main():

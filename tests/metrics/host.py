@@ -84,7 +84,7 @@ class Program:
 
 
 def get(url):
-    """The text that is there."""
+    """The text at this URL."""
     with OPEN(url, timeout=20) as answer:
         return answer.read().decode()
 
@@ -96,7 +96,7 @@ def check_metrics(text):
 
 
 class Prometheus(Program):
-    """A Prometheus of this configuration, at a port of its own."""
+    """A Prometheus of this configuration, at a free port."""
 
     def __init__(self, configuration, data, prefix=()):
         super().__init__(*prefix, "prometheus", f"--config.file={configuration}", f"--storage.tsdb.path={data}",
@@ -124,7 +124,7 @@ class Prometheus(Program):
         eventually("Prometheus is ready", answers)
 
     def scrapes(self, count):
-        """All of so many targets answer."""
+        """All `count` targets answer."""
         def up():
             targets = self.api("targets")["activeTargets"]
             return len(targets) == count and all(target["health"] == "up" for target in targets)

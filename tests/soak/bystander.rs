@@ -15,8 +15,8 @@ const METHODS: [&str; 4] = ["unix", "tcp", "pipe", "memfd"];
 /// Rounds of its bench.
 const ROUNDS: usize = 100;
 
-/// Connects repeatedly until the storm is over, with a program's own timeouts: it fails if there is no greeting within 2 s
-/// or no answer within 10 s.
+/// Connects repeatedly until the storm is over, with a program's own timeouts: it fails without a greeting within 2 s
+/// or an answer within 10 s.
 ///
 /// # Errors
 /// It was not served although the daemon was there all the while.

@@ -100,11 +100,11 @@ fn measures(announced: Announced, random: &mut Rng) -> (Result<&'static str, Str
     let control = announced.link.as_fd().try_clone_to_owned().unwrap();
     let (connected, mut link) = announced.try_connect(control.as_fd());
     let failed = |link: &mut Link, error: String| {
-        let told = match link.receive::<Reply>(Some(NEWS)) {
+        let reply = match link.receive::<Reply>(Some(NEWS)) {
             Ok(Reply::Event(Event::Ended { end, .. })) => end.to_string(),
             other => format!("{other:?}"),
         };
-        Err(format!("{error}; the daemon: {told}"))
+        Err(format!("{error}; the daemon: {reply}"))
     };
     let mut connected = match connected {
         Ok(connected) => connected,

@@ -61,7 +61,7 @@ fn main() {
         println!();
     }
 
-    println!("\n3. One step, of so many standard deviations, after which so many values follow: found, in percent,");
+    println!("\n3. One step, by its size in standard deviations and the number of values after it: found, in percent,");
     println!("   in a series of 100 with the step; and of those, within 2 values of where it is.");
     println!("   after     1 sd          2 sd          4 sd          8 sd");
     for after in [4, 5, 6, 7, 8, 10, 15, 20, 50] {

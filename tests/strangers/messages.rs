@@ -162,7 +162,7 @@ fn peers_of_zeromq_that_go_or_break_its_protocol_do_not_end_the_channel() {
     });
 }
 
-/// Whether so many signals wait to be received by this user's processes that one more could keep others from their timers: the
+/// Whether this user's processes have enough pending signals that one more could deprive others of their timers: the
 /// kernel counts both together, and other tests have some of them.
 fn signals_pile_up(pid: u32) -> bool {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();

@@ -11,7 +11,7 @@ from measure import CONFIGURATION, HISTORY, reports
 from timer import QUIET
 
 UNIT = "ipc-bench@checked.service"
-# What stands in contrib/systemd, where its comments say that it goes.
+# The files of contrib/systemd, at the paths that their comments name.
 SHIPPED = ("ipc-bench@.service.d/check.conf", "ipcd-alarm@.service")
 RESULTS = Path("/var/lib/ipcd/results.prom")
 
@@ -44,10 +44,10 @@ def measured(unit, expect):
 
 
 def alarmed(since):
-    """What the journal was told at priority "alert" of the unit's failure."""
+    """What the journal has at priority "alert" about the unit's failure."""
     entries = lambda: [entry for entry in journal(f"ipcd-alarm@{UNIT}.service", since) if entry["PRIORITY"] == "1"]
     eventually("there is an alarm", entries)
-    eventually("it is told", lambda: show(f"ipcd-alarm@{UNIT}.service", "ActiveState") == "inactive")
+    eventually("the alarm unit is done", lambda: show(f"ipcd-alarm@{UNIT}.service", "ActiveState") == "inactive")
     return "\n".join(entry["MESSAGE"] for entry in entries())
 
 
@@ -81,9 +81,9 @@ def a_check_that_checks_nothing_is_an_alarm(_):
 
     run("ipc-client", "history", "baseline", "checked-good", "checked", "--history", HISTORY, user="ipcd")
     since, result, code, said = measured(UNIT, None)
-    # Whether it is slower than a moment ago is the machine's affair.
+    # The machine decides whether it is slower than a moment ago.
     need(code in (0, 12, 13) and (result == "success") == (code != 12), f"{result}, {code}")
-    need(all(re.search(rf"{method}:.*p50.*%", said) for method in ("tcp", "pipe")), f"what was compared is not told: {said}")
+    need(all(re.search(rf"{method}:.*p50.*%", said) for method in ("tcp", "pipe")), f"what was compared is not reported: {said}")
     need(result == "success" or alarmed(since), "it fails without an alarm")
 
 

@@ -1,4 +1,4 @@
-"""What the steps of check.py stand on: commands with deadlines, users, units, and what is on the disk."""
+"""What the steps of check.py share: commands with deadlines, users, units, and files."""
 
 import json
 import os
@@ -64,7 +64,7 @@ def finish(process, expect=0, patience=PATIENCE):
 
 
 def eventually(what, probe, patience=PATIENCE):
-    """Looks again and again until `probe` finds something, and returns it."""
+    """Polls until `probe` finds something, and returns it."""
     end = time.monotonic() + patience
     while True:
         found = probe()

@@ -20,9 +20,9 @@ def dpkg(*arguments):
 
 
 def the_package_installs_and_its_socket_listens(package):
-    # Images of containers forbid packages to start services. This is no container.
+    # Container images forbid packages to start services; this machine allows it.
     Path("/usr/sbin/policy-rc.d").unlink(missing_ok=True)
-    # man-db would read all pages of the host, again and again.
+    # man-db would read all pages of the host, each time.
     Path("/var/lib/man-db/auto-update").unlink(missing_ok=True)
     run("useradd", "--create-home", "alice")
     run("useradd", "--create-home", "bob")
@@ -84,7 +84,7 @@ def an_upgrade_keeps_the_configuration_and_restarts_the_service(package):
     need(version() == new, version())
     need(is_active("ipcd.service") and main_pid() != pid, "the old daemon still runs")
     need(CONFIGURATION.read_text() == text, "the configuration is another")
-    need(CONFIGURATION.with_name("ipcd.toml.dpkg-dist").exists(), "the new default configuration is not to be had")
+    need(CONFIGURATION.with_name("ipcd.toml.dpkg-dist").exists(), "the new default configuration is missing")
     serves()
 
 
@@ -99,7 +99,7 @@ def an_upgrade_brings_a_configuration_that_nobody_has_changed(package):
 def what_was_removed_is_back_as_it_was(package):
     units = ("ipcd.socket", "ipcd-metrics.socket", "ipc-bench@first.timer")
     for unit in units:
-        need(is_active(unit) and show(unit, "UnitFileState") == "enabled", f"{unit} is not what is to be shown here")
+        need(is_active(unit) and show(unit, "UnitFileState") == "enabled", f"{unit} is not active and enabled")
     dpkg("--remove", "ipcd")
     active = run("systemctl", "list-units", "--no-legend", "--state=active", "ipc*", expect=None).out
     need(not active.strip(), f"active without their files: {active}")

@@ -38,6 +38,6 @@ def at_rest():
 
 
 def reports(label):
-    """Reports of the runs with this label in the service's history, as somebody who may only read sees them."""
+    """Reports of the runs with this label in the service's history, as a user with read permission only sees them."""
     out = run("ipc-client", "history", "export", "--history", HISTORY, "--label", label, user="alice", expect=None).out
     return [json.loads(line)["report"] for line in out.splitlines()]

@@ -52,7 +52,7 @@ def with_systemd():
 
 def removed(before):
     do(steps(REMOVE))
-    # A folder for everybody's completions may stay, empty.
+    # A shared folder for completions may stay, empty.
     left = [name for name in sorted(files() - before) if "ipc" in name or not Path(name).is_dir()]
     need(not left, f"left behind: {left}")
     for database in ("passwd", "group"):

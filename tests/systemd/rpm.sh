@@ -20,11 +20,11 @@ echo "it is whole and installs"
 deadline rpm --checksig --nosignature "$package"
 "${rpm[@]}" --install "$package"
 "${rpm[@]}" --verify ipcd
-[[ $(rpm --query --configfiles ipcd) == /etc/ipcd/ipcd.toml ]] || fail "the configuration is no configuration to it"
+[[ $(rpm --query --configfiles ipcd) == /etc/ipcd/ipcd.toml ]] || fail "the configuration is not marked as such"
 python3 -B "$here/links.py" /usr/share/doc/ipcd || fail "documents lead nowhere"
 
 echo "its user is there, and its group has members"
-[[ $(id --group --name ipcd) == ipcd ]] || fail "there is no user ipcd"
+[[ $(id --group --name ipcd) == ipcd ]] || fail "the user ipcd is missing"
 usermod --append --groups ipcd alice
 
 echo "its socket is enabled and starts the service"
@@ -57,4 +57,4 @@ left=$(find /etc /usr/lib/systemd /usr/lib/sysusers.d /usr/bin /usr/share /run -
 for kept in /var/lib/ipcd/history.sqlite /etc/ipcd/ipcd.toml.rpmsave; do
   [[ -e $kept ]] || fail "$kept is gone"
 done
-getent passwd ipcd >/dev/null || fail "the user is gone, and files are nobody's"
+getent passwd ipcd >/dev/null || fail "the user is gone, and its files have no owner"

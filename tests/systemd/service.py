@@ -102,11 +102,11 @@ def reload_reads_the_configuration_and_keeps_measurements(_):
     need(main_pid() == pid and client.poll() is None, "a wrong configuration has ended the service")
     line = f"{CONFIGURATION}:{text.count(chr(10)) + 2}:"
     told = lambda: [entry for entry in journal("ipcd.service", since) if line in entry["MESSAGE"] and "daemon2" in entry["MESSAGE"]]
-    eventually("what is wrong is told, and where", told)
-    # Whoever sends the signal alone is told by the journal.
+    eventually("the error and its line are reported", told)
+    # If only the signal is sent, the journal has the error.
     kill(pid, signal.SIGHUP)
     wrong = lambda: [entry for entry in told() if int(entry["_PID"]) == pid]
-    need(eventually("the daemon tells it too", wrong)[0]["PRIORITY"] in "34", "it is no error to the journal")
+    need(eventually("the daemon reports it too", wrong)[0]["PRIORITY"] in "34", "its priority is not an error's")
     need(main_pid() == pid and client.poll() is None, "a wrong configuration has ended the service")
 
     CONFIGURATION.write_text(text)
@@ -141,7 +141,7 @@ def the_journal_has_priorities(_):
     eventually("the responder's end is a warning", warned)
     told = lambda: [entry for entry in own() if entry["PRIORITY"] == "6"]
     uid = run("id", "-u", "alice").out.strip()
-    need(any(uid in entry["MESSAGE"] for entry in eventually("the run is told", told)), "nobody is named")
+    need(any(uid in entry["MESSAGE"] for entry in eventually("the run is logged", told)), "the user is not named")
     for entry in own():
         need(not entry["MESSAGE"].startswith(("<", "[")), f"a priority or a time in the text: {entry['MESSAGE']}")
 

@@ -1,4 +1,4 @@
-"""Steps of the timer: it measures profiles, keeps and exports what came of it, and stays away from a loaded host."""
+"""Steps of the timer: it measures profiles, records and exports the results, and skips a loaded host."""
 
 import json
 import os
@@ -42,13 +42,13 @@ def the_timer_measures_a_profile_and_its_result_is_kept(_):
 
 
 def metrics():
-    """What Prometheus would be told."""
+    """What Prometheus would scrape."""
     with urllib.request.urlopen("http://127.0.0.1:9464/metrics", timeout=10) as answer:
         return answer.read().decode()
 
 
 def metrics_have_a_socket_of_their_own_and_the_timers_results(_):
-    need(not is_active("ipcd-metrics.socket"), "metrics are told without anybody's wish")
+    need(not is_active("ipcd-metrics.socket"), "metrics are served without being enabled")
     run("systemctl", "stop", "ipcd.service")
     run("systemctl", "enable", "--now", "ipcd-metrics.socket")
     text = metrics()
@@ -125,9 +125,9 @@ def two_timers_at_once_wait_for_each_other(_):
 
 def a_loaded_host_is_not_measured(_):
     installed = Path("/usr/lib/systemd/system/ipc-bench@.service").read_text()
-    need("\nConditionCPUPressure=" in installed, "there is no condition")
+    need("\nConditionCPUPressure=" in installed, "the condition is missing")
     if not Path("/proc/pressure/cpu").exists():
-        return not_tested("psi", "this kernel does not tell pressure (psi=1)")
+        return not_tested("psi", "this kernel does not report pressure (psi=1)")
     profiles()
     # The same condition over the shortest time that there is, so that it can be met now.
     drop_in("ipc-bench@.service", "[Unit]\nConditionCPUPressure=\nConditionCPUPressure=5%%/10sec\n")

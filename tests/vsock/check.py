@@ -22,7 +22,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 TESTS = ["conformance::", "faults::", "strangers::"]
-# All methods in 20 s, which an emulated machine has not got; another user, for whom busybox has no setpriv; names that vsock lacks.
+# All methods in 20 s, too little for an emulated machine; another user, which needs setpriv, absent from busybox; names that vsock lacks.
 LEFT_OUT = ["conformance::all_means_every_method", "strangers::group::", "strangers::names::an_abstract_name"]
 MODULES = ["vsock", "vmw_vsock_virtio_transport_common", "vsock_loopback"]
 # How long the guest may take, booting included, in seconds; and each command before that.
@@ -121,7 +121,7 @@ def initramfs(folder, tests):
 
 
 class Guest:
-    """The machine, and what it tells."""
+    """The machine and its console output."""
 
     def __init__(self, kernel, archive):
         self.log = []
@@ -186,7 +186,7 @@ class Guest:
 
 
 def vsock(methods):
-    """What a list of methods tells of vsock."""
+    """The entry for vsock in a list of methods."""
     return next(method for method in methods if method["name"] == "vsock")
 
 
@@ -219,7 +219,7 @@ def check(guest):
 def main():
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     if not shutil.which("qemu-system-x86_64"):
-        sys.exit("FAILED: there is no qemu-system-x86_64; Debian's package is qemu-system-x86")
+        sys.exit("FAILED: qemu-system-x86_64 is missing; Debian's package is qemu-system-x86")
     begun = time.monotonic()
     told = lambda text: print(text, flush=True)
     guest, passed = None, False

@@ -1,5 +1,5 @@
 #!/bin/busybox sh
-# The first process of check.py's guest: runs its steps, tells each one's beginning, end and exit code on the console, and
+# The first process of check.py's guest: runs its steps, prints each one's beginning, end and exit code on the console, and
 # turns the machine off.
 /bin/busybox --install -s /bin
 mount -t proc proc /proc

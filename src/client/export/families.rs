@@ -10,7 +10,7 @@ use crate::exposition::Family;
 
 const NS_PER_S: f64 = 1e9;
 
-/// The quantiles that are told.
+/// The exported quantiles.
 const QUANTILES: [(f64, Statistic); 5] = [
     (0.5, Statistic::P50),
     (0.9, Statistic::P90),
@@ -90,7 +90,7 @@ impl Default for Results {
                 "ipcd_round_trip_noise_ratio",
                 "By how much a quantile of this cell on this host differs between runs where nothing has changed.",
             ),
-            failed: Family::gauge("ipcd_result_failed", "1 if it broke off."),
+            failed: Family::gauge("ipcd_result_failed", "1 if the measurement was aborted."),
             info: Family::gauge(
                 "ipcd_result_info",
                 "Which run it is of: its id in the history, UUID and label.",
@@ -153,8 +153,8 @@ impl Results {
             }
         }
         for (quantile, statistic) in QUANTILES {
-            let told = result.latency_ns.get(statistic).and(noise);
-            if let Some(fraction) = told.map(|noise| noise.fraction(statistic)).filter(|one| one.is_finite())
+            let known = result.latency_ns.get(statistic).and(noise);
+            if let Some(fraction) = known.map(|noise| noise.fraction(statistic)).filter(|one| one.is_finite())
             {
                 self.noise.add(&cell.and(&[("quantile", &quantile.to_string())]), fraction);
             }
@@ -183,11 +183,11 @@ impl Results {
     }
 }
 
-/// Quantiles that the samples cannot tell are left out, and so is a result without samples.
+/// Omits quantiles that need more samples than there are, and results without samples.
 fn summary(family: &mut Family, labels: &[(&str, &str)], latency: &Latency) {
     let Some(mean) = latency.mean else { return };
-    let told = QUANTILES
+    let quantiles = QUANTILES
         .into_iter()
         .filter_map(|(quantile, statistic)| Some((quantile, seconds(latency.get(statistic))?)));
-    family.add_summary(labels, (latency.samples, mean * latency.samples as f64 / NS_PER_S), told);
+    family.add_summary(labels, (latency.samples, mean * latency.samples as f64 / NS_PER_S), quantiles);
 }

@@ -1,4 +1,4 @@
-//! What is told of a history, and of which of its results.
+//! Which results of a history are exported, and as what.
 
 use std::collections::BTreeSet;
 
@@ -14,7 +14,7 @@ fn fresh() -> (TempDir, History) {
     (folder, history)
 }
 
-/// A run that began at this time, its figures so many times as long.
+/// A run that began at this time, with all latencies multiplied by `factor`.
 fn run(started_unix_s: u64, factor: f64) -> Report {
     let mut report = Report { started_unix_s, ..sample::sweep() };
     for cell in &mut report.results {
@@ -42,7 +42,7 @@ fn value(lines: &[String], name: &str, labels: &[&str]) -> Option<f64> {
 }
 
 #[test]
-fn every_cell_is_told_by_its_newest_result_and_every_metric_once() {
+fn every_cell_exports_its_newest_result_and_every_metric_is_declared_once() {
     let (_folder, mut history) = fresh();
     for (began, factor) in [(2000, 1.0), (3000, 2.0), (1000, 3.0)] {
         history.record(&run(began, factor), None).unwrap();
@@ -90,11 +90,11 @@ fn filters_decide_what_is_newest() {
     let nightly: Label = "nightly".parse().unwrap();
     history.record(&run(1000, 1.0), Some(&nightly)).unwrap();
     history.record(&run(2000, 2.0), None).unwrap();
-    let told =
+    let exported =
         |filter| value(&exported(&history, &filter), "ipcd_result_timestamp_seconds", &["method=\"shmem\""]);
-    assert_eq!(told(Filter::default()), Some(2000.0));
-    assert_eq!(told(Filter { label: Some(nightly), ..Filter::default() }), Some(1000.0));
-    assert_eq!(told(Filter { methods: vec!["tcp".to_owned()], ..Filter::default() }), None);
+    assert_eq!(exported(Filter::default()), Some(2000.0));
+    assert_eq!(exported(Filter { label: Some(nightly), ..Filter::default() }), Some(1000.0));
+    assert_eq!(exported(Filter { methods: vec!["tcp".to_owned()], ..Filter::default() }), None);
     let none = prometheus(&history, &Filter { since_unix_s: Some(3000), ..Filter::default() }).unwrap();
     assert_eq!((none.results, none.text.as_str()), (0, ""));
 }
@@ -121,7 +121,7 @@ fn a_baseline_judges_its_own_host() {
 }
 
 #[test]
-fn the_noise_is_told_once_there_are_runs_enough() {
+fn noise_is_exported_once_there_are_enough_runs() {
     let (_folder, mut history) = fresh();
     let noise = |history: &History, quantile: &str| {
         let labels = ["method=\"shmem\"", &format!("quantile=\"{quantile}\"")];
@@ -138,13 +138,13 @@ fn the_noise_is_told_once_there_are_runs_enough() {
     }
     // Each quantile has its own: a tail is noisier.
     for (quantile, step) in [("0.5", 1.02_f64), ("0.99", 1.3), ("0.9", 1.0)] {
-        let told = noise(&history, quantile).unwrap();
-        assert!((told - 2.906 * step.ln()).abs() < 1e-6, "{quantile}: {told}");
+        let value = noise(&history, quantile).unwrap();
+        assert!((value - 2.906 * step.ln()).abs() < 1e-6, "{quantile}: {value}");
     }
 }
 
 #[test]
-fn a_host_is_told_as_it_was_last_whatever_its_name() {
+fn a_host_is_exported_in_its_latest_state_under_any_name() {
     let (_folder, mut history) = fresh();
     for (began, kernel) in [(2000, "6.8"), (1000, "6.1")] {
         let mut report = run(began, 1.0);

@@ -13,11 +13,11 @@ const DAMAGED: &str = "move it away, with its -wal and -shm beside it: then the 
 /// Why the history cannot be used. Earlier runs are not affected.
 #[derive(Debug, thiserror::Error)]
 pub enum HistoryError {
-    /// Nothing says where it is.
-    #[error("there is no place for the history: neither $STATE_DIRECTORY, $XDG_STATE_HOME nor $HOME is set")]
+    /// No environment variable says where it is.
+    #[error("no location for the history: none of $STATE_DIRECTORY, $XDG_STATE_HOME and $HOME is set")]
     NoPlace,
-    /// There is none yet.
-    #[error("there is no history at {}", .0.display())]
+    /// The file does not exist.
+    #[error("no history at {}", .0.display())]
     NotThere(PathBuf),
     /// Its folder cannot be created.
     #[error("the history's folder {} cannot be made", .path.display())]
@@ -85,10 +85,10 @@ pub enum HistoryError {
         found: String,
     },
     /// No run has that id.
-    #[error("there is no run {0} in the history")]
+    #[error("no run {0} in the history")]
     NoRun(i64),
     /// No run has that name.
-    #[error("there is no run `{pick}` in the history")]
+    #[error("no run `{pick}` in the history")]
     NoSuchRun {
         /// The name.
         pick: String,

@@ -167,7 +167,7 @@ fn parse(line: &[u8]) -> Result<Run, Cause> {
     Ok(Run { id: 0, uuid, label, report })
 }
 
-/// The names by which a run and its cells are found. None that ipcd writes has a control character.
+/// The names that identify a run and its cells. ipcd writes none with a control character.
 fn names(report: &Report) -> impl Iterator<Item = &str> {
     let cells = report.results.iter().flat_map(|cell| [&cell.method, &cell.cell]);
     report.environment.hostname.iter().chain(cells).map(String::as_str)

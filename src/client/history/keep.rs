@@ -30,7 +30,7 @@ impl History {
     /// Makes a run a baseline. Returns the id of the run that had the name before.
     ///
     /// # Errors
-    /// There is no such run; the database's.
+    /// The run does not exist, or the database fails.
     pub(crate) fn set_baseline(&mut self, name: &Label, run: i64) -> Result<Option<i64>, HistoryError> {
         let (before, set) = self.write(|transaction| {
             let before = transaction

@@ -24,11 +24,11 @@ impl fmt::Display for Label {
     }
 }
 
-/// A text that is no name; of a long one its beginning.
+/// An invalid name; a long one is truncated.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`{0}` is no name: up to {MAX_LEN} letters, digits and . _ - + are, with a letter among them, but not `last`, and \
-     without the end of a file's name (.json, .jsonl, .ndjson)"
+    "`{0}` is not a valid name: a name has up to {MAX_LEN} letters, digits and . _ - +, at least one of them a letter; \
+     it is not `last` and does not end in .json, .jsonl or .ndjson"
 )]
 pub struct LabelError(String);
 
@@ -61,13 +61,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_told_from_everything_else_that_means_a_run() {
+    fn names_differ_from_everything_else_that_identifies_a_run() {
         for text in ["before", "kernel-6.8", "v1.2.3", "6.8-rc1", "größer", "a"] {
             assert_eq!(text.parse::<Label>().unwrap().as_str(), text);
         }
         let long = "x".repeat(100_000).parse::<Label>().unwrap_err().to_string();
         assert!(
-            long.starts_with(&format!("`{}…` is no name", "x".repeat(MAX_LEN))) && long.len() < 400,
+            long.starts_with(&format!("`{}…` is not a valid name", "x".repeat(MAX_LEN))) && long.len() < 400,
             "{long}"
         );
         for text in ["", "12", "6.8", "last", "last~1", "a b", "a/b", "run.json", "-", "a\n", "a,b"] {

@@ -166,7 +166,7 @@ pub(super) fn latency(row: &Row<'_>, first: usize) -> rusqlite::Result<Latency> 
 }
 
 impl History {
-    /// Whether there is no run.
+    /// Whether the history has no runs.
     ///
     /// # Errors
     /// The database's.

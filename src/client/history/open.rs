@@ -41,7 +41,7 @@ fn path_from(named: Option<&Path>, var: impl Fn(&str) -> Option<OsString>) -> Op
     let var = |name: &str| var(name).filter(|value| !value.is_empty());
     // systemd separates several directories with colons.
     let state = || std::env::split_paths(&var("STATE_DIRECTORY")?).next();
-    // The XDG rules: a relative path is to be ignored.
+    // The XDG specification: relative paths must be ignored.
     let absolute = |name: &str| var(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let user = || absolute("XDG_STATE_HOME").or_else(|| Some(absolute("HOME")?.join(".local/state")));
     named
@@ -102,8 +102,8 @@ impl History {
         Ok(history)
     }
 
-    /// Opens a history that this user may not write, or returns `refused` if it is not readable either. Even to read a
-    /// file in WAL mode, SQLite has to write beside it; unless it is told that nobody changes the file.
+    /// Opens a history that this user may not write, or returns `refused` if it is not readable either. SQLite writes
+    /// files next to a database in WAL mode even to read it, unless it is opened as immutable.
     fn open_unlocked(path: &Path, refused: HistoryError) -> Result<Self, HistoryError> {
         let unlocked = match unchanging(path) {
             Ok(Some(stamp)) => stamp,

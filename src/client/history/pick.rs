@@ -112,7 +112,7 @@ impl History {
     /// Why a run was not found: `absence`, unless the file is damaged where it would be. SQLite itself checks no more of
     /// a page than it needs, and one that is overwritten can look like one without rows.
     pub(super) fn absent(&self, absence: HistoryError) -> HistoryError {
-        // The tables by which a run is found have few pages; those of results and histograms are not checked.
+        // The tables that identify runs have few pages; those of results and histograms are not checked.
         for table in ["run", "environment", "baseline"] {
             let check = format!("PRAGMA quick_check({table})");
             match self.db.query_row(&check, [], |row| row.get::<_, String>(0)) {
@@ -133,7 +133,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_way_to_name_a_run_is_told_from_the_others() {
+    fn every_way_to_name_a_run_is_unambiguous() {
         let name = |text: &str| text.parse::<Label>().unwrap();
         let uuid = "67e55044-10b1-426f-9247-bb680e5fe0c8";
         for (text, pick) in [

@@ -236,8 +236,7 @@ const OUTER: usize = 8;
 /// In the inner part: cookie and length, 4 bytes each, then the bounds and digits up to here, then the counts.
 const COOKIE_AND_LENGTH: usize = 8;
 const HEADER: usize = 40;
-/// More than the inner part can have: 9 bytes for each of the counts that the bounds allow for, of which there are some
-/// 36 thousand.
+/// More than the inner part can have: 9 bytes for each of the some 36 thousand counts that the bounds allow for.
 const MOST: u64 = 1 << 20;
 
 /// A histogram as bytes: HdrHistogram V2, deflated, which other tools read as well.
@@ -249,7 +248,7 @@ pub(super) fn encode(histogram: &Histogram<u64>) -> Vec<u8> {
 }
 
 /// The histogram of these bytes, with the bounds that all histograms of a report have. Lengths are checked before
-/// anything is allocated: the bytes may come from a file that somebody else wrote.
+/// anything is allocated: the bytes may come from an untrusted file.
 pub(super) fn decode(bytes: &[u8]) -> Result<Histogram<u64>, Cause> {
     let deflated = bytes.get(OUTER..).ok_or("it is too short for a histogram")?;
     let mut inner = Vec::new();

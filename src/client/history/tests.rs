@@ -9,7 +9,7 @@ use super::*;
 use crate::client::report::{Report, sample};
 use crate::exit::Exit;
 
-/// A history in a folder of its own.
+/// A history in a new folder.
 fn fresh() -> (TempDir, History) {
     let folder = tempfile::tempdir().unwrap();
     let history = History::create(&folder.path().join("new/state/history.sqlite")).unwrap();
@@ -330,7 +330,7 @@ fn every_schema_has_a_frozen_history() {
     let schemas: Vec<i64> = (1..=SCHEMA).collect();
     assert_eq!(numbers("src/client/history/schema", "", ".sql"), schemas, "each is a step of schema.rs");
     let frozen = numbers("tests/history", "schema-", ".sqlite");
-    assert_eq!(frozen, schemas, "CONTRIBUTING.md tells how one is made");
+    assert_eq!(frozen, schemas, "CONTRIBUTING.md describes how to make one");
     for schema in frozen {
         a_frozen_history_is_read_and_written_on(schema);
     }

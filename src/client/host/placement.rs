@@ -61,9 +61,9 @@ impl FromStr for Placement {
     }
 }
 
-/// A text that names no placement.
+/// The name of an unknown placement.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{name}` is no placement; there are {}", Placement::ALL.map(Placement::name).join(", "))]
+#[error("unknown placement `{name}`; placements are {}", Placement::ALL.map(Placement::name).join(", "))]
 pub struct UnknownPlacement {
     name: String,
 }
@@ -285,11 +285,11 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_name_is_told_with_the_right_ones() {
+    fn an_unknown_name_is_reported_with_the_known_ones() {
         let error = "same_core".parse::<Placement>().unwrap_err();
         assert_eq!(
             error.to_string(),
-            "`same_core` is no placement; there are unpinned, same-core, smt, cross-core, cross-socket"
+            "unknown placement `same_core`; placements are unpinned, same-core, smt, cross-core, cross-socket"
         );
     }
     use crate::client::host::fixture::Tree;

@@ -25,7 +25,7 @@ pub(crate) struct Limits {
     pub statistic: Statistic,
     /// How much slower than the baseline it may be, as a fraction; by default, anything that is not a real difference.
     pub max_regression: Option<f64>,
-    /// Statistics that must be below so many nanoseconds.
+    /// Statistics and their upper limits, in nanoseconds.
     pub bounds: Vec<(Statistic, f64)>,
 }
 

@@ -175,7 +175,7 @@ pub(super) fn between(a: &Report, b: &Report) -> Vec<Difference> {
     all
 }
 
-/// One run's load is independent of the next one's: it is shown with a comparison, and is no change in a history.
+/// Consecutive runs have independent loads: a comparison shows the load, but a history does not treat it as a change.
 fn load(a: &Report, b: &Report) -> Option<Difference> {
     let load = |report: &Report| report.at_start.load_average.map(|[minute, ..]| minute);
     let (from, to) = (load(a)?, load(b)?);

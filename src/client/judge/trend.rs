@@ -197,7 +197,7 @@ fn changed_near(
 /// Bars from the lowest value to the highest.
 const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 
-/// With fewer values there is no sparkline.
+/// The fewest values that are drawn as a sparkline.
 const FEWEST_BARS: usize = 4;
 
 /// Writes each trend: a sparkline of at most `width` columns, each for one or several runs, and a line for each change.

@@ -1,4 +1,4 @@
-//! Parts of a trial, told while it runs.
+//! Parts of a trial, reported while it runs.
 
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
@@ -52,8 +52,8 @@ impl Intervals {
         }
     }
 
-    /// Tells the interval if it is over, or if the trial is. `rounds` and `lost` are the trial's so far.
-    pub(super) fn tell(
+    /// Reports the interval if it is over, or if the trial is. `rounds` and `lost` are the trial's so far.
+    pub(super) fn report(
         &mut self,
         rounds: u64,
         lost: u64,
@@ -79,7 +79,7 @@ impl Intervals {
             response.reset();
         }
         (self.begin, self.rounds_before, self.lost_before) = (now, rounds, lost);
-        // A long round may have outlasted several; they are told as one.
+        // A long round may span several intervals; they are reported as one.
         while self.due <= now {
             self.due += self.every;
         }
@@ -92,24 +92,24 @@ mod tests {
     use super::*;
 
     /// Rounds, samples, and the longest.
-    fn told(intervals: &mut Intervals, rounds: u64, over: bool) -> Vec<(u64, u64, u64)> {
-        let mut told = Vec::new();
-        let _ = intervals.tell(rounds, 0, over, &mut |interval| {
-            told.push((interval.rounds, interval.histogram.len(), interval.histogram.max()));
+    fn reported(intervals: &mut Intervals, rounds: u64, over: bool) -> Vec<(u64, u64, u64)> {
+        let mut reported = Vec::new();
+        let _ = intervals.report(rounds, 0, over, &mut |interval| {
+            reported.push((interval.rounds, interval.histogram.len(), interval.histogram.max()));
             ControlFlow::Continue(())
         });
-        told
+        reported
     }
 
     #[test]
     fn intervals_add_up_to_the_trial() {
         let mut intervals = Intervals::new(Duration::from_millis(5), false);
         intervals.histogram.record(1000).unwrap();
-        assert_eq!(told(&mut intervals, 2, false), [], "it is not over yet");
+        assert_eq!(reported(&mut intervals, 2, false), [], "it is not over yet");
         std::thread::sleep(Duration::from_millis(20));
-        assert_eq!(told(&mut intervals, 3, false), [(3, 1, 1000)], "several that passed at once are one");
+        assert_eq!(reported(&mut intervals, 3, false), [(3, 1, 1000)], "several that passed at once are one");
         intervals.histogram.record(10).unwrap();
-        assert_eq!(told(&mut intervals, 7, true), [(4, 1, 10)], "what is left is told at the end");
-        assert_eq!(told(&mut intervals, 7, true), [], "and nothing is told of nothing");
+        assert_eq!(reported(&mut intervals, 7, true), [(4, 1, 10)], "the rest is reported at the end");
+        assert_eq!(reported(&mut intervals, 7, true), [], "an empty rest is not reported");
     }
 }

@@ -6,7 +6,7 @@ use super::{CpusSeen, Probe, Recorder, Trial, histogram};
 use crate::protocol::Usage;
 
 impl Trial {
-    /// What these trials came to together, in `elapsed` from the start of the first one's rounds to the end of the last
+    /// These trials as one, in `elapsed` from the start of the first one's rounds to the end of the last
     /// one's, and its interval at a fixed rate: counts and usages are sums, latencies those of all rounds.
     pub(super) fn together(trials: &[Self], elapsed: Duration) -> Self {
         let mut response = trials.iter().any(|trial| trial.response.is_some()).then(histogram);

@@ -1,4 +1,4 @@
-//! One trial over several channels at once, each run by a thread of its own.
+//! One trial over several channels at once, each driven by its own thread.
 //!
 //! The control connection stays with the thread that calls. It opens the channels one by one, and then leads the others
 //! through `Phase`s. It alone hears of a channel's end; the others watch a pipe, which it closes when all is over.
@@ -23,10 +23,10 @@ use crate::transports::sys::allow_descriptors;
 use crate::transports::sys::clock::Calibration;
 use crate::transports::{ConnectError, RoundError};
 
-/// How often progress is told, and looked around.
+/// How often progress is reported and ended channels are looked for.
 const PROGRESS: Duration = Duration::from_millis(200);
 
-/// A channel's descriptors, at most: its own and the one by which it watches the control connection.
+/// The most descriptors that a channel needs: its own, and one that watches the control connection.
 const DESCRIPTORS: u64 = 6;
 
 /// Runs one trial over `count` fresh channels, and closes them. Rounds begin once all channels are open and warm.
@@ -47,17 +47,17 @@ pub(crate) fn run(
     allow_descriptors(DESCRIPTORS * u64::from(count));
     let (end, writer) = pipe_with(PipeFlags::CLOEXEC).map_err(|error| ClientError::Thread(error.into()))?;
     let gate = Gate::default();
-    let (tell, told) = channel();
+    let (sender, messages) = channel();
     thread::scope(|scope| {
-        // However this ends, nobody waits for ever.
+        // Whatever the outcome, no thread is left waiting.
         let stop = Stopper { gate: &gate, _writer: writer };
-        let mut lead = Lead { client, gate: &gate, told, count, sides: Vec::new() };
+        let mut lead = Lead { client, gate: &gate, messages, count, sides: Vec::new() };
         let opening = Instant::now();
         let outcome = (0..count)
             .try_for_each(|number| {
                 lead.open(spec, |opened| {
-                    let (tell, end, gate) = (tell.clone(), end.as_fd(), &gate);
-                    let side = move || Side { number, tell, gate }.run(opened, end, calibration, plan);
+                    let (sender, end, gate) = (sender.clone(), end.as_fd(), &gate);
+                    let side = move || Side { number, sender, gate }.run(opened, end, calibration, plan);
                     thread::Builder::new().spawn_scoped(scope, side).map(|_| ())
                 })
             })
@@ -66,7 +66,7 @@ pub(crate) fn run(
                 lead.measure(progress)
             });
         let closing = Instant::now();
-        // A channel that is well is there until it is closed; one that hangs keeps nobody.
+        // A healthy channel lives until it is closed; one that hangs must not block the others.
         let stop = outcome.is_ok().then_some(stop);
         let closed = lead.close();
         drop(stop);
@@ -76,7 +76,7 @@ pub(crate) fn run(
     })
 }
 
-/// How far the trial has come. Each thread tells once that it is through with a phase.
+/// The progress of the trial. Each thread reports each completed phase once.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 enum Phase {
     #[default]
@@ -105,7 +105,7 @@ impl Gate {
         self.moved.notify_all();
     }
 
-    /// Waits for a phase; tells whether it has come, and not the end.
+    /// Waits for a phase; returns whether it was reached, rather than the end.
     fn wait_for(&self, phase: Phase) -> bool {
         let mut now = self.phase.lock().unwrap_or_else(PoisonError::into_inner);
         while *now < phase {
@@ -129,7 +129,7 @@ impl Drop for Stopper<'_> {
     }
 }
 
-/// What a thread tells.
+/// A message from a thread.
 enum News {
     Unconnected(ConnectError),
     Failed(RoundError),
@@ -144,31 +144,31 @@ enum News {
 /// A thread with its channel.
 struct Side<'a> {
     number: u32,
-    tell: Sender<(u32, News)>,
+    sender: Sender<(u32, News)>,
     gate: &'a Gate,
 }
 
 impl Side<'_> {
-    fn tell(&self, news: News) {
-        // Nobody listens any more if the trial is over.
-        let _ = self.tell.send((self.number, news));
+    fn send(&self, news: News) {
+        // The receiver is gone if the trial is over.
+        let _ = self.sender.send((self.number, news));
     }
 
     fn run(&self, opened: Opened, end: BorrowedFd<'_>, calibration: &Calibration, plan: &Plan) {
         let mut channel = match opened.connect(end) {
             Ok(channel) => channel,
-            Err(error) => return self.tell(News::Unconnected(error)),
+            Err(error) => return self.send(News::Unconnected(error)),
         };
-        self.tell(News::Connected);
+        self.send(News::Connected);
         if !self.gate.wait_for(Phase::WarmUp) {
             return;
         }
         let mut runner = Runner::new(&mut channel, calibration, plan).until(&self.gate.over);
         let warmup = match runner.warm_up() {
             Ok(warmup) => warmup,
-            Err(error) => return self.tell(News::Failed(error)),
+            Err(error) => return self.send(News::Failed(error)),
         };
-        self.tell(News::Warm);
+        self.send(News::Warm);
         if !self.gate.wait_for(Phase::Rounds) {
             return;
         }
@@ -183,13 +183,13 @@ impl Side<'_> {
         let end = Instant::now();
         let spent = own.spent();
         if let Err(error) = outcome {
-            return self.tell(News::Failed(error));
+            return self.send(News::Failed(error));
         }
-        self.tell(News::Done(start, end));
+        self.send(News::Done(start, end));
         if !self.gate.wait_for(Phase::Telling) {
             return;
         }
-        self.tell(News::Trial(Box::new(runner.into_trial(warmup, spent, Spent::default()))));
+        self.send(News::Trial(Box::new(runner.into_trial(warmup, spent, Spent::default()))));
         // The channel lives until it is closed.
         self.gate.wait_for(Phase::Over);
     }
@@ -198,7 +198,7 @@ impl Side<'_> {
 impl Drop for Side<'_> {
     fn drop(&mut self) {
         if thread::panicking() {
-            self.tell(News::Panicked);
+            self.send(News::Panicked);
         }
     }
 }
@@ -207,7 +207,7 @@ impl Drop for Side<'_> {
 struct Lead<'a> {
     client: &'a mut Client,
     gate: &'a Gate,
-    told: Receiver<(u32, News)>,
+    messages: Receiver<(u32, News)>,
     count: u32,
     /// Channels in the order of their numbers.
     sides: Vec<(ChannelId, &'static str)>,
@@ -243,9 +243,9 @@ impl Lead<'_> {
         let start = Instant::now();
         self.gate.open(Phase::Rounds);
         let (gate, count) = (self.gate, u64::from(self.count));
-        let mut tell_progress = || progress(gate.rounds.load(Ordering::Relaxed) / count, start.elapsed());
-        let times = self.collect(&mut tell_progress)?;
-        tell_progress();
+        let mut report_progress = || progress(gate.rounds.load(Ordering::Relaxed) / count, start.elapsed());
+        let times = self.collect(&mut report_progress)?;
+        report_progress();
 
         let after = self.usages()?;
         self.gate.open(Phase::Telling);
@@ -267,7 +267,7 @@ impl Lead<'_> {
         Ok(Trial::together(&trials, span.map_or(Duration::ZERO, |(first, last)| last - first)))
     }
 
-    /// What each thread tells at the end of a phase, in their order.
+    /// The message of each thread at the end of a phase, in the order of the threads.
     fn collect(&mut self, meanwhile: &mut dyn FnMut()) -> Result<Vec<News>, ClientError> {
         let mut all: Vec<Option<News>> = (0..self.count).map(|_| None).collect();
         let mut left = self.count;
@@ -286,11 +286,11 @@ impl Lead<'_> {
         Ok(all.into_iter().flatten().collect())
     }
 
-    /// What any thread tells next.
+    /// The next message from any thread.
     fn next(&mut self, meanwhile: &mut dyn FnMut()) -> Result<(u32, News), ClientError> {
         loop {
-            match self.told.recv_timeout(PROGRESS) {
-                Ok(told) => return Ok(told),
+            match self.messages.recv_timeout(PROGRESS) {
+                Ok(message) => return Ok(message),
                 Err(RecvTimeoutError::Timeout) => {
                     meanwhile();
                     if self.client.is_interrupted() {
@@ -303,7 +303,7 @@ impl Lead<'_> {
         }
     }
 
-    /// Looks whether a channel has ended of which its thread has not noticed anything.
+    /// Checks for a channel that has ended without its thread noticing.
     fn look_around(&mut self) -> Result<(), ClientError> {
         let ids = self.ids();
         let Some((id, end)) = self.client.poll_end(&ids)? else { return Ok(()) };
@@ -312,7 +312,7 @@ impl Lead<'_> {
         Err(self.one(number, ClientError::Round { method, end: Some(end), source: RoundError::Ended }))
     }
 
-    /// Why the trial is over, of which thread `number` was the first to tell.
+    /// Why the trial is over, which thread `number` was the first to report.
     fn failed(&mut self, number: u32, error: RoundError) -> ClientError {
         if let RoundError::Lost(_) = error {
             return self.one(number, silent(self.method()));

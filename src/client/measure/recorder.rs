@@ -4,7 +4,7 @@ use hdrhistogram::Histogram;
 
 use crate::transports::sys::clock::Scale;
 
-/// The longest latency that is told apart from longer ones: an hour, in picoseconds.
+/// The longest latency that is distinguished from longer ones: an hour, in picoseconds.
 const LONGEST_PS: u64 = 3600 * 1_000_000_000_000;
 
 /// Slices of a trial whose means are kept, for the test of drift. Twice as many are merged two by two.

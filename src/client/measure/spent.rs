@@ -51,6 +51,6 @@ mod tests {
             let _ = usage(None);
             thread_cpu_ns() - before
         });
-        assert!(nothing < one_look, "{nothing} ns for nothing, {one_look} ns for a look");
+        assert!(nothing < one_look, "{nothing} ns for nothing, {one_look} ns for one reading");
     }
 }

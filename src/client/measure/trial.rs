@@ -15,7 +15,7 @@ use crate::protocol::Usage;
 use crate::transports::sys::clock::Calibration;
 use crate::transports::{Block, Pace, Pacer, RoundError};
 
-/// Losses in a row after which nobody is taken to answer any more.
+/// Consecutive losses after which the responder counts as silent.
 const MAX_LOSSES: u32 = 5;
 
 /// Rounds this fast are not timed one by one alone, since the clock would cost too much of them.
@@ -24,18 +24,18 @@ const FAST_PS: f64 = 1_000_000.0;
 /// When a trial has enough rounds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stop {
-    /// After so many.
+    /// After this many rounds.
     Rounds(u64),
-    /// After so long.
+    /// After this time.
     Time(Duration),
 }
 
 /// The rounds before those that count. They end when either limit is reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Warmup {
-    /// At most so many.
+    /// The limit on rounds.
     pub rounds: u64,
-    /// At most so long.
+    /// The limit on time.
     pub time: Duration,
 }
 
@@ -50,7 +50,7 @@ pub(crate) struct Plan {
     pub timing: Timing,
     /// When a round starts; at once after the last one if `None`.
     pub pace: Option<Pace>,
-    /// How often [`Interval`]s are told.
+    /// How often [`Interval`]s are reported.
     pub interval: Option<Duration>,
 }
 
@@ -78,7 +78,7 @@ impl Gap {
     const SHORTEST_PS: u64 = 1_000_000_000_000;
 }
 
-/// What a trial came to.
+/// The result of a trial.
 #[derive(Debug, Clone)]
 pub(crate) struct Trial {
     /// Latencies: of each round, or means of batches.
@@ -120,7 +120,7 @@ pub(crate) struct CpusSeen {
 /// took; `on_interval` hears the plan's intervals, and ends the trial where it breaks.
 ///
 /// # Errors
-/// The channel breaks off, with what the daemon tells about it; or [`ClientError::Interrupted`].
+/// The channel fails, with the reason if the daemon reports one; or [`ClientError::Interrupted`].
 pub(crate) fn run(
     client: &mut Client,
     channel: &mut Channel,
@@ -145,7 +145,7 @@ pub(crate) fn run(
     if let Err(error) = runner.measure(progress, on_interval) {
         return Err(failed(client, runner.channel, error));
     }
-    // What was measured until then is no whole trial.
+    // An incomplete trial is not reported.
     if runner.is_over() {
         return Err(ClientError::Interrupted);
     }
@@ -158,7 +158,7 @@ pub(crate) fn run(
     ))
 }
 
-/// Nobody answers.
+/// The error of a responder that does not answer.
 pub(super) fn silent(method: &str) -> ClientError {
     ClientError::Silent { method: method.to_owned(), losses: MAX_LOSSES }
 }
@@ -287,14 +287,14 @@ impl<'a> Runner<'a> {
             self.settle(block)?;
             progress(self.rounds, start.elapsed());
             if let Some(intervals) = &mut intervals
-                && intervals.tell(self.rounds, self.lost, false, on_interval).is_break()
+                && intervals.report(self.rounds, self.lost, false, on_interval).is_break()
             {
                 return Ok(());
             }
         }
         self.note_time_outside_of_blocks(looked, 0);
         if let Some(intervals) = &mut intervals {
-            let _ = intervals.tell(self.rounds, self.lost, true, on_interval);
+            let _ = intervals.report(self.rounds, self.lost, true, on_interval);
         }
         Ok(())
     }
@@ -371,8 +371,8 @@ impl<'a> Runner<'a> {
         }
     }
 
-    /// Notes what passed since `looked` beside the blocks that ran meanwhile. Tells when that was: the next look starts there, so
-    /// that no moment is left out, such as when a block's figures are taken in.
+    /// Records the time since `looked` that passed outside of blocks. Returns the moment at which the next interval starts, so
+    /// that no time is left out, such as that for recording a block.
     fn note_time_outside_of_blocks(&mut self, looked: Instant, blocks_ps: u64) -> Instant {
         let now = Instant::now();
         let elapsed_ps = u64::try_from((now - looked).as_nanos() * 1000).unwrap_or(u64::MAX);
@@ -392,7 +392,7 @@ impl<'a> Runner<'a> {
         }
     }
 
-    /// What it came to.
+    /// The finished trial.
     pub(super) fn into_trial(self, warmup: (u64, Duration), client: Spent, server: Spent) -> Trial {
         let probed = self.untimed_rounds > 0 && !self.recorder.histogram.is_empty() && self.batch.is_none();
         Trial {

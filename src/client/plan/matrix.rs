@@ -202,12 +202,15 @@ mod tests {
             "a matrix is of one method, and \"sockets\" means several"
         );
         assert_eq!(error(&["-n", "19"], &[], 2), "a median needs at least 20 rounds");
-        let told = error(&["-m", "shmem"], &[("nodelay", "true")], 2);
-        assert!(told.starts_with("shmem cannot do that: ") && told.contains("\"nodelay\""), "{told}");
+        let message = error(&["-m", "shmem"], &[("nodelay", "true")], 2);
+        assert!(
+            message.starts_with("shmem cannot do that: ") && message.contains("\"nodelay\""),
+            "{message}"
+        );
         assert!(error(&["-m", "x"], &[], 2).contains("\"x\""));
         for name in not_built() {
-            let told = error(&["-m", name], &[], 2);
-            assert!(told.contains(&format!("build it with --features {name}")), "{told}");
+            let message = error(&["-m", name], &[], 2);
+            assert!(message.contains(&format!("build it with --features {name}")), "{message}");
         }
         assert_eq!(error(&[], &[], 0), "no allowed CPU is online");
     }

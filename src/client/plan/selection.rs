@@ -24,7 +24,7 @@ pub(crate) enum UnknownName {
     Feature { name: String },
     /// Neither a method nor a group.
     #[error(
-    "there is no method and no group \"{}\"; methods are {}; groups are {ALL}, {}",
+    "unknown method or group \"{}\"; methods are {}; groups are {ALL}, {}",
     names.join("\", \""),
     transports::ALL.iter().map(|mechanism| mechanism.info().name).collect::<Vec<_>>().join(", "),
     Group::ALL.map(Group::name).join(", ")

@@ -562,9 +562,9 @@ mod tests {
     fn no_interval_begins_below_the_shortest_round() {
         let trial =
             |p99| Latency { min: Some(800.0), p50: Some(1_000.0), p99: Some(p99), ..Latency::default() };
-        let told = confidence(&[trial(1_500.0), trial(9_000.0)]).unwrap();
-        assert_eq!(told.p99.unwrap().low, 800.0);
-        assert_eq!(told.p50.unwrap().low, 1_000.0, "trials that agree are as narrow as ever");
-        assert!(told.p90.is_none());
+        let intervals = confidence(&[trial(1_500.0), trial(9_000.0)]).unwrap();
+        assert_eq!(intervals.p99.unwrap().low, 800.0);
+        assert_eq!(intervals.p50.unwrap().low, 1_000.0, "trials that agree are as narrow as ever");
+        assert!(intervals.p90.is_none());
     }
 }

@@ -113,8 +113,8 @@ fn write_cell(
     Ok(())
 }
 
-fn quantiles(told: &Latency) -> String {
-    let quantiles: Vec<_> = told
+fn quantiles(shown: &Latency) -> String {
+    let quantiles: Vec<_> = shown
         .named()
         .into_iter()
         .filter(|(name, _)| *name != "mean")

@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn cells_of_different_grades_are_told_apart() {
+    fn cells_of_different_grades_are_listed_separately() {
         let mut report = sample::report();
         report.results.push(sample::cell());
         report.results[1].method = "udp".to_owned();

@@ -6,8 +6,8 @@
 //! often it errs does not depend on how the runs are spread.
 //!
 //! Several changes: the test is made in seeded intervals (Kovács, Bühlmann, Li & Munk, "Seeded Binary Segmentation",
-//! Biometrika 110(1), 2023), some of which hold one change alone; the clearest one cuts the series, and each part is
-//! looked at in the same way. Plain binary segmentation does not see a change that is taken back.
+//! Biometrika 110(1), 2023), some of them around a single change; the clearest change cuts the series, and each part is
+//! searched in the same way. Plain binary segmentation misses a change that is reverted.
 //!
 //! Threshold: by simulation of series without a change ([`threshold`]), so that about 1 % of them show one, however many
 //! intervals were looked at. `tests/statistics/change_points.rs` ran it; its figures, also of what is found when, and of
@@ -16,7 +16,7 @@
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
 
-/// Each level lasts so many values at least: fewer are outliers.
+/// The shortest level, in values: fewer are outliers.
 const SHORTEST: usize = 4;
 
 /// The largest statistic that 99 % of all series without a change stay below, by their length.
@@ -33,7 +33,7 @@ const THRESHOLDS: [(f64, f64); 10] = [
     (2000.0, 4.636),
 ];
 
-/// So many values it takes before a change can be told from none.
+/// The fewest values in which a change can be detected.
 pub(crate) const FEWEST_FOR_A_CHANGE: usize = 10;
 
 /// The indices at which a new level begins, in order. None for fewer than [`FEWEST_FOR_A_CHANGE`] values, or if one is
@@ -73,8 +73,8 @@ pub(crate) fn change_points_above(values: &[f64], threshold: f64) -> Vec<usize> 
     found
 }
 
-/// Where between `from` and `to` the change at about `at` is: ranks tell well that there is one and less well where. The
-/// cut after which the distances of all values to the median of their part are least, which no wild value moves far.
+/// Locates the change near `at` between `from` and `to`: ranks detect a change well but locate it poorly. Returns the cut
+/// that minimizes the distances of all values to the median of their part, which an outlier barely moves.
 fn placed(values: &[f64], from: usize, at: usize, to: usize) -> usize {
     let before = distances(values[from..to].iter());
     let after = distances(values[from..to].iter().rev());
@@ -147,8 +147,8 @@ pub(crate) fn largest_statistic(values: &[f64]) -> f64 {
     cuts.map(|cut| cut.statistic).fold(0.0, f64::max)
 }
 
-/// The threshold for so many values, between those that were simulated, and beyond, along the
-/// logarithm of the length.
+/// The threshold for a series of `len` values: interpolated between the simulated ones, and extrapolated
+/// beyond them, along the logarithm of the length.
 fn threshold(len: usize) -> f64 {
     let len = len as f64;
     let [.., before, last] = THRESHOLDS;
@@ -249,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn levels_are_told_apart_where_they_change() {
+    fn levels_are_separated_where_they_change() {
         let mut series = around_100(90);
         series[30..60].iter_mut().for_each(|value| *value += 5.0);
         series[60..].iter_mut().for_each(|value| *value -= 10.0);
@@ -281,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_tell_a_change_tells_none() {
+    fn too_few_or_invalid_values_show_no_change() {
         assert_eq!(change_points(&[]), Vec::<usize>::new());
         assert_eq!(change_points(&[5.0; 1000]), Vec::<usize>::new());
         let step: Vec<f64> = (0..9).map(|n| if n < 5 { 1.0 } else { 2.0 }).collect();
@@ -304,7 +304,7 @@ mod tests {
 
     #[test]
     fn one_series_in_a_hundred_shows_a_change_that_is_none() {
-        // 500 series of 30 from one stream: about 5 are to be expected, 15 and more by less than one chance in 10^4.
+        // 500 series of 30 from one stream: about 5 are expected; the chance of 15 or more is below 10^-4.
         let stream = around_100(500 * 30);
         let alarms = stream.chunks_exact(30).filter(|series| !change_points(series).is_empty()).count();
         assert!(alarms < 15, "{alarms}");

@@ -1,4 +1,4 @@
-//! Whether two groups of trials differ, by how much, and how small a difference could be told.
+//! Whether two groups of trials differ, by how much, and how small a difference could be detected.
 
 use serde::{Deserialize, Serialize};
 
@@ -28,7 +28,7 @@ impl Comparison {
         !self.interval.contains(0.0)
     }
 
-    /// Of a comparison of a thing with itself: the smallest relative change that this host can tell from none.
+    /// For a self-comparison: the smallest relative change that can be detected on this host.
     ///
     /// Half of the interval's width, since a smaller change would not push zero out of it, and the change that
     /// was seen where there is none.

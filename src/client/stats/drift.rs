@@ -45,7 +45,7 @@ impl Drift {
 /// Management 18, 2004), which leaves 4 %. They estimate the autocorrelation beside a straight line; here it is
 /// beside the best-fitting monotone curve, since beside a line a clear step or a warming curve looks like
 /// autocorrelation and hides itself (none of 500 such steps was found; so, all). Part 3 of
-/// `tests/statistics/coverage.txt` has the figures, also of what this cannot tell apart: a slow random walk
+/// `tests/statistics/coverage.txt` has the figures, and the limits of the test: a slow random walk
 /// still alarms, and with fewer than 20 points a step is mostly missed. Give it 20 to 100 blocks.
 ///
 /// `None` for fewer than three points, one that is not finite, or a median that is not positive. Takes time
@@ -179,8 +179,8 @@ mod tests {
 
     #[test]
     fn nothing_gets_faster_by_all_of_it() {
-        for (slope, told) in [(0.0, 0.0), (0.06, 0.0618), (-0.2, -0.1813), (-2.53, -0.9203)] {
-            assert!((Drift::of_start(slope) - told).abs() < 1e-4, "{slope}: {}", Drift::of_start(slope));
+        for (slope, expected) in [(0.0, 0.0), (0.06, 0.0618), (-0.2, -0.1813), (-2.53, -0.9203)] {
+            assert!((Drift::of_start(slope) - expected).abs() < 1e-4, "{slope}: {}", Drift::of_start(slope));
         }
     }
 

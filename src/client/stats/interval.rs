@@ -52,9 +52,9 @@ pub(crate) fn median_interval(values: &[f64]) -> Option<Interval> {
 
 /// Half of the interval's width as a fraction of the center: `--precision 2%` is met at 0.02 and below.
 ///
-/// Whoever adds trials until it is met picks the moment at which the trials happen to agree, and the interval
+/// Adding trials until it is met picks a moment at which the trials happen to agree, so that the interval
 /// covers less than it says: from two trials on 86 to 94 %, from six on 91 to 95 % (part 4 of
-/// `tests/statistics/coverage.txt`). So begin to look at six.
+/// `tests/statistics/coverage.txt`). So start checking at six.
 ///
 /// `None` if the center is not positive.
 pub(crate) fn relative_half_width(interval: Interval, center: f64) -> Option<f64> {
@@ -102,7 +102,7 @@ fn student_t_of_logarithms(values: &[f64]) -> Option<Interval> {
 }
 
 /// The mean of the values' logarithms and the sum of squared deviations from it, in units of one of the
-/// values: so equal values give exactly zero, and rounding cannot push a value out of its own interval.
+/// values: so equal values give exactly zero, and rounding cannot push a value out of its interval.
 pub(super) fn ln_mean_and_squares(values: &[f64], unit: f64) -> (f64, f64) {
     let ln = |value: &f64| (value / unit).ln();
     let mean = values.iter().map(ln).sum::<f64>() / values.len() as f64;

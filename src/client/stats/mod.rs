@@ -28,7 +28,7 @@
 //! | 10 | 94–95 | 93–94 | 89–96 | 86–90 |
 //! | 30 | 95–96 | 94–95 | 93–96 | 90–96 |
 //!
-//! So there is no bootstrap here, nor an interval for the mean over trials: one slow trial in five decides the
+//! Hence neither a bootstrap nor an interval for the mean over trials: one slow trial in five decides the
 //! mean, and whether it was drawn is luck. `tests/statistics/coverage.py` ran this; all figures, those of the
 //! comparisons and of the drift test too, are in `tests/statistics/coverage.txt`.
 //!

@@ -247,7 +247,7 @@ mod tests {
 
     #[test]
     fn each_request_has_its_answer() {
-        for (text, told) in [
+        for (text, expected) in [
             ("GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n", 200),
             ("GET /metrics HTTP/1.0\r\n\r\n", 200),
             ("HEAD /metrics?name[]=a HTTP/1.1\r\nhost: a\r\nAccept-Encoding: gzip\r\n\r\n", 200),
@@ -270,7 +270,7 @@ mod tests {
             ("GET /metrics HTTP/1.1\r\nHost : a\r\n\r\n", 400),
             ("GET /metrics HTTP/1.1\r\nHost: a\r\n folded\r\n\r\n", 400),
         ] {
-            assert_eq!(code(text), Some(told), "{text:?}");
+            assert_eq!(code(text), Some(expected), "{text:?}");
         }
         assert!(parse(b"HEAD /metrics HTTP/1.0\r\n\r\n").unwrap().is_head);
     }

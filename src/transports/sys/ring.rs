@@ -368,8 +368,8 @@ fn make(options: RingOptions) -> io::Result<IoUring> {
     }
     // Completions are processed in this side's calls, and interrupt it nowhere else, as io_uring's authors recommend. A
     // spinning wait makes calls as well, instead of polling the completion queue alone: the kernel would have to interrupt
-    // the spinning CPU, which costs ten rounds (37 µs against 5 on a KVM guest). Polling the flag by which the
-    // kernel can request a call (IORING_SETUP_TASKRUN_FLAG) is slower than calling (4.9 µs against 4.6).
+    // the spinning CPU, which costs ten rounds (37 µs against 5 on a KVM guest). Polling the flag that the
+    // kernel sets to request a call (IORING_SETUP_TASKRUN_FLAG) is slower than calling (4.9 µs against 4.6).
     let deferred = IoUring::builder().setup_single_issuer().setup_defer_taskrun().build(ENTRIES);
     if !is_unknown(&deferred) {
         return deferred;

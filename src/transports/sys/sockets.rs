@@ -68,10 +68,10 @@ fn socket_option<T: Integers>(
     (result(status), len as usize / size_of::<T>())
 }
 
-/// A type of which any bytes are a valid value.
+/// A type for which any bit pattern is a valid value.
 ///
 /// # Safety
-/// That is so.
+/// Every bit pattern must be a valid value.
 unsafe trait Integers {}
 // SAFETY: it consists of integers.
 unsafe impl Integers for libc::ucred {}

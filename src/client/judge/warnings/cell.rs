@@ -509,7 +509,7 @@ mod tests {
         assert_eq!(of_cell(|cell| cell.latency_ns.samples = 0).len(), 1);
     }
 
-    /// Samples spread evenly, by so many percent to either side of each center.
+    /// Samples spread evenly around each center: its position, its count, and the spread to either side in percent.
     fn around(centers: &[(f64, u64, f64)]) -> Histogram<u64> {
         let mut histogram = histogram();
         for (center, count, width) in centers {

@@ -47,8 +47,8 @@ pub(crate) fn build(environment: &Environment) -> Found {
     })
 }
 
-/// The time that the hypervisor took, as a fraction of one CPU's. It takes only busy CPUs, of which there are few here:
-/// as a fraction of all CPUs' time it would vanish on a large host.
+/// The time that the hypervisor took, as a fraction of one CPU's. Only busy CPUs lose time, and few are busy here:
+/// as a fraction of all CPUs' time, steal would vanish on a large host.
 pub(crate) fn steal_time(start: &Snapshot, end: &Snapshot, environment: &Environment) -> Found {
     let cpus = end.steal_fraction_since(start)? * cpus(environment).unwrap_or(1) as f64;
     found(Warning::StealTime { cpus }, STEAL_CPUS.exceeded(cpus))
@@ -242,8 +242,8 @@ mod tests {
             seen[..],
             [Warning::OtherLoad { competing: true, busy_cpus: 4.0, cpus: 4, counted: true }]
         ));
-        let told = "before and after this short run, other processes were ready to run on 4 of 4 CPUs";
-        assert_eq!(seen[0].finding(), told);
+        let expected = "before and after this short run, other processes were ready to run on 4 of 4 CPUs";
+        assert_eq!(seen[0].finding(), expected);
     }
 
     #[test]

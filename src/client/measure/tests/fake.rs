@@ -147,7 +147,7 @@ fn at_a_fixed_rate_every_round_that_a_stall_delayed_shows_it() {
 }
 
 #[test]
-fn no_more_rounds_a_second_are_told_than_a_fixed_rate_asks_for() {
+fn no_more_rounds_a_second_are_reported_than_the_fixed_rate() {
     let every = Duration::from_millis(2);
     let measured = measure(Duration::from_micros(5), Duration::ZERO, u64::MAX, 3, Some(Pace::Every(every)));
     let least_ps = u64::try_from(3 * every.as_nanos() * 1000).unwrap();

@@ -76,10 +76,10 @@ pub(super) fn write_environment(sides: &[Side], out: &mut Vec<u8>) -> io::Result
         rows: keys
             .iter()
             .map(|key| {
-                let told = facts
+                let values = facts
                     .iter()
                     .map(|facts| Datum::word(value(facts, key).unwrap_or_else(|| "unknown".to_owned())));
-                std::iter::once(Datum::word((*key).clone())).chain(told).collect()
+                std::iter::once(Datum::word((*key).clone())).chain(values).collect()
             })
             .collect(),
     };

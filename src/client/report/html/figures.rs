@@ -143,9 +143,9 @@ pub(super) fn distributions(entries: &[Entry<'_>], out: &mut Vec<u8>) -> io::Res
             let figures = panel.curves.iter().map(|(_, curve)| figure(&curve.entry.cell.latency_ns));
             table.rows.push(std::iter::once(Datum::word(name)).chain(figures).collect());
         };
-        add("longest round", &|told| Datum::figure(told.get(Statistic::Max), latency));
-        add("mean", &|told| Datum::figure(told.get(Statistic::Mean), latency));
-        add("samples", &|told| Datum::word(told.samples.to_string()));
+        add("longest round", &|latency_ns| Datum::figure(latency_ns.get(Statistic::Max), latency));
+        add("mean", &|latency_ns| Datum::figure(latency_ns.get(Statistic::Mean), latency));
+        add("samples", &|latency_ns| Datum::word(latency_ns.samples.to_string()));
         let chart = chart(&table.name, panel, Axis::quantile(panel.x.1), Mark::Line);
         write(&format!("distribution-{number}"), &chart, "", &table, out)?;
     }
@@ -222,7 +222,8 @@ pub(super) fn sweep(sweep: &Sweep, entries: &[Entry<'_>], out: &mut Vec<u8>) -> 
     let mut curves: Vec<Curve<'_>> = Vec::new();
     for entry in entries {
         let latencies = (sweep.of)(entry.cell);
-        let (Some(x), Some(ns)) = ((sweep.x)(entry.cell), latencies.and_then(|told| told.p50)) else {
+        let (Some(x), Some(ns)) = ((sweep.x)(entry.cell), latencies.and_then(|latency_ns| latency_ns.p50))
+        else {
             continue;
         };
         // The interval is that of the round trip, not of the response.
@@ -370,10 +371,17 @@ mod tests {
         let points = distribution(cell);
         assert_eq!(cell.latency_ns.samples, 100_000);
         let at = |rarity: f64| points.iter().find(|point| point.x == rarity).map(|point| point.ns);
-        let told = &cell.latency_ns;
+        let latency_ns = &cell.latency_ns;
         assert_eq!(
             (at(1.0), at(2.0), at(10.0), at(100.0), at(1000.0), at(10_000.0)),
-            (told.min, told.p50, told.p90, told.p99, told.p99_9, told.p99_99)
+            (
+                latency_ns.min,
+                latency_ns.p50,
+                latency_ns.p90,
+                latency_ns.p99,
+                latency_ns.p99_9,
+                latency_ns.p99_99
+            )
         );
         assert_eq!(points.last().unwrap().x, 10_000.0);
         assert!(points.is_sorted_by(|a, b| a.x < b.x && a.ns <= b.ns));
@@ -388,7 +396,7 @@ mod tests {
     }
 
     #[test]
-    fn charts_have_as_many_lines_as_can_be_told_apart() {
+    fn charts_have_no_more_lines_than_can_be_distinguished() {
         let sweep = sample::sweep();
         let entries: Vec<Entry<'_>> = entries("last", &sweep).collect();
         let line = |number: usize| Curve {
@@ -399,9 +407,9 @@ mod tests {
             level: -(number as f64),
         };
         let shown = panels((0..14).map(line).collect(), &[Facet::Size]);
-        let told: Vec<_> = shown.iter().map(|panel| (panel.title.as_str(), panel.curves.len())).collect();
+        let drawn: Vec<_> = shown.iter().map(|panel| (panel.title.as_str(), panel.curves.len())).collect();
         assert_eq!(
-            told,
+            drawn,
             [("8 B, 1 of 2", 4), ("8 B, 2 of 2", 3), ("64 KiB, 1 of 2", 4), ("64 KiB, 2 of 2", 3)]
         );
         assert_eq!((shown[0].y, shown[0].x), ((0.0, 100.0), (1.0, 2.0)), "all of a group have its axes");

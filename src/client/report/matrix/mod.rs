@@ -353,7 +353,7 @@ pub(super) mod fixture {
             _ => (Placement::SameCore, 2_512.0),
         });
         matrix.pairs[2] = matrix.pairs[2].clone().with_trials(&[trial(228.0)]);
-        matrix.pairs[2].error = Some("the \"shmem\" channel broke off".to_owned());
+        matrix.pairs[2].error = Some("the \"shmem\" channel failed".to_owned());
         matrix
     }
 
@@ -461,7 +461,7 @@ mod tests {
         }
         let read = Matrix::read_csv(&csv(&two_cpus())).unwrap().remove(0);
         assert!(read.pairs[0].words().starts_with("2.51 µs (2."), "{read:?}");
-        assert_eq!(read.pairs[2].words(), "228 ns, failed: the \"shmem\" channel broke off");
+        assert_eq!(read.pairs[2].words(), "228 ns, failed: the \"shmem\" channel failed");
     }
 
     #[test]

@@ -219,7 +219,7 @@ cross-core    median 221 ns, from 214 ns to 228 ns, 2 pairs
     }
 
     #[test]
-    fn what_is_wider_than_the_terminal_is_told_in_parts() {
+    fn a_matrix_wider_than_the_terminal_is_split() {
         let text = plain(&two_sockets(), Some(40));
         assert!(text.lines().filter(|line| line.starts_with(HEAD)).count() == 2, "{text}");
         assert_eq!(text.lines().filter(|line| line.starts_with("    63  ")).count(), 2);

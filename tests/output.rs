@@ -1,5 +1,5 @@
-//! What comparisons, checks, trends and lists tell beside their verdict: what moved it, what could not be told, and in
-//! which keys.
+//! What comparisons, checks, trends and lists print besides their verdict: its causes, what is unknown, and the
+//! keys of the JSON.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -92,7 +92,7 @@ fn figures_are_those_that_the_change_is_of() {
         let real = place.report(sandbox, &[]);
         let (a, mut b) = (made(&real, 0, 1.0), made(&real, 1, 0.9));
         for cell in &mut b.results {
-            // One wild trial, of which the histogram of all is full.
+            // One outlier trial, which dominates the histogram of all.
             cell.trials[0].latency_ns.p50 = Some(9_000.0);
             cell.latency_ns.p50 = Some(1_400.0);
         }
@@ -122,7 +122,7 @@ fn a_run_beside_itself_gives_no_verdict() {
         text(sandbox, &place, &["history", "baseline", "good", "2"]);
         let output = check(sandbox, &place, &["last", "--baseline", "good"], Exit::Nothing);
         assert!(output.stdout.contains("the run is the baseline itself"), "{}", output.stdout);
-        // A report in a file has no UUID, and is known by what it tells.
+        // A report in a file has no UUID, and is identified by its contents.
         let file = place.file("good.json").display().to_string();
         text(sandbox, &place, &["history", "show", "good", "-o", &file]);
         check(sandbox, &place, &[&file, "--baseline", &file], Exit::Nothing);
@@ -235,7 +235,7 @@ fn commands_of_the_history_say_what_is_amiss() {
             (&["history", "export", "--host", "nobody"], Exit::Nothing, "no matching runs"),
             (&["history", "--limit", "5", "show"], Exit::Usage, "after the subcommand"),
             (&["history", "--history", place.file("").to_str().unwrap()], Exit::Failure, "is a folder"),
-            (&["history", "--label", &"x".repeat(3000)], Exit::Usage, "xxx…` is no name"),
+            (&["history", "--label", &"x".repeat(3000)], Exit::Usage, "xxx…` is not a valid name"),
         ] {
             let output = sandbox.finish(&mut place.client(sandbox, arguments)).expect(exit);
             output.says(&[says]);
@@ -283,7 +283,7 @@ fn every_key_and_kind_is_documented() {
                 serde_json::from_slice(&place.client(sandbox, arguments).output().unwrap().stdout).unwrap();
             assert_eq!(told["schema"], 1, "{arguments:?}");
             match arguments[1] {
-                // The environment's maps are the report's affair, and a test of its own.
+                // The environment's maps belong to the report, which has a separate test.
                 "show" => assert!(told["summed_runs"].is_array()),
                 _ => keys(&told, &mut seen),
             }
@@ -292,6 +292,6 @@ fn every_key_and_kind_is_documented() {
         seen.insert("summed_runs".to_owned());
         seen.insert("left_out".to_owned());
         let missing: Vec<_> = seen.iter().filter(|key| !page.contains(&format!("`{key}`"))).collect();
-        assert!(missing.is_empty(), "docs/json.md does not tell of {missing:?}");
+        assert!(missing.is_empty(), "docs/json.md does not describe {missing:?}");
     });
 }
