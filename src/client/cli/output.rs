@@ -375,7 +375,7 @@ impl From<FileError> for Failure {
     }
 }
 
-/// Commands write to standard output themselves, and to files by [`file`].
+/// Commands write to standard output themselves, and to files by [`file`](mod@file).
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
         FileError::stdout(error).into()

@@ -1,12 +1,14 @@
-//! The metrics of results: a family for each figure, a metric for each cell.
+//! The families of metrics: one for each figure of a result, with a metric for each cell, and one for the hosts.
 
 use super::Judged;
 use crate::client::history::Newest;
+use crate::client::host::Environment;
 use crate::client::judge::compare::Noise;
 use crate::client::judge::warnings::Grade;
 use crate::client::report::{CellReport, Latency, Span};
 use crate::client::stats::Statistic;
 use crate::exposition::Family;
+use std::collections::BTreeMap;
 
 const NS_PER_S: f64 = 1e9;
 
@@ -190,4 +192,32 @@ fn summary(family: &mut Family, labels: &[(&str, &str)], latency: &Latency) {
         .into_iter()
         .filter_map(|(quantile, statistic)| Some((quantile, seconds(latency.get(statistic))?)));
     family.add_summary(labels, (latency.samples, mean * latency.samples as f64 / NS_PER_S), quantiles);
+}
+
+/// A metric for each host, of the environment of its newest result.
+pub(super) fn of_hosts<'a>(results: impl Iterator<Item = (&'a Newest, &'a Environment)>) -> Family {
+    let mut hosts: BTreeMap<&str, (u64, &Environment)> = BTreeMap::new();
+    for (newest, environment) in results {
+        let host = hosts.entry(&newest.series.host).or_insert((newest.started_unix_s, environment));
+        if newest.started_unix_s > host.0 {
+            *host = (newest.started_unix_s, environment);
+        }
+    }
+    let mut family = Family::gauge("ipcd_host_info", "What the host was at its newest result.");
+    for (host, (_, environment)) in hosts {
+        let text = |value: &Option<String>| value.clone().unwrap_or_default();
+        let governors: Vec<_> = environment.power.governors.iter().cloned().collect();
+        let labels = [
+            ("architecture", text(&environment.architecture)),
+            ("cpu_model", text(&environment.cpu.model)),
+            ("kernel", text(&environment.kernel.release)),
+            ("governor", governors.join(",")),
+            ("hypervisor", text(&environment.machine.hypervisor)),
+            ("ipcd_version", environment.build.version.clone()),
+        ];
+        let mut all = vec![("host", host)];
+        all.extend(labels.iter().map(|(name, value)| (*name, value.as_str())));
+        family.add(&all, 1.0);
+    }
+    family
 }

@@ -1,7 +1,6 @@
 //! The newest results of the history as metrics, for Prometheus. `docs/metrics.md` has the table of them.
 
 mod families;
-mod hosts;
 #[cfg(test)]
 mod tests;
 
@@ -55,7 +54,7 @@ pub(crate) fn prometheus(history: &History, filter: &Filter) -> Result<Exported,
         }
     }
     let mut families = results.families();
-    families.push(hosts::family(newest.iter().map(|one| (one, &environments[&one.environment]))));
+    families.push(families::of_hosts(newest.iter().map(|one| (one, &environments[&one.environment]))));
     Ok(Exported { text: crate::exposition::text(families), results: newest.len() })
 }
 

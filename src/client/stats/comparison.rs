@@ -2,10 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{
-    distribution::{Z_975, t_975},
-    interval::{CONFIDENCE, Interval, ln_mean_and_squares, median_interval},
-    spread::{median_of_sorted, sorted},
+use super::interval::{
+    CONFIDENCE, Interval, Z_975, ln_mean_and_squares, median_interval, median_of_sorted, sorted, t_975,
 };
 
 /// How much slower (positive) or faster (negative) B is than A: 0.1 is 10 % slower.

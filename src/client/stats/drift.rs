@@ -2,10 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{
-    distribution::normal_two_sided_p,
-    spread::{median, median_of_sorted, sorted},
-};
+use super::interval::{median, median_of_sorted, normal_two_sided_p, sorted};
 
 /// A monotone trend over a run, as a warm host, a changed clock rate or a filling cache leave it.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]

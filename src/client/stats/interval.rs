@@ -1,8 +1,6 @@
-//! 95 % confidence intervals for the median over trials.
+//! The median over trials, its 95 % confidence interval, and how far the trials lie apart.
 
 use serde::{Deserialize, Serialize};
-
-use super::{distribution::t_975, spread::sorted};
 
 /// The confidence of every interval of this module.
 pub(crate) const CONFIDENCE: f64 = 0.95;
@@ -109,9 +107,83 @@ pub(super) fn ln_mean_and_squares(values: &[f64], unit: f64) -> (f64, f64) {
     (mean, values.iter().map(|value| (ln(value) - mean).powi(2)).sum())
 }
 
+/// The median; the mean of the two middle values for an even number of them. `None` if there are none or one
+/// is not finite.
+pub fn median(values: &[f64]) -> Option<f64> {
+    Some(median_of_sorted(&sorted(values)?))
+}
+
+/// `(max - min) / median`: what "noisy host: trial medians 12 % apart" says. It grows with the number of
+/// trials and one bad trial decides it.
+///
+/// `None` for fewer than two values, one that is not finite, or a median that is not positive.
+pub(crate) fn spread(values: &[f64]) -> Option<f64> {
+    let sorted = sorted(values).filter(|sorted| sorted.len() >= 2)?;
+    let median = median_of_sorted(&sorted);
+    (median > 0.0).then(|| (sorted[sorted.len() - 1] - sorted[0]) / median)
+}
+
+/// The values in rising order; `None` if there are none or one is not finite.
+pub(super) fn sorted(values: &[f64]) -> Option<Vec<f64>> {
+    if values.is_empty() || values.iter().any(|value| !value.is_finite()) {
+        return None;
+    }
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    Some(sorted)
+}
+
+/// The median of values that are in order and not empty.
+pub(super) fn median_of_sorted(sorted: &[f64]) -> f64 {
+    let middle = sorted.len() / 2;
+    if sorted.len() % 2 == 1 { sorted[middle] } else { f64::midpoint(sorted[middle - 1], sorted[middle]) }
+}
+
+/// The two-sided 95 % point of the standard normal distribution.
+pub(super) const Z_975: f64 = 1.959_963_984_540_054;
+
+/// The 97.5 % quantile of Student's t for 1 to 7 degrees of freedom.
+///
+/// More are never asked for: with more values the distribution-free intervals reach 95 %.
+/// Source: `scipy.stats.t.ppf(0.975, df)`; `reference.rs` checks what is computed from them.
+const T_975: [f64; 7] = [
+    12.706_204_736_432_1,
+    4.302_652_729_696_14,
+    3.182_446_305_283_71,
+    2.776_445_105_197_79,
+    2.570_581_835_636_31,
+    2.446_911_851_144_97,
+    2.364_624_251_592_78,
+];
+
+/// The two-sided 95 % point of Student's t, `None` outside 1 to 7 degrees of freedom.
+pub(super) fn t_975(degrees_of_freedom: usize) -> Option<f64> {
+    T_975.get(degrees_of_freedom.checked_sub(1)?).copied()
+}
+
+/// How likely a standard normal value lies at least `z` away from zero, on either side.
+///
+/// The series of Marsaglia, "Evaluating the Normal Distribution", Journal of Statistical Software 11(4),
+/// 2004: right to about 1e-15, absolute.
+pub(super) fn normal_two_sided_p(z: f64) -> f64 {
+    let z = z.abs();
+    // Beyond, the probability is below the series' error.
+    if z > 8.0 {
+        return 0.0;
+    }
+    let (mut term, mut sum, mut i) = (z, z, 1.0);
+    while term > sum * f64::EPSILON {
+        i += 2.0;
+        term *= z * z / i;
+        sum += term;
+    }
+    let density = (-z * z / 2.0).exp() / std::f64::consts::TAU.sqrt();
+    (1.0 - 2.0 * sum * density).clamp(0.0, 1.0)
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{super::median, *};
+    use super::*;
 
     #[test]
     fn no_interval_without_two_positive_trials() {
@@ -171,5 +243,55 @@ mod tests {
         let interval = Interval { low: 98.0, high: 102.0 };
         assert_eq!(relative_half_width(interval, 100.0), Some(0.02));
         assert_eq!(relative_half_width(interval, 0.0), None);
+    }
+
+    #[test]
+    fn median_is_the_middle() {
+        assert_eq!(median(&[]), None);
+        assert_eq!(median(&[3.0]), Some(3.0));
+        assert_eq!(median(&[9.0, 1.0, 2.0]), Some(2.0));
+        assert_eq!(median(&[4.0, 1.0, 2.0, 9.0]), Some(3.0));
+        assert_eq!(median(&[1.0, f64::NAN]), None);
+    }
+
+    #[test]
+    fn one_bad_trial_decides_the_spread() {
+        let calm = [100.0, 101.0, 99.0, 100.5, 99.5];
+        let one_bad = [100.0, 101.0, 99.0, 100.5, 300.0];
+        assert!((spread(&calm).unwrap() - 0.02).abs() < 1e-12);
+        assert!(spread(&one_bad).unwrap() > 1.9);
+    }
+
+    #[test]
+    fn spread_is_free_of_units() {
+        let values = [10.0, 11.0, 12.5, 10.2];
+        let scaled = values.map(|value| value * 1000.0);
+        assert!((spread(&values).unwrap() - spread(&scaled).unwrap()).abs() < 1e-12);
+    }
+
+    #[test]
+    fn too_little_or_senseless_input_has_no_spread() {
+        for values in [&[][..], &[1.0], &[0.0, 0.0], &[1.0, f64::INFINITY]] {
+            assert_eq!(spread(values), None);
+        }
+    }
+
+    #[test]
+    fn normal_tail_agrees_with_published_points() {
+        // Abramowitz & Stegun, table 26.1 and 26.5.
+        for (z, p) in
+            [(0.0, 1.0), (1.0, 0.317_310_507_9), (Z_975, 0.05), (2.575_829_303_5, 0.01), (4.0, 6.334e-5)]
+        {
+            assert!((normal_two_sided_p(z) - p).abs() < 1e-8, "z = {z}");
+            assert_eq!(normal_two_sided_p(z), normal_two_sided_p(-z));
+        }
+        assert_eq!(normal_two_sided_p(40.0), 0.0);
+    }
+
+    #[test]
+    fn t_ends_where_its_table_ends() {
+        assert_eq!(t_975(0), None);
+        assert_eq!(t_975(1), Some(12.706_204_736_432_1));
+        assert_eq!(t_975(8), None);
     }
 }

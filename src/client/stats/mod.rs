@@ -36,24 +36,16 @@
 
 mod change_points;
 mod comparison;
-mod distribution;
 mod drift;
 mod interval;
-mod outliers;
 #[cfg(test)]
 #[path = "tests/reference.rs"]
 mod reference;
-mod spread;
 mod summary;
 
 pub(crate) use change_points::{FEWEST_FOR_A_CHANGE, change_points};
 pub(crate) use comparison::{Comparison, compare_groups, compare_pairs};
-pub(crate) use drift::Drift;
-pub(crate) use drift::drift;
-pub(crate) use interval::Interval;
-pub(crate) use interval::{CONFIDENCE, median_interval, relative_half_width};
-pub(crate) use outliers::Outliers;
-pub use spread::median;
-pub(crate) use spread::spread;
-pub(crate) use summary::Statistic;
-pub(crate) use summary::{MIN_SAMPLES_BEYOND, Summary, quantile};
+pub(crate) use drift::{Drift, drift};
+pub use interval::median;
+pub(crate) use interval::{CONFIDENCE, Interval, median_interval, relative_half_width, spread};
+pub(crate) use summary::{MIN_SAMPLES_BEYOND, Outliers, Statistic, Summary, quantile};
