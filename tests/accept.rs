@@ -27,7 +27,7 @@ fn cannot_accept(error: Errno) -> String {
 }
 
 #[test]
-fn a_connection_that_cannot_be_accepted_for_now_is_told_and_accepted_later() {
+fn a_connection_that_cannot_be_accepted_for_now_is_logged_and_accepted_later() {
     run(|sandbox| {
         let Some(failing) = Preload::build(sandbox, "accept") else { return };
         for error in [Errno::PERM, Errno::PROTO, Errno::NETDOWN, Errno::TIMEDOUT] {
@@ -43,7 +43,7 @@ fn a_connection_that_cannot_be_accepted_for_now_is_told_and_accepted_later() {
 }
 
 #[test]
-fn a_connection_that_went_away_again_is_no_news() {
+fn a_connection_that_was_closed_early_is_not_logged() {
     run(|sandbox| {
         let Some(failing) = Preload::build(sandbox, "accept") else { return };
         for error in [Errno::AGAIN, Errno::INTR, Errno::CONNABORTED] {

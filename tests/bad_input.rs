@@ -18,7 +18,7 @@ use ipcd::internals::protocol::{MAX_BODY, frame};
 use ipcd::internals::transports::ALL;
 
 use crate::conformance::here;
-use crate::harness::{NOBODY, Output, PATIENCE, Sandbox, eventually, nobody_can_run, run};
+use crate::harness::{NOBODY, Output, PATIENCE, Sandbox, another_user_can_run, eventually, run};
 
 /// Checks that a command fails as it should.
 #[track_caller]
@@ -157,7 +157,7 @@ fn a_socket_that_is_not_there_is_named() {
 }
 
 #[test]
-fn a_file_that_is_no_socket_is_called_that() {
+fn a_file_that_is_not_a_socket_is_reported_as_such() {
     run(|sandbox| {
         fs::write(sandbox.socket(), "precious").unwrap();
         let path = sandbox.socket().display().to_string();
@@ -191,9 +191,9 @@ fn a_folder_that_is_not_there_is_named() {
 }
 
 #[test]
-fn who_may_not_use_the_socket_is_told_so() {
+fn a_user_without_permission_for_the_socket_gets_the_reason() {
     run(|sandbox| {
-        if !nobody_can_run(sandbox) {
+        if !another_user_can_run(sandbox) {
             return;
         }
         let daemon = sandbox.daemon();
@@ -346,7 +346,7 @@ fn a_daemon_that_greets_and_goes_is_lost() {
 }
 
 #[test]
-fn results_that_nobody_reads_are_no_error() {
+fn a_closed_stdout_is_not_an_error() {
     run(|sandbox| {
         let daemon = sandbox.daemon();
         for arguments in

@@ -82,7 +82,7 @@ fn a_matrix_is_text_without_colours_or_a_drawing_by_the_name_of_its_file() {
 fn what_no_matrix_can_be_of_is_refused_before_anything_is_started() {
     run(|sandbox| {
         let unknown = sandbox.folder().join("matrix.png");
-        for (arguments, told) in [
+        for (arguments, printed) in [
             (&["--method", "null"][..], &["null carries nothing from one CPU to another"][..]),
             (&["--method", "sockets"], &["a matrix is of one method", "sockets"]),
             (&["--method", "pigeon"], &["no method", "pigeon", "tcp, "]),
@@ -95,7 +95,7 @@ fn what_no_matrix_can_be_of_is_refused_before_anything_is_started() {
             let output = private(sandbox, &[&["matrix"], arguments].concat());
             assert!(!output.stderr.contains("private daemon"), "{output:#?}");
             let exit = if arguments[1].starts_with("/nowhere") { Exit::Failure } else { Exit::Usage };
-            assert_eq!(output.expect(exit).says(told).stdout, "");
+            assert_eq!(output.expect(exit).says(printed).stdout, "");
         }
         assert!(!unknown.exists());
         // An unknown extension is allowed if the format is named.
@@ -112,8 +112,8 @@ fn a_method_is_explained_with_what_it_can_do_here() {
     run(|sandbox| {
         for mechanism in ALL {
             let info = mechanism.info();
-            let told = client(sandbox, &["explain", info.name]).expect(Exit::Success).stdout;
-            assert!(told.starts_with(&format!("{}: ", info.name)), "{told}");
+            let printed = client(sandbox, &["explain", info.name]).expect(Exit::Success).stdout;
+            assert!(printed.starts_with(&format!("{}: ", info.name)), "{printed}");
             for part in [
                 "  group ",
                 "  reaches ",
@@ -123,14 +123,14 @@ fn a_method_is_explained_with_what_it_can_do_here() {
                 "What limits it",
                 "What a round executes",
             ] {
-                assert!(told.contains(part), "no \"{part}\" in {told}");
+                assert!(printed.contains(part), "no \"{part}\" in {printed}");
             }
             assert!(
-                !told.contains('\u{1b}') && told.lines().all(|line| line.chars().count() <= 80),
-                "{told}"
+                !printed.contains('\u{1b}') && printed.lines().all(|line| line.chars().count() <= 80),
+                "{printed}"
             );
             let here = if mechanism.probe().is_ok() { "can be measured" } else { "unavailable" };
-            assert!(told.contains(here), "{told}");
+            assert!(printed.contains(here), "{printed}");
         }
     });
 }
@@ -138,9 +138,9 @@ fn a_method_is_explained_with_what_it_can_do_here() {
 #[test]
 fn several_methods_and_groups_are_explained_in_their_order() {
     run(|sandbox| {
-        let told = client(sandbox, &["explain", "udp,tcp,memory"]).expect(Exit::Success).stdout;
-        let at = |part: &str| told.find(part).unwrap_or_else(|| panic!("no \"{part}\" in {told}"));
-        assert!(at("udp: ") < at("tcp: ") && at("tcp: ") < at("shmem (memory): "), "{told}");
+        let printed = client(sandbox, &["explain", "udp,tcp,memory"]).expect(Exit::Success).stdout;
+        let at = |part: &str| printed.find(part).unwrap_or_else(|| panic!("no \"{part}\" in {printed}"));
+        assert!(at("udp: ") < at("tcp: ") && at("tcp: ") < at("shmem (memory): "), "{printed}");
 
         let all = client(sandbox, &["explain"]).expect(Exit::Success).stdout;
         for mechanism in ALL {
@@ -154,7 +154,7 @@ fn several_methods_and_groups_are_explained_in_their_order() {
 }
 
 #[test]
-fn names_that_nobody_has_are_told_all_at_once() {
+fn unknown_names_are_all_reported_at_once() {
     run(|sandbox| {
         for command in [&["explain"][..], &["bench", "--method"]] {
             let output = client(sandbox, &[command, &["tcp,pigeon,smoke"]].concat()).expect(Exit::Usage);
@@ -179,18 +179,18 @@ fn grade(line: &str) -> &str {
 #[test]
 fn the_doctor_checks_the_host_and_measures_each_cell_against_itself() {
     run(|sandbox| {
-        let told = private(sandbox, &DOCTOR).expect(Exit::Success).stdout;
-        assert!(told.starts_with("This host:\n"), "{told}");
+        let printed = private(sandbox, &DOCTOR).expect(Exit::Success).stdout;
+        assert!(printed.starts_with("This host:\n"), "{printed}");
         assert!(
-            told.contains("\nSelf-test: each cell measured against itself, 2 pairs of trials:\n"),
-            "{told}"
+            printed.contains("\nSelf-test: each cell measured against itself, 2 pairs of trials:\n"),
+            "{printed}"
         );
-        assert!(told.contains("futex, 8 B") && told.contains("smallest detectable difference"));
-        let last = told.lines().rfind(|line| line.starts_with("Grade: ")).unwrap();
+        assert!(printed.contains("futex, 8 B") && printed.contains("smallest detectable difference"));
+        let last = printed.lines().rfind(|line| line.starts_with("Grade: ")).unwrap();
         assert!("ABCDEF".contains(grade(last)), "{last}");
-        let checks = told.lines().skip(1).take_while(|line| !line.starts_with("Self-test"));
-        assert!(checks.clone().all(|line| line.chars().count() <= 80), "{told}");
-        assert!(checks.count() >= 3, "{told}");
+        let checks = printed.lines().skip(1).take_while(|line| !line.starts_with("Self-test"));
+        assert!(checks.clone().all(|line| line.chars().count() <= 80), "{printed}");
+        assert!(checks.count() >= 3, "{printed}");
     });
 }
 
@@ -229,7 +229,7 @@ fn what_the_doctor_cannot_test_is_refused() {
 }
 
 #[test]
-fn a_result_that_is_not_good_enough_is_told_whole_and_has_an_exit_code_of_its_own() {
+fn a_result_below_the_required_grade_is_printed_and_has_its_exit_code() {
     run(|sandbox| {
         // Ten rounds have no median, on any host.
         let bench = ["bench", "--method", "futex", "-n", "10"];
@@ -240,9 +240,9 @@ fn a_result_that_is_not_good_enough_is_told_whole_and_has_an_exit_code_of_its_ow
             output.stdout.contains("10 cycles completed"),
             "the results are printed all the same: {output:#?}"
         );
-        let told = output.stdout.lines().rfind(|line| line.starts_with("Grade: ")).unwrap();
-        let told = format!("the grade is {}, and A was required:", grade(told));
-        output.says(&[&told]);
+        let printed = output.stdout.lines().rfind(|line| line.starts_with("Grade: ")).unwrap();
+        let message = format!("the grade is {}, and A was required:", grade(printed));
+        output.says(&[&message]);
         // Nothing is worse than F.
         required("F").expect(Exit::Success);
         private(sandbox, &bench).expect(Exit::Success);
@@ -262,7 +262,7 @@ const PRINTING: [&[&str]; 7] = [
 ];
 
 #[test]
-fn results_that_cannot_be_written_are_told_alike_by_every_command() {
+fn every_command_reports_unwritable_results_alike() {
     run(|sandbox| {
         on_two_cpus();
         let daemon = sandbox.daemon();
@@ -294,7 +294,7 @@ fn a_socket_that_is_named_and_dead_is_an_error_for_every_command() {
 }
 
 #[test]
-fn a_daemon_that_is_stopped_is_told_as_a_possible_reason_for_silence() {
+fn a_stopped_daemon_is_reported_as_a_possible_reason_for_silence() {
     run(|sandbox| {
         let daemon = sandbox.daemon();
         daemon.process().signal(Signal::STOP);
@@ -308,7 +308,7 @@ fn a_daemon_that_is_stopped_is_told_as_a_possible_reason_for_silence() {
 }
 
 #[test]
-fn intervals_that_nothing_would_tell_are_refused() {
+fn intervals_without_an_output_are_rejected() {
     run(|sandbox| {
         let log = sandbox.folder().join("log");
         let bench = ["bench", "--method", "futex", "-n", "20", "--interval", "50ms"];
@@ -319,8 +319,8 @@ fn intervals_that_nothing_would_tell_are_refused() {
             private(sandbox, &logged).expect(Exit::Success);
         }
         fs::remove_file(log).unwrap();
-        for told in [&["--format", "text"], &["--json-stream", "--trials=1"]] {
-            private(sandbox, &[&bench[..], told].concat()).expect(Exit::Success);
+        for printed in [&["--format", "text"], &["--json-stream", "--trials=1"]] {
+            private(sandbox, &[&bench[..], printed].concat()).expect(Exit::Success);
         }
     });
 }

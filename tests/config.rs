@@ -11,7 +11,7 @@ use std::process::Command;
 use ipcd::internals::protocol::{Exit, Resource};
 use serde_json::Value;
 
-use crate::harness::{Daemon, NOBODY, Output, Sandbox, is_root, nobody_can_run, run};
+use crate::harness::{Daemon, NOBODY, Output, Sandbox, another_user_can_run, is_root, run};
 
 /// A file of a test's own, which goes with its value.
 pub(crate) struct File(pub(crate) PathBuf);
@@ -111,7 +111,7 @@ fn flags_go_before_the_environment_which_goes_before_files() {
 }
 
 #[test]
-fn all_that_is_wrong_is_told_at_once_with_its_line_and_what_would_be_right() {
+fn all_errors_are_reported_at_once_with_their_lines_and_corrections() {
     run(|sandbox| {
         let file = File::new(
             sandbox,
@@ -147,7 +147,7 @@ x = 1
         );
         let checked = finish(sandbox, sandbox.ipcd(&["config", "check", file.path()]), Exit::Usage);
         assert_eq!(checked.stdout, "");
-        let told: Vec<_> = checked.stderr.lines().collect();
+        let printed: Vec<_> = checked.stderr.lines().collect();
         let expected = [
             (1, "unknown section \"deamon\" in a file; did you mean \"daemon\"?"),
             (3, "unknown key \"max-conections\" in [daemon]; did you mean \"max-connections\"?"),
@@ -178,15 +178,15 @@ x = 1
         for (line, what) in expected {
             let start = format!("{}:{line}: {what}", file.path());
             assert!(
-                told.iter().any(|told| told.starts_with(&start)),
+                printed.iter().any(|printed| printed.starts_with(&start)),
                 "no \"{start}\" in\n{}",
                 checked.stderr
             );
         }
-        assert_eq!(told.len(), expected.len(), "{}", checked.stderr);
+        assert_eq!(printed.len(), expected.len(), "{}", checked.stderr);
         // In the order of the file, but for what can only be seen when all of it is read.
         let lines: Vec<u32> =
-            told.iter().map(|told| told.split(':').nth(1).unwrap().parse().unwrap()).collect();
+            printed.iter().map(|printed| printed.split(':').nth(1).unwrap().parse().unwrap()).collect();
         assert!(lines[..lines.len() - 1].is_sorted(), "{}", checked.stderr);
 
         // Every command that reads it reports the same, and does nothing.
@@ -205,9 +205,9 @@ x = 1
 }
 
 #[test]
-fn every_class_of_wrong_file_is_told() {
+fn every_kind_of_invalid_file_is_reported() {
     run(|sandbox| {
-        for (text, told) in [
+        for (text, printed) in [
             ("[daemon\n", ":1: "),
             ("[daemon]\nmax-channels = \n", ":2: "),
             ("[daemon]\nmode = 0660\n", ":2: "),
@@ -236,12 +236,12 @@ fn every_class_of_wrong_file_is_told() {
             ),
             ("[daemon]\ngroup = \"no-such-group\"\n", ":2: this host has no group \"no-such-group\""),
         ] {
-            if told.is_empty() {
+            if printed.is_empty() {
                 continue;
             }
             let file = File::new(sandbox, "file.toml", text);
             let output = finish(sandbox, sandbox.ipcd(&["config", "check", file.path()]), Exit::Usage);
-            assert!(output.stderr.contains(told), "{text}\n{}", output.stderr);
+            assert!(output.stderr.contains(printed), "{text}\n{}", output.stderr);
             if let Some((_, known)) = output.stderr.trim_end().split_once("; known are ") {
                 let mut known: Vec<_> = known.split(", ").collect();
                 known.sort_unstable();
@@ -269,7 +269,7 @@ fn every_class_of_wrong_file_is_told() {
 }
 
 #[test]
-fn files_that_nobody_has_named_need_not_be_there() {
+fn default_files_may_be_missing() {
     run(|sandbox| {
         let home = sandbox.folder().join("ipcd");
         fs::create_dir(&home).unwrap();
@@ -410,10 +410,10 @@ fn a_profile_of_the_user_goes_before_the_hosts_key_by_key() {
 }
 
 #[test]
-fn an_unreadable_file_is_told() {
+fn an_unreadable_file_is_reported() {
     run(|sandbox| {
         // Root may read everything.
-        if is_root() && !nobody_can_run(sandbox) {
+        if is_root() && !another_user_can_run(sandbox) {
             return;
         }
         let file = File::new(sandbox, "ipcd.toml", "");

@@ -130,12 +130,12 @@ fn text_of_a_run_drives_no_terminal() {
             &["report", "last", "-o", "-"],
         ] {
             let output = sandbox.finish(&mut place.client(sandbox, arguments));
-            let told = format!("{}{}", output.stdout, output.stderr);
-            assert!(told.contains("owned"), "{arguments:?} prints none of it: {told}");
+            let printed = format!("{}{}", output.stdout, output.stderr);
+            assert!(printed.contains("owned"), "{arguments:?} prints none of it: {printed}");
             let drives = |c: char| {
                 (c.is_control() && c != '\n' && c != '\t') || ('\u{202a}'..='\u{202e}').contains(&c)
             };
-            assert!(!told.contains(drives), "{arguments:?}: {told:?}");
+            assert!(!printed.contains(drives), "{arguments:?}: {printed:?}");
         }
 
         // From elsewhere, such names do not get in at all.

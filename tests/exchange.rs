@@ -40,10 +40,10 @@ fn a_large_history_is_the_same_after_its_export_and_import() {
             said.says(&[&format!("{RUNS} runs")]);
         }
         // Both are in the order of time, and of arrival where that is the same.
-        let (told, back) = (fs::read_to_string(lines).unwrap(), fs::read_to_string(again).unwrap());
-        assert_eq!(told.lines().count(), back.lines().count());
-        for (number, (told, back)) in told.lines().zip(back.lines()).enumerate() {
-            assert!(told == back, "line {}:\n{told}\n{back}", number + 1);
+        let (printed, back) = (fs::read_to_string(lines).unwrap(), fs::read_to_string(again).unwrap());
+        assert_eq!(printed.lines().count(), back.lines().count());
+        for (number, (printed, back)) in printed.lines().zip(back.lines()).enumerate() {
+            assert!(printed == back, "line {}:\n{printed}\n{back}", number + 1);
         }
     });
 }

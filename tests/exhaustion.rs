@@ -63,11 +63,11 @@ fn sized(method: &str, size_bytes: u32) -> ChannelSpec {
 /// Checks that an error explains a shortage.
 #[track_caller]
 fn says(error: &ClientError, parts: &[&str]) {
-    let told = error_chain(error);
+    let message = error_chain(error);
     for part in parts {
-        assert!(told.contains(part), "no \"{part}\" in: {told}");
+        assert!(message.contains(part), "no \"{part}\" in: {message}");
     }
-    assert_eq!(error.exit(), Exit::Unavailable, "{told}");
+    assert_eq!(error.exit(), Exit::Unavailable, "{message}");
 }
 
 /// Checks that a run of a group has left a method out with these words, once, and has measured another.
@@ -78,10 +78,10 @@ pub(crate) fn skips(output: &Output, method: &str, parts: &[&str], other: &str) 
     let lines: Vec<_> = output.stderr.lines().filter(|line| line.starts_with(&skipped)).collect();
     let [line] = lines[..] else { panic!("{lines:?} in {output:#?}") };
     assert!(parts.iter().all(|part| line.contains(part)), "no {parts:?} in {line}");
-    let told = |line: &str| {
-        line.strip_prefix("IPC method - ").and_then(|told| told.split(' ').next()).map(str::to_owned)
+    let message = |line: &str| {
+        line.strip_prefix("IPC method - ").and_then(|message| message.split(' ').next()).map(str::to_owned)
     };
-    let measured = |method: &str| output.stdout.lines().any(|line| told(line).as_deref() == Some(method));
+    let measured = |method: &str| output.stdout.lines().any(|line| message(line).as_deref() == Some(method));
     assert!(measured(other) && !measured(method), "{output:#?}");
 }
 

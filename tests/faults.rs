@@ -24,17 +24,17 @@ fn endless(sandbox: &Sandbox, mechanism: &dyn Mechanism) -> Process {
 /// A client that measures until it is ended, and says when it does.
 pub(crate) fn endless_bench(sandbox: &Sandbox, mechanism: &dyn Mechanism) -> Command {
     let bench = ["bench", "--method", mechanism.info().name, "-n", ENDLESS];
-    sandbox.client(&[&bench[..], &TOLD].concat())
+    sandbox.client(&[&bench[..], &INTERVALS].concat())
 }
 
 /// The run reports each interval, so that a test knows when connecting is over.
-const TOLD: [&str; 4] = ["--warmup", "1", "--interval", "50ms"];
+const INTERVALS: [&str; 4] = ["--warmup", "1", "--interval", "50ms"];
 
 /// A private daemon in mid-run: its client, itself, its responder.
 fn private(sandbox: &Sandbox, mechanism: &dyn Mechanism) -> (Process, Peer, Peer) {
     let method = mechanism.info().name;
     let bench = ["bench", "--private", "--method", method, "-n", ENDLESS];
-    let mut command = sandbox.client(&[&bench[..], &TOLD].concat());
+    let mut command = sandbox.client(&[&bench[..], &INTERVALS].concat());
     // As in a terminal, whose Ctrl-C reaches the whole group.
     let client = sandbox.start(command.process_group(0));
     let pid = client.wait_for_line("ipc-client: as asked for: a private daemon, process ");
@@ -106,7 +106,7 @@ fn the_responder_is_killed_whatever_the_options_and_the_wait() {
             arguments.extend(["-n", ENDLESS, "--wait", spec.wait.unwrap().name()].map(str::to_owned));
             arguments
                 .extend(spec.options.iter().flat_map(|(name, value)| [format!("--{name}"), value.clone()]));
-            arguments.extend(TOLD.map(str::to_owned));
+            arguments.extend(INTERVALS.map(str::to_owned));
             let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
             let client = sandbox.start(&mut sandbox.client(&arguments));
             responder_of(&daemon, &client).signal(Signal::KILL);

@@ -12,7 +12,7 @@ use rusqlite::Connection;
 use rustix::process::Signal;
 
 use crate::harness::{
-    NOBODY, PATIENCE, Process, Sandbox, eventually, is_root, nobody_can_run, not_tested, run,
+    NOBODY, PATIENCE, Process, Sandbox, another_user_can_run, eventually, is_root, not_tested, run,
 };
 
 /// A history of a test's own, gone at its end.
@@ -327,7 +327,7 @@ fn importing_is_over(place: &Place) -> bool {
 }
 
 #[test]
-fn several_writers_at_once_stand_in_line() {
+fn concurrent_writers_wait_for_each_other() {
     run(|sandbox| {
         let place = Place::new(sandbox);
         let report = recorded(sandbox, &place, &[]);
@@ -361,7 +361,7 @@ fn several_writers_at_once_stand_in_line() {
 #[test]
 fn who_may_only_read_it_reads_it() {
     run(|sandbox| {
-        if !nobody_can_run(sandbox) {
+        if !another_user_can_run(sandbox) {
             return;
         }
         let place = Place::new(sandbox);

@@ -230,7 +230,7 @@ fn channels_are_their_own_connections_alone() {
 
 /// All at once, since each waits as long as a client may take.
 #[test]
-fn a_channel_that_nobody_connects_to_ends() {
+fn a_channel_without_a_connection_ends() {
     run(|sandbox| {
         let daemon = sandbox.daemon_with(&["--measurements", "100"]);
         // A method that carries nothing has no connection.
@@ -252,7 +252,7 @@ fn a_channel_that_nobody_connects_to_ends() {
 }
 
 #[test]
-fn a_message_that_is_a_reply_is_no_request() {
+fn a_reply_is_not_accepted_as_a_request() {
     run(|sandbox| {
         let daemon = sandbox.daemon();
         let mut stream = greeted(&daemon);

@@ -12,7 +12,7 @@ use crate::history::Place;
 const MANY: [&str; 6] = ["--warmup", "1", "--interval", "50ms", "--trials", "10000"];
 
 #[test]
-fn the_trials_that_are_complete_are_told_and_recorded_as_a_run_that_broke_off() {
+fn completed_trials_of_an_interrupted_run_are_reported_and_recorded() {
     run(|sandbox| {
         let place = Place::new(sandbox);
         for (number, signal) in [(1, Signal::INT), (2, Signal::TERM)] {
@@ -50,11 +50,11 @@ fn the_trials_that_are_complete_are_told_and_recorded_as_a_run_that_broke_off() 
 }
 
 #[test]
-fn without_a_whole_trial_there_is_no_result() {
+fn without_a_completed_trial_there_is_no_result() {
     run(|sandbox| {
         let daemon = sandbox.daemon();
         let place = Place::new(sandbox);
-        let told = |client: Process| {
+        let interrupt = |client: Process| {
             client.signal(Signal::INT);
             let output = client.wait(SOON).expect_signal(Signal::INT);
             let output = output.says(&["interrupted before a trial was completed: no result"]);
@@ -65,12 +65,12 @@ fn without_a_whole_trial_there_is_no_result() {
         let bench = ["bench", "-m", "pipe", "--duration", "1h", "--record"];
         let client = sandbox.start(&mut place.client(sandbox, &[&bench[..], &MANY].concat()));
         wait_until_measuring(&client);
-        told(client);
+        interrupt(client);
         // Parallel channels report no intervals.
         let parallel = ["--parallel", "3"];
         let client = sandbox.start(&mut place.client(sandbox, &[&bench[..], &parallel].concat()));
         daemon.wait_for_status("all channels are open", |status| status.channels.len() == 3);
-        told(client);
+        interrupt(client);
         let list = sandbox.finish(&mut place.client(sandbox, &["history"])).expect(Exit::Nothing);
         list.says(&["is empty: \"ipc-client bench --record\""]);
     });

@@ -29,7 +29,7 @@ fn take(sandbox: &Sandbox, log: &str) -> String {
 }
 
 /// What a program that is run to its end writes.
-fn told(sandbox: &Sandbox, command: &Command, exit: Exit) -> Vec<String> {
+fn journal_lines(sandbox: &Sandbox, command: &Command, exit: Exit) -> Vec<String> {
     start(sandbox, command, "log").wait(PATIENCE).expect(exit);
     take(sandbox, "log").lines().map(str::to_owned).collect()
 }
@@ -49,7 +49,7 @@ fn an_error_has_its_priority_in_both_programs() {
                 "size",
             ),
         ] {
-            let lines = told(sandbox, &command, exit);
+            let lines = journal_lines(sandbox, &command, exit);
             let (errors, others): (Vec<_>, Vec<_>) = lines.iter().partition(|line| line.starts_with("<3>"));
             assert!(errors.iter().any(|line| line.contains(what)), "{command:?}: {lines:?}");
             // Naming the daemon that serves is a notice.
@@ -64,7 +64,7 @@ fn an_error_has_its_priority_in_both_programs() {
 fn what_is_skipped_is_a_warning() {
     run(|sandbox| {
         let words = ["bench", "--private", "-m", "memory", "-n", "10", "--wait", "adaptive"];
-        let lines = told(sandbox, &sandbox.client(&words), Exit::Success);
+        let lines = journal_lines(sandbox, &sandbox.client(&words), Exit::Success);
         // It can block, and no more.
         assert!(
             lines.iter().any(|line| line.starts_with("<4>skipping") && line.contains("futex")),

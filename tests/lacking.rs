@@ -110,7 +110,7 @@ fn bench(sandbox: &Sandbox, methods: &str) -> Command {
 }
 
 #[test]
-fn what_a_sandbox_forbids_is_told_and_left_out() {
+fn what_a_sandbox_forbids_is_reported_and_skipped() {
     run(|sandbox| {
         if !may_forbid(sandbox) || !no_daemon() {
             return;
@@ -129,8 +129,8 @@ fn what_a_sandbox_forbids_is_told_and_left_out() {
             }
             for errno in [Errno::PERM, Errno::NOSYS] {
                 let forbidden = |command: &Command| sandbox.finish(&mut without(call, errno, command));
-                let told = forbidden(&methods(sandbox)).expect(Exit::Success);
-                let lacking = lacking(&told);
+                let listed = forbidden(&methods(sandbox)).expect(Exit::Success);
+                let lacking = lacking(&listed);
                 let names: BTreeSet<_> = lacking.iter().map(|(name, _)| name).collect();
                 assert_eq!(names, expected.iter().collect(), "{} with {errno:?}: {lacking:?}", call.name);
                 for (name, reason) in &lacking {
@@ -146,7 +146,7 @@ fn what_a_sandbox_forbids_is_told_and_left_out() {
 
 /// The daemon may do what its client may not, which no group's membership changes.
 #[test]
-fn a_client_in_a_sandbox_measures_the_rest_of_a_group_and_is_told_what_it_lacks() {
+fn a_client_in_a_sandbox_measures_the_rest_of_a_group_and_reports_what_is_missing() {
     run(|sandbox| {
         if !may_forbid(sandbox) {
             return;
@@ -167,8 +167,8 @@ fn a_client_in_a_sandbox_measures_the_rest_of_a_group_and_is_told_what_it_lacks(
                 // These are the responder's calls alone.
                 if ["eventfd", "fifo", "shmem"].contains(&method) {
                     bench(method).expect(Exit::Success);
-                    let told = bench(&group).expect(Exit::Success).stderr;
-                    assert!(!told.contains(&format!("skipping {method}: ")), "{told}");
+                    let stderr = bench(&group).expect(Exit::Success).stderr;
+                    assert!(!stderr.contains(&format!("skipping {method}: ")), "{stderr}");
                     continue;
                 }
                 let reason = [format!("cannot connect to the {method} channel: "), system(errno)];
@@ -206,8 +206,8 @@ fn a_client_in_another_network_measures_the_rest_of_a_group() {
         let bench = [&bench[..], &["--namespace", "path,abstract"]].concat();
         let output =
             sandbox.finish(&mut under(&["unshare", "--net"], &sandbox.client(&bench))).expect(Exit::Success);
-        let told = "skipping unix namespace=abstract: cannot connect to the unix channel: ";
-        assert!(output.stderr.contains(told), "{output:#?}");
+        let reason_text = "skipping unix namespace=abstract: cannot connect to the unix channel: ";
+        assert!(output.stderr.contains(reason_text), "{output:#?}");
         let titles: Vec<_> =
             output.stdout.lines().filter(|line| line.starts_with("IPC method - unix ")).collect();
         assert_eq!(titles, ["IPC method - unix namespace=path"], "{output:#?}");
@@ -222,7 +222,7 @@ fn in_namespace(
     prepare: &str,
     group: &str,
     methods: &[&str],
-    told: &str,
+    reason_text: &str,
     other: &str,
 ) {
     let script = format!("{prepare} && exec \"$@\"");
@@ -233,32 +233,35 @@ fn in_namespace(
     let lacking = lacking(&output);
     for method in methods {
         let reason = lacking.iter().find(|(name, _)| name == method).map(|(_, reason)| reason);
-        assert!(reason.is_some_and(|reason| reason.contains(told)), "{method} is not among {lacking:?}");
-        inside(&bench(sandbox, method)).expect(Exit::Unavailable).says(&[told]);
+        assert!(
+            reason.is_some_and(|reason| reason.contains(reason_text)),
+            "{method} is not among {lacking:?}"
+        );
+        inside(&bench(sandbox, method)).expect(Exit::Unavailable).says(&[reason_text]);
     }
-    skips(&inside(&bench(sandbox, group)), methods[0], &[told], other);
+    skips(&inside(&bench(sandbox, group)), methods[0], &[reason_text], other);
 }
 
 #[test]
-fn a_loopback_interface_that_is_down_is_told() {
+fn a_loopback_interface_that_is_down_is_reported() {
     run(|sandbox| {
         if no_daemon() && may_unshare(&["--net"]) {
-            let told = "lo is down";
-            in_namespace(sandbox, "--net", "true", "sockets", &["tcp", "udp"], told, "unix");
+            let reason_text = "lo is down";
+            in_namespace(sandbox, "--net", "true", "sockets", &["tcp", "udp"], reason_text, "unix");
         }
     });
 }
 
 #[test]
-fn queues_that_take_less_than_the_smallest_message_are_told() {
+fn queues_that_take_less_than_the_smallest_message_are_reported() {
     run(|sandbox| {
         if !no_daemon() || !may_unshare(&["--ipc"]) {
             return;
         }
         for name in ["msgmax", "msgmnb"] {
             let prepare = format!("echo 4 > /proc/sys/kernel/{name}");
-            let told = format!("kernel.{name} is 4, and the smallest message has 8 bytes");
-            in_namespace(sandbox, "--ipc", &prepare, "queues", &["sysv-mq"], &told, "signal");
+            let reason_text = format!("kernel.{name} is 4, and the smallest message has 8 bytes");
+            in_namespace(sandbox, "--ipc", &prepare, "queues", &["sysv-mq"], &reason_text, "signal");
         }
     });
 }

@@ -10,7 +10,7 @@ use ipcd::internals::protocol::{ChannelSpec, Exit, OverLimit, Refusal, Resource,
 use ipcd::internals::transports::{find, memory_of};
 
 use crate::conformance::here;
-use crate::harness::{Daemon, NOBODY, PATIENCE, Sandbox, nobody_can_run, rounds, run};
+use crate::harness::{Daemon, NOBODY, PATIENCE, Sandbox, another_user_can_run, rounds, run};
 
 /// What a request was refused for.
 #[track_caller]
@@ -31,15 +31,18 @@ fn connect(daemon: &Daemon) -> Client {
 }
 
 #[test]
-fn a_client_too_many_is_told_why_it_is_turned_away() {
+fn a_client_over_the_limit_gets_the_reason() {
     run(|sandbox| {
         let daemon = sandbox.daemon_with(&["--max-connections", "3", "--max-connections-per-user", "2"]);
         let mut first = connect(&daemon);
         first.status().unwrap();
         let mut second = connect(&daemon);
-        let told = over(second.status().and_then(|_| connect(&daemon).status()));
+        let refusal = over(second.status().and_then(|_| connect(&daemon).status()));
         let scope = Scope::User { uid: own_uid() };
-        assert_eq!((told.resource, told.scope, told.limit, told.used), (Resource::Connections, scope, 2, 2));
+        assert_eq!(
+            (refusal.resource, refusal.scope, refusal.limit, refusal.used),
+            (Resource::Connections, scope, 2, 2)
+        );
 
         // Both programs say so, whatever they would ask.
         let name = "max-connections-per-user is 2";
@@ -69,7 +72,7 @@ impl Daemon {
 #[test]
 fn one_user_cannot_keep_the_others_out() {
     run(|sandbox| {
-        if !nobody_can_run(sandbox) {
+        if !another_user_can_run(sandbox) {
             return;
         }
         let daemon = sandbox.daemon_with(&["--max-connections", "6"]);
@@ -121,8 +124,8 @@ fn channels_are_as_many_as_there_may_be() {
         }
         client.acquire(LeaseWait::No, |_| ()).unwrap();
         let channels = [(); 2].map(|()| client.open(&ChannelSpec::new("udp")).unwrap());
-        let told = over(client.open(&ChannelSpec::new("tcp")));
-        assert_eq!((told.resource, told.limit, told.used), (Resource::Channels, 2, 2));
+        let refusal = over(client.open(&ChannelSpec::new("tcp")));
+        assert_eq!((refusal.resource, refusal.limit, refusal.used), (Resource::Channels, 2, 2));
         for channel in channels {
             client.close(channel).unwrap();
         }
@@ -142,9 +145,9 @@ fn payloads_take_as_much_memory_as_they_may() {
         let fit = (10 << 20) / each;
         assert!(fit > 0 && each >= 1 << 20, "{each}");
         let mut channels: Vec<_> = (0..fit).map(|_| client.open(&spec).unwrap()).collect();
-        let told = over(client.open(&spec));
-        assert_eq!((told.resource, told.limit), (Resource::Memory, 10 << 20));
-        assert_eq!((told.used, told.asked), (fit * each, each));
+        let refusal = over(client.open(&spec));
+        assert_eq!((refusal.resource, refusal.limit), (Resource::Memory, 10 << 20));
+        assert_eq!((refusal.used, refusal.asked), (fit * each, each));
         let status = client.status().unwrap();
         assert_eq!(status.used(Resource::Memory), fit * each);
         // A small one still fits, and one that ends makes room.

@@ -84,7 +84,7 @@ fn what_the_service_does_is_counted() {
         client.open(&ChannelSpec::new("pipe")).unwrap_err();
         client.open(&ChannelSpec::new("carrier-pigeon")).unwrap_err();
         let text = metrics(&address);
-        for (metric, told) in [
+        for (metric, expected) in [
             ("ipcd_service_connections", 1.0),
             ("ipcd_service_connections_accepted_total", 1.0),
             ("ipcd_service_measuring", 1.0),
@@ -100,7 +100,7 @@ fn what_the_service_does_is_counted() {
             ("ipcd_service_config_ok", 1.0),
             ("process_start_time_seconds", start),
         ] {
-            assert_eq!(value(&text, metric), told, "{metric}");
+            assert_eq!(value(&text, metric), expected, "{metric}");
         }
         assert!(!text.contains("ipcd_service_results_up"), "no file was named");
 
@@ -116,7 +116,7 @@ fn what_the_service_does_is_counted() {
 }
 
 #[test]
-fn results_of_the_history_are_told_with_it() {
+fn results_of_the_history_are_exported_with_it() {
     run(|sandbox| {
         let place = Place::new(sandbox);
         let file = place.file("results.prom").display().to_string();
@@ -157,7 +157,7 @@ fn results_of_the_history_are_told_with_it() {
 }
 
 #[test]
-fn who_asks_badly_is_told_so_and_disturbs_nobody() {
+fn bad_requests_are_rejected_and_do_not_disturb_others() {
     run(|sandbox| {
         let (daemon, address) = telling(sandbox, &[]);
         let mut half = connect(&address);
@@ -173,8 +173,8 @@ fn who_asks_badly_is_told_so_and_disturbs_nobody() {
             ("GET /metrics HTTP/3\r\n\r\n", 505),
             (&long, 431),
         ] {
-            let (told, head, body) = ask(&address, request);
-            assert_eq!(told, code, "{head}");
+            let (status, head, body) = ask(&address, request);
+            assert_eq!(status, code, "{head}");
             assert!(body.contains("metrics are at /metrics") && head.contains("Connection: close"), "{head}");
             assert_eq!(head.contains("Allow: GET, HEAD"), code == 405, "{head}");
         }
@@ -391,7 +391,7 @@ fn who_opens_it_to_other_hosts_is_warned() {
         let daemon = sandbox.daemon_with(&["--config", config.to_str().unwrap()]);
         fs::write(&config, "[daemon]\n").unwrap();
         daemon.process().signal(Signal::HUP);
-        eventually("it is told", SOON, || {
+        eventually("the log asks for a restart", SOON, || {
             daemon.process().has_said("the new settings of metrics take effect after a restart").then_some(())
         });
         drop(daemon);

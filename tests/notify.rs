@@ -52,7 +52,7 @@ impl Drop for Manager {
 }
 
 #[test]
-fn it_tells_its_manager_that_it_is_ready_what_it_does_and_that_it_stops() {
+fn it_notifies_its_manager_of_readiness_status_and_stopping() {
     run(|sandbox| {
         let manager = Manager::new(sandbox);
         let mut start = sandbox.ipcd(&["start"]);
@@ -193,7 +193,7 @@ fn an_activated_socket_must_be_a_listening_unix_stream_socket() {
         let datagram: OwnedFd = UnixDatagram::unbound().unwrap().into();
         let connected: OwnedFd = UnixStream::pair().unwrap().0.into();
         let file: OwnedFd = std::fs::File::open("/dev/null").unwrap().into();
-        for (socket, count, told) in [
+        for (socket, count, expected) in [
             (tcp, 1, "a socket of another family"),
             (datagram, 1, "a unix socket of another type"),
             (connected, 1, "one that does not listen"),
@@ -202,7 +202,7 @@ fn an_activated_socket_must_be_a_listening_unix_stream_socket() {
             (file, 3, "$LISTEN_FDS: Bad file descriptor"),
         ] {
             let refused = activated(sandbox, socket, count, &[]).wait(PATIENCE).expect(Exit::Usage);
-            refused.says(&["one listening unix stream socket, not ", told]);
+            refused.says(&["one listening unix stream socket, not ", expected]);
         }
     });
 }

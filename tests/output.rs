@@ -19,7 +19,7 @@ fn text(sandbox: &Sandbox, place: &Place, arguments: &[&str]) -> String {
 }
 
 #[test]
-fn settings_that_move_results_are_told_and_are_no_noise() {
+fn settings_that_move_results_are_reported_and_are_not_noise() {
     run(|sandbox| {
         let place = Place::new(sandbox);
         let real = place.report(sandbox, &[]);
@@ -34,9 +34,9 @@ fn settings_that_move_results_are_told_and_are_no_noise() {
         record(&place, &runs);
         let shown = text(sandbox, &place, &["compare", "19", "20"]);
         assert!(shown.contains("between them: daemon the service → private"), "{shown}");
-        let told = compare(sandbox, &place, &["19", "20"], Exit::Success);
-        assert_eq!(told["differences"][0]["key"], "settings.private_daemon");
-        let cell = &told["cells"][0];
+        let printed = compare(sandbox, &place, &["19", "20"], Exit::Success);
+        assert_eq!(printed["differences"][0]["key"], "settings.private_daemon");
+        let cell = &printed["cells"][0];
         assert_eq!(
             (&cell["verdict"], &cell["noise"]["source"]["kind"]),
             (&"slower".into(), &"history".into())
@@ -63,12 +63,12 @@ fn a_trend_names_a_changed_setting_and_is_narrowed_by_label() {
             history.record(&made(&real, number, 3.0 + (number * 7 % 5) as f64), None).unwrap();
         }
         drop(history);
-        let told = json(
+        let printed = json(
             &sandbox
                 .finish(&mut place.client(sandbox, &["trend", "--label", "nightly", "--json"]))
                 .expect(Exit::Success),
         );
-        let trend = &told["trends"][0];
+        let trend = &printed["trends"][0];
         assert_eq!(trend["points"].as_array().unwrap().len(), 24, "{trend}");
         let changes = trend["changes"].as_array().unwrap();
         assert_eq!(changes.len(), 1, "{changes:#?}");
@@ -97,14 +97,14 @@ fn figures_are_those_that_the_change_is_of() {
             cell.latency_ns.p50 = Some(1_400.0);
         }
         record(&place, &[a, b]);
-        let told = compare(sandbox, &place, &["1", "2"], Exit::Success);
-        let p50 = &told["cells"][0]["changes"][0];
+        let printed = compare(sandbox, &place, &["1", "2"], Exit::Success);
+        let p50 = &printed["cells"][0]["changes"][0];
         let figure = |key: &str| p50[key].as_f64().unwrap();
         assert!(figure("change_fraction") < 0.0 && figure("b_ns") < figure("a_ns"), "{p50}");
         let ratio = figure("b_ns") / figure("a_ns") - 1.0;
         assert!((ratio - figure("change_fraction")).abs() < 0.02, "{p50}");
         // The p99.99 has too few rounds, and is not passed over.
-        assert_eq!(told["cells"][0]["left_out"], serde_json::json!(["p99_99"]));
+        assert_eq!(printed["cells"][0]["left_out"], serde_json::json!(["p99_99"]));
         let shown = text(sandbox, &place, &["compare", "1", "2"]);
         assert!(shown.contains("\tp99.99: too few rounds per trial\n"), "{shown}");
         let bound = check(sandbox, &place, &["2", "--p50-below", "10us", "--json"], Exit::Success);
@@ -279,13 +279,13 @@ fn every_key_and_kind_is_documented() {
             &["history", "baseline", "--json"],
             &["history", "show", "1", "2", "--json"],
         ] {
-            let told: Value =
+            let printed: Value =
                 serde_json::from_slice(&place.client(sandbox, arguments).output().unwrap().stdout).unwrap();
-            assert_eq!(told["schema"], 1, "{arguments:?}");
+            assert_eq!(printed["schema"], 1, "{arguments:?}");
             match arguments[1] {
                 // The environment's maps belong to the report, which has a separate test.
-                "show" => assert!(told["summed_runs"].is_array()),
-                _ => keys(&told, &mut seen),
+                "show" => assert!(printed["summed_runs"].is_array()),
+                _ => keys(&printed, &mut seen),
             }
         }
         let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/json.md")).unwrap();

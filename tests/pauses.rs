@@ -45,9 +45,9 @@ fn start(
     let report = sandbox.folder().join(format!("{}.json", what.trim().replace([' ', '/'], "_")));
     let duration = format!("{}ms", (pause + RUN).as_millis());
     let bench = ["bench", "-m", method, "--trials", "1", "--warmup", "1", "--duration", &duration];
-    let told =
+    let printed =
         ["--wait", wait.name(), "--interval", "50ms", "--json-stream", "--output", report.to_str().unwrap()];
-    let client = sandbox.start(&mut sandbox.client(&[&bench[..], &told, more].concat()));
+    let client = sandbox.start(&mut sandbox.client(&[&bench[..], &printed, more].concat()));
     client.wait_for_output("\"interval\"");
     let status = daemon.status();
     let own = status.channels.iter().find(|channel| channel.client_pid == client.pid());
@@ -119,7 +119,7 @@ fn stopped_and_continued(pause: Duration, runs: impl Fn(&Sandbox, &Daemon) -> Ve
 
 /// All at once, since each takes as long as the pause.
 #[test]
-fn a_host_that_stands_still_is_an_outlier_and_a_warning() {
+fn a_pause_of_the_host_is_an_outlier_and_a_warning() {
     stopped_and_continued(LONG_PAUSE, |sandbox, daemon| {
         let blocking = here().filter(|mechanism| mechanism.info().delivery != Delivery::None);
         blocking

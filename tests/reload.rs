@@ -71,13 +71,13 @@ fn a_hangup_reads_the_configuration_again() {
         // An invalid file changes nothing, and the reason is shown.
         file.write("[daemon]\nmax-channels = 0\nlog = \"off\"\nmode = \"0600\"\n");
         hangup();
-        let told = hear();
+        let printed = hear();
         let why = format!("{}:2: max-channels = 0: a number from 1 to 100000 is needed", file.path());
-        assert_eq!(told, format!("STATUS=idle; the configuration could not be changed: {why}\n"));
+        assert_eq!(printed, format!("STATUS=idle; the configuration could not be changed: {why}\n"));
         assert_eq!(daemon.status().limit(Resource::Channels).unwrap().limit, 5);
         assert_eq!(fs::metadata(&daemon.socket).unwrap().mode() & 0o777, 0o640);
         daemon.serves("tcp");
-        while hear() != told {}
+        while hear() != printed {}
         file.write("");
         hangup();
         assert_eq!(hear(), "STATUS=idle\n");

@@ -65,16 +65,16 @@ fn the_commands_of_a_report_measure_the_same_elsewhere() {
         )
         .unwrap();
         let bench = ["bench", "--profile", "nightly", "--config", config.to_str().unwrap(), "--trials", "3"];
-        let told = ["--private", "--record", "--label", "nightly", "--hdr-log", "run.hlog"];
-        let mut bench = place.client(sandbox, &[&bench[..], &told].concat());
+        let printed = ["--private", "--record", "--label", "nightly", "--hdr-log", "run.hlog"];
+        let mut bench = place.client(sandbox, &[&bench[..], &printed].concat());
         sandbox.finish(bench.env_remove("IPCD_SOCKET")).expect(Exit::Success);
         fs::remove_file(sandbox.folder().join("run.hlog")).unwrap();
         let page = |sandbox: &Sandbox| {
             let mut report = place.client(sandbox, &["report", "nightly", "-o", "-"]);
             sandbox.finish(&mut report).expect(Exit::Success).stdout
         };
-        let told = page(sandbox);
-        let command = told.split("<pre><code>").nth(1).unwrap().split("</code>").next().unwrap();
+        let printed = page(sandbox);
+        let command = printed.split("<pre><code>").nth(1).unwrap().split("</code>").next().unwrap();
         assert_eq!(
             command,
             "ipc-client bench --method null,pipe --rounds 300 --size 8,64 --trials 3 --private"
@@ -94,12 +94,15 @@ fn the_commands_of_a_report_measure_the_same_elsewhere() {
         let mut old = recorded;
         old.settings.profile_flags = None;
         History::open(&place.history()).unwrap().record(&old, Some(&"nightly".parse().unwrap())).unwrap();
-        let told = page(sandbox);
+        let printed = page(sandbox);
         assert!(
-            told.contains("<code>ipc-client bench --profile nightly --trials 3 --private</code>"),
-            "{told}"
+            printed.contains("<code>ipc-client bench --profile nightly --trials 3 --private</code>"),
+            "{printed}"
         );
-        assert!(told.contains("That profile is defined in the configuration of the run's host"), "{told}");
+        assert!(
+            printed.contains("That profile is defined in the configuration of the run's host"),
+            "{printed}"
+        );
     });
 }
 

@@ -10,12 +10,12 @@ use rustix::process::Signal;
 
 use crate::conformance::here;
 use crate::harness::{
-    Daemon, NOBODY, PATIENCE, Peer, Process, SOON, Sandbox, eventually, is_root, nobody_can_run, not_tested,
-    rounds, run,
+    Daemon, NOBODY, PATIENCE, Peer, Process, SOON, Sandbox, another_user_can_run, eventually, is_root,
+    not_tested, rounds, run,
 };
 
 #[test]
-fn a_daemon_starts_tells_of_itself_and_stops() {
+fn a_daemon_starts_reports_its_status_and_stops() {
     run(|sandbox| {
         let daemon = sandbox.daemon();
         assert_eq!(daemon.socket, sandbox.socket(), "$IPCD_SOCKET");
@@ -43,7 +43,7 @@ fn a_daemon_starts_tells_of_itself_and_stops() {
 }
 
 #[test]
-fn signals_end_it_in_time_with_channels_open_and_clients_in_line() {
+fn signals_end_it_in_time_with_open_channels_and_queued_clients() {
     run(|sandbox| {
         for signal in [Signal::INT, Signal::TERM] {
             let daemon = sandbox.daemon();
@@ -155,7 +155,7 @@ fn systemds_runtime_directory_goes_first() {
 #[test]
 fn a_user_without_runtime_folders_has_one_in_the_temporary_folder() {
     run(|sandbox| {
-        if is_root() && !nobody_can_run(sandbox) {
+        if is_root() && !another_user_can_run(sandbox) {
             return;
         }
         let temporary = sandbox.folder().join("tmp");
@@ -196,7 +196,7 @@ fn a_user_without_runtime_folders_has_one_in_the_temporary_folder() {
 }
 
 #[test]
-fn who_finds_no_daemon_is_told_every_path_that_was_tried() {
+fn a_missing_daemon_is_reported_with_every_path_that_was_tried() {
     run(|sandbox| {
         if Path::new("/run/ipcd/ipcd.sock").exists() {
             return not_tested("no-daemon", "this host has a daemon");
@@ -217,7 +217,7 @@ fn who_finds_no_daemon_is_told_every_path_that_was_tried() {
 }
 
 #[test]
-fn without_a_daemon_bench_starts_one_and_methods_tells_of_this_host() {
+fn without_a_daemon_bench_starts_one_and_methods_describes_this_host() {
     run(|sandbox| {
         if Path::new("/run/ipcd/ipcd.sock").exists() {
             return not_tested("no-daemon", "this host has a daemon");
@@ -244,7 +244,7 @@ fn bench(sandbox: &Sandbox, more: &[&str]) -> Process {
 }
 
 #[test]
-fn clients_wait_in_line_and_are_told_their_place() {
+fn clients_wait_in_a_queue_and_learn_their_position() {
     run(|sandbox| {
         let daemon = sandbox.daemon();
         let first = bench(sandbox, &["1000000000"]);
@@ -273,7 +273,7 @@ fn clients_wait_in_line_and_are_told_their_place() {
 }
 
 #[test]
-fn who_is_killed_in_line_leaves_it() {
+fn a_queued_client_that_is_killed_leaves_the_queue() {
     run(|sandbox| {
         let daemon = sandbox.daemon();
         let mut holder = daemon.lease();

@@ -58,7 +58,7 @@ fn a_date_that_steps_does_not_touch_what_is_measured() {
             measures(sandbox, &stepping, "unix", &more);
         }
         daemon.is_at_rest();
-        is_told_by_a_stepping_date(&daemon.stop_by(Signal::TERM).stderr);
+        has_stepping_dates(&daemon.stop_by(Signal::TERM).stderr);
     });
 }
 
@@ -108,7 +108,7 @@ fn unix_s() -> i64 {
 }
 
 /// Each line of the log looks at the date once: it goes forwards and back by about the distance of the steps.
-fn is_told_by_a_stepping_date(log: &str) {
+fn has_stepping_dates(log: &str) {
     let date = |line: &str| humantime::parse_rfc3339(line.strip_prefix('[')?.split(' ').next()?).ok();
     let dates: Vec<SystemTime> = log.lines().filter_map(date).collect();
     let most_of_a_day = Duration::from_secs(86_400);
@@ -168,13 +168,13 @@ fn so_it_is_with_a_clients_patience() {
             waiting.collect::<Vec<_>>().into_iter().for_each(|(mechanism, client, stopped)| {
                 // Who may lose a message waits for less, which may be over by now.
                 let patient = mechanism.info().delivery != Delivery::UnreliableMessage;
-                let told = if patient { "no answer within 10 s" } else { "datagrams in a row were lost" };
+                let expected = if patient { "no answer within 10 s" } else { "datagrams in a row were lost" };
                 // It is counted from the last answer, in ticks of a quarter of a second.
                 let less = Duration::from_secs(9).checked_sub(stopped.elapsed());
                 if let Some(less) = less.filter(|_| patient) {
                     assert!(!client.ends_within(less), "{}: {:?}", mechanism.info().name, stopped.elapsed());
                 }
-                client.wait(PATIENCE).expect(Exit::Broken).says(&[told]);
+                client.wait(PATIENCE).expect(Exit::Broken).says(&[expected]);
             });
         }
         daemon.is_at_rest();

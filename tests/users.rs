@@ -14,7 +14,7 @@ use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 
 use crate::conformance::here;
 use crate::exhaustion::skips;
-use crate::harness::{Daemon, Sandbox, nobody_can_run, not_tested, run};
+use crate::harness::{Daemon, Sandbox, another_user_can_run, not_tested, run};
 
 /// Ids that neither distributions nor systemd give to anybody.
 const UNUSED: RangeInclusive<u32> = 60_600..=61_183;
@@ -144,7 +144,7 @@ fn measure(
     expected: impl Fn(&dyn Mechanism, User, User) -> Outcome + Send + 'static,
 ) {
     run(move |sandbox| {
-        if !nobody_can_run(sandbox) {
+        if !another_user_can_run(sandbox) {
             return;
         }
         let users = Users::pick();
@@ -167,9 +167,9 @@ fn measure(
                     let output = output.expect(Exit::Success);
                     assert!(output.stdout.contains("50 cycles completed"), "{output:#?}");
                 }
-                Outcome::Refused(exit, told) => {
-                    let told: Vec<_> = told.iter().map(String::as_str).collect();
-                    let output = output.expect(exit).says(&told);
+                Outcome::Refused(exit, expected_parts) => {
+                    let expected_parts: Vec<_> = expected_parts.iter().map(String::as_str).collect();
+                    let output = output.expect(exit).says(&expected_parts);
                     assert!(!output.stdout.contains("round trip"), "{output:#?}");
                 }
             }
@@ -199,13 +199,13 @@ fn who_is_not_in_the_group_is_refused_at_the_control_socket() {
         |users| (users.owner, users.stranger),
         0o660,
         |_, daemon, client| {
-            let told = [
+            let expected_parts = [
                 format!("user {} may not use the socket ", client.uid),
                 format!(", which is for members of the group {}", daemon.gid),
                 "ask for membership in the group that owns the socket and log in anew".to_owned(),
                 "--private".to_owned(),
             ];
-            Outcome::Refused(Exit::Permission, told.to_vec())
+            Outcome::Refused(Exit::Permission, expected_parts.to_vec())
         },
     );
 }
@@ -218,7 +218,7 @@ fn who_is_not_in_the_group_and_may_connect_is_refused_what_has_a_name() {
 #[test]
 fn who_is_not_in_the_group_measures_the_rest_of_all_methods() {
     run(|sandbox| {
-        if !nobody_can_run(sandbox) {
+        if !another_user_can_run(sandbox) {
             return;
         }
         let Users { owner, stranger, .. } = Users::pick();
@@ -229,13 +229,13 @@ fn who_is_not_in_the_group_measures_the_rest_of_all_methods() {
         let output = bench(sandbox, stranger, "all");
         for mechanism in here().filter(|mechanism| mechanism.info().group != Group::Tool) {
             let method = mechanism.info().name;
-            if let Outcome::Refused(_, told) = promised(mechanism, owner, stranger) {
+            if let Outcome::Refused(_, expected_parts) = promised(mechanism, owner, stranger) {
                 // It is skipped and not refused, for the same reason.
-                let reason: Vec<_> = told[1..].iter().map(String::as_str).collect();
+                let reason: Vec<_> = expected_parts[1..].iter().map(String::as_str).collect();
                 skips(&output, method, &reason, "tcp");
                 let state = listed.iter().find(|state| state["name"] == method).unwrap();
-                let told = state["unavailable_because"].as_str().unwrap();
-                assert!(told.contains("--private"), "{method}: {told}");
+                let reason = state["unavailable_because"].as_str().unwrap();
+                assert!(reason.contains("--private"), "{method}: {reason}");
             }
         }
         // What crosses users is measured: here, all that needs no name.

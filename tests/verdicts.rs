@@ -64,7 +64,7 @@ pub(crate) fn check(sandbox: &Sandbox, place: &Place, arguments: &[&str], exit: 
 }
 
 #[test]
-fn faster_slower_and_neither_are_told_apart() {
+fn faster_slower_and_neither_are_distinguished() {
     run(|sandbox| {
         let place = Place::new(sandbox);
         let real = place.report(sandbox, &[]);
@@ -74,9 +74,9 @@ fn faster_slower_and_neither_are_told_apart() {
         for (b, verdict, low, high) in
             [("2", "no_difference", -0.01, 0.01), ("3", "slower", 0.18, 0.22), ("4", "faster", -0.22, -0.18)]
         {
-            let told = compare(sandbox, &place, &["1", b], Exit::Success);
-            assert_eq!(told["cells"][0]["verdict"], verdict);
-            let changes = told["cells"][0]["changes"].as_array().unwrap();
+            let printed = compare(sandbox, &place, &["1", b], Exit::Success);
+            assert_eq!(printed["cells"][0]["verdict"], verdict);
+            let changes = printed["cells"][0]["changes"].as_array().unwrap();
             let of: Vec<_> = changes.iter().map(|change| change["statistic"].as_str().unwrap()).collect();
             assert_eq!(of, ["p50", "p90", "p99", "p99_9", "mean"]);
             for change in changes {
@@ -99,7 +99,7 @@ fn faster_slower_and_neither_are_told_apart() {
 }
 
 #[test]
-fn what_the_hosts_own_noise_hides_is_no_difference() {
+fn a_change_within_the_hosts_noise_is_not_a_difference() {
     run(|sandbox| {
         let place = Place::new(sandbox);
         let real = place.report(sandbox, &[]);
@@ -107,8 +107,8 @@ fn what_the_hosts_own_noise_hides_is_no_difference() {
         let noisy = [1.0, 1.1, 1.02, 0.93, 1.08, 0.97, 1.06, 0.95, 1.04, 0.96];
         let runs: Vec<Report> = (0..).zip(noisy).map(|(number, scale)| made(&real, number, scale)).collect();
         record(&place, &runs);
-        let told = compare(sandbox, &place, &["9", "10"], Exit::Success);
-        let cell = &told["cells"][0];
+        let printed = compare(sandbox, &place, &["9", "10"], Exit::Success);
+        let cell = &printed["cells"][0];
         assert_eq!(cell["noise"]["source"]["kind"], "history", "{cell}");
         assert_eq!(cell["verdict"], "no_difference", "{cell}");
         let p50 = &cell["changes"][0];
@@ -124,9 +124,9 @@ fn what_the_hosts_own_noise_hides_is_no_difference() {
         }
         let elsewhere = place.file("none.sqlite").display().to_string();
         let files = [a.to_str().unwrap(), b.to_str().unwrap(), "--history", &elsewhere];
-        let told = compare(sandbox, &place, &files, Exit::Success);
-        assert_eq!(told["cells"][0]["noise"]["source"]["kind"], "trials");
-        assert_eq!(told["cells"][0]["verdict"], "faster");
+        let printed = compare(sandbox, &place, &files, Exit::Success);
+        assert_eq!(printed["cells"][0]["noise"]["source"]["kind"], "trials");
+        assert_eq!(printed["cells"][0]["verdict"], "faster");
     });
 }
 
@@ -160,43 +160,43 @@ fn what_cannot_be_compared_says_why() {
             ("4", "different timing"),
             ("5", "B has 1 of the 2 trials"),
         ] {
-            let told = compare(sandbox, &place, &["1", b], Exit::Nothing);
-            for cell in told["cells"].as_array().unwrap() {
+            let printed = compare(sandbox, &place, &["1", b], Exit::Nothing);
+            for cell in printed["cells"].as_array().unwrap() {
                 assert_eq!(cell["verdict"], "not_comparable");
                 assert!(cell["reason"]["text"].as_str().unwrap().contains(why), "{cell}");
             }
         }
-        let told = compare(sandbox, &place, &["1", "6"], Exit::Success);
-        assert_eq!(told["cells"][1]["reason"]["text"], "only A has it");
-        let told = compare(sandbox, &place, &["1", "7"], Exit::Success);
-        assert_eq!(told["cells"][0]["reason"]["text"], "it failed in B");
+        let printed = compare(sandbox, &place, &["1", "6"], Exit::Success);
+        assert_eq!(printed["cells"][1]["reason"]["text"], "only A has it");
+        let printed = compare(sandbox, &place, &["1", "7"], Exit::Success);
+        assert_eq!(printed["cells"][0]["reason"]["text"], "it failed in B");
         // The other's only cell of this method and size is put beside it, with what differs.
-        let told = compare(sandbox, &place, &["1", "9"], Exit::Success);
-        assert_eq!(told["cells"].as_array().unwrap().len(), 2);
-        let settings = &told["cells"][1]["reason"];
+        let printed = compare(sandbox, &place, &["1", "9"], Exit::Success);
+        assert_eq!(printed["cells"].as_array().unwrap().len(), 2);
+        let settings = &printed["cells"][1]["reason"];
         assert_eq!(settings["kind"], "other_settings");
         assert_eq!(
             settings["text"],
             "different settings: placement unpinned and same-core, parallel 1 and 4"
         );
         // A trial that lacks it is not passed over.
-        let told = compare(sandbox, &place, &["1", "8", "--quantile", "p99"], Exit::Nothing);
-        let reason = &told["cells"][0]["reason"];
+        let printed = compare(sandbox, &place, &["1", "8", "--quantile", "p99"], Exit::Nothing);
+        let reason = &printed["cells"][0]["reason"];
         assert!(reason["text"].as_str().unwrap().starts_with("B has too few rounds for a p99 in 1 of "));
         assert_eq!(reason["kind"], "too_few_rounds");
-        let told = compare(sandbox, &place, &["1", "8"], Exit::Success);
-        assert_eq!(told["cells"][0]["left_out"], serde_json::json!(["p99", "p99_99"]));
+        let printed = compare(sandbox, &place, &["1", "8"], Exit::Success);
+        assert_eq!(printed["cells"][0]["left_out"], serde_json::json!(["p99", "p99_99"]));
         let against = ["8", "--baseline", "1", "--quantile", "p99"];
         let output = check(sandbox, &place, &against, Exit::Noisy);
         assert!(output.stdout.contains("the run has too few rounds for a p99 in 1 of "), "{}", output.stdout);
         check(sandbox, &place, &["8", "--p99-below", "1ms"], Exit::Noisy);
-        let told = compare(sandbox, &place, &["1", "7", "--size", "8"], Exit::Nothing);
-        assert_eq!(told["cells"].as_array().unwrap().len(), 1, "the filter leaves one");
+        let printed = compare(sandbox, &place, &["1", "7", "--size", "8"], Exit::Nothing);
+        assert_eq!(printed["cells"].as_array().unwrap().len(), 1, "the filter leaves one");
     });
 }
 
 #[test]
-fn what_else_differs_stands_beside_it() {
+fn other_differences_are_listed_with_it() {
     run(|sandbox| {
         let place = Place::new(sandbox);
         let real = place.report(sandbox, &[]);
@@ -263,9 +263,10 @@ fn a_check_has_an_exit_code_for_each_answer() {
         check(sandbox, &place, &["--p50-below", "1s"], Exit::Success);
         check(sandbox, &place, &["--method", "tcp", "--p50-below", "1s"], Exit::Nothing);
         check(sandbox, &place, &["--baseline", "bad", "--p50-below", "1s"], Exit::Nothing).says(&["`bad`"]);
-        let told = json(&check(sandbox, &place, &[&["3", "--json"], &against[..]].concat(), Exit::Regressed));
+        let printed =
+            json(&check(sandbox, &place, &[&["3", "--json"], &against[..]].concat(), Exit::Regressed));
         assert_eq!(
-            (&told["state"], &told["findings"][0]["state"]),
+            (&printed["state"], &printed["findings"][0]["state"]),
             (&"regressed".into(), &"regressed".into())
         );
         let help = sandbox.finish(&mut place.client(sandbox, &["check", "--help"])).expect(Exit::Success);
@@ -295,9 +296,9 @@ fn a_trend_finds_the_day_and_what_changed_on_it() {
         record(&place, &runs);
         let json_output =
             sandbox.finish(&mut place.client(sandbox, &["trend", "--json"])).expect(Exit::Success);
-        let told = json(&json_output);
-        assert_eq!(told["trends"][0]["points"].as_array().unwrap().len(), 40);
-        let changes = told["trends"][0]["changes"].as_array().unwrap();
+        let printed = json(&json_output);
+        assert_eq!(printed["trends"][0]["points"].as_array().unwrap().len(), 40);
+        let changes = printed["trends"][0]["changes"].as_array().unwrap();
         assert_eq!(changes.len(), 1, "{changes:#?}");
         let change = &changes[0];
         assert_eq!((&change["run"], &change["index"]), (&21.into(), &20.into()));
@@ -335,8 +336,8 @@ fn files_are_compared_without_a_history() {
         };
         let a = write("a.json", &serde_json::to_string(&made(&real, 0, 1.0)).unwrap());
         let b = write("b.json", &serde_json::to_string(&made(&real, 1, 1.5)).unwrap());
-        let told = compare(sandbox, &place, &[&a, &b], Exit::Success);
-        assert_eq!(told["cells"][0]["verdict"], "slower");
+        let printed = compare(sandbox, &place, &[&a, &b], Exit::Success);
+        assert_eq!(printed["cells"][0]["verdict"], "slower");
         assert!(!Path::new(&place.history()).exists());
         check(sandbox, &place, &[&b, "--baseline", &a], Exit::Regressed);
         for (text, why) in [("{}", "neither a report"), ("", "neither a report"), ("[1]", "neither a report")]

@@ -43,7 +43,7 @@ fn report(command: Command, output: std::process::Output) -> Result<Value, Box<d
 /// What of a cold run is neither rounds nor warm-up.
 pub(crate) struct Cold {
     /// The time according to the report.
-    pub(crate) told_ms: f64,
+    pub(crate) reported_ms: f64,
     /// Of the time from the process's start to its end.
     pub(crate) whole_ms: f64,
 }
@@ -57,7 +57,7 @@ pub(crate) fn cold(method: &str) -> Result<Cold, Box<dyn Error>> {
     let report = report(command, output)?;
     let time = |key: &str| report["times"][key].as_f64().ok_or(format!("no {key}"));
     let rounds_ns = time("warmup_ns")? + time("rounds_ns")?;
-    Ok(Cold { told_ms: (time("total_ns")? - rounds_ns) / 1e6, whole_ms: (whole_ns - rounds_ns) / 1e6 })
+    Ok(Cold { reported_ms: (time("total_ns")? - rounds_ns) / 1e6, whole_ms: (whole_ns - rounds_ns) / 1e6 })
 }
 
 /// How long a run of 1000 rounds takes as a whole whose two sides share a CPU, in milliseconds.

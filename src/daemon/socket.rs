@@ -348,7 +348,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_no_socket_is_left_alone() {
+    fn a_file_that_is_not_a_socket_is_left_alone() {
         let temp = tempfile::tempdir().unwrap();
         let path = temp.path().join("precious");
         fs::write(&path, "data").unwrap();

@@ -6,7 +6,7 @@ use super::{File, finish, with};
 use crate::harness::run;
 
 #[test]
-fn what_does_not_work_as_written_is_told_by_the_check() {
+fn conflicting_settings_are_reported_by_the_check() {
     run(|sandbox| {
         let long = format!("/tmp/{}", "x".repeat(120));
         let file = File::new(
@@ -52,13 +52,13 @@ fn what_does_not_work_as_written_is_told_by_the_check() {
             (19, "size = 2048M: none of the methods of [profile.c] carries it".to_owned()),
             (22, "rounds = 10: timing = \"batch:1000\" in [profile.d] needs 1000 at least".to_owned()),
         ];
-        let told: Vec<_> = checked.stderr.lines().collect();
-        assert_eq!(told.len(), expected.len(), "{}", checked.stderr);
-        for (told, (line, what)) in told.iter().zip(expected) {
+        let printed: Vec<_> = checked.stderr.lines().collect();
+        assert_eq!(printed.len(), expected.len(), "{}", checked.stderr);
+        for (printed, (line, what)) in printed.iter().zip(expected) {
             let start = format!("{}:{line}: {what}", file.path());
-            assert!(told.starts_with(&start), "not \"{start}\":\n{told}");
+            assert!(printed.starts_with(&start), "not \"{start}\":\n{printed}");
         }
-        assert!(told[0].ends_with("it has 125 bytes, and a socket's path 107 at most"), "{}", told[0]);
+        assert!(printed[0].ends_with("it has 125 bytes, and a socket's path 107 at most"), "{}", printed[0]);
         finish(sandbox, with(sandbox.ipcd(&["start"]), &[&file]), Exit::Usage)
             .says(&["file.toml:2: socket = ", "file.toml:5: max-channels-per-user = 10"]);
 
@@ -83,7 +83,7 @@ fn what_does_not_work_as_written_is_told_by_the_check() {
 }
 
 #[test]
-fn what_is_doubtful_on_this_host_is_told_and_is_no_error() {
+fn doubtful_settings_for_this_host_are_warnings() {
     run(|sandbox| {
         let file = File::new(
             sandbox,
@@ -93,15 +93,15 @@ fn what_is_doubtful_on_this_host_is_told_and_is_no_error() {
         );
         let checked = finish(sandbox, sandbox.ipcd(&["config", "check", file.path()]), Exit::Success);
         assert_eq!(checked.stdout, format!("{}: ok\n", file.path()));
-        let told: Vec<_> = checked.stderr.lines().collect();
+        let printed: Vec<_> = checked.stderr.lines().collect();
         let cpu = format!("{}:2: warning: client-cpu = 9999: this host has no such CPU", file.path());
-        assert_eq!(told[0], cpu, "{}", checked.stderr);
+        assert_eq!(printed[0], cpu, "{}", checked.stderr);
         let label = format!("{}:4: warning: label = night: it has no effect in [profile.a]", file.path());
-        assert!(told[1].starts_with(&label), "{}", checked.stderr);
+        assert!(printed[1].starts_with(&label), "{}", checked.stderr);
         // No host that anybody knows lets a message be so large.
         let size =
             format!("{}:10: warning: size = 16M: mq cannot do that on this host: a size of", file.path());
-        assert!(told[2].starts_with(&size), "{}", checked.stderr);
-        assert_eq!(told.len(), 3, "{}", checked.stderr);
+        assert!(printed[2].starts_with(&size), "{}", checked.stderr);
+        assert_eq!(printed.len(), 3, "{}", checked.stderr);
     });
 }

@@ -192,7 +192,7 @@ fn used(pid: u32) -> (Duration, u64) {
 }
 
 #[test]
-fn a_daemon_that_can_accept_nobody_waits_and_does_not_spin() {
+fn a_daemon_that_cannot_accept_waits_without_spinning() {
     run(|sandbox| {
         let daemon = sandbox.daemon_with(&TWO);
         let mut bystander = Bystander::of(&daemon);

@@ -59,18 +59,18 @@ impl<'a> Mounted<'a> {
     }
 }
 
-/// Tries mechanisms with a payload of this size; returns those that are refused, and checks that the errors contain `told`.
+/// Tries mechanisms with a payload of this size; returns those that are refused, and checks that the errors contain `expected`.
 fn refused(
     mounted: &Mounted<'_>,
     among: impl Fn(&str) -> bool,
     size: usize,
-    told: &[&str],
+    expected: &[&str],
 ) -> Vec<&'static str> {
     let mut refused = Vec::new();
     for mechanism in here().filter(|mechanism| among(mechanism.info().name)) {
         let output = mounted.bench(mechanism, size);
         if !output.status.success() {
-            output.expect(Exit::Unavailable).says(told);
+            output.expect(Exit::Unavailable).says(expected);
             refused.push(mechanism.info().name);
         }
     }
@@ -78,7 +78,7 @@ fn refused(
 }
 
 #[test]
-fn a_full_dev_shm_is_told_when_the_channel_is_opened() {
+fn a_full_dev_shm_is_reported_when_the_channel_is_opened() {
     run(|sandbox| {
         if !may_unshare(&MOUNTS) {
             return;
@@ -107,7 +107,7 @@ fn a_full_dev_shm_is_told_when_the_channel_is_opened() {
 }
 
 #[test]
-fn a_dev_shm_that_can_only_be_read_is_told_before_a_channel_is_opened() {
+fn a_read_only_dev_shm_is_reported_before_a_channel_is_opened() {
     run(|sandbox| {
         if !may_unshare(&MOUNTS) {
             return;
@@ -115,11 +115,11 @@ fn a_dev_shm_that_can_only_be_read_is_told_before_a_channel_is_opened() {
         let place = sandbox.folder().display().to_string();
         let mounted = Mounted::start(sandbox, &place, "mount -t tmpfs -o ro ipcd-test /dev/shm");
         let mut bystander = Bystander::of(&mounted.daemon);
-        let told =
+        let expected =
             ["making a shared memory segment in /dev/shm failed: /dev/shm can only be read", "remount,rw"];
-        let refused = refused(&mounted, |_| true, 8, &told);
+        let refused = refused(&mounted, |_| true, 8, &expected);
         assert!(refused.iter().all(|method| ["shmem", "iceoryx2"].contains(method)), "{refused:?}");
-        skips(&mounted.group("memory", &[]), "shmem", &told, "memfd");
+        skips(&mounted.group("memory", &[]), "shmem", &expected, "memfd");
         bystander.goes_on();
         mounted.shell("mount -o remount,rw /dev/shm");
         assert_eq!(self::refused(&mounted, |method| refused.contains(&method), 8, &[]), Vec::<&str>::new());
@@ -154,19 +154,20 @@ const NAMED: [&str; 8] =
     ["unix", "unix-seqpacket", "unix-dgram", "epoll", "io-uring", "mmap", "fifo", "local-socket"];
 
 #[test]
-fn a_folder_that_can_only_be_read_is_told() {
+fn a_read_only_folder_is_reported() {
     with_place("ro", |mounted, place| {
-        let told = format!("making a folder for the channel failed: {place} can only be read; name another");
-        let refused = refused(mounted, |_| true, 8, &[&told, "$TMPDIR"]);
+        let expected =
+            format!("making a folder for the channel failed: {place} can only be read; name another");
+        let refused = refused(mounted, |_| true, 8, &[&expected, "$TMPDIR"]);
         for method in NAMED {
             assert!(refused.contains(&method), "{method} is not among {refused:?}");
         }
         assert!(!refused.contains(&"tcp") && !refused.contains(&"memfd"), "{refused:?}");
-        skips(&mounted.group("sockets", &[]), "unix", &[&told, "$TMPDIR"], "tcp");
-        skips(&mounted.group("pipes", &[]), "fifo", &[&told, "$TMPDIR"], "pipe");
+        skips(&mounted.group("sockets", &[]), "unix", &[&expected, "$TMPDIR"], "tcp");
+        skips(&mounted.group("pipes", &[]), "fifo", &[&expected, "$TMPDIR"], "pipe");
         // What has another name needs no folder.
         let output = mounted.group("sockets", &["--namespace", "abstract"]);
-        skips(&output, "epoll", &[&told, "$TMPDIR"], "unix");
+        skips(&output, "epoll", &[&expected, "$TMPDIR"], "unix");
         mounted.group("local-socket", &["--namespace", "abstract"]).expect(Exit::Success);
         eprintln!("a folder that can only be read: {refused:?} refused");
         mounted.shell(&format!("mount -o remount,rw {place}"));
@@ -175,7 +176,7 @@ fn a_folder_that_can_only_be_read_is_told() {
 }
 
 #[test]
-fn a_full_folder_is_told_at_every_step() {
+fn a_full_folder_is_reported_at_every_step() {
     // Its root is one; then there is room for nothing, for the channel's folder, and for one thing in it.
     with_place("nr_inodes=1", |mounted, place| {
         let mut steps = 0;
@@ -215,7 +216,7 @@ fn a_daemon_without_room_for_its_socket_says_so_and_leaves_nothing() {
         let place = sandbox.folder().join("place").display().to_string();
         fs::create_dir(&place).unwrap();
         let socket = format!("{place}/s");
-        for (options, told) in [
+        for (options, expected) in [
             ("ro", "Read-only file system"),
             ("nr_inodes=1", "No space left on device"),
             ("nr_inodes=2", "No space left on device"),
@@ -226,7 +227,7 @@ fn a_daemon_without_room_for_its_socket_says_so_and_leaves_nothing() {
             let starter = [&["unshare"][..], &MOUNTS, &["sh", "-c", &script, "sh"]].concat();
             let start = sandbox.ipcd(&["start", "--socket", &socket]);
             let output =
-                sandbox.finish(&mut under(&starter, &start)).expect(Exit::Success).says(&[&place, told]);
+                sandbox.finish(&mut under(&starter, &start)).expect(Exit::Success).says(&[&place, expected]);
             assert_eq!(output.stdout, "", "{options}: it has left something");
             let code = fs::read_to_string(sandbox.folder().join("code")).unwrap();
             assert_eq!(code.trim(), Exit::Failure.code().to_string(), "{options}");

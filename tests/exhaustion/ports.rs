@@ -8,7 +8,7 @@ use crate::conformance::here;
 use crate::harness::{SOON, run, wait_until_measuring};
 
 #[test]
-fn where_no_port_is_left_the_range_is_told() {
+fn the_port_range_is_reported_when_it_is_exhausted() {
     run(|sandbox| {
         if !may_unshare(&["--net"]) {
             return;

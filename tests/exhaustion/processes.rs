@@ -7,13 +7,13 @@ use ipcd::internals::protocol::Exit;
 
 use super::{Bystander, LimitedBy, TWO, under};
 use crate::conformance::here;
-use crate::harness::{Daemon, nobody_can_run, run};
+use crate::harness::{Daemon, another_user_can_run, run};
 use crate::users::Users;
 
 #[test]
-fn a_user_with_no_process_left_is_told_so_and_the_daemon_goes_on() {
+fn a_users_process_limit_is_reported_and_the_daemon_goes_on() {
     run(|sandbox| {
-        if !nobody_can_run(sandbox) {
+        if !another_user_can_run(sandbox) {
             return;
         }
         let owner = Users::pick_after(10).owner;
@@ -52,7 +52,7 @@ fn a_user_with_no_process_left_is_told_so_and_the_daemon_goes_on() {
 #[test]
 fn a_client_with_no_process_left_has_no_private_daemon_and_says_so() {
     run(|sandbox| {
-        if !nobody_can_run(sandbox) {
+        if !another_user_can_run(sandbox) {
             return;
         }
         let owner = Users::pick_after(20).owner;

@@ -8,7 +8,7 @@ use rustix::process::Resource;
 
 use super::{Bystander, Limited, LimitedBy, TWO, daemon_in, may_unshare, measure, says, skips, under};
 use crate::conformance::here;
-use crate::harness::{Daemon, nobody_can_run, run};
+use crate::harness::{Daemon, another_user_can_run, run};
 use crate::users::Users;
 
 #[test]
@@ -59,7 +59,7 @@ fn message_queues_of_a_user_are_limited_by_their_bytes() {
 #[test]
 fn message_queues_of_all_are_limited_by_their_number() {
     run(|sandbox| {
-        if !nobody_can_run(sandbox) || !may_unshare(&["--ipc"]) {
+        if !another_user_can_run(sandbox) || !may_unshare(&["--ipc"]) {
             return;
         }
         // Root may have more POSIX queues than the limit says.
@@ -95,10 +95,10 @@ fn message_queues_of_all_are_limited_by_their_number() {
                 ["bench", "--method", "mq", "--size", size, "-n", "5", "--trials", "1", "--warmup", "1"];
             sandbox.finish(&mut under(&inside, &owner.runs(&sandbox.client(&bench))))
         };
-        let told = sized("8,450").expect(Exit::Unavailable);
-        let told = told.says(&["RLIMIT_MSGQUEUE", "of the requested sizes, mq carries 8"]);
+        let printed = sized("8,450").expect(Exit::Unavailable);
+        let printed = printed.says(&["RLIMIT_MSGQUEUE", "of the requested sizes, mq carries 8"]);
         let most =
-            told.stderr.split("it carries 8 to ").nth(1).unwrap().split(' ').next().unwrap().to_owned();
+            printed.stderr.split("it carries 8 to ").nth(1).unwrap().split(' ').next().unwrap().to_owned();
         sized(&most).expect(Exit::Success);
         let more = (most.parse::<u32>().unwrap() + 1).to_string();
         sized(&more).expect(Exit::Unavailable).says(&["it carries 8 to ", "RLIMIT_MSGQUEUE"]);
@@ -144,9 +144,9 @@ fn signals_and_timers_of_a_user_are_limited() {
 
 /// A tick's timer takes one, so that none is left for a word.
 #[test]
-fn a_signal_that_cannot_be_queued_is_told_when_the_channel_is_opened() {
+fn a_signal_that_cannot_be_queued_is_reported_when_the_channel_is_opened() {
     run(|sandbox| {
-        if !nobody_can_run(sandbox) {
+        if !another_user_can_run(sandbox) {
             return;
         }
         let owner = Users::pick_after(40).owner;

@@ -20,7 +20,7 @@ pub(crate) use doors::{by_abstract_name, connected, datagrams, exposure, info};
 pub(crate) use leftovers::{files, responders};
 pub(crate) use preload::Preload;
 pub(crate) use process::{Output, Peer, Process};
-pub(crate) use sandbox::{NOBODY, Sandbox, is_root, nobody_can_run};
+pub(crate) use sandbox::{NOBODY, Sandbox, another_user_can_run, is_root};
 
 /// How long anything may take that is promised at all. Generous: a CI machine has two busy cores.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -118,10 +118,10 @@ mod tests {
 
     #[test]
     fn a_hang_is_a_failure_with_a_name_and_its_processes_end() {
-        let (told, pid) = channel();
+        let (object, pid) = channel();
         let message = failure(Duration::from_secs(2), move |sandbox| {
             let daemon = sandbox.daemon();
-            told.send(daemon.pid).unwrap();
+            object.send(daemon.pid).unwrap();
             daemon.ends();
         });
         assert!(message.contains("a_hang_is_a_failure_with_a_name_and_its_processes_end hangs"), "{message}");
@@ -156,12 +156,12 @@ mod tests {
             Queue::make(leftovers::key(&own)).unwrap();
         });
         ALL.iter().for_each(|mechanism| mechanism.remove_leftovers(&name));
-        for told in [
+        for object in [
             format!("/place/{name}"),
             format!("the message queue /{name}-pong"),
             format!("the System V queue of {name}"),
         ] {
-            assert!(message.contains("left behind") && message.contains(&told), "no {told} in {message}");
+            assert!(message.contains("left behind") && message.contains(&object), "no {object} in {message}");
         }
     }
 

@@ -171,8 +171,8 @@ impl Process {
     /// Waits for this on stdout.
     pub(crate) fn wait_for_output(&self, part: &str) {
         let found = self.stdout.wait_for(PATIENCE, |text| text.contains(part).then_some(()));
-        let told = || format!("{}{}", self.stdout.so_far(), self.stderr.so_far());
-        assert!(found.is_some(), "{} does not say \"{part}\"; it said:\n{}", self.what, told());
+        let printed = || format!("{}{}", self.stdout.so_far(), self.stderr.so_far());
+        assert!(found.is_some(), "{} does not say \"{part}\"; it said:\n{}", self.what, printed());
     }
 
     /// Waits for the end, and for the end of its streams: whatever it has started has ended too.
@@ -222,7 +222,7 @@ pub(crate) struct Output {
 }
 
 impl Output {
-    /// Checks the exit code, and that there was no panic.
+    /// Checks the exit code and the absence of a panic.
     #[track_caller]
     pub(crate) fn expect(self, exit: Exit) -> Self {
         assert_eq!(self.status.code(), Some(exit.code().into()), "{self:#?}");

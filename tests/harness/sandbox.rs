@@ -27,7 +27,7 @@ pub(crate) fn is_root() -> bool {
 }
 
 /// Whether [`NOBODY`] can run this sandbox's programs; prints so if not.
-pub(crate) fn nobody_can_run(sandbox: &Sandbox) -> bool {
+pub(crate) fn another_user_can_run(sandbox: &Sandbox) -> bool {
     if !is_root() {
         not_tested("root", "this needs root, which becomes other users");
         return false;

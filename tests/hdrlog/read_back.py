@@ -92,9 +92,9 @@ def compare(tag, latency, histogram):
     wanted = {name: quantile(histogram, share) for name, share in QUANTILES.items()}
     wanted |= {"min": histogram.get_min_value(), "max": histogram.get_max_value()}
     for name, read_back in wanted.items():
-        told = latency[name]
-        if told is not None and abs(read_back - told) > 0.002 * told + 0.5:
-            differences.append(f"{tag} {name}: {read_back} ns, and {told} in the report")
+        reported = latency[name]
+        if reported is not None and abs(read_back - reported) > 0.002 * reported + 0.5:
+            differences.append(f"{tag} {name}: {read_back} ns, and {reported} in the report")
     return differences
 
 

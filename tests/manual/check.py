@@ -144,8 +144,8 @@ def check_sections(folder):
         read |= set(re.findall(r'"((?:IPCD|XDG)_[A-Z_]+|[A-Z]+_(?:DIRECTORY|STREAM|SOCKET|FDS|USEC))"', text))
     # What only tests read.
     read.discard("IPCD_BLESS")
-    told = "".join((folder / "man/man1" / name).read_text() for name in SECTIONS).replace("\\-", "-")
-    if missing := sorted(name for name in read if name not in told):
+    printed = "".join((folder / "man/man1" / name).read_text() for name in SECTIONS).replace("\\-", "-")
+    if missing := sorted(name for name in read if name not in printed):
         sys.exit(f"no page describes {missing}")
     print(f"{len(SECTIONS)} pages with their sections, {len(read)} variables")
 
@@ -156,9 +156,9 @@ def check_keys(folder, ipcd):
     with tempfile.NamedTemporaryFile("w", suffix=".toml") as file:
         file.write("[daemon]\nno = 1\n[profile.no]\nno = 1\n")
         file.flush()
-        told = subprocess.run([ipcd, "config", "check", file.name], capture_output=True, text=True)
-    told = (told.stdout + told.stderr).splitlines()
-    for section, line in zip(("daemon", "profile.NAME"), told, strict=True):
+        printed = subprocess.run([ipcd, "config", "check", file.name], capture_output=True, text=True)
+    printed = (printed.stdout + printed.stderr).splitlines()
+    for section, line in zip(("daemon", "profile.NAME"), printed, strict=True):
         there = set(line.split("there are ")[1].split(", "))
         part = page.split(f".SH [{section}]")[1].split(".SH ")[0]
         documented = set(re.findall(r"^\.TP\n\\fB([a-z0-9-]+)\\fR", part, re.MULTILINE))

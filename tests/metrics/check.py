@@ -82,10 +82,10 @@ def as_exported(prometheus, job, text):
     def one(line):
         name, labels = re.match(r"(\w+){(.*)}$", line).groups()
         found = prometheus.query(f'{name}{{job="{job}",{labels}}}')
-        return [value for _, value in found] == [told[line]]
-    told = values(text)
-    need(told, "there is nothing to compare")
-    return all(one(line) for line in told)
+        return [value for _, value in found] == [printed[line]]
+    printed = values(text)
+    need(printed, "there is nothing to compare")
+    return all(one(line) for line in printed)
 
 
 def check(programs, folder):
@@ -100,7 +100,7 @@ def check(programs, folder):
     exporter = Program("prometheus-node-exporter", "--collector.disable-defaults", "--collector.textfile",
                        f"--collector.textfile.directory={textfiles}", "--web.listen-address=127.0.0.1:0")
     with daemon, exporter:
-        told = daemon.says(r"metrics at (\S+)")
+        printed = daemon.says(r"metrics at (\S+)")
         bench.measure()
         bench("history", "baseline", "stable", "last")
         bench.measure()
@@ -108,12 +108,12 @@ def check(programs, folder):
         need("ipcd_baseline_verdict{" in text, "the baseline is not exported")
         # The collector reads a link to the file, so that one file serves both.
         (textfiles / "ipcd.prom").symlink_to(bench.file)
-        page = get(told)
+        page = get(printed)
         for name, metrics in [("the file", text), ("the daemon", page)]:
             check_metrics(metrics)
             print(f"{name}: {documented(metrics)} metrics, documented; promtool has nothing against them")
 
-        ports = {"ipcd": re.search(r"//([^/]+)", told).group(1),
+        ports = {"ipcd": re.search(r"//([^/]+)", printed).group(1),
                  "node": exporter.says(r'msg="Listening on" address=(\S+)')}
         with Prometheus(configuration(folder, ports), folder / "data") as prometheus:
             prometheus.ready()

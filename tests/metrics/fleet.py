@@ -197,13 +197,13 @@ def watched(hosts, folder):
     """One Prometheus sees which host is slow, and which has changed."""
     path = configuration(folder, hosts)
     # Where a trial is too short for a median, there is none.
-    told = sum(cell["latency_ns"]["p50"] is not None for host in hosts
+    expected = sum(cell["latency_ns"]["p50"] is not None for host in hosts
                for cell in json.loads(host.client("history", "show", "--json").stdout)["results"])
     with Prometheus(path, folder / "data") as prometheus:
         prometheus.ready()
         prometheus.scrapes(len(hosts))
         medians = eventually("all medians are recorded", lambda: (
-            lambda all: all if len(all) == told else None)(prometheus.query("ipcd:round_trip_median:seconds")))
+            lambda all: all if len(all) == expected else None)(prometheus.query("ipcd:round_trip_median:seconds")))
     plant_a_past(folder, medians)
     with Prometheus(path, folder / "data") as prometheus:
         prometheus.ready()
@@ -252,8 +252,8 @@ def merged(hosts, folder):
     compared = json.loads(client("compare", runs[NAMES[0]], runs[SLOW], *cell, "--json").stdout)
     verdicts = {cell["cell"].split(":")[0]: cell["verdict"] for cell in compared["cells"]}
     need(verdicts["tcp"] == "slower", compared)
-    told = client("export", "--prometheus", "-").stdout
-    need(len(re.findall(r"^ipcd_host_info{", told, re.MULTILINE)) == len(hosts), "an export of it has all hosts")
+    exported = client("export", "--prometheus", "-").stdout
+    need(len(re.findall(r"^ipcd_host_info{", exported, re.MULTILINE)) == len(hosts), "an export of it has all hosts")
 
 
 def main():

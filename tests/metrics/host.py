@@ -131,5 +131,5 @@ class Prometheus(Program):
         try:
             eventually(f"{count} targets answer", up)
         except Failed as failed:
-            told = [(target["scrapeUrl"], target["lastError"]) for target in self.api("targets")["activeTargets"]]
-            raise Failed(f"{failed}: {told}") from None
+            printed = [(target["scrapeUrl"], target["lastError"]) for target in self.api("targets")["activeTargets"]]
+            raise Failed(f"{failed}: {printed}") from None

@@ -160,7 +160,7 @@ proptest! {
             Ok(None)
         });
         match result {
-            Err(TooLong { len: told }) => prop_assert!(most > MAX_BODY && told == len),
+            Err(TooLong { len: reported }) => prop_assert!(most > MAX_BODY && reported == len),
             Ok(Some(body)) => prop_assert!(body.len() == most && most <= comes),
             Ok(None) => prop_assert!(most <= MAX_BODY && most > comes),
         }

@@ -79,12 +79,12 @@ def figures(page, kind):
     return [figure for name, figure in page.js(FIGURES).items() if name.rsplit("-", 1)[0] == kind]
 
 
-def drawn_as_told(figure, last=0):
+def drawn_as_listed(figure, last=0):
     """Each line has a point for each figure of its column; `last` rows of the table are not drawn."""
     rows = figure["rows"][: len(figure["rows"]) - last]
     columns = [[row[at]["key"] for row in rows] for at in range(1, len(figure["heads"]))]
-    told = [sum(key is not None for key in column) for column in columns]
-    check(figure["lines"] == told and told, f"{figure['title']}: lines of {figure['lines']} points, a table of {told}")
+    expected = [sum(key is not None for key in column) for column in columns]
+    check(figure["lines"] == expected and expected, f"{figure['title']}: lines of {figure['lines']} points, a table of {expected}")
     check(figure["legend"] == figure["heads"][1:], f"{figure['title']}: the legend is not the table's head")
 
 
@@ -95,21 +95,21 @@ def check_charts(client, page):
 
     shown = figures(page, "distribution")
     for figure in shown:
-        drawn_as_told(figure, last=3)
+        drawn_as_listed(figure, last=3)
     for share, key in (("0 %", "min"), ("50 %", "p50"), ("90 %", "p90"), ("99 %", "p99"), ("longest round", "max")):
         rows = [row for figure in shown for row in figure["rows"] if row[0]["text"] == share]
         got = sorted(cell["key"] for row in rows for cell in row[1:] if cell["key"] is not None)
-        told = sorted(cell["latency_ns"][key] for cell in results if cell["latency_ns"][key] is not None)
-        check(got == told and told, f"{share}: {len(got)} figures, {len(told)} in the JSON")
+        expected = sorted(cell["latency_ns"][key] for cell in results if cell["latency_ns"][key] is not None)
+        check(got == expected and expected, f"{share}: {len(got)} figures, {len(expected)} in the JSON")
 
     for kind, label in (("size", "sizes"), ("gap", "gaps")):
-        told = sorted(cell["latency_ns"]["p50"] for cell in client.json("history", "show", label, "--json")["results"])
+        expected = sorted(cell["latency_ns"]["p50"] for cell in client.json("history", "show", label, "--json")["results"])
         shown = figures(page, kind)
         for figure in shown:
-            drawn_as_told(figure)
+            drawn_as_listed(figure)
         got = sorted(cell["key"] for figure in shown for row in figure["rows"] for cell in row[1:] if cell["key"] is not None)
         dots = sum(figure["dots"] for figure in shown)
-        check(got == told and dots == len(told), f"{kind}: {dots} dots, {len(got)} figures, {len(told)} cells")
+        check(got == expected and dots == len(expected), f"{kind}: {dots} dots, {len(got)} figures, {len(expected)} cells")
 
     (placement,) = figures(page, "placements")
     got = [cell["key"] for row in placement["rows"] for cell in row[1:] if cell["key"] is not None]
@@ -119,8 +119,8 @@ def check_charts(client, page):
     pairs = list(csv.DictReader((client.folder / "matrix.csv").open()))
     (matrix,) = figures(page, "matrix")
     got = [cell["key"] for row in matrix["rows"] for cell in row[1:]]
-    told = [float(pair["p50_ns"]) if pair["p50_ns"] else None for pair in pairs]
-    check(got == told and matrix["fields"] == len(pairs), f"{matrix['fields']} fields, {got} instead of {told}")
+    expected = [float(pair["p50_ns"]) if pair["p50_ns"] else None for pair in pairs]
+    check(got == expected and matrix["fields"] == len(pairs), f"{matrix['fields']} fields, {got} instead of {expected}")
 
     cells = client.run("history", "show", "nightly", "--json")
     check('"method": "tcp"' in cells, "the last made-up run has tcp")
@@ -197,8 +197,8 @@ def check_rules(page, what):
     """axe finds nothing: contrast, names, roles, order of headings."""
     page.js("() => document.querySelectorAll('details').forEach((part) => { part.open = true; })")
     found = Axe().run(page.page).response["violations"]
-    told = [f"{rule['id']}: {rule['nodes'][0]['html'][:200]}" for rule in found]
-    check(not found, f"{what}: {told}")
+    violations = [f"{rule['id']}: {rule['nodes'][0]['html'][:200]}" for rule in found]
+    check(not found, f"{what}: {violations}")
 
 
 # Text of drawings against what is behind it, which axe leaves out.

@@ -147,11 +147,11 @@ fn responder_ends(storm: &Storm<'_>, random: &mut Rng) -> Result<(), String> {
         ("responder: SIGINT", Signal::INT, &["killed by signal 2"]),
         ("responder: SIGABRT", Signal::ABORT, &["killed by signal 6"]),
     ];
-    let (what, signal, told) = random.choice(faults).unwrap();
+    let (what, signal, printed) = random.choice(faults).unwrap();
     storm.tally.count(Table::Fault, what);
     peer.signal(signal);
     // A channel whose responder is killed while it opens is unavailable, not interrupted.
-    let fates = [Fate::Exit(Exit::Broken, told), Fate::Exit(Exit::Unavailable, told)];
+    let fates = [Fate::Exit(Exit::Broken, printed), Fate::Exit(Exit::Unavailable, printed)];
     let ended = ends(storm, client, &fates).map(drop);
     ended.map_err(|error| format!("{what} to process {}: {error}", peer.pid))
 }

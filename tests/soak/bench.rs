@@ -173,12 +173,12 @@ pub(crate) enum Fate {
 /// Where the threads of a process wait.
 fn asleep(pid: u32) -> String {
     let Ok(tasks) = std::fs::read_dir(format!("/proc/{pid}/task")) else { return String::new() };
-    let told = tasks.map(|task| {
+    let printed = tasks.map(|task| {
         let read =
             |name| std::fs::read_to_string(task.as_ref().unwrap().path().join(name)).unwrap_or_default();
         format!("its threads wait in {}, system call {}", read("wchan"), read("syscall").trim())
     });
-    told.collect::<Vec<_>>().join("; ")
+    printed.collect::<Vec<_>>().join("; ")
 }
 
 /// How a run has ended.
@@ -198,9 +198,9 @@ pub(crate) fn end_of(client: Process, fates: &[Fate]) -> End {
         return End::Wrong(format!("process {pid} does not end within {PATIENCE:?}; {}", asleep(pid)));
     }
     let output = client.wait(PATIENCE);
-    let told = format!("{output:#?}");
+    let printed = format!("{output:#?}");
     if output.stderr.contains("panicked") {
-        return End::Wrong(told);
+        return End::Wrong(printed);
     }
     let is = |exit: Exit| output.status.code() == Some(exit.code().into());
     for fate in fates {
@@ -219,7 +219,7 @@ pub(crate) fn end_of(client: Process, fates: &[Fate]) -> End {
     }
     // Where the daemon has ended, a client says so; one that was not greeted yet cannot know that it was a daemon.
     let codes = [Exit::Success, Exit::Broken, Exit::Unavailable, Exit::NoDaemon, Exit::NotIpcd];
-    if codes.into_iter().any(is) { End::Lost(told) } else { End::Wrong(told) }
+    if codes.into_iter().any(is) { End::Lost(printed) } else { End::Wrong(printed) }
 }
 
 /// The same in a storm, in which a daemon may be lost; returns what a run has said that ended by itself and well.
@@ -232,7 +232,7 @@ pub(crate) fn ends(storm: &Storm<'_>, client: Process, fates: &[Fate]) -> Result
             storm.tally.count(Table::Outcome, what);
             Ok(output)
         }
-        End::Lost(told) => storm.excuses(&told).map(|()| None),
-        End::Wrong(told) => Err(told),
+        End::Lost(printed) => storm.excuses(&printed).map(|()| None),
+        End::Wrong(printed) => Err(printed),
     }
 }

@@ -31,7 +31,7 @@ pub(crate) fn comes(storm: &Storm<'_>) -> Result<(), String> {
 }
 
 fn visit(storm: &Storm<'_>, method: &str) -> Result<(), String> {
-    let told = |what: &str, error: &(dyn Error + 'static)| format!("{what}: {}", error_chain(error));
+    let failed = |what: &str, error: &(dyn Error + 'static)| format!("{what}: {}", error_chain(error));
     let mut clock = Instant::now();
     let mut wait = |what| {
         let time: Duration = clock.elapsed();
@@ -39,17 +39,17 @@ fn visit(storm: &Storm<'_>, method: &str) -> Result<(), String> {
         clock = Instant::now();
     };
     let address = SocketAddress::resolve(Some(&storm.daemon.socket));
-    let mut client = Client::connect(&address).map_err(|error| told("connecting", &error))?;
-    client.status().map_err(|error| told("status", &error))?;
+    let mut client = Client::connect(&address).map_err(|error| failed("connecting", &error))?;
+    client.status().map_err(|error| failed("status", &error))?;
     wait("to connect and get the status");
-    client.acquire(LeaseWait::Queue, |_| ()).map_err(|error| told("its turn", &error))?;
+    client.acquire(LeaseWait::Queue, |_| ()).map_err(|error| failed("its turn", &error))?;
     wait("for its turn, while others measure");
-    let mut channel = client.open(&ChannelSpec::new(method)).map_err(|error| told("opening", &error))?;
+    let mut channel = client.open(&ChannelSpec::new(method)).map_err(|error| failed("opening", &error))?;
     wait("to open a channel");
-    rounds(&mut channel, ROUNDS).map_err(|error| told("rounds", &error))?;
+    rounds(&mut channel, ROUNDS).map_err(|error| failed("rounds", &error))?;
     wait("for a bench of 100 rounds");
-    client.close(channel).map_err(|error| told("closing", &error))?;
-    client.release().map_err(|error| told("giving back its turn", &error))?;
+    client.close(channel).map_err(|error| failed("closing", &error))?;
+    client.release().map_err(|error| failed("giving back its turn", &error))?;
     wait("to close it and give back its turn");
     Ok(())
 }

@@ -78,7 +78,7 @@ impl Faults<'_> {
         let pairs: Vec<_> =
             methods().into_iter().flat_map(|mechanism| FAULTS.map(|fault| (mechanism, fault))).collect();
         let mut left = Vec::new();
-        let told = Instant::now();
+        let printed = Instant::now();
         let mut injected = 0;
         let mut runs = 0;
         while injected < count {
@@ -97,7 +97,7 @@ impl Faults<'_> {
                     self.tally.count(Table::Fault, what);
                     self.tally.count(Table::Moment, moment);
                     if injected % 50 == 0 {
-                        eprintln!("faults: {injected} of {count} after {} s", told.elapsed().as_secs());
+                        eprintln!("faults: {injected} of {count} after {} s", printed.elapsed().as_secs());
                     }
                 }
                 Err(wrong) => panic!("seed {seed}, run {runs}, {}, {what}: {wrong}", mechanism.info().name),
@@ -139,8 +139,8 @@ impl Faults<'_> {
             match victim {
                 Victim::Client => fates.push(Fate::Signal(Signal::KILL)),
                 Victim::Responder => {
-                    let told = &["killed by signal 9"];
-                    fates.extend([Fate::Exit(Exit::Broken, told), Fate::Exit(Exit::Unavailable, told)]);
+                    let printed = &["killed by signal 9"];
+                    fates.extend([Fate::Exit(Exit::Broken, printed), Fate::Exit(Exit::Unavailable, printed)]);
                 }
                 Victim::Daemon => {}
             }
@@ -160,7 +160,7 @@ impl Faults<'_> {
             End::Lost(_) if victim == Victim::Daemon && ends => {
                 self.tally.count(Table::Outcome, "reported that the daemon is lost or missing");
             }
-            End::Lost(told) | End::Wrong(told) => return Err(told),
+            End::Lost(printed) | End::Wrong(printed) => return Err(printed),
         }
         self.everything_is_clean(victim == Victim::Daemon && ends);
         self.next_run_works(mechanism)?;
@@ -204,7 +204,7 @@ impl Faults<'_> {
 fn is_done(bench: &Bench, client: Process) -> Result<(), String> {
     match end_of(client, &[Fate::Exit(Exit::Success, &[])]) {
         End::Expected(_, output) => output.map_or(Ok(()), |output| bench.is_whole(&output)),
-        End::Lost(told) | End::Wrong(told) => Err(told),
+        End::Lost(printed) | End::Wrong(printed) => Err(printed),
     }
 }
 

@@ -32,7 +32,7 @@ const LENGTH_MS: std::ops::Range<u64> = 2_000..6_000;
 const ENDS: (u8, u8) = (1, 3);
 
 /// How often progress is printed.
-const TELL: Duration = Duration::from_secs(10);
+const REPORT_EVERY: Duration = Duration::from_secs(10);
 
 /// How much longer than asked for the whole may take before it counts as hanging.
 const MORE: Duration = Duration::from_secs(300);
@@ -169,7 +169,7 @@ struct Soak<'a> {
     peak_kib: u64,
     /// What this daemon had resident at rest, after each storm.
     samples: Vec<u64>,
-    told: Instant,
+    printed: Instant,
 }
 
 impl<'a> Soak<'a> {
@@ -191,7 +191,7 @@ impl<'a> Soak<'a> {
             storms: 0,
             peak_kib: 0,
             samples: Vec::new(),
-            told: Instant::now(),
+            printed: Instant::now(),
         }
     }
 
@@ -206,8 +206,8 @@ impl<'a> Soak<'a> {
                 None => self.daemon_is_at_rest(),
                 Some(ending) => self.daemon_is_replaced(ending),
             }
-            if self.told.elapsed() > TELL {
-                self.told = Instant::now();
+            if self.printed.elapsed() > REPORT_EVERY {
+                self.printed = Instant::now();
                 self.tell();
             }
         }
@@ -331,15 +331,15 @@ impl<'a> Soak<'a> {
 
     fn report(&self) {
         println!("{}", self.tally);
-        let told = |what: &str, figure: String| println!("{what:<68} {figure:>9}");
-        told("storms", self.storms.to_string());
-        told("daemons", self.daemons.to_string());
-        told("most memory of a daemon, KiB", format!("{} of {BOUND_KIB}", self.peak_kib));
-        told(
+        let row = |what: &str, figure: String| println!("{what:<68} {figure:>9}");
+        row("storms", self.storms.to_string());
+        row("daemons", self.daemons.to_string());
+        row("most memory of a daemon, KiB", format!("{} of {BOUND_KIB}", self.peak_kib));
+        row(
             "descriptors of the daemon at rest, at the start and at the end",
             self.rest.descriptors().to_string(),
         );
-        told("leaks found", "0".to_owned());
+        row("leaks found", "0".to_owned());
         let quarter = self.samples.len() / 4;
         if quarter < SAMPLES {
             println!("memory over time: not judged, by {} samples of one daemon", self.samples.len());
@@ -349,8 +349,8 @@ impl<'a> Soak<'a> {
         let last = median(&self.samples[self.samples.len() - quarter..]);
         let what =
             format!("resident memory of the last daemon at rest ({} samples), KiB:", self.samples.len());
-        told(&format!("{what} median of the first quarter"), first.to_string());
-        told(&format!("{what} median of the last quarter"), last.to_string());
+        row(&format!("{what} median of the first quarter"), first.to_string());
+        row(&format!("{what} median of the last quarter"), last.to_string());
         assert!(last <= first + GROWTH_KIB, "the daemon grows: {:?}", self.samples);
     }
 }

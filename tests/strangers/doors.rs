@@ -153,7 +153,7 @@ pub(super) fn memory_file(method: &str, endpoint: &Endpoint) -> io::Result<File>
 /// What comes of a knock.
 #[track_caller]
 fn check(knock: &Knock, way: Exposure, announced: Announced) {
-    let told = |announced: Announced| match announced.ends() {
+    let failure = |announced: Announced| match announced.ends() {
         End::Failed(reason) => reason,
         other => panic!("{other:?}"),
     };
@@ -162,20 +162,20 @@ fn check(knock: &Knock, way: Exposure, announced: Announced) {
     match way {
         Exposure::Connections(_) | Exposure::Datagrams | Exposure::Messages => announced.serves_its_client(),
         Exposure::Peer(_) if shown == Token::HALF_LEN => {
-            assert_eq!(told(announced), "a peer with a wrong token");
+            assert_eq!(failure(announced), "a peer with a wrong token");
         }
-        Exposure::Peer(_) if knock.stays => assert_eq!(told(announced), no_client),
+        Exposure::Peer(_) if knock.stays => assert_eq!(failure(announced), no_client),
         // Opening a FIFO once more, after it was closed, is like opening it first.
         Exposure::Peer(_) => {
-            let reason = told(announced);
+            let reason = failure(announced);
             assert!(reason.contains("the peer closed the channel"), "{reason}");
         }
-        Exposure::Memory if shown > 0 => assert_eq!(told(announced), "a peer with a wrong token"),
+        Exposure::Memory if shown > 0 => assert_eq!(failure(announced), "a peer with a wrong token"),
         Exposure::Counters if shown == Token::HALF_LEN => {
-            assert_eq!(told(announced), "a peer with a wrong token");
+            assert_eq!(failure(announced), "a peer with a wrong token");
         }
         Exposure::Memory | Exposure::Counters | Exposure::Unreachable(_) => {
-            assert_eq!(told(announced), no_client)
+            assert_eq!(failure(announced), no_client)
         }
     }
 }

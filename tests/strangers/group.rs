@@ -18,7 +18,7 @@ use rustix::net::{RecvFlags, SendFlags, recv, send};
 use super::doors::sysv_queue;
 use super::{MANY, attacked, carrying, spec};
 use crate::harness::{
-    Announced, Daemon, Sandbox, connected, datagrams, exposure, files, info, nobody_can_run, run,
+    Announced, Daemon, Sandbox, another_user_can_run, connected, datagrams, exposure, files, info, run,
 };
 use crate::users::{User, Users};
 
@@ -50,17 +50,17 @@ fn opened(named: &[PathBuf]) -> Vec<&PathBuf> {
 
 /// Queues are not files everywhere: the results of opening them by name.
 fn opened_queues(method: &str, address: &str) -> Vec<Result<(), Option<i32>>> {
-    let told = |error: std::io::Error| error.raw_os_error();
+    let errno = |error: std::io::Error| error.raw_os_error();
     match info(method).naming {
         Naming::Queues => {
             [("ping", QueueEnd::Send), ("ping", QueueEnd::Receive), ("pong", QueueEnd::Receive)]
                 .map(|(direction, end)| {
                     let name = std::ffi::CString::new(format!("{address}-{direction}")).unwrap();
-                    MessageQueue::open(&name, end).map(drop).map_err(told)
+                    MessageQueue::open(&name, end).map(drop).map_err(errno)
                 })
                 .into()
         }
-        Naming::Key => vec![sysv_queue(address).map(|_: Queue| ()).map_err(told)],
+        Naming::Key => vec![sysv_queue(address).map(|_: Queue| ()).map_err(errno)],
         _ => Vec::new(),
     }
 }
@@ -69,7 +69,7 @@ fn opened_queues(method: &str, address: &str) -> Vec<Result<(), Option<i32>>> {
 #[test]
 fn a_member_of_the_group_gets_at_nothing_of_anothers_channel() {
     run(|sandbox| {
-        if !nobody_can_run(sandbox) {
+        if !another_user_can_run(sandbox) {
             return;
         }
         let (daemon, [client, other]) = daemon_of_a_group(sandbox);
@@ -118,7 +118,7 @@ fn between(sandbox: &Sandbox, daemon: &Daemon, mechanism: &dyn Mechanism, client
     client.does(|| announced.serves_its_client());
     // ZeroMQ greets every peer.
     if let Some(stranger) = stranger.filter(|_| method != "zeromq") {
-        let told = recv(&stranger, &mut [0; 64], RecvFlags::DONTWAIT);
-        assert!(!told.is_ok_and(|(len, _)| len > 0), "{method}: an unauthenticated peer gets an answer");
+        let errno = recv(&stranger, &mut [0; 64], RecvFlags::DONTWAIT);
+        assert!(!errno.is_ok_and(|(len, _)| len > 0), "{method}: an unauthenticated peer gets an answer");
     }
 }

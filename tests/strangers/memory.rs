@@ -121,9 +121,9 @@ fn rounds_over_scribbled_memory(daemon: &Daemon, spec: &ChannelSpec, spared: &[u
         Reply::Usage(_) => "its responder lives".to_owned(),
         other => panic!("{}: {other:?}", spec.method),
     };
-    let told = seen.as_ref().map_or_else(ToString::to_string, |()| "its rounds went on".to_owned());
+    let printed = seen.as_ref().map_or_else(ToString::to_string, |()| "its rounds went on".to_owned());
     eprintln!(
-        "{}, {:?}, {} bytes, seed {seed}: {words} words; {told}; {responder}",
+        "{}, {:?}, {} bytes, seed {seed}: {words} words; {printed}; {responder}",
         spec.method, spec.wait, spec.size_bytes
     );
 }
@@ -193,7 +193,7 @@ fn is_truncatable(mechanism: &dyn Mechanism) -> bool {
 }
 
 #[test]
-fn memory_that_is_truncated_ends_its_responder_and_is_told_to_its_client() {
+fn truncated_memory_ends_its_responder_and_is_reported_to_its_client() {
     run(|sandbox| {
         let daemon = sandbox.daemon_with(&MANY);
         attacked(&daemon, || {

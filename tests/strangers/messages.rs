@@ -53,8 +53,8 @@ fn datagrams_of_strangers_are_dropped_before_and_while_rounds_run() {
                         over.store(true, Ordering::SeqCst);
                         drop(link);
                     });
-                    let told = recv(&stranger, &mut [0; 2000], RecvFlags::DONTWAIT);
-                    assert!(told.is_err(), "{method}: an unauthenticated peer gets no answer");
+                    let printed = recv(&stranger, &mut [0; 2000], RecvFlags::DONTWAIT);
+                    assert!(printed.is_err(), "{method}: an unauthenticated peer gets no answer");
                 }
             }
         });
@@ -166,8 +166,8 @@ fn peers_of_zeromq_that_go_or_break_its_protocol_do_not_end_the_channel() {
 /// kernel counts both together, and other tests have some of them.
 fn signals_pile_up(pid: u32) -> bool {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let Some(told) = status.lines().find_map(|line| line.strip_prefix("SigQ:")) else { return false };
-    let (waiting, most) = told.trim().split_once('/').unwrap();
+    let Some(printed) = status.lines().find_map(|line| line.strip_prefix("SigQ:")) else { return false };
+    let (waiting, most) = printed.trim().split_once('/').unwrap();
     waiting.parse::<u64>().unwrap() > (most.parse::<u64>().unwrap() / 4).min(1000)
 }
 

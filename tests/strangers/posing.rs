@@ -64,7 +64,7 @@ const NO_ANSWER: &str = "no answer within 10 s";
 const GONE: &str = "the peer closed the channel";
 
 /// What the client says of it; `None` where it cannot be done.
-fn told(mischief: Mischief, kind: Kind, method: &str) -> Option<&'static str> {
+fn expected_words(mischief: Mischief, kind: Kind, method: &str) -> Option<&'static str> {
     Some(match (mischief, kind) {
         // It never gets as far as the token.
         (WrongToken, Kind::Library) if method == "zeromq" => return None,
@@ -118,7 +118,7 @@ fn size_of(kind: Kind) -> usize {
 
 /// Runs the client against an impostor.
 fn pose(sandbox: &Sandbox, method: &str, kind: Kind, mischief: Mischief) {
-    let Some(words) = told(mischief, kind, method) else { return };
+    let Some(words) = expected_words(mischief, kind, method) else { return };
     let name = format!("{:04x}-{method}-{mischief:?}", (mischief as u32) << 8 | tag(method));
     let socket = sandbox.folder().join(format!("{name}.control"));
     let listener = UnixListener::bind(&socket).unwrap();
@@ -331,7 +331,7 @@ fn all(sandbox: &Sandbox, mischiefs: &[Mischief], slow: bool) {
 }
 
 #[test]
-fn a_client_tells_what_is_wrong_with_its_responder() {
+fn a_client_reports_what_is_wrong_with_its_responder() {
     run(|sandbox| all(sandbox, &AT_ONCE, false));
 }
 

@@ -77,7 +77,7 @@ def a_check_that_checks_nothing_is_an_alarm(_):
     drop_in("ipc-bench@.service", QUIET)
     since, result, code, _ = measured(UNIT, 1)
     need((result, code) == ("exit-code", 14), f"{result}, {code}")
-    need("checked-good" in (told := alarmed(since)), f"the alarm does not say why: {told}")
+    need("checked-good" in (printed := alarmed(since)), f"the alarm does not say why: {printed}")
 
     run("ipc-client", "history", "baseline", "checked-good", "checked", "--history", HISTORY, user="ipcd")
     since, result, code, said = measured(UNIT, None)
@@ -102,7 +102,7 @@ def what_is_slower_than_it_may_be_is_one(_):
     bound("1ns")
     since, result, code, _ = measured(UNIT, 1)
     need((result, code) == ("exit-code", 12), f"{result}, {code}")
-    need("regressed: tcp" in (told := alarmed(since)), f"the alarm does not say why: {told}")
+    need("regressed: tcp" in (printed := alarmed(since)), f"the alarm does not say why: {printed}")
     for name in SHIPPED:
         Path("/etc/systemd/system", name).unlink()
     Path("/etc/systemd/system", SHIPPED[0]).parent.rmdir()

@@ -15,10 +15,10 @@ class Failed(Exception):
     """A promise that is not kept."""
 
 
-def need(holds, told):
+def need(holds, message):
     """Fails unless `holds`."""
     if not holds:
-        raise Failed(told)
+        raise Failed(message)
 
 
 def not_tested(lacking, why):

@@ -41,8 +41,8 @@ def units_are_well_formed_and_closed(_):
     said = run("systemd-analyze", "verify", "--recursive-errors=no", *units)
     need(not said.out + said.err, said.out + said.err)
     for unit in ("ipcd.service", "ipc-bench@nightly.service"):
-        told = run("systemd-analyze", "security", "--no-pager", unit).out.splitlines()[-1]
-        exposure = float(re.search(r": ([0-9.]+)", told).group(1))
+        printed = run("systemd-analyze", "security", "--no-pager", unit).out.splitlines()[-1]
+        exposure = float(re.search(r": ([0-9.]+)", printed).group(1))
         print(f"    {unit}: exposure {exposure}")
         need(exposure <= EXPOSURE, f"{unit} is more exposed than {EXPOSURE}")
 

@@ -36,8 +36,8 @@ def do(lines):
 
 def serves():
     """A member of the group is served."""
-    told = run("ipc-client", "bench", "-m", "tcp,shmem,fifo", "-n", "200", user="alice").out
-    need(told.count("round trip") == 3, told)
+    printed = run("ipc-client", "bench", "-m", "tcp,shmem,fifo", "-n", "200", user="alice").out
+    need(printed.count("round trip") == 3, printed)
 
 
 def with_systemd():

@@ -29,8 +29,8 @@ def the_first_client_starts_the_service(_):
     need(is_active("ipcd.service"), "the service is not active")
     need(status["pid"] == main_pid(), "it is not the service that answers")
     need(Path(f"/proc/{main_pid()}").stat().st_uid == int(run("id", "-u", "ipcd").out), "it is not user ipcd's")
-    told = run("systemctl", "show", "--property=StatusText", "ipcd.service").out.strip()
-    need("idle" in told, told)
+    printed = run("systemctl", "show", "--property=StatusText", "ipcd.service").out.strip()
+    need("idle" in printed, printed)
 
 
 def every_method_works_under_the_sandbox(_):
@@ -101,11 +101,11 @@ def reload_reads_the_configuration_and_keeps_measurements(_):
     run("systemctl", "reload", "ipcd.service", expect=1)
     need(main_pid() == pid and client.poll() is None, "a wrong configuration has ended the service")
     line = f"{CONFIGURATION}:{text.count(chr(10)) + 2}:"
-    told = lambda: [entry for entry in journal("ipcd.service", since) if line in entry["MESSAGE"] and "daemon2" in entry["MESSAGE"]]
-    eventually("the error and its line are reported", told)
+    entries = lambda: [entry for entry in journal("ipcd.service", since) if line in entry["MESSAGE"] and "daemon2" in entry["MESSAGE"]]
+    eventually("the error and its line are reported", entries)
     # If only the signal is sent, the journal has the error.
     kill(pid, signal.SIGHUP)
-    wrong = lambda: [entry for entry in told() if int(entry["_PID"]) == pid]
+    wrong = lambda: [entry for entry in entries() if int(entry["_PID"]) == pid]
     need(eventually("the daemon reports it too", wrong)[0]["PRIORITY"] in "34", "its priority is not an error's")
     need(main_pid() == pid and client.poll() is None, "a wrong configuration has ended the service")
 
@@ -139,9 +139,9 @@ def the_journal_has_priorities(_):
     own = lambda: [entry for entry in journal("ipcd.service", since) if entry.get("_COMM") == "ipcd"]
     warned = lambda: [entry for entry in own() if entry["PRIORITY"] == "4" and "tcp" in entry["MESSAGE"]]
     eventually("the responder's end is a warning", warned)
-    told = lambda: [entry for entry in own() if entry["PRIORITY"] == "6"]
+    entries = lambda: [entry for entry in own() if entry["PRIORITY"] == "6"]
     uid = run("id", "-u", "alice").out.strip()
-    need(any(uid in entry["MESSAGE"] for entry in eventually("the run is logged", told)), "the user is not named")
+    need(any(uid in entry["MESSAGE"] for entry in eventually("the run is logged", entries)), "the user is not named")
     for entry in own():
         need(not entry["MESSAGE"].startswith(("<", "[")), f"a priority or a time in the text: {entry['MESSAGE']}")
 

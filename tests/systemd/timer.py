@@ -84,11 +84,11 @@ def every_method_and_placement_works_under_the_timers_sandbox(_):
     need(seen == here, f"missing: {here - seen}, too many: {seen - here}")
     print(f"    {len(seen)} methods: {' '.join(sorted(seen))}")
 
-    told = json.loads(bench("--private", "-m", "tcp", "--placement", "all", "-n", "20", "--json").out)
+    printed = json.loads(bench("--private", "-m", "tcp", "--placement", "all", "-n", "20", "--json").out)
     cells = lambda results, methods: {(m, r["placement"], r.get("server_cpu")) for m in methods for r in results}
     results = measured("placements")
     seen = {(result["method"], result["placement"], result.get("server_cpu")) for result in results}
-    need(seen == cells(told["results"], ("tcp", "shmem", "mmap")), f"placements are others: {seen}")
+    need(seen == cells(printed["results"], ("tcp", "shmem", "mmap")), f"placements are others: {seen}")
     for result in results:
         if "server_cpu" in result:
             cpus = result["trials"][0]["server_cpus"]

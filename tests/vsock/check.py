@@ -36,10 +36,10 @@ class Failed(Exception):
     """A promise that is not kept."""
 
 
-def need(holds, told):
+def need(holds, message):
     """Fails unless `holds`."""
     if not holds:
-        raise Failed(told)
+        raise Failed(message)
 
 
 def run(*command, **more):
@@ -135,7 +135,7 @@ class Guest:
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
         )
 
-    def listen(self, told):
+    def listen(self, log):
         """Collects what the steps print and say until the machine is off, or has taken too long."""
         timer = threading.Timer(DEADLINE, self.machine.kill)
         timer.start()
@@ -149,11 +149,11 @@ class Guest:
                 if not marker:
                     printed.append(line)
                     if re.match(r"test (?!result)", line):
-                        told(f"    {line}")
+                        log(f"    {line}")
                     continue
                 what, rest = marker.groups()
                 if what == "begin":
-                    told(f"{rest} ({time.monotonic() - begun:.0f} s)")
+                    log(f"{rest} ({time.monotonic() - begun:.0f} s)")
                     printed = []
                 elif what == "said":
                     self.steps[rest] = {"out": printed}
@@ -162,7 +162,7 @@ class Guest:
                     name, code = rest.rsplit(" ", 1)
                     self.steps[name].update(said=printed, code=int(code))
                 elif what == "up":
-                    told(f"the guest is up: {rest} ({time.monotonic() - begun:.0f} s)")
+                    log(f"the guest is up: {rest} ({time.monotonic() - begun:.0f} s)")
                 else:
                     self.is_over = True
         finally:
@@ -202,9 +202,9 @@ def check(guest):
     """What the guest has to have shown."""
     need(guest.is_over, f"the guest has not come to its end in {DEADLINE} s, or has died")
     for name, reason in [("none", "the kernel has no AF_VSOCK"), ("no loopback", "AF_VSOCK has no loopback")]:
-        told = vsock(guest.document(name)).get("unavailable_because", "")
-        need(told == f"{reason}; load the module vsock_loopback" or told == f"{reason}; load its module vsock_loopback", told)
-        print(f"    without the module: {told}")
+        found = vsock(guest.document(name)).get("unavailable_because", "")
+        need(found == f"{reason}; load the module vsock_loopback" or found == f"{reason}; load its module vsock_loopback", found)
+        print(f"    without the module: {found}")
     need("unavailable_because" not in vsock(guest.document("methods")), "vsock is not available")
     print("    with it, vsock is available")
     check_cells(guest.document("bench"), 6, 500)
@@ -221,7 +221,7 @@ def main():
     if not shutil.which("qemu-system-x86_64"):
         sys.exit("FAILED: qemu-system-x86_64 is missing; Debian's package is qemu-system-x86")
     begun = time.monotonic()
-    told = lambda text: print(text, flush=True)
+    log = lambda text: print(text, flush=True)
     guest, passed = None, False
     with tempfile.TemporaryDirectory(prefix="ipcd-vsock-") as name:
         folder = Path(name)
@@ -229,9 +229,9 @@ def main():
             debian(folder)
             archive = initramfs(folder, sys.argv[1:] or TESTS)
             kernel = next(folder.glob("boot/vmlinuz-*"))
-            told(f"booting {kernel.name} ({time.monotonic() - begun:.0f} s)")
+            log(f"booting {kernel.name} ({time.monotonic() - begun:.0f} s)")
             guest = Guest(kernel, archive)
-            guest.listen(told)
+            guest.listen(log)
             check(guest)
             passed = True
         except Failed as failure:
@@ -241,7 +241,7 @@ def main():
                 guest.end()
             if guest and not passed:
                 print("the last of the console:", *guest.log[-LINES_SHOWN:], sep="\n")
-    told(f"vsock works ({time.monotonic() - begun:.0f} s)")
+    log(f"vsock works ({time.monotonic() - begun:.0f} s)")
 
 
 if __name__ == "__main__":

@@ -66,7 +66,7 @@ fn every_cell_exports_its_newest_result_and_every_metric_is_declared_once() {
         value(&lines, "ipcd_result_warnings", &labels),
         Some((shmem.warnings.len() + report.warnings.len()) as f64)
     );
-    // Whatever broke off has no latency, and says so.
+    // A failed result has no latency, and is marked as failed.
     assert_eq!(value(&lines, "ipcd_result_failed", &["method=\"pipe\""]), Some(1.0));
     assert_eq!(value(&lines, "ipcd_result_grade", &["method=\"pipe\""]), Some(5.0));
     assert_eq!(value(&lines, "ipcd_round_trip_seconds_count", &["method=\"pipe\""]), None);

@@ -107,7 +107,7 @@ pub fn write_line(run: &Run, out: &mut dyn Write) -> io::Result<()> {
         report: &run.report,
         histograms: histograms.collect(),
     };
-    json::write_in_line(&line, out)?;
+    json::write_on_one_line(&line, out)?;
     writeln!(out)
 }
 

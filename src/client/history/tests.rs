@@ -42,7 +42,7 @@ fn ids_begin_at_one_and_are_different() {
 }
 
 #[test]
-fn what_is_no_history_is_refused_and_left_as_it_is() {
+fn a_file_that_is_not_a_history_is_rejected_and_left_unchanged() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("notes.txt");
     std::fs::write(

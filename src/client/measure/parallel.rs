@@ -336,7 +336,7 @@ impl Lead<'_> {
         (0..).zip(&self.sides).find_map(|(number, (id, _))| (*id == channel).then_some(number))
     }
 
-    /// Says which channel it was that broke off, where it was one.
+    /// Names the channel that failed, if a single one did.
     fn one(&self, number: u32, error: ClientError) -> ClientError {
         match error {
             error

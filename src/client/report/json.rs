@@ -26,7 +26,7 @@ pub(crate) fn write(value: &impl Serialize, out: &mut dyn Write) -> io::Result<(
 ///
 /// # Errors
 /// The writer's.
-pub(crate) fn write_in_line(value: &impl Serialize, out: &mut dyn Write) -> io::Result<()> {
+pub(crate) fn write_on_one_line(value: &impl Serialize, out: &mut dyn Write) -> io::Result<()> {
     Ok(serde_json::to_writer(out, value)?)
 }
 
@@ -113,7 +113,7 @@ impl IntervalReport {
 /// # Errors
 /// The writer's.
 pub(crate) fn write_line(line: &Line<'_>, out: &mut dyn Write) -> io::Result<()> {
-    write_in_line(line, out)?;
+    write_on_one_line(line, out)?;
     writeln!(out)?;
     out.flush()
 }

@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn rounding_is_no_difference() {
+    fn rounding_is_not_a_difference() {
         for (a, b) in [(2, 3), (3, 3), (2, 5), (4, 4), (6, 9)] {
             let same = compare_groups(&vec![0.1; a], &vec![0.1; b]).unwrap();
             assert!(!same.is_real() && same.smallest_detectable() == 0.0, "{a} and {b}");

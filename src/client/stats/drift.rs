@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn noise_is_no_drift() {
+    fn noise_is_not_drift() {
         let series: Vec<f64> = (0..40).map(|i| 100.0 + 50.0 * ripple(i)).collect();
         assert!(!drift(&series).unwrap().significant());
     }

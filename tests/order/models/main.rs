@@ -114,7 +114,7 @@ fn a_wait_that_is_ended_ends() {
 }
 
 #[test]
-fn the_proof_tells_each_side_of_the_other_and_a_wrong_one_is_seen() {
+fn the_proof_identifies_each_side_to_the_other_and_a_wrong_one_is_detected() {
     holds("proof", None, || proof(true));
     holds("wrong proof", Some(3), || proof(false));
 }

@@ -83,7 +83,7 @@ fn write_row<T: Serialize>(
 ) -> Result<(), Failure> {
     if is_json {
         writeln!(out, "{}", if is_first { "" } else { "," })?;
-        return Ok(json::write_in_line(row, out)?);
+        return Ok(json::write_on_one_line(row, out)?);
     }
     let mut out = Printable::new(out);
     if is_first {

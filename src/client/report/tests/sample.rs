@@ -15,7 +15,7 @@ use crate::protocol::{ChannelSpec, Usage, Wait};
 use crate::transports::Pace;
 use crate::transports::sys::clock::{Calibration, ClockChoice};
 
-/// Many cells, five trials: pinned and not, with options, sizes, lost datagrams, drift, one that broke off.
+/// Many cells, five trials: pinned and not, with options, sizes, lost datagrams, drift, and one that failed.
 pub(in crate::client) fn sweep() -> Report {
     let shmem = cell("shmem", 8, Wait::Adaptive, Some((0, 1)));
     let tcp = Cell { wait: Wait::Block, ..cell("tcp", 65_536, Wait::Block, None) };
