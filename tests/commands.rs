@@ -85,7 +85,7 @@ fn what_no_matrix_can_be_of_is_refused_before_anything_is_started() {
         for (arguments, printed) in [
             (&["--method", "null"][..], &["null carries nothing from one CPU to another"][..]),
             (&["--method", "sockets"], &["a matrix is of one method", "sockets"]),
-            (&["--method", "pigeon"], &["no method", "pigeon", "tcp, "]),
+            (&["--method", "pigeon"], &["unknown method", "pigeon", "tcp, "]),
             #[cfg(not(feature = "tokio"))]
             (&["--method", "tokio"], &["this build has no tokio", "--features tokio"]),
             (&["-n", "19"], &["a median needs at least 20 rounds"]),
@@ -158,8 +158,10 @@ fn unknown_names_are_all_reported_at_once() {
     run(|sandbox| {
         for command in [&["explain"][..], &["bench", "--method"]] {
             let output = client(sandbox, &[command, &["tcp,pigeon,smoke"]].concat()).expect(Exit::Usage);
-            let output =
-                output.says(&["no group \"pigeon\", \"smoke\"; methods are tcp, ", "groups are all, "]);
+            let output = output.says(&[
+                "unknown method or group \"pigeon\", \"smoke\"; methods are tcp, ",
+                "groups are all, ",
+            ]);
             assert_eq!(output.stdout, "");
         }
         for feature in FEATURES.iter().filter(|name| ipcd::internals::transports::find(name).is_err()) {

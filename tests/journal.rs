@@ -41,7 +41,7 @@ fn an_error_has_its_priority_in_both_programs() {
             (sandbox.client(&["bench", "--no-such-flag"]), Exit::Usage, "--no-such-flag"),
             (sandbox.ipcd(&["start", "--no-such-flag"]), Exit::Usage, "--no-such-flag"),
             (sandbox.ipcd(&["start", "--socket", "/nowhere/s"]), Exit::Failure, "/nowhere"),
-            (sandbox.client(&["bench", "--profile", "none"]), Exit::Usage, "no profile \"none\""),
+            (sandbox.client(&["bench", "--profile", "none"]), Exit::Usage, "unknown profile \"none\""),
             (sandbox.client(&["status"]), Exit::NoDaemon, "ipcd.sock"),
             (
                 sandbox.client(&["bench", "--private", "-m", "tcp", "-n", "10", "--size", "900M"]),

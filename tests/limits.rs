@@ -102,7 +102,7 @@ fn the_line_is_as_long_as_it_may_be() {
         let _holder = daemon.lease();
         let waiting =
             [(); 2].map(|()| sandbox.start(&mut sandbox.client(&["bench", "-m", "tcp", "-n", "1"])));
-        daemon.wait_for_status("two are in line", |status| status.queue.len() == 2);
+        daemon.wait_for_status("two clients are queued", |status| status.queue.len() == 2);
         let refused = sandbox.finish(&mut sandbox.client(&["bench", "-m", "tcp", "-n", "1"]));
         refused.expect(Exit::Busy).says(&["max-queue-per-user is 2", "larger --max-queue"]);
         let status = daemon.status();
@@ -172,7 +172,7 @@ fn the_lease_is_not_given_back_with_channels_open() {
         let daemon = sandbox.daemon();
         let mut client = daemon.lease();
         let waiting = sandbox.start(&mut sandbox.client(&["bench", "-m", "tcp", "-n", "10"]));
-        daemon.wait_for_status("a client is in line", |status| status.queue == [waiting.pid()]);
+        daemon.wait_for_status("a client is queued", |status| status.queue == [waiting.pid()]);
         let mut channel = client.open(&ChannelSpec::new("unix")).unwrap();
         match client.release() {
             Err(ClientError::Refused(Refusal::ChannelsOpen { channels: 1 })) => {}

@@ -346,7 +346,7 @@ fn elsewhere_lines_have_their_time_and_a_peers_control_characters_are_shown() {
             rest.iter().any(|line| line.contains("DEBUG") && line.contains("channel 1 is open: tcp, 64")),
             "{log}"
         );
-        assert!(log.contains("no method \"\\u{1b}[31mred\\nREADY=1\""), "{log}");
+        assert!(log.contains("unknown method \"\\u{1b}[31mred\\nREADY=1\""), "{log}");
         assert!(log.chars().all(|c| c == '\n' || !c.is_control()), "{log:?}");
     });
 }

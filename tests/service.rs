@@ -57,7 +57,7 @@ fn signals_end_it_in_time_with_open_channels_and_queued_clients() {
             let responders: Vec<_> =
                 channels.iter().map(|channel| Peer::find(channel.responder_pid()).unwrap()).collect();
             let waiting = sandbox.start(&mut sandbox.client(&["bench", "-n", "10"]));
-            daemon.wait_for_status("a client is in line", |status| status.queue == [waiting.pid()]);
+            daemon.wait_for_status("a client is queued", |status| status.queue == [waiting.pid()]);
 
             daemon.stop_by(signal).says(&["ipcd: stopped"]);
             assert!(responders.iter().all(|responder| responder.ends_within(SOON)));

@@ -64,7 +64,7 @@ pub(crate) fn against_client(names: &[String], sizes: &[u32], places: Places) ->
     let known = || METHODS.iter().chain([&TCP_DELAY]);
     if let Some(name) = names.iter().find(|name| !known().any(|method| method.name == **name)) {
         let all: Vec<_> = known().map(|method| method.name).collect();
-        return Err(format!("no method {name}; there are {}", all.join(", ")));
+        return Err(format!("unknown method {name}; methods are {}", all.join(", ")));
     }
     let mut rows = Vec::new();
     for method in known() {

@@ -77,7 +77,7 @@ fn group_id(group: Found<&str>, problems: &mut Vec<Problem>) -> Option<u32> {
     }
     let what = match Group::from_name(name) {
         Ok(Some(found)) => return Some(found.gid.as_raw()),
-        Ok(None) => format!("this host has no group \"{name}\", which is to own the control socket"),
+        Ok(None) => format!("this host has no group \"{name}\", which should own the control socket"),
         Err(error) => format!("the group \"{name}\" cannot be looked up: {error}"),
     };
     problems.push(Problem::new(group.origin, what));

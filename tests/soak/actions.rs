@@ -31,7 +31,7 @@ const ACTIONS: [(u32, &str, Act); 14] = [
     (6, "client stopped for a while", client_pauses),
     (8, "responder stopped for a while", responder_pauses),
     (8, "connection dropped with channels open", drops_its_channels),
-    (8, "place in line given up", leaves_the_line),
+    (8, "position in the queue given up", leaves_the_queue),
     (6, "channel asked for and never connected to", never_connects),
     (8, "bench amid strangers at its channel", strangers::at_its_channel),
     (6, "requests that must be refused", asks_for_what_there_is_not),
@@ -222,7 +222,7 @@ fn drops_its_channels(storm: &Storm<'_>, random: &mut Rng) -> Result<(), String>
     })
 }
 
-fn leaves_the_line(storm: &Storm<'_>, random: &mut Rng) -> Result<(), String> {
+fn leaves_the_queue(storm: &Storm<'_>, random: &mut Rng) -> Result<(), String> {
     // Another client holds the lease meanwhile, so that there is a queue.
     by_library(storm, |client| {
         client.acquire(LeaseWait::Queue, |_| ())?;
@@ -231,7 +231,7 @@ fn leaves_the_line(storm: &Storm<'_>, random: &mut Rng) -> Result<(), String> {
         random.shuffle(&mut waiting);
         a_moment(random, Duration::from_millis(300));
         for client in waiting {
-            storm.tally.count(Table::Fault, "client in line: SIGKILL");
+            storm.tally.count(Table::Fault, "queued client: SIGKILL");
             client.signal(Signal::KILL);
             // Its streams, too: nothing that it has started goes on.
             drop(client.wait(crate::bench::PATIENCE));
