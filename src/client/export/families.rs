@@ -1,5 +1,7 @@
 //! The families of metrics: one for each figure of a result, with a metric for each cell, and one for the hosts.
 
+use std::collections::BTreeMap;
+
 use super::Judged;
 use crate::client::history::Newest;
 use crate::client::host::Environment;
@@ -8,7 +10,6 @@ use crate::client::judge::warnings::Grade;
 use crate::client::report::{CellReport, Latency, Span};
 use crate::client::stats::Statistic;
 use crate::exposition::Family;
-use std::collections::BTreeMap;
 
 const NS_PER_S: f64 = 1e9;
 

@@ -7,7 +7,6 @@
 mod error;
 mod exchange;
 mod keep;
-mod label;
 mod list;
 mod open;
 mod pick;
@@ -25,9 +24,9 @@ pub use error::HistoryError;
 pub use exchange::write_line;
 pub(crate) use exchange::{ImportError, Imported, LineError, read_lines};
 pub(crate) use keep::Baseline;
-pub use label::Label;
 pub(crate) use list::{Filter, ResultRow, RunRow};
 pub(crate) use open::history_path;
+pub use pick::Label;
 pub(crate) use pick::Pick;
 pub use run::Run;
 pub(crate) use series::{Newest, Point, RunConditions, Series};

@@ -9,7 +9,6 @@ mod block;
 #[path = "tests/fake.rs"]
 mod fake;
 mod interval;
-mod merge;
 pub(crate) mod parallel;
 mod recorder;
 mod spent;
@@ -18,10 +17,8 @@ mod trial;
 use std::str::FromStr;
 
 pub(crate) use interval::Interval;
-pub(crate) use recorder::Recorder;
-pub(crate) use recorder::histogram;
-pub(crate) use trial::{CpusSeen, Probe, Trial};
-pub(crate) use trial::{Plan, Stop, Warmup, run};
+pub(crate) use recorder::{Recorder, histogram};
+pub(crate) use trial::{CpusSeen, Plan, Probe, Stop, Trial, Warmup, run};
 
 /// What is timed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
