@@ -28,7 +28,7 @@ impl Interval {
 
 /// The 95 % interval of the median trial: `values` holds one number of each trial, such as its p50 (or its
 /// p99: each statistic of a report gets its interval from that statistic's values). Show it with the
-/// [`median`](super::median) of the same values.
+/// [`median`] of the same values.
 ///
 /// Six trials and more: the interpolated order statistics of Hettmansperger & Sheather, "Confidence intervals
 /// based on interpolated order statistics", Statistics & Probability Letters 4(2), 1986. Order statistics

@@ -145,7 +145,7 @@ fn nearest_rank(quantile: f64, count: u64) -> u64 {
 }
 
 /// Slow outliers of one histogram: J. W. Tukey, "Exploratory Data Analysis", 1977, with the quartiles of
-/// [`Summary`](super::Summary)'s rule.
+/// [`Summary`]'s rule.
 ///
 /// Only the slow side: a round cannot be unusually fast by accident. Latencies are skewed, so some percent of
 /// mild outliers are ordinary (a normal distribution has 0.35 % beyond this fence, an exponential one 4.8 %),
