@@ -202,7 +202,7 @@ fn who_is_not_in_the_group_is_refused_at_the_control_socket() {
             let expected_parts = [
                 format!("user {} may not use the socket ", client.uid),
                 format!(", which is for members of the group {}", daemon.gid),
-                "ask for membership in the group that owns the socket and log in anew".to_owned(),
+                "ask for membership in the group that owns the socket and log in again".to_owned(),
                 "--private".to_owned(),
             ];
             Outcome::Refused(Exit::Permission, expected_parts.to_vec())

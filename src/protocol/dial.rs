@@ -96,7 +96,7 @@ impl DialError {
                 "start a daemon with \"ipcd start\", or name another socket with --socket"
             }
             Self::Permission { .. } => {
-                "ask for membership in the group that owns the socket and log in anew, or measure without it: --private"
+                "ask for membership in the group that owns the socket and log in again, or measure without it: --private"
             }
             Self::Address(_) => "name another socket with --socket",
             Self::Greeting { source: LinkError::Greeting(GreetingError::Version { .. }), .. } => {
