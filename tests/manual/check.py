@@ -159,7 +159,7 @@ def check_keys(folder, ipcd):
         printed = subprocess.run([ipcd, "config", "check", file.name], capture_output=True, text=True)
     printed = (printed.stdout + printed.stderr).splitlines()
     for section, line in zip(("daemon", "profile.NAME"), printed, strict=True):
-        there = set(line.split("there are ")[1].split(", "))
+        there = set(line.split("; known are ")[1].split(", "))
         part = page.split(f".SH [{section}]")[1].split(".SH ")[0]
         documented = set(re.findall(r"^\.TP\n\\fB([a-z0-9-]+)\\fR", part, re.MULTILINE))
         if documented != there:
