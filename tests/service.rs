@@ -114,6 +114,69 @@ fn a_killed_daemons_socket_is_taken_over() {
 }
 
 #[test]
+fn a_deleted_socket_is_made_again() {
+    run(|sandbox| {
+        let metrics = sandbox.folder().join("metrics");
+        let daemon = sandbox.daemon_with(&["--mode", "0640", "--metrics", metrics.to_str().unwrap()]);
+        let lock = daemon.socket.with_extension("sock.lock");
+        let _measuring = daemon.lease();
+        for deleted in [vec![&daemon.socket], vec![&lock], vec![&lock, &daemon.socket], vec![&metrics]] {
+            deleted.iter().for_each(|file| fs::remove_file(file).unwrap());
+            let is_back = || deleted.iter().all(|file| file.exists()).then_some(());
+            eventually("the files are back", PATIENCE, is_back);
+            assert_eq!(daemon.status().pid, daemon.pid);
+            assert_eq!(fs::metadata(&daemon.socket).unwrap().mode() & 0o777, 0o640);
+            sandbox.finish(&mut sandbox.ipcd(&["start"])).expect(Exit::AlreadyRunning);
+            assert_eq!(daemon.status().lease_holders, [std::process::id()], "its clients stay");
+        }
+    });
+}
+
+#[test]
+fn stop_finds_a_daemon_without_its_socket_by_the_lock() {
+    run(|sandbox| {
+        let daemon = sandbox.daemon();
+        // So that it cannot make its socket again.
+        daemon.process().signal(Signal::STOP);
+        let stat = format!("/proc/{}/stat", daemon.pid);
+        let is_stopped = || fs::read_to_string(&stat).unwrap().contains(") T ").then_some(());
+        eventually("it is stopped", PATIENCE, is_stopped);
+        fs::remove_file(&daemon.socket).unwrap();
+        let status = sandbox.finish(&mut sandbox.ipcd(&["status"])).expect(Exit::NoDaemon);
+        status.says(&[&format!("process {} holds the lock", daemon.pid), "ipcd stop"]);
+
+        let stop = sandbox.start(&mut sandbox.ipcd(&["stop"]));
+        let proc = format!("/proc/{}/status", daemon.pid);
+        eventually("it has the signal", PATIENCE, || {
+            let status = fs::read_to_string(&proc).unwrap();
+            let pending = status.lines().find_map(|line| line.strip_prefix("ShdPnd:"))?;
+            (u64::from_str_radix(pending.trim(), 16).unwrap() & 1 << 14 != 0).then_some(())
+        });
+        daemon.process().signal(Signal::CONT);
+        stop.wait(SOON).expect(Exit::Success).says(&[&format!("process {} of ", daemon.pid)]);
+        daemon.ends().expect(Exit::Success).says(&["ipcd: stopped"]);
+        // The process that a lock file names must have that file open.
+        fs::write(sandbox.socket().with_extension("sock.lock"), "1\n").unwrap();
+        sandbox.finish(&mut sandbox.ipcd(&["stop"])).expect(Exit::NoDaemon);
+        fs::remove_file(sandbox.socket().with_extension("sock.lock")).unwrap();
+    });
+}
+
+#[test]
+fn a_daemon_whose_name_another_has_taken_ends_and_leaves_it_its_files() {
+    run(|sandbox| {
+        let first = sandbox.daemon();
+        first.process().signal(Signal::STOP);
+        fs::remove_file(first.socket.with_extension("sock.lock")).unwrap();
+        let second = sandbox.daemon();
+        first.process().signal(Signal::CONT);
+        let taken = format!("held by a running daemon, process {}; exiting", second.pid);
+        first.ends().expect(Exit::Success).says(&[&taken]);
+        second.serves("pipe");
+    });
+}
+
+#[test]
 fn the_socket_that_is_named_goes_before_the_environments() {
     run(|sandbox| {
         let named = sandbox.folder().join("named");

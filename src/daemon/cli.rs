@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use log::{Level, info, warn};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use super::configure::{self, Configured, Signals};
 use super::logging;
@@ -14,11 +16,11 @@ use super::metrics::Metrics;
 use super::responder::take_stdin;
 use super::server::{Server, Wake, serve_client};
 use super::service_manager::ServiceManager;
-use super::socket::{Activated, BindError, Bound, activated, bind};
+use super::socket::{Activated, BindError, Bound, activated, bind, holder};
 use crate::config::{self, Flags, Limits, ProfileRules, Settings};
 use crate::diagnostics::{error_chain, print_line, report_error, report_usage_error};
 use crate::exit::Exit;
-use crate::protocol::{DialError, Reply, Request, dial};
+use crate::protocol::{Candidate, DialError, Reply, Request, dial};
 use crate::shortage::is_shortage;
 use crate::transports::remove_leftovers_of_the_dead;
 
@@ -127,7 +129,7 @@ fn start(typed: &ArgMatches, rules: &ProfileRules) -> Exit {
             Some(control) => control,
             None => {
                 let named = typed.get_one::<PathBuf>("socket");
-                let bound = bind(&files.address(named.map(PathBuf::as_path)))?;
+                let mut bound = bind(&files.address(named.map(PathBuf::as_path)))?;
                 bound.set_access(config.access)?;
                 bound
             }
@@ -140,7 +142,7 @@ fn start(typed: &ArgMatches, rules: &ProfileRules) -> Exit {
         };
         Ok((socket, metrics))
     };
-    let (socket, metrics) = match open() {
+    let (mut socket, metrics) = match open() {
         Ok(opened) => opened,
         Err(error) => return fail(&error, None, error.exit()),
     };
@@ -160,14 +162,14 @@ fn start(typed: &ArgMatches, rules: &ProfileRules) -> Exit {
         let mut server = Server::new(&config, ServiceManager::from_environment(), metrics)?;
         remove_leftovers_of_the_dead();
         server.manager.ready();
-        while server.run(Some(&socket), Some(&signals))? == Wake::Reload {
+        while server.run(Some(&mut socket), Some(&signals))? == Wake::Reload {
             if signals.take_hangup() {
                 info!("its terminal was closed");
                 break;
             }
             server.manager.reloading();
             match Configured::by(typed, rules) {
-                Ok(now) => apply(&now, &settings, &mut server, &socket),
+                Ok(now) => apply(&now, &settings, &mut server, &mut socket),
                 Err(error) => server.manager.reload_failed(error_chain(&error).replace('\n', "; ")),
             }
             server.manager.ready();
@@ -184,7 +186,7 @@ fn start(typed: &ArgMatches, rules: &ProfileRules) -> Exit {
 }
 
 /// Applies a new configuration to a running daemon. `first` is the one that it was started with.
-fn apply(now: &Configured, first: &Settings, server: &mut Server, socket: &Bound) {
+fn apply(now: &Configured, first: &Settings, server: &mut Server, socket: &mut Bound) {
     if now.settings.socket() != first.socket() {
         warn!("the new address of the control socket takes effect after a restart");
     }
@@ -219,9 +221,23 @@ fn ask(args: &SocketArgs, rules: &ProfileRules, request: &Request) -> Exit {
         Ok(files) => files,
         Err(error) => return fail(&error, None, Exit::Usage),
     };
-    let (mut link, path) = match dial(&files.address(args.socket.as_deref())) {
+    let address = files.address(args.socket.as_deref());
+    let (mut link, path) = match dial(&address) {
         Ok(found) => found,
         Err(error) => {
+            let holder = |candidate: &Candidate| Some((holder(&candidate.path)?, candidate.path.clone()));
+            let unreachable = match &error {
+                DialError::NoDaemon { .. } => address.candidates.iter().find_map(holder),
+                _ => None,
+            };
+            if let Some((pid, path)) = unreachable {
+                if matches!(request, Request::Stop) {
+                    return stop_process(pid, &path);
+                }
+                let (pid, path) = (pid.as_raw_nonzero(), path.display());
+                let advice = format!("process {pid} holds the lock of {path}: \"ipcd stop\" ends it");
+                return fail(&error, Some(&advice), error.exit());
+            }
             // The advice for measurements, to do without a daemon, does not apply.
             let advice = match &error {
                 DialError::NoDaemon { .. } if matches!(request, Request::Stop) => {
@@ -250,6 +266,29 @@ fn ask(args: &SocketArgs, rules: &ProfileRules, request: &Request) -> Exit {
         }
         Err(error) => fail(&error, None, Exit::NotIpcd),
     }
+}
+
+/// Stops a daemon that holds the lock of a socket and cannot be reached by it.
+fn stop_process(pid: Pid, path: &Path) -> Exit {
+    let stop = || {
+        let process = pidfd_open(pid, PidfdFlags::empty())?;
+        pidfd_send_signal(&process, Signal::TERM)?;
+        let patience = Timespec::try_from(ANSWER_PATIENCE).ok();
+        poll(&mut [PollFd::new(&process, PollFlags::IN)], patience.as_ref())
+    };
+    let number = pid.as_raw_nonzero();
+    let error = match stop() {
+        Ok(0) => io::Error::other(format!("it still runs {} s after SIGTERM", ANSWER_PATIENCE.as_secs())),
+        Ok(_) => {
+            let text = "holds the lock without listening there; it was sent SIGTERM and has exited";
+            print_line(format_args!("ipcd: process {number} of {} {text}", path.display()));
+            return Exit::Success;
+        }
+        Err(error) => error.into(),
+    };
+    let what = format!("stop process {number}, which holds the lock of {}", path.display());
+    let error = BindError::System { what, source: error };
+    fail(&error, None, error.exit())
 }
 
 /// Prints an error.

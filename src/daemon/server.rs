@@ -18,7 +18,7 @@ use super::limits;
 use super::logging::RateLimit;
 use super::metrics::{MOST_SCRAPES, Metrics};
 use super::service_manager::ServiceManager;
-use super::socket::{Access, Bound};
+use super::socket::{Access, BindError, Bound};
 use crate::config::{self, Limits};
 use crate::diagnostics::error_chain;
 use crate::protocol::{
@@ -96,6 +96,8 @@ enum Source {
     Stop,
     Reload,
     Listener,
+    /// The files of a socket may have been deleted.
+    Files,
     Connection(ConnectionId),
     Channel(ChannelId),
     Metrics,
@@ -127,9 +129,13 @@ impl Server {
     ///
     /// # Errors
     /// The system refuses to wait or to accept.
-    pub(super) fn run(&mut self, listener: Option<&Bound>, signals: Option<&Signals>) -> io::Result<Wake> {
+    pub(super) fn run(
+        &mut self,
+        mut listener: Option<&mut Bound>,
+        signals: Option<&Signals>,
+    ) -> io::Result<Wake> {
         while !self.life.is_stopping && (listener.is_some() || self.connections.len() > 0) {
-            if self.turn(listener, signals)? {
+            if self.turn(listener.as_deref_mut(), signals)? {
                 return Ok(Wake::Reload);
             }
         }
@@ -174,15 +180,15 @@ impl Server {
     }
 
     /// Waits for events and handles them; returns whether a reload was requested.
-    fn turn(&mut self, listener: Option<&Bound>, signals: Option<&Signals>) -> io::Result<bool> {
+    fn turn(&mut self, listener: Option<&mut Bound>, signals: Option<&Signals>) -> io::Result<bool> {
         self.life.idle_since = self.is_idle().then(|| self.life.idle_since.unwrap_or_else(Instant::now));
         if !self.life.is_stopping {
             self.manager.set_status(&self.lease);
         }
         self.manager.keep_alive();
-        let (mut reload, mut scrape) = (false, false);
-        for source in self.wait(listener, signals)? {
-            match (source, listener) {
+        let (mut reload, mut scrape, mut files) = (false, false, false);
+        for source in self.wait(listener.as_deref(), signals)? {
+            match (source, listener.as_deref()) {
                 (Source::Stop, _) => {
                     self.life.is_stopping = true;
                     return Ok(false);
@@ -192,9 +198,16 @@ impl Server {
                 (Source::Connection(id), _) => self.read_connection(id),
                 (Source::Listener, Some(listener)) => self.accept(listener)?,
                 (Source::Listener, None) => {}
+                (Source::Files, _) => files = true,
                 (Source::Metrics, _) => scrape = true,
             }
             self.settle();
+        }
+        let now = Instant::now();
+        for bound in self.metrics.iter_mut().filter_map(Metrics::bound_mut).chain(listener) {
+            if (files || bound.check_at().is_some_and(|at| at <= now)) && !restore(bound) {
+                self.life.is_stopping = true;
+            }
         }
         if scrape || !self.metrics.as_ref().is_none_or(Metrics::is_quiet) {
             self.serve_metrics();
@@ -211,21 +224,23 @@ impl Server {
             watched.push((Source::Stop, readable(signals.stop.as_fd())));
             watched.push((Source::Reload, readable(signals.reload.as_fd())));
         }
+        let bound = self.metrics.iter().filter_map(Metrics::bound).chain(listener);
+        watched.extend(bound.filter_map(Bound::watch).map(|fd| (Source::Files, readable(fd))));
         watched.extend(self.channels.poll_fds().map(|(id, fd)| (Source::Channel(id), fd)));
         watched.extend(self.connections.poll_fds().map(|(id, fd)| (Source::Connection(id), fd)));
-        let listener = listener.filter(|_| self.accept_paused.is_none());
-        watched.extend(listener.map(|listener| (Source::Listener, readable(listener.as_fd()))));
+        let accepting = listener.filter(|_| self.accept_paused.is_none());
+        watched.extend(accepting.map(|listener| (Source::Listener, readable(listener.as_fd()))));
         watched.extend(self.metrics.iter().flat_map(Metrics::poll_fds).map(|fd| (Source::Metrics, fd)));
 
         let (sources, mut fds): (Vec<_>, Vec<_>) = watched.into_iter().unzip();
         let now = Instant::now();
-        let timeout = self.next_deadline().map(|deadline| deadline.saturating_duration_since(now));
+        let timeout = self.next_deadline(listener).map(|deadline| deadline.saturating_duration_since(now));
         poll_all(&mut fds, timeout)?;
         let is_ready = |fd: &PollFd<'_>| !fd.revents().is_empty();
         Ok(sources.into_iter().zip(&fds).filter(|(_, fd)| is_ready(fd)).map(|(source, _)| source).collect())
     }
 
-    fn next_deadline(&self) -> Option<Instant> {
+    fn next_deadline(&self, listener: Option<&Bound>) -> Option<Instant> {
         let deadlines = [
             self.connections.deadline(),
             self.channels.deadline(),
@@ -233,6 +248,8 @@ impl Server {
             self.life.idle_deadline(),
             self.manager.deadline(),
             self.metrics.as_ref().and_then(Metrics::deadline),
+            listener.and_then(Bound::check_at),
+            self.metrics.as_ref().and_then(Metrics::bound).and_then(Bound::check_at),
         ];
         deadlines.into_iter().flatten().min()
     }
@@ -578,6 +595,30 @@ impl Server {
                 let ended = Event::Ended { channel: id, end };
                 self.connections.send(owner, &Reply::Event(ended), Vec::new());
             }
+        }
+    }
+}
+
+/// Makes the files of a socket again if they were deleted; returns whether the daemon can go on.
+fn restore(bound: &mut Bound) -> bool {
+    let path = bound.path().to_owned();
+    match bound.restore() {
+        Ok(false) => true,
+        Ok(true) => {
+            warn!("{} or its lock file was deleted from outside and is there again", path.display());
+            true
+        }
+        Err(error @ BindError::AlreadyRunning { .. }) => {
+            warn!("its files were deleted from outside, and now {error}; exiting");
+            false
+        }
+        Err(error) => {
+            warn!(
+                "{} was deleted from outside, and cannot be made again for now: {}",
+                path.display(),
+                error_chain(&error)
+            );
+            true
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The control socket, and the lock that shows whether its owner is alive.
 //!
 //! A daemon with the socket `S` holds a lock on the file `S.lock` as long as it lives. A socket file is stale only if that lock
-//! can be taken: a daemon that is slow to answer is still alive.
+//! can be taken: a daemon that is slow to answer is still alive. A daemon whose socket or lock file was deleted makes it again.
 
 use std::fmt;
 use std::fs::{self, File};
@@ -9,22 +9,27 @@ use std::io::{self, Read, Seek, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use interprocess::local_socket::traits::Listener as _;
 use interprocess::local_socket::{
     GenericFilePath, Listener, ListenerNonblockingMode, ListenerOptions, Stream, ToFsName,
 };
 use interprocess::os::unix::local_socket::ListenerOptionsExt;
-use rustix::fs::{FlockOperation, Mode, OFlags, flock};
+use rustix::fs::{FlockOperation, Mode, OFlags, flock, inotify};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketType, getsockname, sockopt};
+use rustix::process::Pid;
 
 use crate::exit::Exit;
-use crate::protocol::{AddressError, SocketAddress};
+use crate::protocol::{AddressError, Candidate, SocketAddress};
 use crate::transports::sys::inherited_listeners;
 
 /// The name of the metrics socket in its unit (`FileDescriptorName=`).
 const METRICS: &str = "metrics";
+
+/// How often the files of a socket are checked where the kernel does not watch them, or cannot be made again for now.
+const CHECK_EVERY: Duration = Duration::from_secs(5);
 
 /// Why a daemon has no socket to serve.
 #[derive(Debug, thiserror::Error)]
@@ -101,13 +106,71 @@ impl Default for Access {
     }
 }
 
+/// Identifies a file, whatever name it has later.
+type FileId = (u64, u64);
+
+/// The file with this name now; `None` if there is none.
+fn file_id(path: &Path) -> Option<FileId> {
+    fs::symlink_metadata(path).ok().map(|meta| (meta.dev(), meta.ino()))
+}
+
 /// A listening control socket. It removes its files when it is dropped, unless they are the service manager's.
 #[derive(Debug)]
 pub(crate) struct Bound {
     listener: Listener,
     path: PathBuf,
+    access: Access,
     /// `None` for a socket of the service manager's, which keeps it.
-    lock: Option<Lock>,
+    files: Option<Files>,
+}
+
+/// The files of a socket that this process has made.
+#[derive(Debug)]
+struct Files {
+    candidate: Candidate,
+    socket: Option<FileId>,
+    lock: Lock,
+    /// Readable when one of them may have been deleted.
+    watch: Option<OwnedFd>,
+    /// When to check them, where they are not watched.
+    check_at: Option<Instant>,
+}
+
+impl Files {
+    fn new(candidate: &Candidate, lock: Lock) -> Self {
+        let socket = file_id(&candidate.path);
+        let mut files = Self { candidate: candidate.clone(), socket, lock, watch: None, check_at: None };
+        files.watch();
+        files
+    }
+
+    fn are_there(&self) -> bool {
+        self.lock.is_there() && self.socket.is_some() && file_id(&self.candidate.path) == self.socket
+    }
+
+    /// Has the kernel report what happens to them. A deleted file of an open socket is reported as a change of its links.
+    fn watch(&mut self) {
+        use inotify::{CreateFlags, WatchFlags};
+        let watch = || {
+            let watch = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
+            for path in [&self.candidate.path, &self.lock.path] {
+                inotify::add_watch(&watch, path, WatchFlags::ATTRIB | WatchFlags::MOVE_SELF)?;
+            }
+            Ok::<_, Errno>(watch)
+        };
+        // What happened before the watch was set is seen now.
+        self.watch = watch().ok().filter(|_| self.are_there());
+        self.check_at = self.watch.is_none().then(|| Instant::now() + CHECK_EVERY);
+    }
+}
+
+impl Drop for Files {
+    fn drop(&mut self) {
+        // Another daemon may have taken the name meanwhile.
+        if self.are_there() {
+            let _ = fs::remove_file(&self.candidate.path);
+        }
+    }
 }
 
 impl Bound {
@@ -117,14 +180,15 @@ impl Bound {
 
     /// Whether the service manager has made it, and keeps it.
     pub(crate) fn is_activated(&self) -> bool {
-        self.lock.is_none()
+        self.files.is_none()
     }
 
     /// Sets the group and the permissions. A socket of the service manager's keeps its own.
     ///
     /// # Errors
     /// This user may not give it to that group.
-    pub(crate) fn set_access(&self, access: Access) -> Result<(), BindError> {
+    pub(crate) fn set_access(&mut self, access: Access) -> Result<(), BindError> {
+        self.access = access;
         if self.is_activated() {
             return Ok(());
         }
@@ -137,6 +201,41 @@ impl Bound {
         };
         let what = || format!("set the group and the mode of {}", self.path.display());
         set().map_err(|source| BindError::System { what: what(), source })
+    }
+
+    /// Readable when its files may have been deleted.
+    pub(super) fn watch(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.files.as_ref()?.watch.as_ref()?.as_fd())
+    }
+
+    /// When to check its files, where they are not watched.
+    pub(super) fn check_at(&self) -> Option<Instant> {
+        self.files.as_ref()?.check_at
+    }
+
+    /// Makes its files again if they were deleted; returns whether they were. Connections that are accepted stay.
+    ///
+    /// # Errors
+    /// [`BindError::AlreadyRunning`] if another daemon has taken the name. After any other error it is tried again later.
+    pub(super) fn restore(&mut self) -> Result<bool, BindError> {
+        let Some(files) = &mut self.files else { return Ok(false) };
+        files.watch();
+        if files.are_there() {
+            return Ok(false);
+        }
+        files.check_at = Some(Instant::now() + CHECK_EVERY);
+        files.candidate.prepare()?;
+        if !files.lock.is_there() {
+            files.lock = Lock::take(&self.path)?;
+        }
+        if file_id(&self.path) != files.socket || files.socket.is_none() {
+            files.socket = None;
+            self.listener = listen(&self.path)?;
+            files.socket = file_id(&self.path);
+        }
+        files.watch();
+        self.set_access(self.access)?;
+        Ok(true)
     }
 
     /// Accepts a connection without blocking.
@@ -161,16 +260,24 @@ pub(crate) fn bind(address: &SocketAddress) -> Result<Bound, BindError> {
     let mut unusable = None;
     for candidate in &address.candidates {
         match candidate.prepare() {
-            Ok(()) => return bind_at(&candidate.path),
+            Ok(()) => return bind_at(candidate),
             Err(error) => unusable = Some(error),
         }
     }
     Err(unusable.expect("an address has a candidate").into())
 }
 
-fn bind_at(path: &Path) -> Result<Bound, BindError> {
-    let system = |source| BindError::listen(path, source);
+fn bind_at(candidate: &Candidate) -> Result<Bound, BindError> {
+    let path = &candidate.path;
     let lock = Lock::take(path)?;
+    let listener = listen(path)?;
+    let files = Some(Files::new(candidate, lock));
+    Ok(Bound { listener, path: path.clone(), access: Access::default(), files })
+}
+
+/// Listens at a path whose lock this process holds.
+fn listen(path: &Path) -> Result<Listener, BindError> {
+    let system = |source| BindError::listen(path, source);
     match fs::symlink_metadata(path) {
         // Its owner is dead: the lock was free.
         Ok(meta) if meta.file_type().is_socket() => fs::remove_file(path).map_err(system)?,
@@ -179,13 +286,13 @@ fn bind_at(path: &Path) -> Result<Bound, BindError> {
         Err(error) => return Err(system(error)),
     }
     let name = path.to_fs_name::<GenericFilePath>().map_err(system)?;
-    let listener = ListenerOptions::new()
+    ListenerOptions::new()
         .name(name)
         .mode(0o600)
         .nonblocking(ListenerNonblockingMode::Both)
+        .reclaim_name(false)
         .create_sync()
-        .map_err(system)?;
-    Ok(Bound { listener, path: path.to_owned(), lock: Some(lock) })
+        .map_err(system)
 }
 
 /// The sockets that the service manager passes (`LISTEN_FDS`).
@@ -238,7 +345,7 @@ fn activated_control(socket: OwnedFd) -> Result<Bound, BindError> {
     listener
         .set_nonblocking(ListenerNonblockingMode::Both)
         .map_err(|source| BindError::listen(&path, source))?;
-    Ok(Bound { listener, path, lock: None })
+    Ok(Bound { listener, path, access: Access::default(), files: None })
 }
 
 /// The name of a socket, for messages.
@@ -259,11 +366,33 @@ struct Lock {
     path: PathBuf,
 }
 
+/// The lock file of a socket.
+fn lock_path(socket: &Path) -> PathBuf {
+    let mut path = socket.as_os_str().to_owned();
+    path.push(".lock");
+    path.into()
+}
+
+/// The process that holds the lock of a socket: the one that the lock file names, if that has it open. This also finds a
+/// daemon that cannot be reached by its socket.
+pub(super) fn holder(socket: &Path) -> Option<Pid> {
+    let path = lock_path(socket);
+    let pid: i32 = fs::read_to_string(&path).ok()?.trim().parse().ok()?;
+    let lock = file_id(&path)?;
+    let is_lock =
+        |file: fs::DirEntry| fs::metadata(file.path()).is_ok_and(|meta| (meta.dev(), meta.ino()) == lock);
+    let holds = fs::read_dir(format!("/proc/{pid}/fd")).ok()?.flatten().any(is_lock);
+    Pid::from_raw(pid).filter(|_| holds)
+}
+
 impl Lock {
+    /// Whether its file still has its name.
+    fn is_there(&self) -> bool {
+        self.file.metadata().is_ok_and(|own| file_id(&self.path) == Some((own.dev(), own.ino())))
+    }
+
     fn take(socket: &Path) -> Result<Self, BindError> {
-        let mut path = socket.as_os_str().to_owned();
-        path.push(".lock");
-        let path = PathBuf::from(path);
+        let path = lock_path(socket);
         let system = |source| BindError::listen(&path, source);
         loop {
             let flags = OFlags::CREATE | OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW;
@@ -282,12 +411,9 @@ impl Lock {
                 Err(error) => return Err(system(error.into())),
             }
             // If its last owner has removed it between the two calls, the lock is worthless.
-            let locked = file.metadata().map_err(system)?;
-            if fs::symlink_metadata(&path)
-                .is_ok_and(|there| (there.dev(), there.ino()) == (locked.dev(), locked.ino()))
-            {
-                // From here on it is removed on every path, even if the file system is full.
-                let mut lock = Self { file, path: path.clone() };
+            // From here on it is removed on every path, even if the file system is full.
+            let mut lock = Self { file, path: path.clone() };
+            if lock.is_there() {
                 let write_pid = |file: &mut File| {
                     file.set_len(0)?;
                     file.rewind()?;
@@ -312,7 +438,9 @@ fn keep_to_owner(file: &File) -> io::Result<()> {
 impl Drop for Lock {
     fn drop(&mut self) {
         // While it is still locked, so that no other daemon can hold it.
-        let _ = fs::remove_file(&self.path);
+        if self.is_there() {
+            let _ = fs::remove_file(&self.path);
+        }
         let _ = flock(&self.file, FlockOperation::Unlock);
     }
 }

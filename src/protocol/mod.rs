@@ -16,8 +16,8 @@ pub mod role;
 mod status;
 
 pub(crate) use address::AddressError;
-pub(crate) use address::MAX_PATH_LEN;
 pub use address::SocketAddress;
+pub(crate) use address::{Candidate, MAX_PATH_LEN};
 pub use codec::{DecodeError, MAX_DECODED, decode, encode};
 pub use dial::{DialError, dial};
 pub(crate) use greeting::GreetingError;

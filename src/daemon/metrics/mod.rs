@@ -70,7 +70,7 @@ impl Metrics {
                 Listener::Tcp(listener)
             }
             MetricsAddress::Unix(path) => {
-                let bound = bind(&SocketAddress::resolve(Some(path)))?;
+                let mut bound = bind(&SocketAddress::resolve(Some(path)))?;
                 bound.set_access(access)?;
                 Listener::Unix(bound)
             }
@@ -123,6 +123,22 @@ impl Metrics {
             },
             Listener::Unix(bound) => format!("{}, path /metrics", bound.path().display()),
             Listener::Activated(_) => "the service manager's socket, path /metrics".to_owned(),
+        }
+    }
+
+    /// Its unix socket, if this process has made one.
+    pub(super) fn bound(&self) -> Option<&Bound> {
+        match &self.listener {
+            Listener::Unix(bound) => Some(bound),
+            Listener::Tcp(_) | Listener::Activated(_) => None,
+        }
+    }
+
+    /// The same, to make its files again.
+    pub(super) fn bound_mut(&mut self) -> Option<&mut Bound> {
+        match &mut self.listener {
+            Listener::Unix(bound) => Some(bound),
+            Listener::Tcp(_) | Listener::Activated(_) => None,
         }
     }
 
