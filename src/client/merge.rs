@@ -85,6 +85,7 @@ impl MergedRuns {
             None => self.report.results.push(CellReport {
                 // These describe a single run.
                 drift: None,
+                drift_over_trials: None,
                 precision_reached_fraction: None,
                 ..cell
             }),

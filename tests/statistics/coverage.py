@@ -12,8 +12,6 @@ import math
 import numpy as np
 import scipy
 from scipy import stats
-from scipy.optimize import isotonic_regression
-from scipy.signal import lfilter
 
 SEED = 20240501
 rng = np.random.default_rng(SEED)
@@ -213,57 +211,9 @@ def groups():
             print()
 
 
-# --- drift -------------------------------------------------------------------------------------------------
-def lag_one(rest):
-    return (rest[:, 1:] * rest[:, :-1]).sum(axis=1) / np.maximum((rest**2).sum(axis=1), 1e-300)
-
-
-def mann_kendall(y, kind):
-    n = y.shape[1]
-    i, j = np.triu_indices(n, 1)
-    differences = y[:, j] - y[:, i]
-    score = np.sign(differences).sum(axis=1)
-    rho = np.zeros(len(y))
-    if kind == "beside a line":
-        slope = np.median(differences / (j - i), axis=1)
-        rest = y - slope[:, None] * np.arange(n)
-        raw = lag_one(rest - rest.mean(axis=1, keepdims=True))
-        rho = raw + (1 + 3 * raw) / n
-    elif kind == "beside a monotone curve":
-        rest = np.array([s - isotonic_regression(s, increasing=bool(up > 0)).x for s, up in zip(y, score)])
-        raw = lag_one(rest)
-        rho = np.where(abs(rest).max(axis=1) < 1e-9, 0, raw + (2 + 3 * raw) / n)
-    lags = np.arange(1, n)
-    inflation = 1 + 2 * ((1 - lags / n) * np.clip(rho, 0, 0.99)[:, None] ** lags).sum(axis=1)
-    z = np.maximum(abs(score) - 1, 0) / np.sqrt(n * (n - 1) * (2 * n + 5) / 18 * inflation)
-    return np.mean(2 * stats.norm.sf(z) < 0.01) * 100
-
-
-def drifts():
-    print("3. How often, in percent, the Mann-Kendall test says 'trend' at p < 0.01, by what its variance is")
-    print("   corrected for. Noise has a standard deviation of 1, by 'rho' correlated with the last point.\n")
-    kinds = {"no correction": "", "beside a line": "beside a line", "CHOSEN": "beside a monotone curve"}
-    for n in (6, 8, 10, 20, 50, 100):
-        time = np.arange(n) / (n - 1)
-        print(f"n = {n:<27}" + "".join(f"{name:>17}" for name in kinds))
-        for rho in (0.0, 0.3, 0.6, 0.9):
-            noise = lfilter([1], [1, -rho], rng.standard_normal((1000, n + 100)), axis=1)[:, 100:]
-            print(f"no trend, rho = {rho:<15}" + "".join(f"{mann_kendall(noise, kind):17.1f}" for kind in kinds.values()))
-        for label, curve in {
-            "line": time,
-            "warming, 1 - exp(-5t)": 1 - np.exp(-5 * time),
-            "step in the middle": (time > 0.5) * 1.0,
-        }.items():
-            for size in (4, 20):
-                series = size * curve + rng.standard_normal((500, n))
-                row = "".join(f"{mann_kendall(series, kind):17.1f}" for kind in kinds.values())
-                print(f"{label[:24] + f', size {size}':<31}" + row)
-        print()
-
-
 # --- stopping at a precision --------------------------------------------------------------------------------
 def stopping():
-    print("4. Coverage in percent (trials on average) if trials are added until the relative half-width is at")
+    print("3. Coverage in percent (trials on average) if trials are added until the relative half-width is at")
     print("   most the wanted precision, beginning to look after n trials, giving up after 60.\n")
     for first in (2, 3, 5, 6, 8, 10):
         print(f"n = {first:<27}" + "".join(f"{name:>17}" for name in SHAPES))
@@ -288,5 +238,4 @@ if __name__ == "__main__":
     print(f"Made by tests/statistics/coverage.py; numpy {np.__version__}, scipy {scipy.__version__}, seed {SEED}.\n")
     intervals()
     groups()
-    drifts()
     stopping()

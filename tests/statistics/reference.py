@@ -11,7 +11,6 @@ import pathlib
 import numpy as np
 import scipy
 from scipy import stats
-from scipy.optimize import isotonic_regression
 
 rng = np.random.default_rng(7)
 
@@ -92,24 +91,26 @@ def groups(a, b):
     return {"a": a.tolist(), "b": b.tolist(), "change": float(np.median(ratios)) - 1, "low": low - 1, "high": high - 1}
 
 
-def drift(series):
-    n = len(series)
-    time = np.arange(n)
-    tau = stats.kendalltau(time, series, method="asymptotic")
-    score = sum(np.sign(series[j] - series[i]) for i in range(n) for j in range(i + 1, n))
-    # scipy corrects for ties, not for continuity: take its standard deviation and use it again.
-    deviation = abs(score) / stats.norm.isf(tau.pvalue / 2)
-    rest = series - isotonic_regression(series, increasing=bool(score > 0)).x
-    rho = 0.0
-    if abs(rest).max() > 1e-9:
-        raw = float((rest[1:] * rest[:-1]).sum() / (rest**2).sum())
-        rho = min(max(raw + (2 + 3 * raw) / n, 0), 0.99)
-    deviation *= math.sqrt(1 + 2 * sum((1 - lag / n) * rho**lag for lag in range(1, n)))
-    slope = stats.theilslopes(series, time).slope
+def drift(*trials):
+    scores, variances, slopes = [], [], []
+    for series in trials:
+        parts = min(8, len(series))
+        series = np.array([series[i * len(series) // parts : (i + 1) * len(series) // parts].mean() for i in range(parts)])
+        time, n = np.arange(parts), parts
+        tau = stats.kendalltau(time, series, method="asymptotic")
+        score = sum(np.sign(series[j] - series[i]) for i in range(n) for j in range(i + 1, n))
+        # scipy corrects for ties, not for continuity: take its standard deviation and use it again.
+        ties = sum(t * (t - 1) * (2 * t + 5) for t in np.unique(series, return_counts=True)[1])
+        by_formula = (n * (n - 1) * (2 * n + 5) - ties) / 18
+        variances.append((score / stats.norm.isf(tau.pvalue / 2)) ** 2 if score else by_formula)
+        scores.append(score)
+        slopes.append(stats.theilslopes(series, time).slope * (n - 1) / np.median(series))
+    seen = len(trials) * np.var(scores, ddof=1) if len(trials) > 1 else 0
+    deviation = math.sqrt(max(sum(variances), seen))
     return {
-        "series": series.tolist(),
-        "slope_fraction": float(slope * (n - 1) / np.median(series)),
-        "p_value": float(2 * stats.norm.sf((abs(score) - 1) / deviation)),
+        "series": [series.tolist() for series in trials],
+        "slope_fraction": float(np.median(slopes)),
+        "p_value": float(2 * stats.norm.sf((abs(sum(scores)) - 1) / deviation)),
     }
 
 
@@ -136,16 +137,16 @@ def main():
         "groups": [groups(trials(n), 1.05 * trials(m)) for n, m in ((2, 2), (3, 4), (4, 4), (5, 5), (7, 5), (10, 10), (3, 40))]
         + [groups(trials(35), trials(33))],
         "drifts": [
-            drift(series)
+            drift(*series)
             for series in (
-                trials(6),
-                trials(12),
-                np.round(1000 + 200 * t + 30 * rng.standard_normal(24), 3),
-                np.round(1000 - 200 * (1 - np.exp(-5 * t)) + 30 * rng.standard_normal(24), 3),
-                np.round(1000 + 30 * rng.standard_normal(48).cumsum(), 3),
+                [trials(6)],
+                [trials(12)],
+                [np.round(1000 + 200 * t + 30 * rng.standard_normal(24), 3)],
+                [np.round(level - 200 * (1 - np.exp(-5 * t)) + 30 * rng.standard_normal(24), 3) for level in (1000, 1300, 800)],
+                [np.round(1000 + 30 * rng.standard_normal(48).cumsum(), 3) for _ in range(5)],
                 # Ties.
-                np.round(20 + 3 * t + rng.standard_normal(24)),
-                np.arange(100.0, 110.0),
+                [np.round(20 + 3 * t[:8] + rng.standard_normal(8)) for _ in range(2)],
+                [np.arange(100.0, 110.0)],
             )
         ],
     }

@@ -190,9 +190,12 @@ pub struct CellReport {
     /// With a fixed rate: the time from each round's intended start.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub response_ns: Option<Latency>,
-    /// Change over the run.
+    /// What the trials' courses have in common. (In older reports: over all trials, one after the other.)
     #[serde(skip_serializing_if = "Option::is_none")]
     pub drift: Option<Drift>,
+    /// Over the medians of six or more trials.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drift_over_trials: Option<Drift>,
     /// Rounds far above the others.
     pub outliers: Outliers,
     /// What a round cost.
@@ -456,7 +459,8 @@ impl CellReport {
         };
         let as_ns = |duration: std::time::Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
         let latencies: Vec<_> = trials.iter().map(|trial| Latency::of(&trial.recorder.histogram)).collect();
-        let series: Vec<f64> = trials.iter().flat_map(|trial| trial.recorder.series()).collect();
+        let courses: Vec<_> = trials.iter().map(|trial| trial.recorder.series()).collect();
+        let medians: Vec<f64> = latencies.iter().filter_map(|latency| latency.p50).collect();
         Self {
             cell: cell_name(cell),
             method: cell.spec.method.clone(),
@@ -489,7 +493,8 @@ impl CellReport {
                 rounds: block.rounds,
             }),
             response_ns: response.as_ref().map(Latency::of),
-            drift: drift(&series),
+            drift: drift(&courses),
+            drift_over_trials: (medians.len() >= FEWEST_FOR_DRIFT).then(|| drift(&[medians])).flatten(),
             outliers: Outliers::of(&all),
             cost_per_round: Costs {
                 client: usage(|trial| &trial.client_usage),
@@ -540,6 +545,9 @@ pub(in crate::client) fn confidence(latencies: &[Latency]) -> Option<Quantiles<S
         mean: interval(|latency| latency.mean),
     })
 }
+
+/// The fewest trials whose medians can show a trend with p < 0.01.
+const FEWEST_FOR_DRIFT: usize = 6;
 
 fn probe(trials: &[Trial], latency: &Latency) -> Option<ProbeReport> {
     let probes = || trials.iter().filter_map(|trial| trial.probe);

@@ -142,12 +142,14 @@ fn write_details(cell: &CellReport, precision: Option<f64>, out: &mut dyn Write)
     writeln!(out, "\tCPUs: {}", cpus(cell))?;
     writeln!(out, "\tclient per round: {}", cost(&cell.cost_per_round.client))?;
     writeln!(out, "\tresponder per round: {}", cost(&cell.cost_per_round.server))?;
-    if let Some(drift) = cell.drift.filter(|drift| drift.significant()) {
+    for (drift, over) in [(cell.drift, "within each trial"), (cell.drift_over_trials, "from trial to trial")]
+    {
+        let Some(drift) = drift.filter(Drift::significant) else { continue };
         let direction = if drift.slope_fraction > 0.0 { "slower" } else { "faster" };
         let change = percent(Drift::of_start(drift.slope_fraction).abs());
         let p = per_round(drift.p_value);
         let p = p.strip_prefix('<').map_or_else(|| format!("p = {p}"), |most| format!("p < {most}"));
-        writeln!(out, "\tdrift: {change} {direction} from start to end ({p})")?;
+        writeln!(out, "\tdrift: {change} {direction} from start to end, {over} ({p})")?;
     }
     let outliers = &cell.outliers;
     if outliers.mild + outliers.severe > 0 {

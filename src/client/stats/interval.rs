@@ -51,7 +51,7 @@ pub(crate) fn median_interval(values: &[f64]) -> Option<Interval> {
 /// Half of the interval's width as a fraction of the center: `--precision 2%` is met at 0.02 and below.
 ///
 /// Adding trials until it is met picks a moment at which the trials happen to agree, so that the interval
-/// covers less than it says: from two trials on 86 to 94 %, from six on 91 to 95 % (part 4 of
+/// covers less than it says: from two trials on 86 to 94 %, from six on 91 to 95 % (part 3 of
 /// `tests/statistics/coverage.txt`). So start checking at six.
 ///
 /// `None` if the center is not positive.

@@ -6,7 +6,7 @@
 //! | what did the rounds of one trial, or of all, cost? | [`Summary`], [`Outliers`] |
 //! | how sure is that, over trials? | [`median_interval`], [`relative_half_width`] |
 //! | do the trials agree? | [`spread`](spread()) |
-//! | did the host change while it was measured? | [`drift`](drift()) |
+//! | did latencies rise or fall while they were measured? | [`drift`](drift()) |
 //! | since when is it different, over months of runs? | [`change_points`](change_points()) |
 //! | are two things different? | [`compare_pairs`], [`compare_groups`] |
 //!
@@ -30,13 +30,16 @@
 //!
 //! Hence neither a bootstrap nor an interval for the mean over trials: one slow trial in five decides the
 //! mean, and whether it was drawn is luck. `tests/statistics/coverage.py` ran this; all figures, those of the
-//! comparisons and of the drift test too, are in `tests/statistics/coverage.txt`.
+//! comparisons too, are in `tests/statistics/coverage.txt`; those of the drift test are in `inference.txt` beside it.
 //!
 //! Against an independent computation the functions are tested with `tests/statistics/reference.json`.
 
 mod change_points;
 mod comparison;
 mod drift;
+#[cfg(test)]
+#[path = "../../../tests/statistics/inference.rs"]
+mod inference;
 mod interval;
 #[cfg(test)]
 #[path = "tests/reference.rs"]

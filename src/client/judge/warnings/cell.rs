@@ -6,7 +6,7 @@ use hdrhistogram::Histogram;
 
 use super::warning::*;
 use crate::client::report::{CellReport, Costs, Report, TrialReport};
-use crate::client::stats::{MIN_SAMPLES_BEYOND, Statistic, spread};
+use crate::client::stats::{Drift, MIN_SAMPLES_BEYOND, Statistic, spread};
 use crate::protocol::{ChannelSpec, Wait};
 use crate::transports::{Settings, find};
 
@@ -23,9 +23,8 @@ pub(super) fn warnings(cell: &CellReport, report: &Report) -> Vec<Warning> {
         too_few_cpus(cell, report),
         noisy(cell),
         two_modes(cell),
-        cell.drift
-            .filter(|drift| drift.significant())
-            .map(|drift| Warning::Drifts { change: drift.slope_fraction }),
+        drifts(cell.drift, true),
+        drifts(cell.drift_over_trials, false),
         long_gap(cell),
         lost(cell),
         preempted(cell),
@@ -45,6 +44,11 @@ fn noisy(cell: &CellReport) -> Option<Warning> {
     let trimmed = medians.len() / SPREAD_TRIM;
     let spread = spread(&medians[trimmed..medians.len() - trimmed])?;
     SPREAD.exceeded(spread).then_some(Warning::NoisyHost { spread, pinned: pinned(cell) })
+}
+
+fn drifts(drift: Option<Drift>, within_trials: bool) -> Option<Warning> {
+    let drift = drift.filter(Drift::significant)?;
+    Some(Warning::Drifts { change: drift.slope_fraction, within_trials })
 }
 
 fn pinned(cell: &CellReport) -> bool {
@@ -260,7 +264,6 @@ mod tests {
     use crate::client::judge::warnings::{Severity, sample};
     use crate::client::measure::histogram;
     use crate::client::report::{LongestGap, ProbeReport};
-    use crate::client::stats::Drift;
 
     /// The warnings of the sample's only cell after a change.
     fn of(change: impl FnOnce(&mut Report)) -> Vec<Warning> {
@@ -330,7 +333,11 @@ mod tests {
     fn a_significant_drift_is_reported_and_a_small_one_is_not() {
         let with =
             |slope_fraction, p_value| of_cell(|cell| cell.drift = Some(Drift { slope_fraction, p_value }));
-        assert_eq!(with(-0.2, 0.001), [Warning::Drifts { change: -0.2 }]);
+        assert_eq!(with(-0.2, 0.001), [Warning::Drifts { change: -0.2, within_trials: true }]);
+        let over_trials = of_cell(|cell| {
+            cell.drift_over_trials = Some(Drift { slope_fraction: 0.3, p_value: 0.005 });
+        });
+        assert_eq!(over_trials, [Warning::Drifts { change: 0.3, within_trials: false }]);
         assert_eq!(with(0.02, 0.001), []);
         assert_eq!(with(0.2, 0.2), []);
     }

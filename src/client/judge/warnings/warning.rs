@@ -50,10 +50,13 @@ pub enum Warning {
         /// The share of the samples around the slower one.
         high_fraction: f64,
     },
-    /// The latency rose or fell over the run.
+    /// The latency rose or fell, within each trial or over the run.
     Drifts {
         /// By how much, as a fraction of the median; [`Drift::of_start`] converts it to a fraction of the start.
         change: f64,
+        /// Whether it did so in each trial.
+        #[serde(default)]
+        within_trials: bool,
     },
     /// Reading the clock takes a large part of the time measured.
     ClockCost {
@@ -279,14 +282,21 @@ impl Warning {
                 "The scheduler moves the unpinned sides between CPUs: choose one of the two cases with --placement, \
                  or measure --placement all.",
             ),
-            Self::Drifts { change } => {
+            Self::Drifts { change, within_trials } => {
                 let direction = if *change > 0.0 { "rose" } else { "fell" };
                 let change = percent(Drift::of_start(*change).abs());
+                let (course, advice) = match within_trials {
+                    true => ("of each trial", "The warm-up is too short: use a longer --warmup."),
+                    false => (
+                        "of the run",
+                        "The host warmed up, changed its clock rate, or got other load: fix the CPU frequency, and \
+                         measure again.",
+                    ),
+                };
                 (
                     Doubtful,
-                    format!("the latency {direction} by {change} from the start of the run to its end"),
-                    "The host warmed up, changed its clock rate, or got other load: use a longer --warmup, fix the \
-                     CPU frequency, and measure again.",
+                    format!("the latency {direction} by {change} from the start {course} to its end"),
+                    advice,
                 )
             }
             Self::ClockCost { cost_ns, fraction, untimed_mean, auto } => (

@@ -128,7 +128,7 @@ fn rounded(mut cell: CellReport) -> CellReport {
             round(&mut span.high);
         }
     }
-    if let Some(drift) = &mut cell.drift {
+    for drift in [&mut cell.drift, &mut cell.drift_over_trials].into_iter().flatten() {
         round(&mut drift.slope_fraction);
         round(&mut drift.p_value);
     }

@@ -54,7 +54,7 @@ struct GroupsCase {
 
 #[derive(Deserialize)]
 struct DriftCase {
-    series: Vec<f64>,
+    series: Vec<Vec<f64>>,
     slope_fraction: f64,
     p_value: f64,
 }
@@ -64,7 +64,7 @@ fn reference() -> Reference {
 }
 
 /// SplitMix64 (Steele, Lea & Flood, "Fast Splittable Pseudorandom Number Generators", OOPSLA 2014).
-struct SplitMix64(u64);
+pub(super) struct SplitMix64(pub(super) u64);
 
 impl SplitMix64 {
     fn next(&mut self) -> u64 {
@@ -75,7 +75,7 @@ impl SplitMix64 {
     }
 
     /// Between 0 and 1, both excluded.
-    fn uniform(&mut self) -> f64 {
+    pub(super) fn uniform(&mut self) -> f64 {
         ((self.next() >> 12) as f64 + 0.5) / (1_u64 << 52) as f64
     }
 }
@@ -169,7 +169,7 @@ fn group_comparisons_agree_with_scipy() {
 #[test]
 fn drifts_agree_with_scipy() {
     for case in reference().drifts {
-        let what = format!("series of {}", case.series.len());
+        let what = format!("{} series", case.series.len());
         let drift = drift(&case.series).unwrap();
         assert_close(drift.slope_fraction, case.slope_fraction, 1e-9, &what);
         assert!(

@@ -80,6 +80,7 @@ pub(crate) fn cell() -> CellReport {
         longest_gap: None,
         response_ns: None,
         drift: None,
+        drift_over_trials: None,
         outliers: Outliers::default(),
         cost_per_round: Costs { client: cost, server: cost },
         precision_reached_fraction: None,
