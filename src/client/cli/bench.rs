@@ -21,6 +21,7 @@ use crate::client::judge::warnings::{Grade, judge};
 use crate::client::measure::{Stop, Timing};
 use crate::client::plan::PlanArgs;
 use crate::client::plan::selection::{self, MethodOptions};
+use crate::client::report::ranking::rank;
 use crate::client::report::{CellReport, Clock, Report, SCHEMA, Settings, Times, warnings};
 use crate::client::{Client, ClientError, Failure};
 use crate::diagnostics::{error_chain, print_line, print_message, report_error};
@@ -154,6 +155,7 @@ impl Session {
             at_end: at_start.clone(),
             at_start,
             results: Vec::new(),
+            ranking: Vec::new(),
             warnings: Vec::new(),
             grade: Grade::F,
             summed_runs: Vec::new(),
@@ -178,6 +180,7 @@ impl Session {
             }
         }
         report.results = outcomes.iter().map(CellReport::of).collect();
+        report.ranking = rank(&report);
         report.times.total_ns = nanos(self.started.elapsed());
         report
     }

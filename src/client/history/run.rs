@@ -123,7 +123,8 @@ pub(super) fn insert(
     let environment: i64 = transaction
         .prepare_cached("SELECT id FROM environment WHERE json = ?1")?
         .query_row([&environment], |row| row.get(0))?;
-    let rest = json::text(&Report { results: Vec::new(), ..report.clone() }).map_err(to_sql_failure)?;
+    let rest = json::text(&Report { results: Vec::new(), ranking: Vec::new(), ..report.clone() })
+        .map_err(to_sql_failure)?;
     let mut rest: Keys<'_> = serde_json::from_str(&rest).map_err(to_sql_failure)?;
     rest.remove("environment");
     let run: Option<i64> = transaction

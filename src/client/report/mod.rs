@@ -24,6 +24,7 @@ pub(crate) mod json;
 pub(crate) mod markdown;
 pub(crate) mod matrix;
 mod model;
+pub(in crate::client) mod ranking;
 #[cfg(test)]
 #[path = "tests/sample.rs"]
 pub(in crate::client) mod sample;
@@ -33,8 +34,8 @@ pub(in crate::client) mod warnings;
 
 pub(crate) use json::IntervalReport;
 pub(crate) use model::{
-    CellReport, Clock, Cost, Costs, LongestGap, ProbeReport, SCHEMA, Settings, Span, Times, TrialReport,
-    cell_name,
+    CellReport, Clock, Cost, Costs, LongestGap, ProbeReport, Ranked, Ranking, Ratio, SCHEMA, Settings, Span,
+    Times, TrialReport, cell_name,
 };
 pub use model::{Latency, Report};
 pub(in crate::client) use model::{PS_PER_NS, confidence};

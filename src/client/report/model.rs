@@ -11,7 +11,9 @@ use crate::client::host::placement::Placement;
 use crate::client::host::{Environment, Snapshot};
 use crate::client::judge::warnings::{Grade, Warning, with_text};
 use crate::client::measure::{Trial, histogram};
-use crate::client::stats::{CONFIDENCE, Drift, Outliers, Statistic, Summary, drift, median_interval};
+use crate::client::stats::{
+    CONFIDENCE, Drift, Interval, Outliers, Statistic, Summary, drift, median_interval,
+};
 use crate::diagnostics::error_chain;
 use crate::protocol::{Usage, Wait};
 use crate::transports::Pace;
@@ -44,6 +46,9 @@ pub struct Report {
     /// they come before.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub results: Vec<CellReport>,
+    /// The cells of each size against the fastest one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ranking: Vec<Ranking>,
     /// Warnings about all cells.
     #[serde(serialize_with = "with_text")]
     pub warnings: Vec<Warning>,
@@ -52,6 +57,37 @@ pub struct Report {
     /// The UUIDs of the runs that this is the sum of; none if it is one run.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub summed_runs: Vec<String>,
+}
+
+/// The cells of one size that have a result, the fastest first.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Ranking {
+    /// Bytes carried each way in a round.
+    pub size_bytes: u64,
+    /// The cells.
+    pub cells: Vec<Ranked>,
+}
+
+/// A cell's place among those of its size.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Ranked {
+    /// Its name.
+    pub cell: String,
+    /// Against the fastest; `None` for the fastest itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub to_fastest: Option<Ratio>,
+}
+
+/// How many times as long a round takes in one cell as in another.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Ratio {
+    /// The median over trials of the ratio of their medians.
+    pub times: f64,
+    /// Its 95 % confidence interval; none for a single trial.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) confidence_95: Option<Interval>,
+    /// Whether the interval includes 1, so that neither is known to be faster.
+    pub tie: bool,
 }
 
 /// Where the time of a run went.

@@ -13,6 +13,7 @@ use crate::client::cli::output::ReportArgs;
 use crate::client::history::{Filter, History, HistoryError, Pick, ResultRow, Run, RunRow};
 use crate::client::merge::MergedRuns;
 use crate::client::report::file::write_whole;
+use crate::client::report::ranking::rank;
 use crate::client::report::{Report, hdr_log, json};
 use crate::diagnostics::{Printable, print_line};
 use crate::exit::Exit;
@@ -147,6 +148,7 @@ pub(super) fn show(location: &LocationArgs, args: &ShowArgs) -> Result<Exit, Fai
     let Some(mut report) = find(&history, args)? else { return report_empty(&history) };
     let filter = args.cells.filter()?;
     report.results.retain(|cell| filter.matches(cell));
+    report.ranking = rank(&report);
     if report.results.is_empty() && filter.selects_cells() {
         print_line(format_args!("ipc-client: no matching cells in the named runs"));
         return Ok(Exit::Nothing);

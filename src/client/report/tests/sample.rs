@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use super::ranking::rank;
 use super::{CellReport, Clock, Report, SCHEMA, Settings, Times};
 use crate::client::ClientError;
 use crate::client::bench::{Cell, Outcome};
@@ -110,17 +111,28 @@ fn report(outcomes: &[Outcome], timing: &str, arguments: &[&str], trials: u32) -
         at_start: snapshot(0),
         at_end: snapshot(3_000),
         results: outcomes.iter().map(|outcome| rounded(CellReport::of(outcome))).collect(),
+        ranking: Vec::new(),
         warnings: Vec::new(),
         grade: Grade::F,
         summed_runs: Vec::new(),
     };
     judge(&mut report);
+    report.ranking = rank(&report);
+    for ratio in report.ranking.iter_mut().flat_map(|ranking| &mut ranking.cells) {
+        if let Some(interval) = ratio.to_fastest.as_mut().and_then(|ratio| ratio.confidence_95.as_mut()) {
+            round(&mut interval.low);
+            round(&mut interval.high);
+        }
+    }
     report
+}
+
+fn round(value: &mut f64) {
+    *value = (*value * 1e3).round() / 1e3;
 }
 
 /// Without the digits in which the logarithms of one C library differ from another's.
 fn rounded(mut cell: CellReport) -> CellReport {
-    let round = |value: &mut f64| *value = (*value * 1e3).round() / 1e3;
     if let Some(spans) = &mut cell.confidence_95_ns {
         let spans = [&mut spans.p50, &mut spans.p90, &mut spans.p99, &mut spans.p99_9, &mut spans.mean];
         for span in spans.into_iter().flatten() {
