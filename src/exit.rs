@@ -20,7 +20,7 @@ pub enum Exit {
     Version = 5,
     /// This user may not use the socket, or may not make this request.
     Permission = 6,
-    /// Another measurement is running and the client does not wait, or the daemon has as many clients as it allows.
+    /// Another measurement is running and the client does not wait (any longer), or the daemon has as many clients as it allows.
     Busy = 7,
     /// The host or the daemon does not support a mechanism, size or option, or a limit is reached.
     Unavailable = 8,
@@ -76,7 +76,7 @@ impl Exit {
             Self::Version => "daemon and client speak different protocol versions",
             Self::Permission => "this user may not use the socket, or may not make this request",
             Self::Busy => {
-                "another measurement is running and --no-wait was given, or there are too many clients"
+                "another measurement is running (--no-wait, --wait-at-most), or there are too many clients"
             }
             Self::Unavailable => "the host or the daemon cannot do this (mechanism, size, option, limit)",
             Self::Broken => "a measurement was aborted (a process died, a wait timed out, a pong was wrong)",

@@ -5,13 +5,14 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 
+use ipcd::internals::client::LeaseWait;
 use ipcd::internals::protocol::{ChannelSpec, Exit, PROTOCOL_VERSION, Status};
 use rustix::process::Signal;
 
 use crate::conformance::here;
 use crate::harness::{
     Daemon, NOBODY, PATIENCE, Peer, Process, SOON, Sandbox, another_user_can_run, eventually, is_root,
-    not_tested, rounds, run,
+    not_tested, rounds, run, wait_until_measuring,
 };
 
 #[test]
@@ -332,6 +333,56 @@ fn clients_wait_in_a_queue_and_learn_their_position() {
         third.signal(Signal::INT);
         fourth.wait(PATIENCE).expect(Exit::Success);
         daemon.is_at_rest();
+    });
+}
+
+#[test]
+fn a_stopped_client_loses_the_lease_to_the_next() {
+    run(|sandbox| {
+        let daemon = sandbox.daemon_with(&["--revoke-after", "1s"]);
+        // Each ends differently for a client that is continued: by the end of a stream, by a tick in a call, by one while spinning.
+        for (method, wait) in [("tcp", "block"), ("udp", "block"), ("shmem", "spin")] {
+            let holder = ["bench", "-m", method, "--wait", wait, "--interval", "50ms", "--duration", "1h"];
+            let holder = sandbox.start(&mut sandbox.client(&holder));
+            wait_until_measuring(&holder);
+            holder.signal(Signal::STOP);
+            let second = bench(sandbox, &["100"]);
+            let third = bench(sandbox, &["100"]);
+            second.wait(PATIENCE).expect(Exit::Success);
+            third.wait(PATIENCE).expect(Exit::Success);
+            daemon.is_at_rest();
+            holder.signal(Signal::CONT);
+            let revoked = holder.wait(PATIENCE).expect(Exit::Broken);
+            revoked.says(&["the daemon revoked the lease: this process made no progress for 1s"]);
+        }
+        drop(daemon);
+    });
+}
+
+#[test]
+fn a_slow_client_keeps_the_lease_and_others_need_not_wait_for_ever() {
+    run(|sandbox| {
+        let daemon = sandbox.daemon_with(&["--revoke-after", "2s"]);
+        for more in [&["--parallel", "1"], &["--parallel", "3"]] {
+            let holder =
+                [&["bench", "-m", "tcp", "-n", "100", "--warmup", "1", "--gap", "5s"], &more[..]].concat();
+            let holder = sandbox.start(&mut sandbox.client(&holder));
+            daemon.wait_for_status("it measures", |status| status.channels.len().to_string() == more[1]);
+            let waited = bench(sandbox, &["100", "--wait-at-most", "4s"]).wait(PATIENCE).expect(Exit::Busy);
+            waited.says(&["position 1 in the queue", "another measurement is still running after 4s"]);
+            assert_eq!(daemon.status().lease_holders, [holder.pid()]);
+            assert!(daemon.status().queue.is_empty());
+            holder.signal(Signal::KILL);
+            holder.wait(SOON).expect_signal(Signal::KILL);
+        }
+        // By the library, whose connection goes on.
+        let holder = daemon.lease();
+        let mut client = daemon.connect();
+        let limit = std::time::Duration::from_millis(50);
+        let error = client.acquire(LeaseWait::AtMost(limit), |_| ()).unwrap_err();
+        assert_eq!(error.exit(), Exit::Busy, "{error}");
+        drop(holder);
+        client.acquire(LeaseWait::AtMost(PATIENCE), |_| ()).unwrap();
     });
 }
 

@@ -9,7 +9,7 @@ use super::Made;
 use super::pages::{list, term};
 
 /// Flags without a key, since they make no sense in a file.
-const NO_KEYS: [&str; 10] = [
+const NO_KEYS: [&str; 11] = [
     "config",
     "help",
     "json",
@@ -20,6 +20,7 @@ const NO_KEYS: [&str; 10] = [
     "socket",
     "verbose",
     "version",
+    "wait-at-most",
 ];
 
 pub(super) fn page() -> Made {

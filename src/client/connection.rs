@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{Shutdown, shutdown};
@@ -33,6 +33,8 @@ const LATE_EVENT_TIMEOUT: Duration = Duration::from_secs(3);
 pub enum LeaseWait {
     /// Waits in a queue, first come, first served.
     Queue,
+    /// Waits in the queue for this time at most, then fails with [`ClientError::StillBusy`].
+    AtMost(Duration),
     /// Fails at once, with [`ClientError::Refused`].
     No,
 }
@@ -47,7 +49,8 @@ pub struct Client {
     link: Link,
     /// How channels ended that are not closed yet.
     ended: BTreeMap<ChannelId, End>,
-    stopping: bool,
+    /// Why the daemon ends the connection, if it has said so.
+    ending: Option<Ending>,
     /// The daemon's socket; `None` for a private daemon.
     path: Option<PathBuf>,
     /// Once set, ends what is being measured through this connection.
@@ -85,7 +88,7 @@ impl Client {
 
     fn new(link: Link, path: Option<PathBuf>, process: Option<Process>) -> Self {
         let (ended, interrupt) = (BTreeMap::new(), Arc::default());
-        Self { link, ended, stopping: false, path, interrupt, _process: process }
+        Self { link, ended, ending: None, path, interrupt, _process: process }
     }
 
     /// A flag that, once set, ends a run of trials with [`ClientError::Interrupted`], the current trial between two
@@ -142,12 +145,15 @@ impl Client {
     }
 
     /// Acquires the lease, which opening a channel requires. Calls `on_position` with each position in the queue, 1 being
-    /// next. With [`LeaseWait::Queue`] it blocks for as long as other clients measure.
+    /// next. With [`LeaseWait::Queue`] it blocks for as long as other clients measure. The daemon revokes the lease
+    /// ([`ClientError::Revoked`]) if this process uses no CPU time for long while others wait; an open [`Channel`] uses some.
     ///
     /// # Errors
-    /// [`ClientError::Refused`] if the lease is held and `wait` is [`LeaseWait::No`]; the connection is lost.
+    /// [`ClientError::Refused`] if the lease is held and `wait` is [`LeaseWait::No`], [`ClientError::StillBusy`] if it is held
+    /// for too long; the connection is lost.
     pub fn acquire(&mut self, wait: LeaseWait, mut on_position: impl FnMut(u32)) -> Result<(), ClientError> {
-        let mut reply = self.request(&Request::Acquire { wait: wait == LeaseWait::Queue })?;
+        let start = Instant::now();
+        let mut reply = self.request(&Request::Acquire { wait: wait != LeaseWait::No })?;
         loop {
             match reply {
                 Reply::Acquired => return Ok(()),
@@ -155,7 +161,27 @@ impl Client {
                 other => return Err(unexpected(&other)),
             }
             // Other clients may take any time.
-            reply = self.reply(None)?;
+            let LeaseWait::AtMost(limit) = wait else {
+                reply = self.reply(None)?;
+                continue;
+            };
+            reply = match self.reply(Some(limit.saturating_sub(start.elapsed()))) {
+                Err(ClientError::Link(LinkError::Silent(_))) => return Err(self.leave_queue(limit)),
+                reply => reply?,
+            };
+        }
+    }
+
+    /// Leaves the queue. What the daemon has sent before it read that is not wanted any more, the lease included.
+    fn leave_queue(&mut self, waited: Duration) -> ClientError {
+        let mut reply = self.request(&Request::Release);
+        loop {
+            match reply {
+                Ok(Reply::Released) => return ClientError::StillBusy { waited },
+                Ok(Reply::Acquired | Reply::Queued { .. }) => reply = self.reply(Some(REPLY_TIMEOUT)),
+                Ok(other) => return unexpected(&other),
+                Err(error) => return error,
+            }
         }
     }
 
@@ -287,7 +313,7 @@ impl Client {
             source => return (None, ClientError::Round { method, end: None, source }),
         }
         let mut ended = self.wait_for_end(channels, EVENT_TIMEOUT);
-        if ended.is_none() && !self.stopping {
+        if ended.is_none() && self.ending.is_none() {
             // If the daemon has ended, that is the reason. If it is slow, or the responder is, whose descriptors close one
             // after the other on an overloaded host, the event is still to come.
             if let Err(error) = self.status() {
@@ -296,12 +322,8 @@ impl Client {
             ended = self.wait_for_end(channels, LATE_EVENT_TIMEOUT);
         }
         let Some((channel, end)) = ended else {
-            let reason = if self.stopping {
-                ClientError::Stopping
-            } else {
-                ClientError::Round { method, end: None, source }
-            };
-            return (None, reason);
+            let reason = self.ending.map(Ending::error);
+            return (None, reason.unwrap_or(ClientError::Round { method, end: None, source }));
         };
         (Some(channel), ClientError::Round { method, end: Some(end), source })
     }
@@ -317,16 +339,16 @@ impl Client {
         const NOW: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
         while poll(&mut [PollFd::new(&self.link, PollFlags::IN)], Some(&NOW)).is_ok_and(|ready| ready > 0) {
             let received = self.link.receive(Some(EVENT_TIMEOUT));
-            if self.stopping && received.is_err() {
-                return Err(ClientError::Stopping);
+            if let (Some(ending), true) = (self.ending, received.is_err()) {
+                return Err(ending.error());
             }
             if let Some(other) = self.note(received?) {
                 return Err(unexpected(&other));
             }
         }
-        match self.ended_of(channels) {
-            None if self.stopping => Err(ClientError::Stopping),
-            ended => Ok(ended),
+        match (self.ended_of(channels), self.ending) {
+            (None, Some(ending)) => Err(ending.error()),
+            (ended, _) => Ok(ended),
         }
     }
 
@@ -334,7 +356,7 @@ impl Client {
     fn wait_for_end(&mut self, channels: &[ChannelId], timeout: Duration) -> Option<(ChannelId, End)> {
         loop {
             let ended = self.ended_of(channels);
-            if ended.is_some() || self.stopping {
+            if ended.is_some() || self.ending.is_some() {
                 return ended;
             }
             let reply = self.link.receive(Some(timeout)).ok()?;
@@ -354,7 +376,11 @@ impl Client {
                 None
             }
             Reply::Event(Event::Stopping) => {
-                self.stopping = true;
+                self.ending = Some(Ending::Stopping);
+                None
+            }
+            Reply::Event(Event::Revoked { after_ms }) => {
+                self.ending = Some(Ending::Revoked { after: Duration::from_millis(after_ms) });
                 None
             }
             other => Some(other),
@@ -365,7 +391,9 @@ impl Client {
         let Err(error) = self.link.send(request, &[]) else { return self.reply(Some(REPLY_TIMEOUT)) };
         // Its last reply says more than that it closed the connection.
         match self.reply(Some(EVENT_TIMEOUT)) {
-            Err(reason @ (ClientError::Stopping | ClientError::Refused(_))) => Err(reason),
+            Err(reason @ (ClientError::Stopping | ClientError::Revoked { .. } | ClientError::Refused(_))) => {
+                Err(reason)
+            }
             _ => Err(error.into()),
         }
     }
@@ -373,13 +401,14 @@ impl Client {
     fn reply(&mut self, timeout: Option<Duration>) -> Result<Reply, ClientError> {
         loop {
             let received = self.link.receive(timeout);
-            if self.stopping && received.is_err() {
-                return Err(ClientError::Stopping);
+            if let (Some(ending), true) = (self.ending, received.is_err()) {
+                return Err(ending.error());
             }
             match self.note(received?) {
-                // A stopping daemon refuses because the channels are gone: the stop is the reason.
-                Some(Reply::Refused(_)) if self.stopping => return Err(ClientError::Stopping),
-                Some(Reply::Refused(refusal)) => return Err(refusal.into()),
+                // A daemon that ends the connection refuses because the channels are gone: that end is the reason.
+                Some(Reply::Refused(refusal)) => {
+                    return Err(self.ending.map_or_else(|| refusal.into(), Ending::error));
+                }
                 Some(reply) => return Ok(reply),
                 None => {}
             }
@@ -400,6 +429,22 @@ impl Drop for Client {
     fn drop(&mut self) {
         // Fails only if the daemon has closed it.
         let _ = shutdown(self.link.as_fd(), Shutdown::Both);
+    }
+}
+
+/// Why the daemon ends the connection.
+#[derive(Debug, Clone, Copy)]
+enum Ending {
+    Stopping,
+    Revoked { after: Duration },
+}
+
+impl Ending {
+    fn error(self) -> ClientError {
+        match self {
+            Self::Stopping => ClientError::Stopping,
+            Self::Revoked { after } => ClientError::Revoked { after },
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::io;
+use std::time::Duration;
 
 use crate::exit::Exit;
 use crate::protocol::link::LinkError;
@@ -27,6 +28,21 @@ pub enum ClientError {
     /// The daemon is stopping.
     #[error("the daemon is stopping")]
     Stopping,
+    /// The daemon took the lease from this client, since its process made no progress.
+    #[error(
+        "the daemon revoked the lease: this process made no progress for {} while other clients waited",
+        humantime::format_duration(*.after)
+    )]
+    Revoked {
+        /// For how long.
+        after: Duration,
+    },
+    /// Another client held the lease for longer than this one waits.
+    #[error("another measurement is still running after {}", humantime::format_duration(*.waited))]
+    StillBusy {
+        /// How long this client has waited.
+        waited: Duration,
+    },
     /// The daemon refused the request.
     #[error(transparent)]
     Refused(#[from] Refusal),
@@ -99,9 +115,10 @@ impl ClientError {
             Self::Pin { .. } => Exit::Unavailable,
             Self::Link(LinkError::Greeting(GreetingError::Version { .. })) => Exit::Version,
             Self::Link(error) if is_shortage(error) => Exit::Unavailable,
-            Self::Link(LinkError::Closed | LinkError::Silent(_) | LinkError::Io(_)) | Self::Stopping => {
-                Exit::Broken
-            }
+            Self::Link(LinkError::Closed | LinkError::Silent(_) | LinkError::Io(_))
+            | Self::Stopping
+            | Self::Revoked { .. } => Exit::Broken,
+            Self::StillBusy { .. } => Exit::Busy,
             Self::Link(_) | Self::Unexpected(_) => Exit::NotIpcd,
             Self::Refused(refusal) => refusal.exit(),
             Self::Connect { source, .. } if source.is_denied() => Exit::Permission,
@@ -128,7 +145,7 @@ impl ClientError {
 
     /// Whether no later request through the same connection can succeed.
     pub(crate) fn is_final(&self) -> bool {
-        matches!(self, Self::Link(_) | Self::Stopping | Self::Unexpected(_))
+        matches!(self, Self::Link(_) | Self::Stopping | Self::Revoked { .. } | Self::Unexpected(_))
     }
 
     /// What the user can do, if that is not clear from the error.
@@ -147,6 +164,10 @@ impl ClientError {
                 "check that this client sees the daemon's processes, network and folders, which a container or a sandbox may \
                  hide; --private measures without the daemon",
             ),
+            Self::Revoked { .. } => Some(
+                "do not stop or freeze a client that measures, or start the daemon with a larger --revoke-after",
+            ),
+            Self::StillBusy { .. } => Some("\"ipc-client status\" shows which process measures"),
             Self::Link(LinkError::Silent(_)) => {
                 Some("check whether the daemon is suspended or its host is overloaded")
             }

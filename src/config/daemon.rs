@@ -19,6 +19,8 @@ use crate::units;
 
 /// Clients that measure at the same time, by default.
 pub(crate) const DEFAULT_MEASUREMENTS: usize = 1;
+/// How long a client may hold the lease without progress while others wait, by default.
+pub(crate) const DEFAULT_REVOKE_AFTER: Duration = Duration::from_secs(60);
 /// The log filter, by default.
 const DEFAULT_LOG: &str = "info";
 /// The control socket's permissions, by default: for its owner, and with a group for the group too.
@@ -47,6 +49,10 @@ pub(crate) struct Flags {
     /// Clients that may measure at the same time; more than one disturb each other [default: 1].
     #[arg(long, value_name = "N", value_parser = parse_measurements)]
     measurements: Option<usize>,
+    /// Take the lease from a client that makes no progress for this time, such as a stopped one, while others wait, and close its
+    /// channels. A slow measurement makes progress [default: 1m].
+    #[arg(long, value_name = "TIME", value_parser = units::parse_duration)]
+    revoke_after: Option<Duration>,
     /// Exit after this time without connections and channels, such as 5m: for a service that is started on demand
     /// [default: never].
     #[arg(long, value_name = "TIME", value_parser = units::parse_duration)]
@@ -302,6 +308,12 @@ impl Settings {
         self.flags.measurements.unwrap_or(DEFAULT_MEASUREMENTS)
     }
 
+    /// How long a client may hold the lease without progress while others wait.
+    #[must_use]
+    pub(crate) fn revoke_after(&self) -> Duration {
+        self.flags.revoke_after.unwrap_or(DEFAULT_REVOKE_AFTER)
+    }
+
     /// The time without clients after which to exit.
     #[must_use]
     pub(crate) fn idle_exit(&self) -> Option<Duration> {
@@ -364,7 +376,8 @@ impl Settings {
     /// The keys with their values as TOML has them; `None` with what that means.
     pub(super) fn shown(&self) -> Vec<(String, Result<String, &'static str>)> {
         let path = |path: Option<&Path>| path.map(|path| quoted(&path.display().to_string()));
-        let idle_exit = self.idle_exit().map(|time| quoted(&humantime::format_duration(time).to_string()));
+        let time = |time| quoted(&humantime::format_duration(time).to_string());
+        let idle_exit = self.idle_exit().map(time);
         let own = [
             (
                 "socket",
@@ -374,6 +387,7 @@ impl Settings {
             ("group", self.flags.group.as_deref().map(quoted), "not set"),
             ("mode", Some(quoted(&format!("{:04o}", self.mode()))), ""),
             ("measurements", Some(self.measurements().to_string()), ""),
+            ("revoke-after", Some(time(self.revoke_after())), ""),
             ("idle-exit", idle_exit, "not set: never"),
             ("log", Some(quoted(self.log())), ""),
             ("metrics", self.metrics().map(|address| quoted(&address.to_string())), "not set: nowhere"),

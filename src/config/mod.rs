@@ -18,7 +18,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-pub(crate) use daemon::{DEFAULT_MEASUREMENTS, Flags, MetricsAddress, Settings, VariableError};
+pub(crate) use daemon::{
+    DEFAULT_MEASUREMENTS, DEFAULT_REVOKE_AFTER, Flags, MetricsAddress, Settings, VariableError,
+};
 pub use limits::{Limit, Limits};
 pub(crate) use section::{Grammar, Section, exclude};
 

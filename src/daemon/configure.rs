@@ -25,6 +25,8 @@ pub(crate) struct Config {
     pub(crate) limits: Limits,
     /// How many clients may measure at the same time. More than one disturb each other.
     pub(crate) measurements: usize,
+    /// How long a client may hold the lease without progress while others wait.
+    pub(crate) revoke_after: Duration,
     /// How long it stays without connections and channels before it exits; forever if `None`.
     pub(crate) idle_exit: Option<Duration>,
     /// Who may use the control socket.
@@ -62,6 +64,7 @@ impl Configured {
         let run = Config {
             limits: settings.limits(),
             measurements: settings.measurements(),
+            revoke_after: settings.revoke_after(),
             idle_exit: settings.idle_exit(),
             access,
         };

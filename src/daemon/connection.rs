@@ -15,7 +15,9 @@ use super::limits;
 use crate::config::Limit;
 use crate::protocol::frame::{Assembler, MAX_BODY, frame};
 use crate::protocol::link::send_part;
-use crate::protocol::{GREETING_LEN, Greeting, OverLimit, Refusal, Reply, Request, Resource, decode, encode};
+use crate::protocol::{
+    Event, GREETING_LEN, Greeting, OverLimit, Refusal, Reply, Request, Resource, decode, encode,
+};
 use crate::transports::{Owner, sys};
 
 /// Numbers connections in the order of their arrival.
@@ -40,6 +42,8 @@ pub(super) enum Gone {
     TooSlow,
     #[error("it does not read its replies")]
     DoesNotRead,
+    #[error("its lease is revoked: no progress for {} while others waited", humantime::format_duration(*.0))]
+    Stalled(Duration),
 }
 
 /// A reply that is not sent in full yet.
@@ -237,6 +241,12 @@ impl Connections {
         {
             self.gone.push((id, gone));
         }
+    }
+
+    /// Sends a client the reason for which its connection ends, and ends it.
+    pub(super) fn end(&mut self, id: ConnectionId, event: Event, gone: Gone) {
+        self.send(id, &Reply::Event(event), Vec::new());
+        self.gone.push((id, gone));
     }
 
     /// Drops a connection that has ended. Its client's channels and lease are for the caller to end.

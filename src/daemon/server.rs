@@ -45,7 +45,8 @@ const PROBE_DESCRIPTORS: usize = 8;
 /// The system refuses to wait.
 pub fn serve_client(socket: OwnedFd, limits: Limits) -> io::Result<()> {
     let measurements = config::DEFAULT_MEASUREMENTS;
-    let config = Config { limits, measurements, idle_exit: None, access: Access::default() };
+    let (revoke_after, access) = (config::DEFAULT_REVOKE_AFTER, Access::default());
+    let config = Config { limits, measurements, revoke_after, idle_exit: None, access };
     let mut server = Server::new(&config, ServiceManager::default(), None)?;
     server.welcome(socket);
     server.run(None, None)?;
@@ -115,7 +116,7 @@ impl Server {
             connections: Connections::new(),
             accept_paused: None,
             channels: Channels::new()?,
-            lease: Lease::new(config.measurements),
+            lease: Lease::new(config.measurements, config.revoke_after),
             counters: Counters::new(),
             metrics,
             manager,
@@ -147,7 +148,7 @@ impl Server {
         allow_descriptors(descriptors(&config.limits));
         self.limits = config.limits;
         self.life.idle_exit = config.idle_exit;
-        self.lease.resize(config.measurements);
+        self.lease.reconfigure(config.measurements, config.revoke_after);
         self.settle();
     }
 
@@ -246,6 +247,7 @@ impl Server {
             self.channels.deadline(),
             self.accept_paused,
             self.life.idle_deadline(),
+            self.lease.deadline(),
             self.manager.deadline(),
             self.metrics.as_ref().and_then(Metrics::deadline),
             listener.and_then(Bound::check_at),
@@ -265,6 +267,11 @@ impl Server {
             self.life.is_stopping = true;
         }
         self.connections.enforce_deadline(now);
+        let patience = self.lease.patience();
+        for id in self.lease.stalled(now, sys::process_cpu) {
+            let after_ms = u64::try_from(patience.as_millis()).unwrap_or(u64::MAX);
+            self.connections.end(id, Event::Revoked { after_ms }, Gone::Stalled(patience));
+        }
         for id in self.channels.overdue(now) {
             match self.channels.get(id) {
                 Some(channel) if channel.is_starting() => {

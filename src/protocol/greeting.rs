@@ -10,7 +10,7 @@
 pub const GREETING_LEN: usize = 16;
 
 /// The version of the messages that follow the greeting. Any change of a message's layout is a new version.
-pub const PROTOCOL_VERSION: u16 = 1;
+pub const PROTOCOL_VERSION: u16 = 2;
 
 const MAGIC: &[u8; 8] = b"ipcd\0ctl";
 

@@ -91,6 +91,11 @@ pub enum Event {
     },
     /// The daemon stops and ends this connection.
     Stopping,
+    /// The daemon takes the lease from this client and ends the connection: the client made no progress while others waited.
+    Revoked {
+        /// For how long.
+        after_ms: u64,
+    },
 }
 
 /// Which data channel to open: the method and its parameters.

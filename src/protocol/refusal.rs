@@ -158,7 +158,9 @@ impl Refusal {
     #[must_use]
     pub fn advice(&self) -> Option<&'static str> {
         match self {
-            Self::Busy { .. } => Some("omit --no-wait to wait in the queue"),
+            Self::Busy { .. } => {
+                Some("omit --no-wait to wait in the queue, or set a limit with --wait-at-most")
+            }
             Self::Unavailable { .. } | Self::Unfit { .. } => {
                 Some("\"ipc-client methods\" shows what each method can do on this host")
             }

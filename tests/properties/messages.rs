@@ -178,6 +178,7 @@ pub(crate) fn reply() -> impl Strategy<Value = Reply> {
         refusal().prop_map(Reply::Refused),
         (any::<u64>(), end()).prop_map(|(channel, end)| Reply::Event(Event::Ended { channel, end })),
         Just(Reply::Event(Event::Stopping)),
+        any::<u64>().prop_map(|after_ms| Reply::Event(Event::Revoked { after_ms })),
     ]
 }
 
@@ -239,8 +240,9 @@ pub(crate) fn kind_of_reply(reply: &Reply) -> usize {
             Refusal::Stopping => 23,
             Refusal::Shortage { .. } => 24,
         },
+        Reply::Event(Event::Revoked { .. }) => 25,
     }
 }
 
 /// Kinds of request and of reply.
-pub(crate) const KINDS: (usize, usize) = (8, 25);
+pub(crate) const KINDS: (usize, usize) = (8, 26);

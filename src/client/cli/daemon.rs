@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
 use log::Level;
@@ -13,6 +14,7 @@ use crate::config::{Config, sources};
 use crate::diagnostics::{Printable, print_line, print_message};
 use crate::exit::Exit;
 use crate::protocol::{DialError, SocketAddress};
+use crate::units;
 
 /// Where the daemon is.
 #[derive(Debug, Args)]
@@ -40,6 +42,9 @@ pub(super) struct LeaseArgs {
     /// Fail with exit code 7 instead of waiting while another measurement runs.
     #[arg(long)]
     no_wait: bool,
+    /// Wait at most this long while another measurement runs, such as 10m, then fail with exit code 7.
+    #[arg(long, value_name = "TIME", value_parser = units::parse_duration, conflicts_with = "no_wait")]
+    wait_at_most: Option<Duration>,
     /// Start a private daemon even if one is running.
     #[arg(long, conflicts_with = "socket")]
     private: bool,
@@ -60,7 +65,11 @@ impl LeaseArgs {
 
     /// Acquires the lease and reports the position in the queue meanwhile.
     pub(super) fn acquire(&self, client: &mut Client) -> Result<(), ClientError> {
-        let wait = if self.no_wait { LeaseWait::No } else { LeaseWait::Queue };
+        let wait = match self.wait_at_most {
+            _ if self.no_wait => LeaseWait::No,
+            Some(limit) => LeaseWait::AtMost(limit),
+            None => LeaseWait::Queue,
+        };
         client.acquire(wait, |position| {
             print_line(format_args!(
                 "ipc-client: another measurement is running; position {position} in the queue"

@@ -7,7 +7,7 @@ use clap::parser::ValueSource;
 use crate::client::report::Settings;
 
 /// Arguments that do not affect what is measured.
-const IRRELEVANT: [&str; 13] = [
+const IRRELEVANT: [&str; 14] = [
     "config",
     "format",
     "history",
@@ -21,6 +21,7 @@ const IRRELEVANT: [&str; 13] = [
     "require_grade",
     "socket",
     "verbose",
+    "wait_at_most",
 ];
 
 /// Replaced by the profile's flags, if the run recorded them.

@@ -24,8 +24,8 @@ pub(crate) use sockets::{inherited_listeners, peer, peer_groups};
 pub(crate) use tick::Alarm;
 pub(crate) use tick::{TICK, Ticker};
 pub(crate) use truncation::was_truncated;
-pub(crate) use usage::thread_cpu_ns;
 pub use usage::usage;
+pub(crate) use usage::{process_cpu, thread_cpu_ns};
 
 use rustix::io::Errno;
 
