@@ -1,17 +1,20 @@
 //! Whatever dies in mid-run, in whichever mechanism: who is left ends its part in time and says what happened, the
 //! daemon serves the next client, and nothing is left.
 
+use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
+use std::thread;
 
-use ipcd::internals::protocol::Exit;
+use ipcd::internals::protocol::{ChannelSpec, Exit};
 use ipcd::internals::transports::{Delivery, Mechanism};
 use rustix::process::{Pid, Signal, kill_process_group};
 
 use crate::conformance::{here, with_options};
 use crate::harness::{
-    PATIENCE, Peer, Process, SOON, Sandbox, eventually, responder_of, responders, run, wait_until_measuring,
+    Daemon, PATIENCE, Peer, Preload, Process, SOON, Sandbox, child_pids, eventually, responder_of,
+    responders, run, wait_until_measuring,
 };
 
 /// A run that does not end by itself while a test lasts.
@@ -139,6 +142,40 @@ fn the_daemon_is_killed_and_the_next_one_takes_its_place() {
             assert_eq!(next.socket, sandbox.socket());
             next.serves(method);
         }
+    });
+}
+
+/// The process about to start still has the daemon's end of every responder's link, so that these do not see its death there.
+#[test]
+fn the_daemon_is_killed_while_it_starts_another_responder() {
+    run(|sandbox| {
+        let Some(stuck_spawn) = Preload::build(sandbox, "spawn") else { return };
+        let methods = ["tcp", "unix", "pipe", "shmem", "sysv-mq"];
+        for mechanism in here().filter(|mechanism| methods.contains(&mechanism.info().name)) {
+            let mut start = stuck_spawn.put_into(sandbox.ipcd(&["start", "--measurements", "2"]));
+            start.env("IPCD_TEST_SPAWN", "2");
+            let daemon = Daemon::start(sandbox, start);
+            let (mut client, mut other) = (daemon.lease(), daemon.lease());
+            let spec = ChannelSpec::new(mechanism.info().name);
+            let opened = client.ask(&spec).unwrap();
+            let responder = daemon.status().channels[0].responder_pid;
+            let asking = thread::spawn(move || other.ask(&spec).map(drop).unwrap_err());
+            let stuck = eventually("another is about to start", PATIENCE, || {
+                child_pids(daemon.pid).find(|pid| *pid != responder)
+            });
+            let [stuck, responder] = [stuck, responder].map(|pid| Peer::find(pid).unwrap());
+            daemon.kill();
+            // The client connects without looking at its connection to the daemon, as one that is a moment ahead of the kill.
+            let (events, _open) = rustix::pipe::pipe().unwrap();
+            let connected = opened.connect(events.as_fd());
+            let ends = responder.ends_within(SOON);
+            stuck.signal(Signal::KILL);
+            assert!(ends, "{}: the responder lives on, {connected:?}", mechanism.info().name);
+            assert!(stuck.ends_within(SOON));
+            asking.join().unwrap();
+        }
+        // It removes what the last one has left.
+        drop(sandbox.daemon());
     });
 }
 

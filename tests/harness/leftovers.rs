@@ -55,7 +55,8 @@ pub(crate) fn responders(daemon: u32) -> Vec<u32> {
     child_pids(daemon).filter(|pid| command_line(*pid).starts_with("ipcd: responder for channel ")).collect()
 }
 
-fn child_pids(parent: u32) -> impl Iterator<Item = u32> {
+/// Children of a process, zombies included.
+pub(crate) fn child_pids(parent: u32) -> impl Iterator<Item = u32> {
     let parent_of = |pid: u32| -> Option<u32> {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
         // The second field, the command, may hold anything; the fourth is the parent.

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 pub(crate) use announced::{Announced, end_of};
 pub(crate) use daemon::{Daemon, responder_of, rounds, wait_until_measuring};
 pub(crate) use doors::{by_abstract_name, connected, datagrams, exposure, info};
-pub(crate) use leftovers::{files, responders};
+pub(crate) use leftovers::{child_pids, files, responders};
 pub(crate) use preload::Preload;
 pub(crate) use process::{Output, Peer, Process};
 pub(crate) use sandbox::{NOBODY, Sandbox, another_user_can_run, is_root};
