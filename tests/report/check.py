@@ -16,7 +16,7 @@ from playwright.sync_api import sync_playwright
 
 import made
 
-DESKTOP = {"width": 1280, "height": 900}
+DESKTOP = {"width": 1440, "height": 900}
 PHONE = {"width": 390, "height": 844}
 
 
@@ -55,18 +55,19 @@ class Page:
 
 
 # Each figure: what is drawn, and its table.
-FIGURES = """() => Object.fromEntries([...document.querySelectorAll('figure')].map((figure) => {
-  const svg = figure.querySelector(':scope > svg');
+FIGURES = """() => Object.fromEntries([...document.querySelectorAll('figure:not(.ranking)')].map((figure) => {
+  const svg = figure.querySelector('svg.plot, svg.heat');
   const points = (line) => line.getAttribute('points').trim().split(' ').length;
   const rows = [...figure.querySelectorAll('tbody tr')].map((row) => [...row.cells].map((cell) =>
     ({ text: cell.textContent, key: cell.dataset.key === undefined ? null : Number(cell.dataset.key) })));
   return [figure.id, {
     title: figure.querySelector('figcaption').textContent,
-    lines: [...svg.querySelectorAll('polyline[stroke^="var(--s"]')].map(points),
-    dots: svg.querySelectorAll('circle[stroke=none]').length,
-    rings: svg.querySelectorAll('circle[fill=none]').length,
-    fields: [...svg.querySelectorAll('rect')].filter((rect) => /--(h|none|one-cpu)/.test(rect.getAttribute('fill'))).length,
+    lines: [...svg.querySelectorAll('polyline')].map(points),
+    dots: svg.querySelectorAll('circle:not(.ring)').length,
+    rings: svg.querySelectorAll('circle.ring').length,
+    fields: [...svg.querySelectorAll('g > rect')].filter((rect) => rect.getAttribute('height') !== '14').length,
     legend: [...figure.querySelectorAll('.legend li')].map((item) => item.textContent),
+    looks: [...figure.querySelectorAll('.legend .key > *')].map((mark) => mark.getAttribute('class')),
     heads: [...figure.querySelectorAll('thead th')].map((head) => head.textContent),
     changes: figure.querySelectorAll('.changes li').length,
     rows,
@@ -111,6 +112,13 @@ def check_charts(client, page):
         dots = sum(figure["dots"] for figure in shown)
         check(got == expected and dots == len(expected), f"{kind}: {dots} dots, {len(got)} figures, {len(expected)} cells")
 
+    looks = {}
+    for figure in figures(page, "distribution") + figures(page, "size"):
+        check(len(set(figure["looks"])) == len(figure["looks"]), f"{figure['title']}: two lines look the same")
+        for name, look in zip(figure["legend"], figure["looks"]):
+            colour = look.split()[0]
+            check(looks.setdefault(name.split(",")[0], colour) == colour, f"{figure['title']}: {name} has another colour")
+
     (placement,) = figures(page, "placements")
     got = [cell["key"] for row in placement["rows"] for cell in row[1:] if cell["key"] is not None]
     check(got and set(got) <= set(medians), "the placements' medians are those of the JSON")
@@ -139,6 +147,37 @@ def check_charts(client, page):
             check(figure["lines"] == [2 + 2 * figure["changes"]], "a level for each part")
     check(changes > 0, "the change that was planted is found")
     check("kernel 6.1 → 6.8" in page.page.locator("#history ~ .charts").first.inner_text(), "and what changed with it")
+
+
+def check_rankings(client, page):
+    """The first figures of all: each cell with its median and a bar of that length, the fastest first."""
+    rows = page.js("""() => [...document.querySelectorAll('.ranking')].map((figure) => [...figure.querySelectorAll('tbody tr')].map((row) =>
+      [row.cells[0].textContent, row.cells[1].textContent, row.querySelector('.bar rect').getBoundingClientRect().width]))""")
+    cells = sum(len(client.json("history", "show", run, "--json")["results"]) for run in ("sizes", "gaps"))
+    check(sum(map(len, rows)) == cells, f"{sum(map(len, rows))} rows of {cells} cells")
+    for ranking in rows:
+        lengths = [length for _, _, length in ranking]
+        check(lengths == sorted(lengths) and lengths[0] > 3, f"the bars of {ranking}")
+    verdict = page.page.locator(".verdict").first.inner_text()
+    check("fastest" in verdict or " tie" in verdict, f"a verdict: {verdict}")
+    top = page.js("() => document.querySelector('.ranking tbody').getBoundingClientRect().top")
+    check(top < DESKTOP["height"], "a ranking is in the first screen")
+
+
+def check_values(page):
+    """A pointer on a chart, and the arrow keys, show the figures of its table."""
+    page.js("() => document.querySelectorAll('details').forEach((part) => { part.open = true; })")
+    figure = page.page.locator("#size-1")
+    heads, *rows = page.js("""() => [...document.querySelectorAll('#size-1 tr')].map((row) => [...row.cells].map((cell) => cell.textContent))""")
+    words = lambda row: "\n".join([row[0]] + [f"{head}: {cell}" for head, cell in zip(heads[1:], row[1:]) if cell != "–"])
+    figure.locator(".plot").hover(position={"x": 3, "y": 30})
+    check(figure.locator(".tip").inner_text() == words(rows[0]), f"a pointer shows {figure.locator('.tip').inner_text()}")
+    figure.locator(".plot").focus()
+    for row in rows[1:]:
+        page.page.keyboard.press("ArrowRight")
+        check(figure.locator(".tip").inner_text() == words(row), f"an arrow key shows {figure.locator('.tip').inner_text()}")
+    page.page.keyboard.press("Escape")
+    check(not figure.locator(".tip").is_visible(), "Escape hides it")
 
 
 # The visible cells of a column, as sorting sees them.
@@ -209,24 +248,24 @@ DRAWN_TEXT = """() => {
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue;
   };
   const page = light(getComputedStyle(document.body).backgroundColor);
-  const worst = [...document.querySelectorAll('figure > svg text')].filter((text) => !/--h/.test(text.getAttribute('fill')))
+  const worst = [...document.querySelectorAll('.plot text')]
     .map((text) => light(getComputedStyle(text).fill))
     .map((ink) => (Math.max(ink, page) + 0.05) / (Math.min(ink, page) + 0.05));
   return Math.min(...worst);
 }"""
 
 # Labels that lie on each other, of one drawing.
-OVERLAPS = """() => [...document.querySelectorAll('figure > svg')].flatMap((svg) => {
-  const boxes = [...svg.querySelectorAll('text')].map((text) => [text.textContent.trim(), text.getBoundingClientRect()]);
+OVERLAPS = """() => [...document.querySelectorAll('svg.plot, svg.heat')].flatMap((svg) => {
+  const boxes = [...svg.querySelectorAll('text')].filter((text) => getComputedStyle(text).display !== 'none').map((text) => [text.textContent.trim(), text.getBoundingClientRect()]);
   return boxes.flatMap(([one, a], at) => boxes.slice(at + 1)
     .filter(([, b]) => a.left < b.right - 1 && b.left < a.right - 1 && a.top < b.bottom - 1 && b.top < a.bottom - 1)
     .map(([other]) => `${svg.getAttribute('aria-label')}: ${one} on ${other}`));
 })"""
 
 # Labels that are cut off.
-CUT = """() => [...document.querySelectorAll('figure > svg')].flatMap((svg) => {
-  const box = svg.getBoundingClientRect();
-  return [...svg.querySelectorAll('text')].filter((text) => {
+CUT = """() => [...document.querySelectorAll('svg.plot, svg.heat')].flatMap((svg) => {
+  const box = (svg.classList.contains('heat') ? svg : svg.parentElement).getBoundingClientRect();
+  return [...svg.querySelectorAll('text')].filter((text) => getComputedStyle(text).display !== 'none').filter((text) => {
     const { left, right, top, bottom } = text.getBoundingClientRect();
     return left < box.left - 1 || right > box.right + 1 || top < box.top - 1 || bottom > box.bottom + 1;
   }).map((text) => `${svg.getAttribute('aria-label')}: ${text.textContent.trim()}`);
@@ -259,7 +298,7 @@ def check_looks(browser, path, shots, name):
 def check_without_script(browser, path, shots):
     """All of it is there, and nothing that does nothing."""
     page = Page(browser, path, script=False)
-    for selector in ("#cells", "figure > svg", "#commands", "#environment ~ dl"):
+    for selector in ("#cells", "svg.plot", ".ranking .bar", "#commands", "#environment ~ dl"):
         check(page.page.locator(selector).first.is_visible(), f"without a script: {selector} is missing")
     for selector in ("#filters", "#theme", "#cells button"):
         check(not page.page.locator(selector).first.is_visible(), f"without a script: {selector} is dead")
@@ -302,7 +341,9 @@ def main():
         client.run("report", "-o", small)
         browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
         page = Page(browser, path)
+        check_rankings(client, page)
         check_charts(client, page)
+        check_values(page)
         check_keyboard(page)
         page.close()
         check_looks(browser, path, shots, "report")
@@ -310,7 +351,7 @@ def main():
         check_without_script(browser, path, shots)
         check_ill_will(client, browser, shots)
         browser.close()
-    print(f"a report of {path.name}: charts, keyboard, both schemes, phone, paper, no script, malicious text; screenshots in {shots}")
+    print(f"a report of {path.name}: rankings, charts, their values, keyboard, both schemes, phone, paper, no script, malicious text; screenshots in {shots}")
 
 
 if __name__ == "__main__":

@@ -116,6 +116,33 @@ pub(super) fn names(entries: &[Entry<'_>], separator: &str) -> Vec<String> {
     words.iter().map(name).collect()
 }
 
+/// Groups of what agrees in `by`, each with those values in words, as far as they differ from those of other groups. One
+/// group if all are of one method, which are then compared with each other.
+pub(super) fn groups<'a, T>(
+    all: Vec<T>,
+    entry: impl Fn(&T) -> Entry<'a>,
+    by: &[Facet],
+) -> Vec<(String, Vec<T>)> {
+    let same = |of: &dyn Fn(Entry<'a>) -> String| {
+        all.windows(2).all(|pair| of(entry(&pair[0])) == of(entry(&pair[1])))
+    };
+    let one_method = same(&|entry| entry.method());
+    let by: Vec<Facet> =
+        by.iter().copied().filter(|facet| !one_method && !same(&|entry| entry.facet(*facet))).collect();
+    let mut groups: Vec<(Vec<String>, Vec<T>)> = Vec::new();
+    for one in all {
+        let of = entry(&one);
+        let common: Vec<String> = by.iter().map(|facet| of.facet(*facet)).collect();
+        match groups.iter_mut().find(|(other, _)| *other == common) {
+            Some((_, group)) => group.push(one),
+            None => groups.push((common, vec![one])),
+        }
+    }
+    let title =
+        |words: Vec<String>| words.into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join(", ");
+    groups.into_iter().map(|(common, group)| (title(common), group)).collect()
+}
+
 /// The CPUs on which the client was seen, before or after a trial's rounds.
 pub(super) fn client_cpus(cell: &CellReport) -> BTreeSet<u32> {
     cell.trials.iter().flat_map(|trial| &trial.client_cpus).copied().collect()

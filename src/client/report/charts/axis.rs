@@ -1,10 +1,5 @@
 //! Axes: a scale, its ticks, and their labels.
 
-use std::ops::Range;
-
-use plotters::coord::ranged1d::{KeyPointHint, NoDefaultFormatting, Ranged, ValueFormatter};
-
-use super::LETTER;
 use crate::units::{time_unit, utc};
 
 /// The most ticks whose labels do not meet.
@@ -20,19 +15,19 @@ pub(crate) struct Axis {
     log: bool,
     low: f64,
     high: f64,
-    ticks: Vec<(f64, String)>,
+    pub(super) ticks: Vec<(f64, String)>,
     /// Where 0 is drawn on a logarithmic axis.
     zero: f64,
 }
 
 impl Axis {
     /// Latencies in nanoseconds: logarithmic, each tick with its unit.
-    pub(crate) fn latency(title: &str, (low, high): (f64, f64)) -> Self {
+    pub(crate) fn latency((low, high): (f64, f64)) -> Self {
         let (low, high) = (low.max(1e-3), high.max(1e-3));
         let widen = (LEAST_RATIO / (high / low)).max(1.0).sqrt() * 1.1;
         let (low, high) = (low / widen, high * widen);
         let ticks = log_ticks(low, high).into_iter().map(|ns| (ns, duration(ns))).collect();
-        Self { title: title.to_owned(), log: true, low, high, ticks, zero: low }
+        Self { title: String::new(), log: true, low, high, ticks, zero: low }
     }
 
     /// Quantiles by how rare longer rounds are, up to one in `most`.
@@ -102,54 +97,10 @@ impl Axis {
         }
     }
 
-    /// Positions for names, one after the other; one in `every` is shown.
-    pub(crate) fn names(title: &str, names: &[String], every: i32, downwards: bool) -> Self {
-        let count = names.len() as f64;
-        let (low, high) = if downwards { (count, 0.0) } else { (0.0, count) };
-        let every = every.unsigned_abs().max(1) as usize;
-        let ticks = names.iter().enumerate().step_by(every);
-        let ticks = ticks.map(|(position, name)| (position as f64 + 0.5, name.clone())).collect();
-        Self { title: title.to_owned(), log: false, low, high, ticks, zero: 0.0 }
-    }
-
-    /// The longest of its labels, in letters.
-    pub(crate) fn longest_label(&self) -> usize {
-        self.ticks.iter().map(|(_, label)| label.chars().count()).max().unwrap_or(0)
-    }
-
-    /// The room that a vertical axis takes beside the plane, in points.
-    pub(crate) fn width_beside(&self) -> i32 {
-        self.longest_label() as i32 * LETTER + 18 + if self.title.is_empty() { 0 } else { 20 }
-    }
-
     /// How far along the axis a value lies.
-    fn share(&self, value: f64) -> f64 {
+    pub(super) fn share(&self, value: f64) -> f64 {
         let place = |value: f64| if self.log { value.max(self.zero).ln() } else { value };
         (place(value) - place(self.low)) / (place(self.high) - place(self.low))
-    }
-}
-
-impl Ranged for Axis {
-    type FormatOption = NoDefaultFormatting;
-    type ValueType = f64;
-
-    fn map(&self, value: &f64, limit: (i32, i32)) -> i32 {
-        limit.0 + (self.share(*value) * f64::from(limit.1 - limit.0)).round() as i32
-    }
-
-    fn key_points<Hint: KeyPointHint>(&self, _hint: Hint) -> Vec<f64> {
-        self.ticks.iter().map(|(value, _)| *value).collect()
-    }
-
-    fn range(&self) -> Range<f64> {
-        self.low..self.high
-    }
-}
-
-impl ValueFormatter<f64> for Axis {
-    fn format_ext(&self, value: &f64) -> String {
-        let tick = self.ticks.iter().find(|(tick, _)| tick == value);
-        tick.map(|(_, label)| label.clone()).unwrap_or_default()
     }
 }
 
@@ -225,13 +176,13 @@ mod tests {
             ((10_000.0, 14_000.0), &["10 µs", "12 µs", "14 µs"]),
             ((3_000.0, 40_000.0), &["3 µs", "5 µs", "7 µs", "10 µs", "15 µs", "20 µs", "30 µs"]),
         ] {
-            let axis = Axis::latency("", range);
+            let axis = Axis::latency(range);
             assert_eq!(labels(&axis), expected, "{range:?}");
         }
         for exponent in 0..40 {
             for width in 1..40 {
                 let low = 1.7_f64.powi(exponent);
-                let axis = Axis::latency("", (low, low * 1.37_f64.powi(width)));
+                let axis = Axis::latency((low, low * 1.37_f64.powi(width)));
                 let count = axis.ticks.len();
                 assert!((2..=MOST_TICKS + 1).contains(&count), "{exponent} {width}: {:?}", labels(&axis));
             }
@@ -240,7 +191,7 @@ mod tests {
 
     #[test]
     fn small_differences_do_not_fill_an_axis() {
-        let axis = Axis::latency("", (100.0, 100.1));
+        let axis = Axis::latency((100.0, 100.1));
         assert!(axis.high / axis.low >= LEAST_RATIO, "{axis:?}");
     }
 
@@ -249,8 +200,8 @@ mod tests {
         let axis = Axis::quantile(30_000.0);
         assert_eq!(labels(&Axis::quantile(100.0)), ["0 %", "50 %", "90 %", "99 %"]);
         assert_eq!(labels(&axis), ["50 %", "90 %", "99 %", "99.9 %", "99.99 %"]);
-        let steps = [1.0, 10.0, 100.0, 1000.0].map(|rarity| axis.map(&rarity, (0, 1_000_000)));
-        assert!((steps[2] - steps[1]).abs_diff(steps[1] - steps[0]) <= 1, "{steps:?}");
+        let steps = [1.0, 10.0, 100.0, 1000.0].map(|rarity| axis.share(rarity));
+        assert!(((steps[2] - steps[1]) - (steps[1] - steps[0])).abs() < 1e-9, "{steps:?}");
         assert_eq!(percentile(1.6), "37.5 %");
         assert_eq!(percentile(6300.0), "99.9841 %");
     }
@@ -259,8 +210,8 @@ mod tests {
     fn zero_is_drawn_left_of_the_others() {
         let axis = Axis::values("", &[0.0, 10_000.0, 1_000_000.0], duration);
         assert_eq!(labels(&axis), ["0", "10 µs", "1 ms"]);
-        let places = [0.0, 10_000.0, 1_000_000.0].map(|gap| axis.map(&gap, (0, 1000)));
-        assert!(places.is_sorted() && places[0] >= 0 && places[2] <= 1000 && places[1] - places[0] > 100);
+        let places = [0.0, 10_000.0, 1_000_000.0].map(|gap| axis.share(gap));
+        assert!(places.is_sorted() && places[0] >= 0.0 && places[2] <= 1.0 && places[1] - places[0] > 0.1);
     }
 
     #[test]

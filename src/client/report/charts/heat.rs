@@ -1,7 +1,7 @@
 //! Heat maps: a grid of medians in colours of equal ratios, between the fastest and the slowest.
 
-use super::axis::Axis;
-use super::{Chart, Field, LETTER, theme};
+use super::super::escape::Text;
+use super::theme;
 use crate::units::latency;
 
 /// How many levels there are: as many as an eye distinguishes and a digit names.
@@ -18,8 +18,10 @@ const WORDS: i32 = 60;
 /// Limits of a field's width and height, in points.
 const NARROWEST: i32 = 6;
 const WIDEST: i32 = 96;
-/// The height of all rows together is at least this, to leave room for the title beside them.
-const LOWEST: i32 = 104;
+/// The width of a letter in points, generously, to reserve room for labels.
+const LETTER: i32 = 8;
+/// The room above a separate drawing for its title, in points.
+const HEAD: i32 = 60;
 
 /// The levels between the fastest and the slowest of some latencies.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -69,67 +71,109 @@ pub(crate) struct Heat {
 }
 
 impl Heat {
-    /// The chart, about `total` points wide.
-    pub(crate) fn chart(&self, total: i32) -> Chart {
+    /// The drawing as a part of a page whose style sheet has the colours, about `total` points wide.
+    pub(crate) fn draw(&self, total: i32) -> String {
+        let (body, width, height) = self.body(total);
+        let label = format!("{}: {} by {}", self.title, self.rows.len(), self.columns.len());
+        format!(
+            "<svg class=\"heat\" width=\"{width}\" height=\"{height}\" role=\"img\" aria-label=\"{}\">\n{body}</svg>",
+            Text(label)
+        )
+    }
+
+    /// The drawing as a separate document, with its title and a line below it.
+    pub(crate) fn draw_document(&self, total: i32, subtitle: &str) -> String {
+        let (body, width, height) = self.body(total);
+        let letters = self.title.chars().count().max(subtitle.chars().count()) as i32;
+        let (width, height) = (width.max(letters * LETTER + 20), height + HEAD);
+        let (title, subtitle) = (Text(&self.title), Text(subtitle));
+        format!(
+            "<svg xmlns=\"http://www.w3.org/2000/svg\" class=\"heat\" viewBox=\"0 0 {width} {height}\" width=\"{width}\" \
+             height=\"{height}\" role=\"img\">\n<title>{title}; {subtitle}</title>\n<style>\n{}</style>\n\
+             <rect class=\"page\" width=\"{width}\" height=\"{height}\"/>\n<text x=\"10\" y=\"24\" font-weight=\"600\">{title}</text>\n\
+             <text x=\"10\" y=\"46\">{subtitle}</text>\n<g transform=\"translate(0 {HEAD})\">\n{body}</g></svg>\n",
+            theme::document_css()
+        )
+    }
+
+    /// The fields with their labels and the legend below them, and the drawing's width and height in points.
+    fn body(&self, total: i32) -> (String, i32, i32) {
         let (columns, rows) = (self.columns.len() as i32, self.rows.len() as i32);
         let words = columns <= total / WORDS;
-        let beside = Axis::names(self.heads.0, &self.rows, 1, true).width_beside() + 34;
+        let letters =
+            |names: &[String]| names.iter().map(|name| name.chars().count()).max().unwrap_or(0) as i32;
+        let left = (letters(&self.rows) * LETTER).max(self.heads.0.chars().count() as i32 * LETTER) + 16;
         let narrowest = if words { WORDS - 10 } else { NARROWEST };
-        let width = ((total - beside) / columns.max(1)).clamp(narrowest, WIDEST);
-        let height = if words { 26.max(LOWEST / rows.max(1)) } else { width };
-        let longest = self.columns.iter().map(|name| name.chars().count()).max().unwrap_or(0) as i32;
-        let x = Axis::names(self.heads.1, &self.columns, (longest * LETTER + 4) / width + 1, false);
-        let y = Axis::names(self.heads.0, &self.rows, 20 / height + 1, true);
-        let label = format!("{}: {} by {}", self.title, self.rows.len(), self.columns.len());
-        let mut chart = Chart::new(label, x, y);
-        chart.size = ((beside + width * columns).max(300), 70 + height * rows);
-        chart.levels = self.legend();
-        let field = |(at, value): (usize, &Option<f64>)| {
+        let width = ((total - left) / columns.max(1)).clamp(narrowest, WIDEST);
+        let height = if words { 28 } else { width };
+        let top = if self.heads.1.is_empty() { 26 } else { 46 };
+        let mut body = String::new();
+        let mut add = |line: String| {
+            body.push_str(&line);
+            body.push('\n');
+        };
+        if !self.heads.1.is_empty() {
+            add(format!("<text x=\"{left}\" y=\"16\">{}</text>", self.heads.1));
+            add(format!(
+                "<text x=\"{}\" y=\"{}\" text-anchor=\"end\">{}</text>",
+                left - 8,
+                top - 8,
+                self.heads.0
+            ));
+        }
+        // Names that would collide are left out.
+        let every = (letters(&self.columns) * LETTER + 6) / width + 1;
+        for (at, name) in self.columns.iter().enumerate().step_by(every as usize) {
+            let x = left + width * at as i32 + width / 2;
+            add(format!("<text x=\"{x}\" y=\"{}\" text-anchor=\"middle\">{}</text>", top - 8, Text(name)));
+        }
+        for (at, name) in self.rows.iter().enumerate().step_by((18 / height + 1) as usize) {
+            let y = top + height * at as i32 + height / 2 + 5;
+            add(format!("<text x=\"{}\" y=\"{y}\" text-anchor=\"end\">{}</text>", left - 8, Text(name)));
+        }
+        for (at, value) in self.values.iter().enumerate() {
             let (row, column) = (at / self.columns.len(), at % self.columns.len());
             let one_cpu = self.of_cpus && row == column;
-            let level = value.zip(self.levels.filter(|_| !one_cpu)).map(|(ns, levels)| levels.level(ns));
-            let otherwise = theme::colour(if one_cpu && value.is_some() { "one-cpu" } else { "none" });
-            let ink = level.map_or(theme::colour("ink"), theme::heat_ink);
-            Field {
-                column,
-                row,
-                colour: level.map_or(otherwise, theme::heat),
-                text: words.then(|| (value.map_or("–".to_owned(), latency), ink)),
-                tip: self.tips.get(at).cloned(),
-            }
-        };
-        chart.fields = self.values.iter().enumerate().map(field).collect();
-        chart
+            let class = match value.zip(self.levels) {
+                Some(_) if one_cpu => "one-cpu".to_owned(),
+                Some((ns, levels)) => format!("h{}", levels.level(ns)),
+                None => "none".to_owned(),
+            };
+            let (x, y) = (left + width * column as i32, top + height * row as i32);
+            let text = match words {
+                true => format!(
+                    "<text x=\"{}\" y=\"{}\" text-anchor=\"middle\">{}</text>",
+                    x + width / 2,
+                    y + height / 2 + 5,
+                    value.map_or("–".to_owned(), latency)
+                ),
+                false => String::new(),
+            };
+            let tip =
+                self.tips.get(at).map(|tip| format!("<title>{}</title>", Text(tip))).unwrap_or_default();
+            add(format!(
+                "<g class=\"{class}\">{tip}<rect x=\"{x}\" y=\"{y}\" width=\"{width}\" height=\"{height}\"/>{text}</g>"
+            ));
+        }
+        let below = top + height * rows + 14;
+        let legend = self.legend();
+        let step = letters(&legend.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>()) * LETTER + 34;
+        let in_row = (total.max(left + width * columns) / step).max(1);
+        for ((name, class), at) in legend.iter().zip(0..) {
+            let (x, y) = (10 + at % in_row * step, below + at / in_row * 22);
+            add(format!("<g class=\"{class}\"><rect x=\"{x}\" y=\"{y}\" width=\"20\" height=\"14\"/></g>"));
+            add(format!("<text x=\"{}\" y=\"{}\">{name}</text>", x + 26, y + 12));
+        }
+        let entries = legend.len() as i32;
+        let wide = (left + width * columns + width.min(20)).max(10 + entries.min(in_row) * step);
+        (body, wide, below + (entries + in_row - 1) / in_row * 22)
     }
 
-    /// Where each level begins, and the colour of what has none.
-    fn legend(&self) -> Vec<(String, theme::Rgb)> {
-        let level = |level| Some((format!("≥ {}", latency(self.levels?.bound(level))), theme::heat(level)));
-        let one_cpu = self.of_cpus.then(|| (ONE_CPU.to_owned(), theme::colour("one-cpu")));
+    /// Where each level begins, and the field's class.
+    fn legend(&self) -> Vec<(String, String)> {
+        let level = |level| Some((format!("≥ {}", latency(self.levels?.bound(level))), format!("h{level}")));
+        let one_cpu = self.of_cpus.then(|| (ONE_CPU.to_owned(), "one-cpu".to_owned()));
         (0..LEVELS).filter_map(level).chain(one_cpu).collect()
-    }
-}
-
-impl Chart {
-    /// Its levels as a heat map of one row, for a drawing that has its legend in it.
-    pub(super) fn legend_chart(&self) -> Self {
-        let names: Vec<String> = self.levels.iter().map(|(name, _)| name.clone()).collect();
-        let mut chart = Self::new(
-            String::new(),
-            Axis::names("", &names, 1, false),
-            Axis::names("", &[String::new()], 1, true),
-        );
-        let width = names.iter().map(|name| name.chars().count()).max().unwrap_or(0) as i32 * LETTER + 12;
-        chart.size = (names.len() as i32 * width + 70, 84);
-        let field = |(column, (_, colour)): (usize, &(String, theme::Rgb))| Field {
-            column,
-            row: 0,
-            colour: *colour,
-            text: None,
-            tip: None,
-        };
-        chart.fields = self.levels.iter().enumerate().map(field).collect();
-        chart
     }
 }
 

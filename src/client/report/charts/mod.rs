@@ -1,37 +1,15 @@
-//! Charts: lines, dots and heat maps, drawn as SVG whose text is text.
+//! Charts as SVG whose text is text: lines and dots that fill the width they are given, bars for a table, and heat maps.
 
 mod axis;
 mod heat;
 mod theme;
 
 use std::fmt::Write as _;
-use std::io;
-
-use plotters::backend::SVGBackend;
-use plotters::chart::ChartBuilder;
-use plotters::coord::Shift;
-use plotters::drawing::{DrawingArea, IntoDrawingArea};
-use plotters::element::{Circle, PathElement, Rectangle, Text};
-use plotters::style::text_anchor::{HPos, Pos, VPos};
-use plotters::style::{Color, IntoFont, RGBColor, ShapeStyle, TRANSPARENT, TextStyle};
 
 pub(super) use self::axis::{Axis, duration, percentile};
 pub(super) use self::heat::{Heat, LEVELS, Levels, ONE_CPU};
-use self::theme::Rgb;
-pub(super) use self::theme::{DARK, LINES, line, named, write_css};
-use super::escape;
-
-/// Coordinates in a drawing are integers; this many of them make one point.
-const FINE: i32 = 10;
-/// Text size in points. A drawing 480 points wide is shrunk to three quarters on a phone.
-const FONT: i32 = 14;
-/// The width of a letter in points, generously, to reserve room beside an axis.
-const LETTER: i32 = 8;
-/// plotters divides a font's size by this.
-const EM: f64 = 1.24;
-
-type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
-type Drawn<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
+pub(super) use self::theme::{DARK, LINES, classes, write_css};
+use super::escape::Text;
 
 /// How a series is drawn, and shown in the legend.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,8 +18,6 @@ pub(super) enum Mark {
     LineWithDots,
     Dots,
     Rings,
-    /// A level of a heat map.
-    Field,
 }
 
 /// Points of one colour.
@@ -50,20 +26,9 @@ pub(super) struct Series {
     /// As in the legend.
     pub(super) name: String,
     pub(super) mark: Mark,
-    pub(super) colour: Rgb,
+    /// Of the colour and the dash.
+    pub(super) classes: String,
     pub(super) points: Vec<(f64, f64)>,
-}
-
-/// A field of a heat map.
-#[derive(Debug, Clone, PartialEq)]
-struct Field {
-    column: usize,
-    row: usize,
-    colour: Rgb,
-    /// What is written on it, and in which colour.
-    text: Option<(String, Rgb)>,
-    /// What a pointer shows.
-    tip: Option<String>,
 }
 
 /// A chart before it is drawn.
@@ -71,168 +36,102 @@ struct Field {
 pub(crate) struct Chart {
     /// A description for readers who cannot see it.
     pub(super) label: String,
-    /// Width and height in points.
-    size: (i32, i32),
-    x: Axis,
-    y: Axis,
+    pub(super) x: Axis,
+    pub(super) y: Axis,
     pub(super) series: Vec<Series>,
-    fields: Vec<Field>,
-    /// The name and colour of each level of the fields.
-    levels: Vec<(String, Rgb)>,
+    /// The values on the x axis of the rows of the table below the chart, which a pointer shows.
+    pub(super) rows: Vec<f64>,
 }
 
 impl Chart {
-    /// An empty chart of the usual size.
-    pub(super) fn new(label: String, x: Axis, y: Axis) -> Self {
-        Self { label, size: (480, 320), x, y, series: Vec::new(), fields: Vec::new(), levels: Vec::new() }
-    }
-
-    /// The entries of a legend.
-    pub(super) fn legend(&self) -> impl Iterator<Item = (&str, Mark, Rgb)> {
-        let levels = self.levels.iter().map(|(name, colour)| (name.as_str(), Mark::Field, *colour));
-        self.series.iter().map(|series| (series.name.as_str(), series.mark, series.colour)).chain(levels)
-    }
-
-    /// The drawing as a part of a page whose style sheet defines the colours.
-    ///
-    /// # Errors
-    /// The drawing library's, which has none for a drawing into memory.
-    pub(super) fn draw(&self) -> io::Result<String> {
-        let (width, height) = (self.size.0 * FINE, self.size.1 * FINE);
-        let (body, _) = svg(self.size, |area| self.draw_on(area))?;
-        Ok(format!(
-            "<svg viewBox=\"0 0 {width} {height}\" style=\"max-width:{}px\" role=\"img\" aria-label=\"{}\">{}",
-            self.size.0 * 4 / 3,
-            escape::Text(&self.label),
-            named(body)
-        ))
-    }
-
-    /// The drawing as a separate document, with its title, a line below it, and its legend. Viewers without a dark
-    /// scheme or style sheets show the light one.
-    ///
-    /// # Errors
-    /// As for [`Self::draw`].
-    pub(super) fn draw_document(&self, title: &str, subtitle: &str) -> io::Result<String> {
-        let legend = self.legend_chart();
-        let letters = title.chars().count().max(subtitle.chars().count()) as i32;
-        let width = self.size.0.max(legend.size.0).max(letters * LETTER + 20);
-        let height = TITLE_HEIGHT + self.size.1 + legend.size.1;
-        let (body, tips) = svg((width, height), |area| {
-            area.fill(&rgb(theme::colour("page")))?;
-            let (head, rest) = area.split_vertically(TITLE_HEIGHT * FINE);
-            let ink = theme::colour("ink");
-            head.draw(&Text::new(title, (10 * FINE, 10 * FINE), text(ink, FONT + 3)))?;
-            head.draw(&Text::new(subtitle, (10 * FINE, 34 * FINE), text(ink, FONT)))?;
-            let (chart, rest) = rest.split_vertically(self.size.1 * FINE);
-            let tips = self.draw_on(&chart.split_horizontally(self.size.0 * FINE).0)?;
-            legend.draw_on(&rest.split_horizontally(legend.size.0 * FINE).0)?;
-            Ok(tips)
-        })?;
-        let body = body.strip_suffix("</svg>\n").unwrap_or(&body);
-        Ok(format!(
-            "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {} {}\" width=\"{width}\" height=\"{height}\" \
-             role=\"img\">\n<title>{}; {}</title>\n<style>\n{}</style>{body}{tips}</svg>\n",
-            width * FINE,
-            height * FINE,
-            escape::Text(title),
-            escape::Text(subtitle),
-            theme::dark_rules()
-        ))
-    }
-
-    /// Draws it, and returns the markup of what a pointer shows.
-    fn draw_on(&self, area: &Area<'_>) -> Drawn<String> {
-        let ink = text(theme::colour("ink"), FONT);
-        // The last label below may be centred on the plane's end.
-        let right = (self.x.longest_label() as i32 * LETTER / 2).max(24) * FINE;
-        let mut chart = ChartBuilder::on(area)
-            .margin(10 * FINE)
-            .margin_right(right)
-            .x_label_area_size(46 * FINE)
-            .y_label_area_size(self.y.width_beside() * FINE)
-            .build_cartesian_2d(self.x.clone(), self.y.clone())?;
-        let mut mesh = chart.configure_mesh();
-        mesh.label_style(ink.clone())
-            .axis_desc_style(ink)
-            .axis_style(stroke(theme::colour("muted"), 1))
-            .light_line_style(TRANSPARENT)
-            .set_all_tick_mark_size(5 * FINE)
-            .bold_line_style(stroke(theme::colour("grid"), 1));
-        if !self.x.title.is_empty() {
-            mesh.x_desc(self.x.title.clone());
+    /// The drawing: an element that is the plane between the axes. Labels lie outside of it, in its margin. Positions are
+    /// in per cent, so that text keeps its size at every width.
+    pub(super) fn draw(&self) -> String {
+        let rows: Vec<String> = self.rows.iter().map(|x| percent(self.x.share(*x))).collect();
+        let mut svg = format!(
+            "<svg class=\"plot\" role=\"img\" aria-label=\"{}\" data-x=\"{}\">\n",
+            Text(&self.label),
+            rows.join(" ")
+        );
+        for (value, label) in &self.y.ticks {
+            let y = percent(1.0 - self.y.share(*value));
+            svg += &format!(
+                "<line x2=\"100%\" y1=\"{y}%\" y2=\"{y}%\"/><text class=\"y\" x=\"-8\" y=\"{y}%\">{label}</text>\n"
+            );
         }
-        if !self.y.title.is_empty() {
-            mesh.y_desc(self.y.title.clone());
+        for (number, (value, label)) in self.x.ticks.iter().enumerate() {
+            let (x, class) = (percent(self.x.share(*value)), if number % 2 == 0 { "x" } else { "x odd" });
+            svg += &format!(
+                "<line x1=\"{x}%\" x2=\"{x}%\" y2=\"100%\"/><text class=\"{class}\" x=\"{x}%\" y=\"100%\">{label}</text>\n"
+            );
         }
-        if !self.fields.is_empty() {
-            mesh.disable_mesh();
+        svg += &format!("<text class=\"title\" x=\"50%\" y=\"100%\">{}</text>\n", Text(&self.x.title));
+        let at = |(x, y): &(f64, f64)| (self.x.share(*x), 1.0 - self.y.share(*y));
+        svg += "<svg viewBox=\"0 0 1000 1000\" preserveAspectRatio=\"none\">\n";
+        for Series { classes, points, .. } in self.series.iter().filter(|series| series.mark.has_line()) {
+            let points = points.iter().map(at);
+            let points: Vec<String> =
+                points.map(|(x, y)| format!("{:.1},{:.1}", x * 1000.0, y * 1000.0)).collect();
+            svg += &format!("<polyline class=\"{classes}\" points=\"{}\"/>\n", points.join(" "));
         }
-        mesh.draw()?;
-        let plane = chart.plotting_area();
-        let mut tips = String::new();
-        for field in &self.fields {
-            let (x, y) = (field.column as f64, field.row as f64);
-            let corners = [(x, y), (x + 1.0, y + 1.0)];
-            plane.draw(&Rectangle::new(corners, rgb(field.colour).filled()))?;
-            plane.draw(&Rectangle::new(corners, stroke(theme::colour("page"), 1)))?;
-            if let Some((words, colour)) = &field.text {
-                let style = text(*colour, FONT).pos(Pos::new(HPos::Center, VPos::Center));
-                plane.draw(&Text::new(words.as_str(), (x + 0.5, y + 0.5), style))?;
-            }
-            if let Some(tip) = &field.tip {
-                let [(left, top), (right, bottom)] = corners.map(|corner| plane.map_coordinate(&corner));
-                writeln!(
-                    tips,
-                    "<rect x=\"{left}\" y=\"{top}\" width=\"{}\" height=\"{}\" fill-opacity=\"0\"><title>{}</title></rect>",
-                    right - left,
-                    bottom - top,
-                    escape::Text(tip)
-                )?;
-            }
-        }
-        for Series { mark, colour, points, .. } in &self.series {
-            if matches!(mark, Mark::Line | Mark::LineWithDots) {
-                plane.draw(&PathElement::new(points.clone(), stroke(*colour, 2)))?;
-            }
-            let (radius, style) = match mark {
-                Mark::LineWithDots | Mark::Dots => (3 * FINE, rgb(*colour).filled()),
-                Mark::Rings => (5 * FINE, stroke(*colour, 2)),
-                Mark::Line | Mark::Field => continue,
+        svg += "</svg>\n";
+        for Series { mark, classes, points, .. } in &self.series {
+            let (radius, class) = match mark {
+                Mark::Line => continue,
+                Mark::Rings => (6, "ring "),
+                Mark::LineWithDots | Mark::Dots => (3, ""),
             };
-            for point in points {
-                plane.draw(&Circle::new(*point, radius, style))?;
+            for (x, y) in points.iter().map(at) {
+                let (x, y) = (percent(x), percent(y));
+                svg +=
+                    &format!("<circle class=\"{class}{classes}\" cx=\"{x}%\" cy=\"{y}%\" r=\"{radius}\"/>\n");
             }
         }
-        Ok(tips)
+        svg + "</svg>"
+    }
+
+    /// The legend, as a list.
+    pub(super) fn legend(&self) -> String {
+        let mut legend = String::from("<ul class=\"legend\">");
+        for Series { name, mark, classes, .. } in &self.series {
+            let _ = write!(legend, "<li>{}{}</li>", mark.key(classes), Text(name));
+        }
+        legend + "</ul>"
     }
 }
 
-/// The room above a drawing for its title and subtitle, in points.
-const TITLE_HEIGHT: i32 = 56;
+impl Mark {
+    fn has_line(self) -> bool {
+        matches!(self, Self::Line | Self::LineWithDots)
+    }
 
-/// What `draw` draws, without the first tag, and what it returns.
-fn svg<T>((width, height): (i32, i32), draw: impl FnOnce(&Area<'_>) -> Drawn<T>) -> io::Result<(String, T)> {
-    let mut svg = String::new();
-    let size = ((width * FINE).cast_unsigned(), (height * FINE).cast_unsigned());
-    let area = SVGBackend::with_string(&mut svg, size).into_drawing_area();
-    let drawn = draw(&area).map_err(io::Error::other)?;
-    area.present().map_err(io::Error::other)?;
-    drop(area);
-    let start = svg.find('>').map_or(0, |end| end + 1);
-    Ok((svg.split_off(start).replace(" opacity=\"1\"", ""), drawn))
+    /// What stands before a name: the line or dot that it has in charts.
+    pub(super) fn key(self, classes: &str) -> String {
+        let mark = match self {
+            Self::Line | Self::LineWithDots => format!("<path class=\"{classes}\" d=\"M0 5H30\"/>"),
+            Self::Dots => format!("<circle class=\"{classes}\" cx=\"24\" cy=\"5\" r=\"3\"/>"),
+            Self::Rings => format!("<circle class=\"ring {classes}\" cx=\"24\" cy=\"5\" r=\"4\"/>"),
+        };
+        format!("<svg class=\"key\" viewBox=\"0 0 30 10\" aria-hidden=\"true\">{mark}</svg>")
+    }
 }
 
-fn rgb((red, green, blue): Rgb) -> RGBColor {
-    RGBColor(red, green, blue)
+/// A bar of a table's row, as long as a share of the column, and the interval around its end.
+pub(super) fn bar(classes: &str, share: f64, interval: Option<(f64, f64)>) -> String {
+    let mut svg = format!(
+        "<svg class=\"bar\" aria-hidden=\"true\"><rect class=\"{classes}\" width=\"{}%\" height=\"100%\"/>",
+        percent(share)
+    );
+    if let Some((low, high)) = interval {
+        svg += &format!("<line x1=\"{}%\" x2=\"{}%\" y1=\"50%\" y2=\"50%\"/>", percent(low), percent(high));
+        // What lies outside has no end here.
+        for end in [low, high].into_iter().filter(|end| (0.0..=1.0).contains(end)).map(percent) {
+            svg += &format!("<line x1=\"{end}%\" x2=\"{end}%\" y1=\"25%\" y2=\"75%\"/>");
+        }
+    }
+    svg + "</svg>"
 }
 
-/// A line `width` points wide.
-fn stroke(colour: Rgb, width: i32) -> ShapeStyle {
-    let stroke_width = (width * FINE).cast_unsigned();
-    ShapeStyle { color: rgb(colour).to_rgba(), filled: false, stroke_width }
-}
-
-fn text(colour: Rgb, points: i32) -> TextStyle<'static> {
-    ("sans-serif", f64::from(points * FINE) * EM).into_font().color(&rgb(colour))
+fn percent(share: f64) -> String {
+    format!("{:.2}", share.clamp(0.0, 1.0) * 100.0)
 }

@@ -1,13 +1,12 @@
-//! The charts of cells: latency distributions, what size, idle time and rate do, and heat maps. Below each, its figures as a
-//! table.
+//! The charts of cells: latency distributions, the effect of size, idle time and rate, and heat maps. Below each, its
+//! figures as a table.
 
 use std::io::{self, Write};
 
 use super::table;
-use crate::client::report::cells::{Entry, Facet, names};
-use crate::client::report::charts::LINES;
+use crate::client::report::cells::{Entry, Facet, groups, names};
 use crate::client::report::charts::{
-    Axis, Chart, Heat, Levels, Mark, Series, duration, line, named, percentile,
+    Axis, Chart, Heat, LINES, Levels, Mark, Series, classes, duration, percentile,
 };
 use crate::client::report::escape::Text;
 use crate::client::report::matrix::{Matrix, Pair};
@@ -62,21 +61,39 @@ impl Panel<'_> {
     }
 }
 
+/// Which colour and dash each method has, in all charts of the page.
+pub(super) struct Palette(Vec<String>);
+
+impl Palette {
+    pub(super) fn of(entries: &[Entry<'_>]) -> Self {
+        let mut methods: Vec<String> = Vec::new();
+        for method in entries.iter().map(Entry::method) {
+            if !methods.contains(&method) {
+                methods.push(method);
+            }
+        }
+        Self(methods)
+    }
+
+    /// The classes of each of these. Further ones of a method have its colour and another dash; where all are of one method,
+    /// each has its own colour.
+    pub(super) fn classes(&self, entries: &[Entry<'_>]) -> Vec<String> {
+        let number =
+            |entry: &Entry<'_>| self.0.iter().position(|method| *method == entry.method()).unwrap_or(0);
+        let one_method = entries.iter().all(|entry| number(entry) == number(&entries[0]));
+        let class = |(at, entry): (usize, &Entry<'_>)| {
+            let before = entries[..at].iter().filter(|other| number(other) == number(entry)).count();
+            if one_method && entries.len() > 1 { classes(at, 0) } else { classes(number(entry), before) }
+        };
+        entries.iter().enumerate().map(class).collect()
+    }
+}
+
 /// Distributes lines over charts: those that agree in `by` form a group, which is split where a chart would have more
 /// lines than a reader can distinguish. Lines of one method are always one group.
 fn panels<'a>(curves: Vec<Curve<'a>>, by: &[Facet]) -> Vec<Panel<'a>> {
-    let one_method = curves.windows(2).all(|pair| pair[0].entry.method() == pair[1].entry.method());
-    let by = if one_method { &[] } else { by };
-    let mut groups: Vec<(Vec<String>, Vec<Curve<'a>>)> = Vec::new();
-    for curve in curves {
-        let common: Vec<String> = by.iter().map(|facet| curve.entry.facet(*facet)).collect();
-        match groups.iter_mut().find(|(other, _)| *other == common) {
-            Some((_, group)) => group.push(curve),
-            None => groups.push((common, vec![curve])),
-        }
-    }
     let mut panels = Vec::new();
-    for (common, mut group) in groups {
+    for (common, mut group) in groups(curves, |curve| curve.entry, by) {
         group.sort_by(|a, b| a.level.total_cmp(&b.level));
         let names = names(&group.iter().map(|curve| curve.entry).collect::<Vec<_>>(), ", ");
         let range = |of: fn(&Point) -> f64| {
@@ -90,7 +107,7 @@ fn panels<'a>(curves: Vec<Curve<'a>>, by: &[Facet]) -> Vec<Panel<'a>> {
         let mut rest = names.into_iter().zip(group).collect::<Vec<_>>().into_iter();
         for number in 0..charts {
             let part = (charts > 1).then(|| format!("{} of {charts}", number + 1));
-            let title = common.iter().filter(|text| !text.is_empty()).chain(&part);
+            let title = Some(&common).filter(|text| !text.is_empty()).into_iter().chain(&part);
             let title = title.map(String::as_str).collect::<Vec<_>>().join(", ");
             let share = rest.len().div_ceil(charts - number);
             panels.push(Panel { title, curves: rest.by_ref().take(share).collect(), x, y });
@@ -99,38 +116,16 @@ fn panels<'a>(curves: Vec<Curve<'a>>, by: &[Facet]) -> Vec<Panel<'a>> {
     panels
 }
 
-/// Writes a chart with its title, its legend, notes as markup, and its figures.
-pub(super) fn write(
-    id: &str,
-    chart: &Chart,
-    notes: &str,
-    table: &Table,
-    out: &mut Vec<u8>,
-) -> io::Result<()> {
-    let svg = chart.draw()?;
+/// Writes a drawing with its title, notes as markup, and its figures.
+pub(super) fn write(id: &str, svg: &str, notes: &str, table: &Table, out: &mut Vec<u8>) -> io::Result<()> {
     writeln!(out, "<figure id=\"{id}\"><figcaption>{}</figcaption>\n{svg}", Text(&table.name))?;
-    let mut legend = String::new();
-    for (name, mark, (red, green, blue)) in chart.legend() {
-        let colour = format!("\"#{red:02X}{green:02X}{blue:02X}\"");
-        let mark = match mark {
-            Mark::Line | Mark::LineWithDots => format!("<path d=\"M0 4H32\" stroke={colour}/>"),
-            Mark::Dots => format!("<circle cx=\"26\" cy=\"4\" r=\"3\" fill={colour}/>"),
-            Mark::Rings => format!("<circle cx=\"26\" cy=\"4\" r=\"3\" stroke={colour}/>"),
-            Mark::Field => format!("<rect x=\"12\" width=\"20\" height=\"8\" fill={colour}/>"),
-        };
-        let mark = named(format!("<svg viewBox=\"0 0 32 8\" aria-hidden=\"true\">{mark}</svg>"));
-        legend.push_str(&format!("<li>{mark}{}</li>", Text(name)));
-    }
-    if !legend.is_empty() {
-        writeln!(out, "<ul class=\"legend\">{legend}</ul>")?;
-    }
     writeln!(out, "{notes}<details><summary>Figures</summary>")?;
     table::write(table, None, out)?;
     writeln!(out, "</details></figure>")
 }
 
 /// One line for each cell: quantiles, by how rare longer rounds are.
-pub(super) fn distributions(entries: &[Entry<'_>], out: &mut Vec<u8>) -> io::Result<()> {
+pub(super) fn distributions(entries: &[Entry<'_>], palette: &Palette, out: &mut Vec<u8>) -> io::Result<()> {
     let curves = entries.iter().filter_map(|entry| {
         let points = distribution(entry.cell);
         let level = entry.cell.latency_ns.p50.or(entry.cell.latency_ns.mean)?;
@@ -138,7 +133,7 @@ pub(super) fn distributions(entries: &[Entry<'_>], out: &mut Vec<u8>) -> io::Res
     });
     let panels = panels(curves.collect(), &[Facet::Size, Facet::Placement, Facet::Pace, Facet::Parallel]);
     for (panel, number) in panels.iter().zip(1..) {
-        let mut table = by_x("Latency distribution", panel, "quantile", percentile);
+        let mut table = by_x("Round trip by quantile", panel, "quantile", percentile);
         let mut add = |name: &str, figure: &dyn Fn(&Latency) -> Datum| {
             let figures = panel.curves.iter().map(|(_, curve)| figure(&curve.entry.cell.latency_ns));
             table.rows.push(std::iter::once(Datum::word(name)).chain(figures).collect());
@@ -146,8 +141,8 @@ pub(super) fn distributions(entries: &[Entry<'_>], out: &mut Vec<u8>) -> io::Res
         add("longest round", &|latency_ns| Datum::figure(latency_ns.get(Statistic::Max), latency));
         add("mean", &|latency_ns| Datum::figure(latency_ns.get(Statistic::Mean), latency));
         add("samples", &|latency_ns| Datum::word(latency_ns.samples.to_string()));
-        let chart = chart(&table.name, panel, Axis::quantile(panel.x.1), Mark::Line);
-        write(&format!("distribution-{number}"), &chart, "", &table, out)?;
+        let chart = chart(&table.name, panel, Axis::quantile(panel.x.1), Mark::Line, palette);
+        write(&format!("distribution-{number}"), &chart.draw(), &chart.legend(), &table, out)?;
     }
     Ok(())
 }
@@ -218,7 +213,12 @@ pub(super) const RATES: Sweep = Sweep {
 };
 
 /// A line for each method over the values of a setting, where there are several.
-pub(super) fn sweep(sweep: &Sweep, entries: &[Entry<'_>], out: &mut Vec<u8>) -> io::Result<()> {
+pub(super) fn sweep(
+    sweep: &Sweep,
+    entries: &[Entry<'_>],
+    palette: &Palette,
+    out: &mut Vec<u8>,
+) -> io::Result<()> {
     let mut curves: Vec<Curve<'_>> = Vec::new();
     for entry in entries {
         let latencies = (sweep.of)(entry.cell);
@@ -245,24 +245,24 @@ pub(super) fn sweep(sweep: &Sweep, entries: &[Entry<'_>], out: &mut Vec<u8>) -> 
     for (panel, number) in panels(curves, sweep.by).iter().zip(1..) {
         let table = by_x(sweep.name, panel, sweep.heads.0, sweep.label);
         let axis = Axis::values(sweep.heads.1, &panel.xs(), sweep.label);
-        let chart = chart(&table.name, panel, axis, Mark::LineWithDots);
-        write(&format!("{}-{number}", sweep.id), &chart, "", &table, out)?;
+        let chart = chart(&table.name, panel, axis, Mark::LineWithDots, palette);
+        write(&format!("{}-{number}", sweep.id), &chart.draw(), &chart.legend(), &table, out)?;
     }
     Ok(())
 }
 
-fn chart(title: &str, panel: &Panel<'_>, x: Axis, mark: Mark) -> Chart {
+fn chart(title: &str, panel: &Panel<'_>, x: Axis, mark: Mark, palette: &Palette) -> Chart {
     let names: Vec<&str> = panel.curves.iter().map(|(name, _)| name.as_str()).collect();
-    let mut chart =
-        Chart::new(format!("{title}: {}", names.join("; ")), x, Axis::latency("round trip", panel.y));
-    let series = panel.curves.iter().enumerate().map(|(number, (name, curve))| Series {
+    let label = format!("{title}: {}", names.join("; "));
+    let entries: Vec<Entry<'_>> = panel.curves.iter().map(|(_, curve)| curve.entry).collect();
+    let lines = panel.curves.iter().zip(palette.classes(&entries));
+    let series = lines.map(|((name, curve), classes)| Series {
         name: name.clone(),
         mark,
-        colour: line(number),
+        classes,
         points: curve.points.iter().map(|point| (point.x, point.ns)).collect(),
     });
-    chart.series = series.collect();
-    chart
+    Chart { label, x, y: Axis::latency(panel.y), series: series.collect(), rows: panel.xs() }
 }
 
 /// A row for each value on the x axis, a column for each line.
@@ -330,7 +330,7 @@ pub(super) fn placements(entries: &[Entry<'_>], out: &mut Vec<u8>) -> io::Result
         values,
     };
     let words: Vec<String> = heat.values.iter().map(|value| value.map_or("–".to_owned(), latency)).collect();
-    write("placements-1", &heat.chart(HEAT_WIDTH), "", &heat_table(&heat, "method", &words), out)
+    write("placements-1", &drawn(&heat), "", &heat_table(&heat, "method", &words), out)
 }
 
 /// Every pair of CPUs, as measured by `matrix`.
@@ -339,9 +339,17 @@ pub(super) fn matrices(matrices: &[Matrix], out: &mut Vec<u8>) -> io::Result<()>
         let heat = matrix.heat(format!("Median round trip by pair of CPUs: {}", matrix.subject));
         let words: Vec<String> = matrix.pairs.iter().map(Pair::words).collect();
         let table = heat_table(&heat, "client's CPU \\ responder's CPU", &words);
-        write(&format!("matrix-{number}"), &heat.chart(HEAT_WIDTH), "", &table, out)?;
+        write(&format!("matrix-{number}"), &drawn(&heat), "", &table, out)?;
     }
     Ok(())
+}
+
+/// A heat map keeps its size: where the page is narrower, it scrolls.
+fn drawn(heat: &Heat) -> String {
+    let (name, svg) = (Text(&heat.title), heat.draw(HEAT_WIDTH));
+    format!(
+        "<div class=\"scroll\" role=\"region\" tabindex=\"0\" aria-label=\"Heat map: {name}\">{svg}</div>"
+    )
 }
 
 fn heat_table(heat: &Heat, head: &str, words: &[String]) -> Table {

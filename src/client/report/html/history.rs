@@ -4,13 +4,13 @@ use std::io::{self, Write};
 
 use super::figures;
 use crate::client::judge::trend::{Trend, change_line};
-use crate::client::report::charts::{Axis, Chart, Mark, Series, line};
+use crate::client::report::charts::{Axis, Chart, Mark, Series, classes};
 use crate::client::report::escape::Text;
 use crate::client::report::table::{Datum, Table};
 use crate::client::stats::{FEWEST_FOR_A_CHANGE, Statistic};
 use crate::units::{latency, utc};
 
-/// The theme's numbers for the dots, the level, and the runs of this report.
+/// The colours' numbers of the dots, the level, and the runs of this report.
 const RUNS: usize = 0;
 const LEVEL: usize = 1;
 const REPORTED: usize = 3;
@@ -74,8 +74,9 @@ fn write_trend(trend: &Trend, reported: &[i64], number: usize, out: &mut Vec<u8>
         trend.changes.iter().map(|change| format!("<li>{}</li>", Text(change_line(change)))).collect();
     let notes = if changes.is_empty() { changes } else { format!("<ul class=\"changes\">{changes}</ul>\n") };
     let chart = chart(trend, &title, reported);
+    let notes = chart.legend() + &notes;
     let table = Table { name: title, heads: heads.to_vec(), names: 1, prose: true, rows: rows.collect() };
-    figures::write(&format!("history-{number}"), &chart, &notes, &table, out)
+    figures::write(&format!("history-{number}"), &chart.draw(), &notes, &table, out)
 }
 
 fn chart(trend: &Trend, title: &str, reported: &[i64]) -> Chart {
@@ -85,10 +86,10 @@ fn chart(trend: &Trend, title: &str, reported: &[i64]) -> Chart {
     let times = || trend.points.iter().map(|point| point.started_unix_s);
     let (first, last) = (times().next().unwrap_or(0), times().next_back().unwrap_or(0));
     let label = format!("{title}: {} runs, {} changes of the level", trend.points.len(), trend.changes.len());
-    let mut chart = Chart::new(label, Axis::time(first, last), Axis::latency("round trip", range));
-    let mut add = |name: &str, mark, colour, points: Vec<(f64, f64)>| {
+    let mut series = Vec::new();
+    let mut add = |name: &str, mark, number, points: Vec<(f64, f64)>| {
         if !points.is_empty() {
-            chart.series.push(Series { name: name.to_owned(), mark, colour: line(colour), points });
+            series.push(Series { name: name.to_owned(), mark, classes: classes(number, 0), points });
         }
     };
     // Each level from its first run to the next one's, with the step between them.
@@ -109,7 +110,8 @@ fn chart(trend: &Trend, title: &str, reported: &[i64]) -> Chart {
     };
     add("a run", Mark::Dots, RUNS, points(&|_| true));
     add("in this report", Mark::Rings, REPORTED, points(&|run| reported.contains(&run)));
-    chart
+    let rows = times().map(|time| time as f64).collect();
+    Chart { label, x: Axis::time(first, last), y: Axis::latency(range), series, rows }
 }
 
 fn statistic(statistic: Statistic) -> &'static str {

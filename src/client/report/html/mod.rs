@@ -7,6 +7,7 @@ mod circumstances;
 mod figures;
 mod history;
 mod table;
+mod verdict;
 
 use std::io::{self, Write};
 
@@ -37,6 +38,9 @@ const SCRIPT: &str = include_str!("script.js");
 /// What a browser may do with the page: run this script, which it knows by its hash, and nothing else; fetch nothing.
 /// After a change of the script, the browser's console shows the new hash.
 const POLICY: &str = include_str!("policy.txt");
+
+/// The figures of a section that are not folded away.
+const MOST_SHOWN: usize = 6;
 
 /// Writes the file.
 ///
@@ -95,44 +99,63 @@ fn write_body(document: &Document, title: &str, page: &mut dyn Write) -> io::Res
         }
         Ok(())
     };
-    add("overview", "Overview", &|out| table::write_overview(&entries, out))?;
-    add("distribution", "Latency distribution", &|out| figures::distributions(&entries, out))?;
-    add("size", "Message size", &|out| figures::sweep(&figures::SIZES, &entries, out))?;
+    let palette = figures::Palette::of(&entries);
+    let rankings = verdict::rankings(&entries);
+    add("ranking", "Ranking", &|out| verdict::write_rankings(&rankings, &palette, out))?;
+    add("overview", "All figures", &|out| table::write_overview(&entries, out))?;
+    add("distribution", "Distribution", &|out| figures::distributions(&entries, &palette, out))?;
+    add("size", "Message size", &|out| figures::sweep(&figures::SIZES, &entries, &palette, out))?;
     add("placement", "Placement", &|out| {
         figures::placements(&entries, out)?;
         figures::matrices(&document.matrices, out)
     })?;
     add("pace", "Idle time and rate", &|out| {
-        figures::sweep(&figures::GAPS, &entries, out)?;
-        figures::sweep(&figures::RATES, &entries, out)
+        figures::sweep(&figures::GAPS, &entries, &palette, out)?;
+        figures::sweep(&figures::RATES, &entries, &palette, out)
     })?;
     if !runs.is_empty() {
         let reported: Vec<i64> = runs.iter().filter_map(|run| run.run).collect();
         add("history", "History", &|out| history::write(&document.trends, &reported, out))?;
     }
-    add("trust", "Warnings and grade", &|out| circumstances::write_warnings(runs, out))?;
+    add("trust", "Warnings", &|out| circumstances::write_warnings(runs, out))?;
     add("environment", "Environment", &|out| circumstances::write_environment(runs, out))?;
     add("commands", "Measure it again", &|out| circumstances::write_commands(runs, &document.commands, out))?;
 
     writeln!(page, "<body><header><h1>{}</h1>", Text(title))?;
     writeln!(page, "<button type=\"button\" id=\"theme\" hidden></button></header>\n<main>")?;
-    for run in runs {
-        writeln!(page, "<p class=\"run\">{}</p>", Text(table::run_line(run)))?;
-    }
-    table::write_extremes(&entries, page)?;
+    verdict::write_verdict(&rankings, page)?;
+    verdict::write_runs(runs, page)?;
     write!(page, "<nav aria-label=\"Contents\"><ul>")?;
     for (id, title, _) in &sections {
         write!(page, "<li><a href=\"#{id}\">{title}</a></li>")?;
     }
     writeln!(page, "</ul></nav>")?;
     for (id, title, text) in sections {
-        let charts = ["distribution", "size", "placement", "pace"].contains(&id);
-        let (open, close) = if charts { ("<div class=\"charts\">\n", "</div>\n") } else { ("", "") };
         writeln!(page, "<section aria-labelledby=\"{id}\"><h2 id=\"{id}\">{title}</h2>")?;
-        page.write_all(&[open.as_bytes(), &text, close.as_bytes()].concat())?;
+        match id {
+            "ranking" => write_gallery("rankings", &text, page)?,
+            "distribution" | "size" | "placement" | "pace" => write_gallery("charts", &text, page)?,
+            _ => page.write_all(&text)?,
+        }
         writeln!(page, "</section>")?;
     }
     writeln!(page, "</main>\n<script>{SCRIPT}</script>\n</body></html>")
+}
+
+/// Writes figures side by side, all but the first ones folded away.
+fn write_gallery(class: &str, text: &[u8], page: &mut dyn Write) -> io::Result<()> {
+    let text = String::from_utf8_lossy(text);
+    let figures: Vec<&str> = text.split_inclusive("</figure>\n").collect();
+    let (shown, folded) = figures.split_at(figures.len().min(MOST_SHOWN));
+    // Never more columns than figures.
+    let grid = |part: &[&str]| {
+        format!("<div class=\"{class}\" style=\"--most:{}\">\n{}</div>", part.len(), part.concat())
+    };
+    writeln!(page, "{}", grid(shown))?;
+    if folded.is_empty() {
+        return Ok(());
+    }
+    writeln!(page, "<details><summary>{} more charts</summary>\n{}</details>", folded.len(), grid(folded))
 }
 
 #[cfg(test)]
@@ -172,9 +195,17 @@ mod tests {
         let ids: Vec<&str> = page.split(" id=\"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
         let once: BTreeSet<&str> = ids.iter().copied().collect();
         assert_eq!(once.len(), ids.len(), "{ids:?}");
-        for id in
-            ["overview", "distribution", "size", "placement", "history", "trust", "environment", "commands"]
-        {
+        for id in [
+            "ranking",
+            "overview",
+            "distribution",
+            "size",
+            "placement",
+            "history",
+            "trust",
+            "environment",
+            "commands",
+        ] {
             assert!(once.contains(id), "{id}");
             assert!(page.contains(&format!("<a href=\"#{id}\">")), "{id}");
         }

@@ -3,17 +3,22 @@
 use std::io::{self, Write};
 
 use crate::client::judge::compare::Side;
-use crate::client::report::cells::{Entry, names};
+use crate::client::report::cells::Entry;
 use crate::client::report::escape::Text;
 use crate::client::report::table::{Datum, Table, overview};
-use crate::units::{latency, utc};
 
 /// Writes what all cells have in common, the fields that choose among them, and their table.
 pub(super) fn write_overview(entries: &[Entry<'_>], out: &mut Vec<u8>) -> io::Result<()> {
     if entries.is_empty() {
         return Ok(());
     }
-    let (table, common) = overview(entries, true);
+    let (mut table, common) = overview(entries, true);
+    // The median is beside the name, where it is seen on a phone too.
+    if let Some(p50) = table.heads.iter().position(|head| head == "p50") {
+        table.heads[1..=p50].rotate_right(1);
+        table.rows.iter_mut().for_each(|row| row[1..=p50].rotate_right(1));
+        table.names += 1;
+    }
     if !common.is_empty() {
         writeln!(out, "<p>All with {}.</p>", Text(common.join(", ")))?;
     }
@@ -35,7 +40,7 @@ fn write_filters(table: &Table, out: &mut Vec<u8>) -> io::Result<()> {
         "<form class=\"filters\" id=\"filters\" hidden><label>Only rows with <input type=\"search\" id=\"words\" \
          placeholder=\"tcp\" autocomplete=\"off\"></label>",
     )?;
-    for (column, head) in table.heads.iter().enumerate().take(table.names).skip(1) {
+    for (column, head) in table.heads.iter().enumerate().take(table.names).skip(2) {
         let mut values: Vec<&Datum> = Vec::new();
         for datum in table.rows.iter().map(|row| &row[column]) {
             if !values.iter().any(|known| known.text == datum.text) {
@@ -59,6 +64,11 @@ fn shown(datum: &Datum) -> &str {
     if datum.text.is_empty() { "–" } else { &datum.text }
 }
 
+/// Whether the column has figures, which are aligned to the right.
+fn figure(table: &Table, column: usize) -> bool {
+    column >= table.names || table.heads[column] == "p50"
+}
+
 /// Writes a table into a box that scrolls where the page is too narrow for it.
 pub(super) fn write(table: &Table, id: Option<&str>, out: &mut Vec<u8>) -> io::Result<()> {
     let id = id.map(|id| format!(" id=\"{id}\"")).unwrap_or_default();
@@ -70,7 +80,7 @@ pub(super) fn write(table: &Table, id: Option<&str>, out: &mut Vec<u8>) -> io::R
         Text(&table.name)
     )?;
     for (column, head) in table.heads.iter().enumerate() {
-        let class = if column < table.names { "" } else { " class=\"n\"" };
+        let class = if figure(table, column) { " class=\"n\"" } else { "" };
         write!(out, "<th scope=\"col\"{class}>{}</th>", Text(head))?;
     }
     writeln!(out, "</tr></thead><tbody>")?;
@@ -80,46 +90,13 @@ pub(super) fn write(table: &Table, id: Option<&str>, out: &mut Vec<u8>) -> io::R
             let key = datum.key.map(|key| format!(" data-key=\"{key}\"")).unwrap_or_default();
             match column {
                 0 => write!(out, "<th scope=\"row\"{key}>{}</th>", Text(shown(datum)))?,
-                column if column < table.names => write!(out, "<td{key}>{}</td>", Text(shown(datum)))?,
+                _ if !figure(table, column) => write!(out, "<td{key}>{}</td>", Text(shown(datum)))?,
                 _ => write!(out, "<td class=\"n\"{key}>{}</td>", Text(shown(datum)))?,
             }
         }
         writeln!(out, "</tr>")?;
     }
     writeln!(out, "</tbody></table></div>")
-}
-
-/// The fastest and the slowest cell, in a sentence.
-pub(super) fn write_extremes(entries: &[Entry<'_>], out: &mut dyn Write) -> io::Result<()> {
-    let names = names(entries, ", ");
-    let medians = || {
-        let all =
-            entries.iter().zip(&names).filter_map(|(entry, name)| Some((entry.cell.latency_ns.p50?, name)));
-        all.collect::<Vec<_>>()
-    };
-    let fastest = medians().into_iter().min_by(|a, b| a.0.total_cmp(&b.0));
-    let slowest = medians().into_iter().max_by(|a, b| a.0.total_cmp(&b.0));
-    if let (Some(fastest), Some(slowest), true) = (fastest, slowest, medians().len() > 1) {
-        writeln!(
-            out,
-            "<p>{} cells. The shortest median round trip is {}: {}. The longest is {}: {}.</p>",
-            entries.len(),
-            latency(fastest.0),
-            Text(fastest.1),
-            latency(slowest.0),
-            Text(slowest.1)
-        )?;
-    }
-    Ok(())
-}
-
-/// A run on one line: its name, and when and where it was measured.
-pub(super) fn run_line(run: &Side) -> String {
-    let report = &run.report;
-    let mut parts = vec![run_name(run), utc(report.started_unix_s)];
-    parts.extend(report.environment.hostname.clone());
-    parts.push(format!("grade {}: {}", report.grade, report.grade.meaning()));
-    parts.join(", ")
 }
 
 /// A run's name: its id in the history and its label, or its file.

@@ -209,7 +209,7 @@ impl Matrix {
         Levels::between(self.pairs.iter().filter(|pair| !pair.is_of_one_cpu()).filter_map(|pair| pair.p50_ns))
     }
 
-    /// The heat map, without text for a pointer.
+    /// The heat map.
     pub(crate) fn heat(&self, title: String) -> Heat {
         let cpus: Vec<String> = self.cpus.iter().map(u32::to_string).collect();
         Heat {
@@ -220,7 +220,7 @@ impl Matrix {
             values: self.pairs.iter().map(|pair| pair.p50_ns).collect(),
             levels: self.levels(),
             of_cpus: true,
-            tips: Vec::new(),
+            tips: self.pairs.iter().map(Pair::line).collect(),
         }
     }
 
@@ -229,9 +229,9 @@ impl Matrix {
     /// # Errors
     /// The writer's.
     pub(crate) fn write_svg(&self, out: &mut dyn Write) -> io::Result<()> {
-        let heat = Heat { tips: self.pairs.iter().map(Pair::line).collect(), ..self.heat(self.title()) };
-        let chart = heat.chart(WIDTH.max(self.cpus.len() as i32 * 14));
-        out.write_all(chart.draw_document(&self.title(), &self.subtitle())?.as_bytes())
+        let heat = self.heat(self.title());
+        let width = WIDTH.max(self.cpus.len() as i32 * 14);
+        out.write_all(heat.draw_document(width, &self.subtitle()).as_bytes())
     }
 
     /// Writes CSV: a header, and a row for each pair. A figure that is missing is empty.
