@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io::{Read, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
@@ -12,13 +12,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 
-use ipcd::internals::protocol::{Exit, GREETING_LEN, Greeting, PROTOCOL_VERSION};
+use ipcd::internals::protocol::{End, Event, Exit, GREETING_LEN, Greeting, PROTOCOL_VERSION, Reply, encode};
 use ipcd::internals::protocol::{MAX_BODY, frame};
 
 use ipcd::internals::transports::ALL;
 
 use crate::conformance::here;
-use crate::harness::{NOBODY, Output, PATIENCE, Sandbox, another_user_can_run, eventually, run};
+use crate::harness::{
+    NOBODY, Output, PATIENCE, Sandbox, another_user_can_run, eventually, is_root, not_tested, run,
+};
 
 /// Checks that a command fails as it should.
 #[track_caller]
@@ -323,6 +325,38 @@ fn a_daemon_that_breaks_the_protocol_is_called_that() {
             for mut command in asking(sandbox) {
                 refused(sandbox, &mut command, Exit::NotIpcd, &[part]);
             }
+        }
+    });
+}
+
+#[test]
+fn a_daemon_that_reports_without_end_is_an_error_and_no_memory() {
+    run(|sandbox| {
+        let ended = |channel| Reply::Event(Event::Ended { channel, end: End::Exited(0) });
+        let _impostor = Impostor::listen(sandbox, move |stream| {
+            say(stream, &Greeting::OURS.to_bytes());
+            let mut events = (0..).map(|channel| frame(&encode(&ended(channel)).unwrap()));
+            while stream.write_all(&events.next().unwrap()).is_ok() {}
+        });
+        for arguments in [&["bench", "-n", "10"][..], &["status"], &["methods"]] {
+            let said = &["does not match the request", "Ended"];
+            refused(sandbox, &mut sandbox.client(arguments), Exit::NotIpcd, said);
+        }
+    });
+}
+
+#[test]
+fn a_socket_of_another_user_in_a_folder_for_all_is_not_trusted() {
+    run(|sandbox| {
+        if !is_root() {
+            return not_tested("root", "this needs root, which may make another user's socket");
+        }
+        let _impostor = Impostor::listen(sandbox, |stream| say(stream, &Greeting::OURS.to_bytes()));
+        chown(sandbox.socket(), Some(NOBODY), Some(NOBODY)).unwrap();
+        fs::set_permissions(sandbox.folder(), fs::Permissions::from_mode(0o1777)).unwrap();
+        for mut command in asking(sandbox) {
+            let said = &["any user may write to", "65534"];
+            refused(sandbox, &mut command, Exit::Permission, said);
         }
     });
 }

@@ -12,7 +12,7 @@ use rustix::net::{Shutdown, shutdown};
 
 use super::private::{Private, PrivateError, Process};
 use super::{Channel, ClientError, Opened};
-use crate::protocol::link::{Link, LinkError};
+use crate::protocol::link::{Deadline, Link, LinkError};
 use crate::protocol::{
     ChannelId, ChannelSpec, End, Event, MethodState, Refusal, Reply, Request, Resource, SocketAddress,
     Status, Usage, dial,
@@ -47,8 +47,8 @@ pub enum LeaseWait {
 #[derive(Debug)]
 pub struct Client {
     link: Link,
-    /// How channels ended that are not closed yet.
-    ended: BTreeMap<ChannelId, End>,
+    /// The channels that are not closed yet, and how those have ended that have.
+    channels: BTreeMap<ChannelId, Option<End>>,
     /// Why the daemon ends the connection, if it has said so.
     ending: Option<Ending>,
     /// The daemon's socket; `None` for a private daemon.
@@ -87,8 +87,8 @@ impl Client {
     }
 
     fn new(link: Link, path: Option<PathBuf>, process: Option<Process>) -> Self {
-        let (ended, interrupt) = (BTreeMap::new(), Arc::default());
-        Self { link, ended, ending: None, path, interrupt, _process: process }
+        let (channels, interrupt) = (BTreeMap::new(), Arc::default());
+        Self { link, channels, ending: None, path, interrupt, _process: process }
     }
 
     /// A flag that, once set, ends a run of trials with [`ClientError::Interrupted`], the current trial between two
@@ -154,10 +154,15 @@ impl Client {
     pub fn acquire(&mut self, wait: LeaseWait, mut on_position: impl FnMut(u32)) -> Result<(), ClientError> {
         let start = Instant::now();
         let mut reply = self.request(&Request::Acquire { wait: wait != LeaseWait::No })?;
+        let mut position = u32::MAX;
         loop {
             match reply {
                 Reply::Acquired => return Ok(()),
-                Reply::Queued { place } => on_position(place),
+                // The queue moves forwards only.
+                Reply::Queued { place } if place < position => {
+                    position = place;
+                    on_position(place);
+                }
                 other => return Err(unexpected(&other)),
             }
             // Other clients may take any time.
@@ -174,11 +179,14 @@ impl Client {
 
     /// Leaves the queue. What the daemon has sent before it read that is not wanted any more, the lease included.
     fn leave_queue(&mut self, waited: Duration) -> ClientError {
+        let start = Instant::now();
         let mut reply = self.request(&Request::Release);
         loop {
             match reply {
                 Ok(Reply::Released) => return ClientError::StillBusy { waited },
-                Ok(Reply::Acquired | Reply::Queued { .. }) => reply = self.reply(Some(REPLY_TIMEOUT)),
+                Ok(Reply::Acquired | Reply::Queued { .. }) if start.elapsed() < REPLY_TIMEOUT => {
+                    reply = self.reply(Some(REPLY_TIMEOUT))
+                }
                 Ok(other) => return unexpected(&other),
                 Err(error) => return error,
             }
@@ -221,6 +229,7 @@ impl Client {
                 }
                 other => return Err(unexpected(&other)),
             };
+        self.channels.insert(channel, None);
         let descriptors = self.link.take_descriptors();
         let (mechanism, settings) = Settings::of_own(&spec, token)?;
         let settings = settings.on_cpus(spec.client_cpu, responder_cpu);
@@ -266,7 +275,7 @@ impl Client {
             Ok(Reply::Usage(usage)) => Ok(usage),
             Ok(other) => Err(unexpected(&other)),
             // The event of its end precedes the refusal.
-            Err(ClientError::Refused(_)) if self.ended.contains_key(&channel) => {
+            Err(ClientError::Refused(_)) if self.ended_of(&[channel]).is_some() => {
                 Err(self.explain_one_of(&[channel], method, RoundError::Ended).1)
             }
             Err(error) => Err(error),
@@ -282,16 +291,17 @@ impl Client {
     }
 
     pub(super) fn close_id(&mut self, channel: ChannelId) -> Result<(), ClientError> {
-        if self.ended.remove(&channel).is_some() {
-            return Ok(());
+        if self.ended_of(&[channel]).is_none() {
+            match self.request(&Request::Close(channel)) {
+                Ok(Reply::Closed) => {}
+                Ok(other) => return Err(unexpected(&other)),
+                // It ended meanwhile.
+                Err(ClientError::Refused(_)) if self.ended_of(&[channel]).is_some() => {}
+                Err(error) => return Err(error),
+            }
         }
-        match self.request(&Request::Close(channel)) {
-            Ok(Reply::Closed) => Ok(()),
-            Ok(other) => Err(unexpected(&other)),
-            // It ended meanwhile.
-            Err(ClientError::Refused(_)) if self.ended.remove(&channel).is_some() => Ok(()),
-            Err(error) => Err(error),
-        }
+        self.channels.remove(&channel);
+        Ok(())
     }
 
     /// Finds out from the daemon how the responder ended, where that is why a round failed.
@@ -342,7 +352,7 @@ impl Client {
             if let (Some(ending), true) = (self.ending, received.is_err()) {
                 return Err(ending.error());
             }
-            if let Some(other) = self.note(received?) {
+            if let Some(other) = self.note(received?)? {
                 return Err(unexpected(&other));
             }
         }
@@ -360,31 +370,32 @@ impl Client {
                 return ended;
             }
             let reply = self.link.receive(Some(timeout)).ok()?;
-            self.note(reply);
+            self.note(reply).ok()?;
         }
     }
 
     fn ended_of(&self, channels: &[ChannelId]) -> Option<(ChannelId, End)> {
-        channels.iter().find_map(|id| Some((*id, self.ended.get(id)?.clone())))
+        channels.iter().find_map(|id| Some((*id, self.channels.get(id)?.clone()?)))
     }
 
     /// Notes an event; returns any other reply.
-    fn note(&mut self, reply: Reply) -> Option<Reply> {
+    ///
+    /// # Errors
+    /// No daemon reports a second end of a channel, or the end of one that this client has not open.
+    fn note(&mut self, reply: Reply) -> Result<Option<Reply>, ClientError> {
         match reply {
-            Reply::Event(Event::Ended { channel, end }) => {
-                self.ended.insert(channel, end);
-                None
-            }
-            Reply::Event(Event::Stopping) => {
-                self.ending = Some(Ending::Stopping);
-                None
-            }
+            Reply::Event(Event::Ended { channel, ref end }) => match self.channels.get_mut(&channel) {
+                Some(ended @ None) => *ended = Some(end.clone()),
+                _ => return Err(unexpected(&reply)),
+            },
+            Reply::Event(_) if self.ending.is_some() => return Err(unexpected(&reply)),
+            Reply::Event(Event::Stopping) => self.ending = Some(Ending::Stopping),
             Reply::Event(Event::Revoked { after_ms }) => {
                 self.ending = Some(Ending::Revoked { after: Duration::from_millis(after_ms) });
-                None
             }
-            other => Some(other),
+            other => return Ok(Some(other)),
         }
+        Ok(None)
     }
 
     fn request(&mut self, request: &Request) -> Result<Reply, ClientError> {
@@ -399,12 +410,13 @@ impl Client {
     }
 
     fn reply(&mut self, timeout: Option<Duration>) -> Result<Reply, ClientError> {
+        let mut deadline = timeout.map(Deadline::after);
         loop {
-            let received = self.link.receive(timeout);
+            let received = self.link.receive_by(deadline.as_mut());
             if let (Some(ending), true) = (self.ending, received.is_err()) {
                 return Err(ending.error());
             }
-            match self.note(received?) {
+            match self.note(received?)? {
                 // A daemon that ends the connection refuses because the channels are gone: that end is the reason.
                 Some(Reply::Refused(refusal)) => {
                     return Err(self.ending.map_or_else(|| refusal.into(), Ending::error));

@@ -69,6 +69,14 @@ pub enum AddressError {
         /// Who should own it.
         uid: u32,
     },
+    /// Any user may have put the socket there.
+    #[error("the socket {} is user {owner}'s, in a folder that any user may write to", .path.display())]
+    Planted {
+        /// The socket.
+        path: PathBuf,
+        /// Its owner.
+        owner: u32,
+    },
 }
 
 /// The inputs of the rule.
@@ -166,10 +174,15 @@ impl Candidate {
     /// See [`AddressError`].
     pub(crate) fn check(&self) -> Result<(), AddressError> {
         self.check_length()?;
-        if self.folder().symlink_metadata().is_err() {
-            return Ok(()); // Connecting will report that.
+        // Connecting will report what is missing.
+        let Ok(folder) = fs::metadata(self.folder()) else { return Ok(()) };
+        let own = rustix::process::geteuid().as_raw();
+        match fs::symlink_metadata(&self.path) {
+            Ok(socket) if folder.mode() & 0o002 != 0 && ![0, own].contains(&socket.uid()) => {
+                Err(AddressError::Planted { path: self.path.clone(), owner: socket.uid() })
+            }
+            _ => self.check_private(),
         }
-        self.check_private()
     }
 
     fn folder(&self) -> &Path {

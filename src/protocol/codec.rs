@@ -4,10 +4,11 @@
 //! swapped.
 
 use bincode::config::{Configuration, Limit, LittleEndian, Varint};
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::frame::MAX_BODY;
+use crate::diagnostics::printable;
 
 /// The most bytes that decoding a body makes this process hold for a moment: a list's room is reserved by its announced
 /// length, up to 1 MiB and before its elements come, and an element takes more room than in a frame.
@@ -61,4 +62,32 @@ pub fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<T, DecodeError> {
         return Err(DecodeError::Trailing { len: body.len(), used });
     }
     Ok(message)
+}
+
+/// Decodes text that a peer has chosen, with its control characters escaped: a terminal may show it.
+pub(super) fn text<'de, D: Deserializer<'de>, T: Text + Deserialize<'de>>(from: D) -> Result<T, D::Error> {
+    T::deserialize(from).map(Text::escaped)
+}
+
+/// What [`text`] decodes.
+pub(super) trait Text {
+    fn escaped(self) -> Self;
+}
+
+impl Text for String {
+    fn escaped(self) -> Self {
+        printable(&self, &[]).into_owned()
+    }
+}
+
+impl Text for Option<String> {
+    fn escaped(self) -> Self {
+        self.map(Text::escaped)
+    }
+}
+
+impl Text for Vec<String> {
+    fn escaped(self) -> Self {
+        self.into_iter().map(Text::escaped).collect()
+    }
 }

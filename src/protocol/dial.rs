@@ -74,7 +74,10 @@ impl DialError {
     pub(crate) fn exit(&self) -> Exit {
         match self {
             Self::NoDaemon { .. } => Exit::NoDaemon,
-            Self::Permission { .. } | Self::Address(AddressError::NotPrivate { .. }) => Exit::Permission,
+            Self::Permission { .. }
+            | Self::Address(AddressError::NotPrivate { .. } | AddressError::Planted { .. }) => {
+                Exit::Permission
+            }
             Self::Address(AddressError::TooLong(_)) => Exit::Usage,
             Self::Address(AddressError::Folder { .. }) => Exit::NoDaemon,
             Self::Greeting { source: LinkError::Greeting(GreetingError::Version { .. }), .. } => {
@@ -123,7 +126,14 @@ pub fn dial(address: &SocketAddress) -> Result<(Link, PathBuf), DialError> {
     let mut tried = Vec::new();
     for candidate in &address.candidates {
         let path = &candidate.path;
-        candidate.check()?;
+        match candidate.check() {
+            // Another user can make a folder of that name: this one then has no daemon there.
+            Err(AddressError::NotPrivate { .. }) if !address.named => {
+                tried.push((path.clone(), "the folder is not private to this user".to_owned()));
+                continue;
+            }
+            checked => checked?,
+        }
         match connect(path) {
             Ok(socket) => {
                 let mut link = Link::new(socket);

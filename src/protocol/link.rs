@@ -198,11 +198,21 @@ impl Link {
     /// # Errors
     /// The peer is gone, sent what cannot be understood, or (with `patience`) sent no whole message in time.
     pub fn receive<T: DeserializeOwned>(&mut self, patience: Option<Duration>) -> Result<T, LinkError> {
-        let mut deadline = patience.map(Deadline::after);
+        self.receive_by(patience.map(Deadline::after).as_mut())
+    }
+
+    /// The same under a deadline that other calls share.
+    ///
+    /// # Errors
+    /// As [`receive`](Self::receive).
+    pub(crate) fn receive_by<T: DeserializeOwned>(
+        &mut self,
+        mut deadline: Option<&mut Deadline>,
+    ) -> Result<T, LinkError> {
         let mut buffer = [0; 4096];
         loop {
             let wanted = self.assembler.wanted().min(buffer.len());
-            let n = self.receive_part(&mut buffer[..wanted], deadline.as_mut())?;
+            let n = self.receive_part(&mut buffer[..wanted], deadline.as_deref_mut())?;
             if let Some(body) = self.assembler.take_in(&buffer[..n])? {
                 return Ok(decode(&body)?);
             }
@@ -222,7 +232,11 @@ impl Link {
         loop {
             match receive_part(self.socket.as_fd(), buffer, &mut self.descriptors) {
                 Ok(0) => return Err(LinkError::Closed),
-                Ok(n) => return Ok(n),
+                Ok(n) => {
+                    // A frame brings no more; the count in its message shows that some are missing.
+                    self.descriptors.truncate(MAX_DESCRIPTORS);
+                    return Ok(n);
+                }
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => wait_for(self.socket.as_fd(), PollFlags::IN, deadline.as_deref_mut())?,
                 Err(error) => return Err(error.into()),
@@ -235,7 +249,7 @@ impl Link {
 ///
 /// A host that was stopped has both sides stand still, and neither is to blame: of each wait no more counts than it was to
 /// last, which is a [slice](Self::SLICE) at most.
-struct Deadline {
+pub(crate) struct Deadline {
     patience: Duration,
     left: Duration,
 }
@@ -243,7 +257,7 @@ struct Deadline {
 impl Deadline {
     const SLICE: Duration = Duration::from_millis(250);
 
-    fn after(patience: Duration) -> Self {
+    pub(crate) fn after(patience: Duration) -> Self {
         Self { patience, left: patience }
     }
 }

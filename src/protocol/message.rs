@@ -218,6 +218,7 @@ impl fmt::Debug for Token {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MethodState {
     /// The method's name.
+    #[serde(deserialize_with = "super::codec::text")]
     pub name: String,
     /// Why the host lacks it; `None` if it is available.
     pub unavailable: Option<Unavailable>,
@@ -226,6 +227,7 @@ pub struct MethodState {
     /// The largest payload in bytes.
     pub max_size_bytes: u32,
     /// The setting of the host that limits the size, with its value, if there is one.
+    #[serde(deserialize_with = "super::codec::text")]
     pub max_size_because: Option<String>,
 }
 

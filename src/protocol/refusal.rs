@@ -18,7 +18,7 @@ pub enum End {
     /// By this signal.
     Signalled(i32),
     /// By an error that it reported.
-    Failed(String),
+    Failed(#[serde(deserialize_with = "super::codec::text")] String),
 }
 
 /// The signal for memory that is not there.
@@ -42,7 +42,7 @@ impl fmt::Display for End {
 /// Why this host cannot do a mechanism: what it lacks (module, sysctl, kernel, sandbox).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("{0}")]
-pub struct Unavailable(pub String);
+pub struct Unavailable(#[serde(deserialize_with = "super::codec::text")] pub String);
 
 /// Why a request is refused.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
@@ -63,14 +63,17 @@ pub enum Refusal {
     #[error("unknown method \"{method}\"; methods are {}", .known.join(", "))]
     UnknownMethod {
         /// What was asked for.
+        #[serde(deserialize_with = "super::codec::text")]
         method: String,
         /// What there is.
+        #[serde(deserialize_with = "super::codec::text")]
         known: Vec<String>,
     },
     /// The daemon's side of this host cannot do it.
     #[error("{method} is unavailable on this host: {reason}")]
     Unavailable {
         /// The mechanism.
+        #[serde(deserialize_with = "super::codec::text")]
         method: String,
         /// What is missing.
         reason: Unavailable,
@@ -79,8 +82,10 @@ pub enum Refusal {
     #[error("{method} cannot do that: {reason}")]
     Unfit {
         /// The mechanism.
+        #[serde(deserialize_with = "super::codec::text")]
         method: String,
         /// What does not fit, and what would.
+        #[serde(deserialize_with = "super::codec::text")]
         reason: String,
     },
     /// The lease is not given back while its channels are open: they would disturb the next measurement.
@@ -99,6 +104,7 @@ pub enum Refusal {
     #[error("the responder could not be started: {reason}")]
     Spawn {
         /// The system's error.
+        #[serde(deserialize_with = "super::codec::text")]
         reason: String,
     },
     /// The responder ended before the channel was connectable.
@@ -126,6 +132,7 @@ pub enum Refusal {
     #[error("the daemon cannot do that now: {reason}")]
     Shortage {
         /// What it lacks, the limit, and where that is raised.
+        #[serde(deserialize_with = "super::codec::text")]
         reason: String,
     },
 }

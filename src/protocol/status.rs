@@ -14,6 +14,7 @@ pub struct Status {
     /// The daemon's process.
     pub pid: u32,
     /// The daemon's release.
+    #[serde(deserialize_with = "super::codec::text")]
     pub version: String,
     /// The protocol version that it speaks.
     pub protocol_version: u16,
@@ -39,6 +40,7 @@ pub struct ChannelStatus {
     /// Its id.
     pub channel: ChannelId,
     /// Its mechanism.
+    #[serde(deserialize_with = "super::codec::text")]
     pub method: String,
     /// Bytes carried each way in a round.
     pub size_bytes: u32,

@@ -99,6 +99,17 @@ proptest! {
     }
 
     #[test]
+    fn no_text_of_a_reply_drives_a_terminal(message in messages::reply()) {
+        // Numbers may become others.
+        let escape = |byte| if byte == b'x' { 0x1b } else { byte };
+        let body: Vec<u8> = encode(&message).unwrap().into_iter().map(escape).collect();
+        // An endpoint is not text, and is escaped where an error shows it.
+        if let Ok(reply) = decode::<Reply>(&body) && !matches!(reply, Reply::Opened { .. }) {
+            prop_assert!(!serde_json::to_string(&reply).unwrap().contains("u001b"), "{reply:?}");
+        }
+    }
+
+    #[test]
     fn a_responders_messages_come_through_and_no_damage_to_them_matters(
         assignment in messages::assignment(),
         announcement in messages::announcement(),

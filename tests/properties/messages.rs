@@ -10,9 +10,9 @@ use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::select;
 
-/// Words of any alphabet, the empty one too.
+/// Words of any alphabet, the empty one too. Control characters are escaped when a reply is decoded.
 fn text() -> BoxedStrategy<String> {
-    vec(any::<char>(), 0..12).prop_map(String::from_iter).boxed()
+    prop_oneof!["\\PC{0,12}", "x{1,3}"].boxed()
 }
 
 fn spec() -> impl Strategy<Value = ChannelSpec> {
