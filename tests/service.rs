@@ -168,7 +168,10 @@ fn a_daemon_whose_name_another_has_taken_ends_and_leaves_it_its_files() {
     run(|sandbox| {
         let first = sandbox.daemon();
         first.process().signal(Signal::STOP);
-        fs::remove_file(first.socket.with_extension("sock.lock")).unwrap();
+        // With one of them left, the second would not start.
+        for file in [first.socket.clone(), first.socket.with_extension("sock.lock")] {
+            fs::remove_file(file).unwrap();
+        }
         let second = sandbox.daemon();
         first.process().signal(Signal::CONT);
         let taken = format!("held by a running daemon, process {}; exiting", second.pid);
@@ -250,11 +253,14 @@ fn a_user_without_runtime_folders_has_one_in_the_temporary_folder() {
         sandbox.finish(&mut as_user(sandbox.client(&["status"]))).expect(Exit::Success);
         drop(daemon);
 
-        // Another user's folder of that name is not trusted.
+        // Another user's folder of that name is not trusted, and does not keep this one from measuring.
         fs::set_permissions(&folder, fs::Permissions::from_mode(0o777)).unwrap();
-        for command in [sandbox.ipcd(&["start"]), sandbox.client(&["status"])] {
-            let refused = sandbox.finish(&mut as_user(command)).expect(Exit::Permission);
-            refused.says(&["is not private", &folder.display().to_string()]);
+        let refused = sandbox.finish(&mut as_user(sandbox.ipcd(&["start"]))).expect(Exit::Permission);
+        refused.says(&["is not private", &folder.display().to_string()]);
+        let none = sandbox.finish(&mut as_user(sandbox.client(&["status"]))).expect(Exit::NoDaemon);
+        none.says(&["is not private", &folder.display().to_string()]);
+        for arguments in [&["methods"][..], &["bench", "-m", "pipe", "-n", "10", "--trials", "1"]] {
+            sandbox.finish(&mut as_user(sandbox.client(arguments))).expect(Exit::Success);
         }
     });
 }

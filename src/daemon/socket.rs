@@ -18,12 +18,14 @@ use interprocess::local_socket::{
 use interprocess::os::unix::local_socket::ListenerOptionsExt;
 use rustix::fs::{FlockOperation, Mode, OFlags, flock, inotify};
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketType, getsockname, sockopt};
+use rustix::net::{
+    AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, getsockname, socket_with, sockopt,
+};
 use rustix::process::Pid;
 
 use crate::exit::Exit;
 use crate::protocol::{AddressError, Candidate, SocketAddress};
-use crate::transports::sys::inherited_listeners;
+use crate::transports::sys::{inherited_listeners, peer};
 
 /// The name of the metrics socket in its unit (`FileDescriptorName=`).
 const METRICS: &str = "metrics";
@@ -80,7 +82,7 @@ impl BindError {
             Self::NotASocket(_) | Self::Activation { .. } | Self::Address(AddressError::TooLong(_)) => {
                 Exit::Usage
             }
-            Self::Address(AddressError::NotPrivate { .. }) => Exit::Permission,
+            Self::Address(AddressError::NotPrivate { .. } | AddressError::Planted { .. }) => Exit::Permission,
             Self::Address(AddressError::Folder { source, .. }) | Self::System { source, .. } => {
                 match source.kind() {
                     io::ErrorKind::PermissionDenied => Exit::Permission,
@@ -279,8 +281,11 @@ fn bind_at(candidate: &Candidate) -> Result<Bound, BindError> {
 fn listen(path: &Path) -> Result<Listener, BindError> {
     let system = |source| BindError::listen(path, source);
     match fs::symlink_metadata(path) {
-        // Its owner is dead: the lock was free.
-        Ok(meta) if meta.file_type().is_socket() => fs::remove_file(path).map_err(system)?,
+        // The lock was free: its owner is dead, or stopped and has lost the lock's file.
+        Ok(meta) if meta.file_type().is_socket() => match listening(path) {
+            Some(pid) => return Err(BindError::AlreadyRunning { path: path.to_owned(), pid }),
+            None => fs::remove_file(path).map_err(system)?,
+        },
         Ok(_) => return Err(BindError::NotASocket(path.to_owned())),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(system(error)),
@@ -293,6 +298,18 @@ fn listen(path: &Path) -> Result<Listener, BindError> {
         .reclaim_name(false)
         .create_sync()
         .map_err(system)
+}
+
+/// Whether a process listens at a socket, and which, if that is known: the kernel refuses a connection only if none does.
+fn listening(path: &Path) -> Option<Option<u32>> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None).ok()?;
+    match connect(&socket, &SocketAddrUnix::new(path).ok()?) {
+        Ok(()) => Some(peer(&socket).ok().map(|holder| holder.pid).filter(|pid| *pid != 0)),
+        // Its queue is full.
+        Err(Errno::AGAIN) => Some(None),
+        Err(_) => None,
+    }
 }
 
 /// The sockets that the service manager passes (`LISTEN_FDS`).
@@ -473,6 +490,18 @@ mod tests {
         drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
         fs::write(temp.path().join("s.lock"), "1\n").unwrap();
         bind(&at(&path)).unwrap();
+    }
+
+    #[test]
+    fn a_socket_at_which_a_process_listens_is_held_even_without_a_lock_file() {
+        let temp = tempfile::tempdir().unwrap();
+        let path = temp.path().join("s");
+        let first = bind(&at(&path)).unwrap();
+        fs::remove_file(temp.path().join("s.lock")).unwrap();
+        let error = bind(&at(&path)).unwrap_err();
+        assert_eq!(error.exit(), Exit::AlreadyRunning);
+        assert!(error.to_string().contains(&format!("process {}", std::process::id())), "{error}");
+        drop(first);
     }
 
     #[test]
