@@ -8,7 +8,7 @@ use std::path::Path;
 use ipcd::internals::client::History;
 use ipcd::internals::protocol::Exit;
 
-use crate::harness::{Sandbox, run};
+use crate::harness::{PATIENCE, Sandbox, run};
 use crate::history::{Place, copies, recorded};
 
 /// Makes a history of `runs` runs, closed, so that all of it is in its file.
@@ -90,6 +90,49 @@ fn a_run_on_a_page_that_is_overwritten_is_not_taken_for_none() {
         fs::write(place.history(), &whole).unwrap();
         let absent = sandbox.finish(&mut place.client(sandbox, &["history", "show", "61"]));
         absent.expect(Exit::Nothing).says(&["no run 61"]);
+    });
+}
+
+#[test]
+fn a_file_that_is_not_what_it_seems_is_read_no_further() {
+    run(|sandbox| {
+        let place = Place::new(sandbox);
+        filled(sandbox, &place, 1);
+        let history = place.history();
+        let file = |name: &str| std::path::PathBuf::from(format!("{}{name}", history.display()));
+        let refuses = |exit: Exit, what: &str| {
+            let listed = sandbox.start(&mut place.client(sandbox, &["history"])).wait(PATIENCE);
+            listed.expect(exit).says(&[what]);
+        };
+        // SQLite would write to what these lead to.
+        let kept = place.file("kept");
+        fs::write(&kept, "kept").unwrap();
+        for suffix in ["-shm", "-wal"] {
+            let _ = fs::remove_file(file(suffix));
+            fs::hard_link(&kept, file(suffix)).unwrap();
+            refuses(Exit::Failure, suffix);
+            fs::remove_file(file(suffix)).unwrap();
+            std::os::unix::fs::symlink(&kept, file(suffix)).unwrap();
+            refuses(Exit::Failure, suffix);
+            fs::remove_file(file(suffix)).unwrap();
+        }
+        assert_eq!(fs::read_to_string(&kept).unwrap(), "kept");
+        // A view without end in the place of a table.
+        let db = rusqlite::Connection::open(&history).unwrap();
+        db.execute_batch(
+            "PRAGMA foreign_keys = off;
+             ALTER TABLE run RENAME TO hidden;
+             CREATE VIEW run AS WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n)
+                 SELECT hidden.* FROM n, hidden;",
+        )
+        .unwrap();
+        drop(db);
+        refuses(Exit::Failure, "cannot be read");
+        // A pipe that no process writes to.
+        fs::remove_file(&history).unwrap();
+        rustix::fs::mkfifoat(rustix::fs::CWD, &history, rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR)
+            .unwrap();
+        refuses(Exit::Failure, "is not a history");
     });
 }
 

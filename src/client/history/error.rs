@@ -33,6 +33,12 @@ pub enum HistoryError {
     /// The file is something else.
     #[error("{} is not a history of ipcd", .0.display())]
     Foreign(PathBuf),
+    /// It is another user's, and this one may not read it.
+    #[error("the history {} belongs to another user, and this one may not read it", .0.display())]
+    Unreadable(PathBuf),
+    /// Another kind of file has the name of one of SQLite's files.
+    #[error("{} is a link or not a file, and SQLite would write to it", .0.display())]
+    Planted(PathBuf),
     /// A newer program has written it.
     #[error("the history {} has schema {found}; this ipc-client knows up to {known}", .path.display())]
     Newer {
@@ -126,6 +132,8 @@ impl HistoryError {
             Self::Foreign(_) => Some("--history names another place"),
             Self::IsFolder(_) => Some("name the file in it, such as history.sqlite"),
             Self::Moves(_) => Some("try again in a moment"),
+            Self::Unreadable(_) => Some("run this as the user that owns it"),
+            Self::Planted(_) => Some("remove it: SQLite makes its files anew"),
             Self::Older { .. } => Some("run a command once as the user that owns it"),
             Self::Newer { .. } => Some("use the ipc-client that wrote it, or a newer one"),
             Self::NoRun(_) => Some("\"ipc-client history\" lists runs"),

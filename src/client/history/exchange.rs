@@ -17,10 +17,14 @@ use crate::diagnostics::{is_unprintable, printable};
 const FORMAT: u32 = 1;
 
 /// The longest line: a run of thousands of cells and trials. A longer one is not a run.
-const LONGEST: u64 = 256 << 20;
+const LONGEST: u64 = 128 << 20;
 
-/// How many runs one transaction imports: other writers wait for tenths of a second.
+/// The most histograms in a line: each takes 350 KB of memory, and next to nothing in the file.
+const MOST_HISTOGRAMS: usize = 4096;
+
+/// How many runs one transaction imports, and after how many cells it imports no more: other writers wait for tenths of a second.
 const BATCH: usize = 50;
+const BATCH_CELLS: usize = 500;
 
 /// A line.
 #[derive(Debug, Serialize, Deserialize)]
@@ -121,6 +125,10 @@ pub(crate) fn read_lines(mut lines: impl BufRead) -> impl Iterator<Item = Result
             match lines.by_ref().take(LONGEST).read_until(b'\n', &mut line) {
                 Ok(0) => return None,
                 Ok(_) if line.trim_ascii().is_empty() => {}
+                Ok(n) if n as u64 == LONGEST && line.last() != Some(&b'\n') => {
+                    let source = format!("it has more than {} MiB", LONGEST >> 20).into();
+                    return Some(Err(ImportError::Read(io::Error::other(LineError { number, source }))));
+                }
                 Ok(_) => {
                     return Some(
                         parse(line.trim_ascii()).map_err(|source| LineError { number, source }.into()),
@@ -154,6 +162,10 @@ fn parse(line: &[u8]) -> Result<Run, Cause> {
     if histograms.len() != report.results.len() {
         let (is, should) = (histograms.len(), report.results.len());
         return Err(format!("it has {is} histograms for {should} results").into());
+    }
+    let held = histograms.iter().map(|one| 1 + usize::from(one.response.is_some())).sum::<usize>();
+    if held > MOST_HISTOGRAMS {
+        return Err(format!("it has {held} histograms; a run has {MOST_HISTOGRAMS} at most").into());
     }
     let read = |text: &str| decode(&STANDARD.decode(text)?);
     for (cell, encoded) in report.results.iter_mut().zip(histograms) {
@@ -189,13 +201,18 @@ impl History {
         let mut runs = read_lines(lines).peekable();
         let mut end = Ok(());
         while end.is_ok() && runs.peek().is_some() {
-            let mut batch = Vec::new();
+            let mut batch: Vec<Run> = Vec::new();
+            let mut cells = 0;
             while end.is_ok()
                 && batch.len() < BATCH
+                && cells < BATCH_CELLS
                 && let Some(run) = runs.next()
             {
                 match run {
-                    Ok(run) => batch.push(run),
+                    Ok(run) => {
+                        cells += run.report.results.len();
+                        batch.push(run);
+                    }
                     Err(ImportError::Line(error)) => match damaged(error) {
                         Ok(()) => imported.damaged += 1,
                         Err(error) => end = Err(error.into()),

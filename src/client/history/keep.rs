@@ -107,6 +107,7 @@ impl History {
     /// Returns free pages to the file system.
     fn shrink(&self) -> rusqlite::Result<()> {
         // Each step of the statement frees a page.
+        self.lift_budget();
         let mut statement = self.db.prepare("PRAGMA incremental_vacuum")?;
         let mut rows = statement.query([])?;
         while rows.next()?.is_some() {}

@@ -16,6 +16,8 @@ mod series;
 mod tests;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use rusqlite::types::Value;
 use rusqlite::{Connection, Row, Transaction, TransactionBehavior, params_from_iter};
@@ -31,6 +33,14 @@ pub(crate) use pick::Pick;
 pub use run::Run;
 pub(crate) use series::{Newest, Point, RunConditions, Series};
 
+/// A file can be made in which reading never ends: after so many steps, of so many instructions of SQLite's each, a query is
+/// interrupted. A history of a million results takes a thousandth of that.
+const MOST_STEPS: u32 = 30_000;
+const STEP: i32 = 100_000;
+
+/// How many rows a query collects at most.
+const MOST_ROWS: usize = 10_000_000;
+
 /// An open history.
 #[derive(Debug)]
 pub struct History {
@@ -39,6 +49,8 @@ pub struct History {
     /// If this user may only read it: the file's size and the seconds and nanoseconds of its last change when it was opened.
     /// It is read without locks, which is right only as long as it does not change.
     unlocked: Option<(u64, i64, i64)>,
+    /// The steps that are left to a query; 0 while a change is made, which takes as long as it takes.
+    budget: Arc<AtomicU32>,
 }
 
 impl History {
@@ -53,12 +65,18 @@ impl History {
         &mut self,
         change: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>,
     ) -> Result<T, HistoryError> {
+        self.lift_budget();
         let failed = self.failed("written");
         let transaction =
             self.db.transaction_with_behavior(TransactionBehavior::Immediate).map_err(&failed)?;
         let changed = change(&transaction).map_err(&failed)?;
         transaction.commit().map_err(&failed)?;
         Ok(changed)
+    }
+
+    /// A change may take as many steps as it needs.
+    fn lift_budget(&self) {
+        self.budget.store(0, Ordering::Relaxed);
     }
 
     /// Passes each row of a query to `each`, until that fails.
@@ -69,6 +87,7 @@ impl History {
         map: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
         mut each: impl FnMut(T) -> Result<(), E>,
     ) -> Result<(), E> {
+        self.budget.store(MOST_STEPS, Ordering::Relaxed);
         let failed = self.failed("read");
         let mut statement = self.db.prepare_cached(sql).map_err(&failed)?;
         for row in statement.query_map(params_from_iter(values), map).map_err(&failed)? {
@@ -87,7 +106,13 @@ impl History {
         let mut rows = Vec::new();
         self.for_each(sql, values, map, |row| {
             rows.push(row);
-            Ok::<_, HistoryError>(())
+            match rows.len() {
+                MOST_ROWS.. => {
+                    let found = format!("a query returns more than {MOST_ROWS} rows");
+                    Err(HistoryError::Corrupt { path: self.path.clone(), found })
+                }
+                _ => Ok(()),
+            }
         })?;
         Ok(rows)
     }

@@ -6,11 +6,14 @@ use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
-use super::{History, HistoryError};
+use super::{History, HistoryError, MOST_STEPS, STEP};
 
 /// Each brings a history from the version before it (its index) to the next. A released one is never changed.
 const MIGRATIONS: [&str; 2] = [include_str!("schema/1.sql"), include_str!("schema/2.sql")];
@@ -70,8 +73,20 @@ impl History {
     /// # Errors
     /// As [`create`](Self::create); there is none; or it is only to be read and is being written.
     pub fn open(path: &Path) -> Result<Self, HistoryError> {
-        if matches!(path.try_exists(), Ok(false)) {
-            return Err(HistoryError::NotThere(path.to_owned()));
+        let owner = match fs::metadata(path) {
+            Ok(meta) => meta.uid(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(HistoryError::NotThere(path.to_owned()));
+            }
+            // Opening it reports that.
+            Err(_) => rustix::process::geteuid().as_raw(),
+        };
+        if owner != rustix::process::geteuid().as_raw() {
+            // Without locks, SQLite heeds no file beside it: a journal can have it remove another file. A log cannot.
+            match Self::open_unlocked(path, HistoryError::Unreadable(path.to_owned())) {
+                Err(HistoryError::Moves(_)) if fs::symlink_metadata(beside(path, "-journal")).is_err() => {}
+                opened => return opened,
+            }
         }
         match Self::open_locked(path, OpenFlags::empty()) {
             Err(error) if error.is_permission() => Self::open_unlocked(path, error),
@@ -80,9 +95,7 @@ impl History {
     }
 
     fn open_locked(path: &Path, create: OpenFlags) -> Result<Self, HistoryError> {
-        if path.is_dir() {
-            return Err(HistoryError::IsFolder(path.to_owned()));
-        }
+        check_files(path)?;
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | create;
         let db = Connection::open_with_flags(absolute(path)?, flags);
         let mut history = Self::over(path, db, None)?;
@@ -95,6 +108,7 @@ impl History {
         }
         configure(&history.db).map_err(&failed)?;
         if found < SCHEMA {
+            history.lift_budget();
             migrate(&mut history.db).map_err(&failed)?;
             // Another process may have done so meanwhile, and be a newer program.
             history.version()?;
@@ -105,6 +119,7 @@ impl History {
     /// Opens a history that this user may not write, or returns `refused` if it is not readable either. SQLite writes
     /// files next to a database in WAL mode even to read it, unless it is opened as immutable.
     fn open_unlocked(path: &Path, refused: HistoryError) -> Result<Self, HistoryError> {
+        check_files(path)?;
         let unlocked = match unchanging(path) {
             Ok(Some(stamp)) => stamp,
             Ok(None) => return Err(HistoryError::Moves(path.to_owned())),
@@ -134,9 +149,24 @@ impl History {
         db: rusqlite::Result<Connection>,
         unlocked: Option<(u64, i64, i64)>,
     ) -> Result<Self, HistoryError> {
-        let path = path.to_owned();
-        match db {
-            Ok(db) => Ok(Self { db, path, unlocked }),
+        let (path, budget) = (path.to_owned(), Arc::new(AtomicU32::new(MOST_STEPS)));
+        let opened = db.and_then(|mut db| {
+            // The file may come from anyone: what it holds is data, and nothing in it is run.
+            db.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
+            db.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
+            db.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, false)?;
+            db.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_VIEW, false)?;
+            let left = Arc::clone(&budget);
+            let is_over = move || {
+                let left =
+                    left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
+                left == Ok(1)
+            };
+            db.progress_handler(STEP, Some(is_over))?;
+            Ok(db)
+        });
+        match opened {
+            Ok(db) => Ok(Self { db, path, unlocked, budget }),
             Err(source) => Err(HistoryError::Database { path, doing: "opened", source }),
         }
     }
@@ -172,11 +202,34 @@ fn absolute(path: &Path) -> Result<PathBuf, HistoryError> {
     std::path::absolute(path).map_err(|source| HistoryError::Folder { path: path.to_owned(), source })
 }
 
+/// Refuses a file that is not a database, and one beside which another file has the name of one of SQLite's own, which it would
+/// follow or write to.
+fn check_files(path: &Path) -> Result<(), HistoryError> {
+    match fs::metadata(path) {
+        Ok(meta) if meta.is_dir() => return Err(HistoryError::IsFolder(path.to_owned())),
+        Ok(meta) if !meta.is_file() => return Err(HistoryError::Foreign(path.to_owned())),
+        _ => {}
+    }
+    for suffix in ["-wal", "-shm", "-journal"] {
+        let path = beside(path, suffix);
+        let own = |meta: fs::Metadata| meta.is_file() && meta.nlink() == 1;
+        if fs::symlink_metadata(&path).is_ok_and(|meta| !own(meta)) {
+            return Err(HistoryError::Planted(path));
+        }
+    }
+    Ok(())
+}
+
+/// One of SQLite's own files.
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
 /// A file's size, and the seconds and nanoseconds of its last change; `None` while a writer's log is beside it.
 fn unchanging(file: &Path) -> io::Result<Option<(u64, i64, i64)>> {
-    let mut log = file.as_os_str().to_owned();
-    log.push("-wal");
-    let is_written = fs::metadata(log).is_ok_and(|log| log.len() > 0);
+    let is_written = fs::metadata(beside(file, "-wal")).is_ok_and(|log| log.len() > 0);
     let file = fs::metadata(file)?;
     Ok((!is_written).then(|| (file.len(), file.mtime(), file.mtime_nsec())))
 }
@@ -209,9 +262,7 @@ fn configure(db: &Connection) -> rusqlite::Result<()> {
     db.pragma_update(None, "synchronous", "full")?;
     db.pragma_update(None, "foreign_keys", true)?;
     // An import's log does not keep its size.
-    db.pragma_update(None, "journal_size_limit", 1 << 20)?;
-    // Nothing in the file's own schema may call functions.
-    db.pragma_update(None, "trusted_schema", false)
+    db.pragma_update(None, "journal_size_limit", 1 << 20)
 }
 
 /// Brings the file to the newest layout in one transaction, unless it has that or a newer one by now.
