@@ -1,10 +1,15 @@
-//! What both programs write to the journal: a priority on each line, even if the command line is wrong.
+//! What both programs write to stderr: a priority on each line for the journal, even if the command line is wrong; and never
+//! more than its reader reads.
 
 use std::fs::{self, File};
+use std::io::Read;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::process::{Command, Stdio};
 
-use ipcd::internals::protocol::Exit;
+use ipcd::internals::client::{Client, LeaseWait};
+use ipcd::internals::protocol::{ChannelSpec, Exit, SocketAddress};
+use rustix::process::Signal;
 
 use crate::config;
 use crate::harness::{PATIENCE, Process, SOON, Sandbox, eventually, run};
@@ -13,12 +18,18 @@ use crate::harness::{PATIENCE, Process, SOON, Sandbox, eventually, run};
 fn start(sandbox: &Sandbox, command: &Command, log: &str) -> Process {
     let file = File::create(sandbox.folder().join(log)).unwrap();
     let meta = file.metadata().unwrap();
+    let mut shell = with_stdin_as_stderr(sandbox, command);
+    shell.env("JOURNAL_STREAM", format!("{}:{}", meta.dev(), meta.ino()));
+    sandbox.start_with_stdin(&mut shell, Stdio::from(file))
+}
+
+/// The same program, whose stderr is what it is started with as stdin.
+fn with_stdin_as_stderr(sandbox: &Sandbox, command: &Command) -> Command {
     let mut shell = Command::new("sh");
     shell.args(["-c", "exec 2>&0 </dev/null; exec \"$@\"", "sh"]).arg(command.get_program());
     shell.args(command.get_args()).env_clear().current_dir(sandbox.folder());
     shell.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    shell.env("JOURNAL_STREAM", format!("{}:{}", meta.dev(), meta.ino()));
-    sandbox.start_with_stdin(&mut shell, Stdio::from(file))
+    shell
 }
 
 fn take(sandbox: &Sandbox, log: &str) -> String {
@@ -93,5 +104,41 @@ fn the_filter_holds_for_all_that_the_journal_gets_but_for_errors() {
         for quiet in ["warn", "off"] {
             assert_eq!(log_of(quiet), "", "{quiet}");
         }
+    });
+}
+
+#[test]
+fn a_daemon_whose_stderr_is_not_read_serves_and_stops() {
+    run(|sandbox| {
+        let (mut reader, writer) = std::io::pipe().unwrap();
+        let mut shell = with_stdin_as_stderr(sandbox, &sandbox.ipcd(&["start", "--log", "trace"]));
+        let daemon = sandbox.start_with_stdin(&mut shell, Stdio::from(OwnedFd::from(writer)));
+        let address = SocketAddress::resolve(Some(&sandbox.socket()));
+        let connect = || eventually("it serves", PATIENCE, || Client::connect(&address).ok());
+        let mut client = connect();
+        // Each connection causes two lines of more than 20 bytes: twice what a pipe holds.
+        for _ in 0..(2 << 16) / 40 {
+            connect().status().unwrap();
+        }
+        // One line is longer than what a pipe takes at once.
+        let mut buffer = vec![0; 1 << 20];
+        let n = reader.read(&mut buffer).unwrap();
+        assert!(n > 1 << 15, "{n} bytes: the pipe was not full");
+        let long =
+            ChannelSpec { options: [("x".repeat(20_000), "y".to_owned())].into(), ..ChannelSpec::new("tcp") };
+        client.acquire(LeaseWait::No, |_| ()).unwrap();
+        client.open(&long).unwrap_err();
+        drop(connect());
+        let n = reader.read(&mut buffer).unwrap();
+        let text = String::from_utf8_lossy(&buffer[..n]);
+        assert!(text.contains(" lines before this one were lost: stderr was not read)"), "{text}");
+        // Full again when it stops.
+        for _ in 0..(2 << 16) / 40 {
+            connect().status().unwrap();
+        }
+        daemon.signal(Signal::TERM);
+        assert!(daemon.ends_within(SOON));
+        drop(reader);
+        daemon.wait(SOON).expect(Exit::Success);
     });
 }

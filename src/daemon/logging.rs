@@ -4,15 +4,35 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io::Write as _;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{OnceLock, PoisonError, RwLock};
 use std::time::{Duration, Instant, SystemTime};
 
 use env_logger::{Builder, Logger};
 use log::{Level, Log, Metadata, Record, log};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::stdio::stderr;
 
 use crate::diagnostics::{journal_line, print_message, printable, stderr_is_journal};
 
 static LOG: OnceLock<Reloadable> = OnceLock::new();
+
+/// Lines that stderr did not take, until the next line that it takes reports them.
+static LOST: AtomicU64 = AtomicU64::new(0);
+
+/// The longest message. With what precedes and follows it, a line fits in what a pipe that is ready takes without blocking
+/// (`PIPE_BUF`).
+const LONGEST: usize = 3 << 10;
+
+/// Whether stderr takes a line now. If not, the line is lost: a reader that does not read must not block the daemon.
+fn stderr_is_ready() -> bool {
+    const NOW: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
+    let is_ready = poll(&mut [PollFd::from_borrowed_fd(stderr(), PollFlags::OUT)], Some(&NOW)) == Ok(1);
+    if !is_ready {
+        LOST.fetch_add(1, Ordering::Relaxed);
+    }
+    is_ready
+}
 
 /// A log whose filter can be changed.
 struct Reloadable {
@@ -40,7 +60,8 @@ pub(super) fn set_filter(filter: &str) {
 /// filter.
 pub(super) fn announce(level: Level, text: &str) {
     let metadata = Metadata::builder().level(level).target(module_path!()).build();
-    if !stderr_is_journal() || LOG.get().is_none_or(|log| log.enabled(&metadata)) {
+    let is_shown = !stderr_is_journal() || LOG.get().is_none_or(|log| log.enabled(&metadata));
+    if is_shown && stderr_is_ready() {
         print_message("ipcd", level, text);
     }
 }
@@ -51,7 +72,10 @@ impl Log for Reloadable {
     }
 
     fn log(&self, record: &Record<'_>) {
-        self.logger.read().unwrap_or_else(PoisonError::into_inner).log(record);
+        let logger = self.logger.read().unwrap_or_else(PoisonError::into_inner);
+        if logger.matches(record) && stderr_is_ready() {
+            logger.log(record);
+        }
     }
 
     fn flush(&self) {}
@@ -61,7 +85,15 @@ fn logger(filter: &str) -> Logger {
     let mut builder = Builder::new();
     builder.parse_filters(filter);
     builder.format(move |out, record| {
-        let text = record.args().to_string();
+        let mut text = record.args().to_string();
+        if text.len() > LONGEST {
+            text.truncate(text.floor_char_boundary(LONGEST));
+            text.push('…');
+        }
+        match LOST.swap(0, Ordering::Relaxed) {
+            0 => {}
+            lost => text.push_str(&format!(" ({lost} lines before this one were lost: stderr was not read)")),
+        }
         if stderr_is_journal() {
             return writeln!(out, "{}", journal_line(record.level(), &text));
         }
