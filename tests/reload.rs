@@ -1,10 +1,11 @@
 //! Reading the configuration again while the daemon runs.
 
 use std::fs;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, symlink};
 
 use ipcd::internals::client::{ClientError, LeaseWait};
-use ipcd::internals::protocol::{ChannelSpec, OverLimit, Refusal, Resource};
+use ipcd::internals::protocol::{ChannelSpec, Exit, OverLimit, Refusal, Resource};
+use rustix::fs::{CWD, Mode, mkfifoat};
 use rustix::process::Signal;
 
 use crate::config::{File, with};
@@ -112,5 +113,37 @@ fn a_socket_that_is_moved_stays_until_the_next_start_and_the_log_says_so() {
                 .then_some(())
         });
         daemon.connect().acquire(LeaseWait::No, |_| ()).unwrap();
+    });
+}
+
+#[test]
+fn a_file_that_never_ends_is_an_error_and_delays_nothing() {
+    run(|sandbox| {
+        let file = sandbox.folder().join("ipcd.toml");
+        fs::write(&file, "[daemon]\nmax-channels = 5\nmax-channels-per-user = 5\n").unwrap();
+        let mut start = sandbox.ipcd(&["start"]);
+        let daemon = Daemon::start(sandbox, {
+            start.env("IPCD_CONFIG", &file);
+            start
+        });
+        let says = |why: &str, times: usize| {
+            daemon.process().signal(Signal::HUP);
+            let said = || (daemon.process().times_said(why) == times).then_some(());
+            eventually("it says so", PATIENCE, said);
+            assert_eq!(daemon.status().limit(Resource::Channels).unwrap().limit, 5);
+            fs::remove_file(&file).unwrap();
+        };
+        fs::remove_file(&file).unwrap();
+        mkfifoat(CWD, &file, Mode::RUSR | Mode::WUSR).unwrap();
+        says("it is a pipe, which only a start reads", 1);
+        symlink("/dev/zero", &file).unwrap();
+        says("it is longer than 1 MiB", 1);
+        fs::File::create(&file).unwrap().set_len(1 << 40).unwrap();
+        says("it is longer than 1 MiB", 2);
+        // A start does not fill the memory either.
+        symlink("/dev/zero", &file).unwrap();
+        let output = sandbox.finish(sandbox.ipcd(&["start", "--config"]).arg(&file)).expect(Exit::Usage);
+        output.says(&["it is longer than 1 MiB"]);
+        fs::remove_file(&file).unwrap();
     });
 }

@@ -14,7 +14,8 @@ mod section;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -23,6 +24,8 @@ pub(crate) use daemon::{
 };
 pub use limits::{Limit, Limits};
 pub(crate) use section::{Grammar, Section, exclude};
+
+use rustix::fs::{FileType, Mode, OFlags, fstat};
 
 use crate::protocol::SocketAddress;
 
@@ -153,6 +156,27 @@ pub(crate) struct Config {
     profiles: BTreeMap<String, Section>,
 }
 
+/// The longest configuration file.
+const LONGEST: u64 = 1 << 20;
+
+/// A file's text.
+fn read_bounded(file: File) -> io::Result<String> {
+    let mut text = String::new();
+    file.take(LONGEST + 1).read_to_string(&mut text)?;
+    let is_too_long = u64::try_from(text.len()).is_ok_and(|len| len > LONGEST);
+    if is_too_long { Err(io::Error::other("it is longer than 1 MiB")) } else { Ok(text) }
+}
+
+/// The same of a file that can be read again.
+fn read_without_waiting(path: &Path) -> io::Result<String> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;
+    let file = rustix::fs::open(path, flags, Mode::empty())?;
+    if FileType::from_raw_mode(fstat(&file)?.st_mode) == FileType::Fifo {
+        return Err(io::Error::other("it is a pipe, which only a start reads"));
+    }
+    read_bounded(file.into())
+}
+
 /// The name of a profile that is not defined.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
@@ -181,11 +205,30 @@ impl Config {
     /// Reads what is valid in the files, and everything that is wrong in them, in their order.
     #[must_use]
     pub(crate) fn check(sources: &[Source], rules: &ProfileRules) -> (Self, Vec<Problem>) {
+        Self::check_with(sources, rules, |path| read_bounded(File::open(path)?))
+    }
+
+    /// As [`read`](Self::read), for a process that has no time to wait for a writer.
+    ///
+    /// # Errors
+    /// Everything that is wrong in the files, or that one of them is a pipe.
+    pub(crate) fn read_again(sources: &[Source], profiles: &ProfileRules) -> Result<Self, ConfigError> {
+        match Self::check_with(sources, profiles, read_without_waiting) {
+            (config, problems) if problems.is_empty() => Ok(config),
+            (_, problems) => Err(ConfigError(problems)),
+        }
+    }
+
+    fn check_with(
+        sources: &[Source],
+        rules: &ProfileRules,
+        read: impl Fn(&Path) -> io::Result<String>,
+    ) -> (Self, Vec<Problem>) {
         let mut config = Self::default();
         let mut problems = Vec::new();
         for source in sources {
             let path: Arc<Path> = source.path.as_path().into();
-            let exists = match std::fs::read_to_string(&path) {
+            let exists = match read(&path) {
                 Ok(text) => {
                     let layer = file::read(&path, &text, &rules.grammar, &mut problems);
                     config.daemon.override_with(&daemon::GRAMMAR, layer.daemon);

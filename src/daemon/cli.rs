@@ -168,7 +168,7 @@ fn start(typed: &ArgMatches, rules: &ProfileRules) -> Exit {
                 break;
             }
             server.manager.reloading();
-            match Configured::by(typed, rules) {
+            match Configured::again(typed, rules) {
                 Ok(now) => apply(&now, &settings, &mut server, &mut socket),
                 Err(error) => server.manager.reload_failed(error_chain(&error).replace('\n', "; ")),
             }

@@ -52,8 +52,15 @@ pub(super) struct Configured {
 impl Configured {
     /// Reads the files, the environment and the flags.
     pub(super) fn by(typed: &ArgMatches, rules: &ProfileRules) -> Result<Self, Wrong> {
-        let named = typed.get_one::<PathBuf>("config").map(PathBuf::as_path);
-        let files = config::Config::read(&sources(named), rules)?;
+        Self::of(config::Config::read(&named_by(typed), rules)?, typed)
+    }
+
+    /// The same in a running daemon, which no file may block.
+    pub(super) fn again(typed: &ArgMatches, rules: &ProfileRules) -> Result<Self, Wrong> {
+        Self::of(config::Config::read_again(&named_by(typed), rules)?, typed)
+    }
+
+    fn of(files: config::Config, typed: &ArgMatches) -> Result<Self, Wrong> {
         let settings = Settings::of(typed, &files)?;
         let mut problems = settings.contradictions();
         let group = settings.group().and_then(|group| group_id(group, &mut problems));
@@ -70,6 +77,11 @@ impl Configured {
         };
         Ok(Self { files, settings, run })
     }
+}
+
+/// The files that these flags name, or the usual ones.
+fn named_by(typed: &ArgMatches) -> Vec<Source> {
+    sources(typed.get_one::<PathBuf>("config").map(PathBuf::as_path))
 }
 
 /// The number of a group; what is wrong with it is added to `problems`.

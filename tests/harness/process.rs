@@ -152,6 +152,11 @@ impl Process {
         self.stderr.so_far().contains(part)
     }
 
+    /// How often its stderr contains this so far.
+    pub(crate) fn times_said(&self, part: &str) -> usize {
+        self.stderr.so_far().matches(part).count()
+    }
+
     /// Whether it ends in time.
     pub(crate) fn ends_within(&self, patience: Duration) -> bool {
         self.peer.ends_within(patience)
