@@ -6,7 +6,10 @@
 mod attack;
 
 use std::fs;
-use std::io::{self, Read, Write};
+use std::io::{self, IoSlice, Read, Write};
+use std::mem::MaybeUninit;
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -22,6 +25,9 @@ use ipcd::internals::protocol::{
 use ipcd::internals::protocol::{MAX_BODY, frame};
 use ipcd::internals::transports::allow_descriptors;
 
+use rustix::io::Errno;
+use rustix::net::sockopt::set_socket_linger;
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use rustix::process::Uid;
 use rustix::thread::set_thread_res_uid;
 
@@ -390,4 +396,51 @@ fn floods_of_connects() {
         shows: &[Seen::Connected, Seen::Dropped],
     };
     flood.run();
+}
+
+#[test]
+fn descriptors_that_take_long_to_close() {
+    // The last of a socket that waits on close until its peer reads, which it does not.
+    fn lingering(attack: &Attack<'_>) {
+        let connect = || {
+            let (socket, peer) = lingering_socket()?;
+            let stream = attack.connect()?;
+            let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+            let mut control = SendAncillaryBuffer::new(&mut space);
+            let descriptors = [socket.as_fd()];
+            control.push(SendAncillaryMessage::ScmRights(&descriptors));
+            let greeting = Greeting::OURS.to_bytes();
+            match sendmsg(&stream, &[IoSlice::new(&greeting)], &mut control, SendFlags::NOSIGNAL) {
+                Ok(sent) => attack.count(Seen::Sent, sent),
+                // From Linux 6.16 it is refused, and is closed here.
+                Err(Errno::PERM) => {
+                    set_socket_linger(&socket, None)?;
+                    attack.count(Seen::Sent, 1);
+                }
+                Err(error) => return Err(error.into()),
+            }
+            stream.set_nonblocking(true)?;
+            Ok((stream, peer))
+        };
+        attack.keep(50, Duration::from_millis(50), connect, |(stream, _)| is_still_there(stream));
+    }
+    let flood = Flood {
+        what: "50 peers that send descriptors which take 12 s to close",
+        bound_kib: BASE_KIB + 128 * EACH_KIB,
+        arguments: &[],
+        attackers: &[lingering],
+        shows: &[Seen::Connected, Seen::Sent],
+    };
+    flood.run();
+}
+
+/// A TCP socket that takes 12 s to close, and its peer.
+fn lingering_socket() -> io::Result<(TcpStream, TcpStream)> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let mut socket = TcpStream::connect(listener.local_addr()?)?;
+    let (peer, _) = listener.accept()?;
+    set_socket_linger(&socket, Some(Duration::from_secs(12)))?;
+    socket.set_nonblocking(true)?;
+    while socket.write(&[0; 1 << 16]).is_ok() {}
+    Ok((socket, peer))
 }

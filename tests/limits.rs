@@ -2,15 +2,22 @@
 //! the limit.
 
 use std::fs;
+use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 
 use ipcd::internals::client::{Client, ClientError, LeaseWait};
-use ipcd::internals::protocol::{ChannelSpec, Exit, OverLimit, Refusal, Resource, Scope, SocketAddress};
+use ipcd::internals::protocol::{
+    ChannelSpec, Exit, Greeting, OverLimit, Refusal, Request, Resource, Scope, SocketAddress, encode, frame,
+};
 use ipcd::internals::transports::{find, memory_of};
+use rustix::process::Signal;
 
 use crate::conformance::here;
-use crate::harness::{Daemon, NOBODY, PATIENCE, Sandbox, another_user_can_run, rounds, run};
+use crate::harness::{
+    Daemon, NOBODY, PATIENCE, Peer, Sandbox, another_user_can_run, eventually, rounds, run,
+};
 
 /// What a request was refused for.
 #[track_caller]
@@ -230,4 +237,71 @@ fn responders_hold_no_more_than_their_mechanism_declares() {
         }
         assert!(too_much.is_empty(), "{too_much:#?}");
     });
+}
+
+#[test]
+fn a_client_that_does_not_read_its_descriptors_opens_no_more_channels() {
+    run(|sandbox| {
+        let daemon = sandbox.daemon();
+        let before = daemon.status().totals.channels_opened;
+        let open = frame(&encode(&Request::Open(ChannelSpec::new("pipe"))).unwrap());
+        let send = |request: &[u8]| {
+            let mut stream = UnixStream::connect(&daemon.socket).unwrap();
+            stream.set_read_timeout(Some(PATIENCE)).unwrap();
+            let acquire = frame(&encode(&Request::Acquire { wait: true }).unwrap());
+            stream.write_all(&[&Greeting::OURS.to_bytes()[..], &acquire, request].concat()).unwrap();
+            stream
+        };
+        let mut deaf = send(&open);
+        let opened = || daemon.status().totals.channels_opened - before;
+        eventually("the first is open", PATIENCE, || (opened() == 1).then_some(()));
+        deaf.write_all(&open).unwrap();
+        // It is dropped for not reading, and not for what else it might do.
+        eventually("it is dropped", PATIENCE, || daemon.status().lease_holders.is_empty().then_some(()));
+        assert_eq!(opened(), 1);
+        assert!(daemon.process().has_said("it does not read its replies"));
+        let _ = deaf.read_to_end(&mut Vec::new());
+
+        // Who reads, however late, gets what it has asked for.
+        let mut late = send(&open);
+        eventually("its first is open", PATIENCE, || (opened() == 2).then_some(()));
+        late.write_all(&open).unwrap();
+        let mut buffer = [0; 4096];
+        eventually("its second is open", PATIENCE, || {
+            let _ = late.read(&mut buffer).unwrap();
+            (opened() == 3).then_some(())
+        });
+        drop(late);
+        daemon.is_at_rest();
+    });
+}
+
+#[test]
+fn memory_that_a_client_keeps_is_emptied_and_counted_until_then() {
+    run(|sandbox| {
+        let daemon = sandbox.daemon();
+        let mut client = daemon.lease();
+        let spec = ChannelSpec { size_bytes: 1 << 20, ..ChannelSpec::new("memfd") };
+        let opened = client.ask(&spec).unwrap();
+        let responder = daemon.status().channels[0].responder_pid;
+        let file = shared_file(responder);
+        let blocks = || rustix::fs::fstat(&file).unwrap().st_blocks;
+        assert!(blocks() > (1 << 20) / 512, "{} blocks", blocks());
+        Peer::find(responder).unwrap().signal(Signal::KILL);
+        daemon.wait_for_status("its channel has ended", |status| status.channels.is_empty());
+        // Its client may not know yet, and has all of it.
+        assert!(daemon.status().used(Resource::Memory) > 1 << 20);
+        drop((opened, client));
+        daemon.wait_for_status("it is freed", |status| status.used(Resource::Memory) == 0);
+        assert_eq!(blocks(), 0);
+    });
+}
+
+/// The memory that a responder shares with its client, opened as the client has it.
+fn shared_file(responder: u32) -> fs::File {
+    let maps = fs::read_dir(format!("/proc/{responder}/map_files")).unwrap();
+    let shared = maps.map(|entry| entry.unwrap().path()).find(|path| {
+        fs::read_link(path).is_ok_and(|target| target.to_string_lossy().starts_with("/memfd:ipcd-"))
+    });
+    fs::OpenOptions::new().read(true).write(true).open(shared.expect("it has mapped it")).unwrap()
 }

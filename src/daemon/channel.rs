@@ -14,6 +14,7 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use rustix::rand::{GetRandomFlags, getrandom};
 
 use super::connection::ConnectionId;
+use super::lent::Lent;
 use super::limits::admit;
 use crate::config::Limits;
 use crate::diagnostics::error_chain;
@@ -51,6 +52,8 @@ const NOT_FOR_RESPONDERS: [&str; 6] =
 /// All data channels.
 pub(super) struct Channels {
     open: BTreeMap<ChannelId, Channel>,
+    /// Those that ended early, whose clients have not seen that yet and may read their memory.
+    ended: Vec<Channel>,
     next: ChannelId,
     /// The start of the names of resources; unique on this host.
     instance: String,
@@ -58,7 +61,7 @@ pub(super) struct Channels {
 
 impl Channels {
     pub(super) fn new() -> io::Result<Self> {
-        Ok(Self { open: BTreeMap::new(), next: 1, instance: instance_name()? })
+        Ok(Self { open: BTreeMap::new(), ended: Vec::new(), next: 1, instance: instance_name()? })
     }
 
     /// Starts a channel for a client, if the limits allow. It is open once its responder announces itself.
@@ -69,6 +72,7 @@ impl Channels {
         spec: &ChannelSpec,
         limits: &Limits,
     ) -> Result<(), Refusal> {
+        self.end_grown();
         let id = self.next;
         let mut token = [0; 32];
         retry_on_intr(|| getrandom(&mut token, GetRandomFlags::empty()))
@@ -89,7 +93,8 @@ impl Channels {
         let cpu = spec.server_cpu.map(|cpu| format!(", on CPU {cpu}")).unwrap_or_default();
         let kind = format!("{}, {} bytes, {}{cpu}", settings.method, settings.size, settings.wait);
         let (owner, state, started) = (Some(owner), State::Starting, Instant::now());
-        let channel = Channel { id, owner, state, kind, mechanism, settings, memory, started, process };
+        let lent = Vec::new();
+        let channel = Channel { id, owner, state, kind, mechanism, settings, memory, lent, started, process };
         self.open.insert(id, channel);
         self.next += 1;
         Ok(())
@@ -110,6 +115,22 @@ impl Channels {
         self.open.remove(&id)
     }
 
+    /// Keeps the memory of a channel that has ended early until its client is gone.
+    pub(super) fn keep_memory(&mut self, channel: Channel) {
+        if !channel.lent.is_empty() {
+            self.ended.push(channel);
+        }
+    }
+
+    /// Ends the channels whose memory their clients have made larger, so that it is there for others.
+    fn end_grown(&mut self) {
+        for channel in self.open.values_mut() {
+            if channel.state == State::Open && channel.lent.iter().any(Lent::has_grown) {
+                channel.process.fail("its client has made its memory larger".to_owned());
+            }
+        }
+    }
+
     /// How many channels a client has open and has not asked to close.
     pub(super) fn open_of(&self, owner: ConnectionId) -> usize {
         let is_open = |it: &&Channel| it.owner == Some(owner) && it.state != State::Closing;
@@ -123,11 +144,13 @@ impl Channels {
             channel.owner = None;
             channel.kill(State::Killed);
         }
+        self.ended.retain(|channel| owner.is_some() && channel.owner != owner);
     }
 
     /// How much of a resource each user's channels have.
     pub(super) fn used(&self, resource: Resource) -> impl Iterator<Item = (u32, u64)> {
-        self.open.values().map(move |channel| {
+        let ended = self.ended.iter().filter(move |_| resource == Resource::Memory);
+        self.open.values().chain(ended).map(move |channel| {
             (channel.uid(), if resource == Resource::Memory { channel.memory } else { 1 })
         })
     }
@@ -182,6 +205,8 @@ pub(super) struct Channel {
     settings: Settings,
     /// Bytes that the responder holds for payloads.
     memory: u64,
+    /// Of that, what the client was handed.
+    lent: Vec<Lent>,
     started: Instant,
     process: Process,
 }
@@ -218,6 +243,17 @@ impl Channel {
     /// What the responder reports next; `None` if there is nothing yet.
     pub(super) fn receive(&mut self) -> Option<News> {
         self.process.receive()
+    }
+
+    /// Keeps what is about to be handed to the client, to empty it at the channel's end.
+    ///
+    /// # Errors
+    /// The system allows no more descriptors.
+    pub(super) fn lend(&mut self, descriptors: &[OwnedFd]) -> Result<(), Errno> {
+        for descriptor in descriptors {
+            self.lent.extend(Lent::of(descriptor.as_fd())?);
+        }
+        Ok(())
     }
 
     /// Removes what a responder that has exited may have left.
@@ -460,6 +496,7 @@ mod tests {
             mechanism,
             settings: Settings { name: "ipcd-test-no-such-name".to_owned(), ..settings },
             memory: 0,
+            lent: Vec::new(),
             started: Instant::now(),
             process: Process::new(child, link),
         }

@@ -9,15 +9,16 @@ use std::time::{Duration, Instant};
 use log::debug;
 use rustix::event::{PollFd, PollFlags};
 use rustix::io::{Errno, fcntl_dupfd_cloexec};
-use rustix::net::{RecvFlags, recv};
 
 use super::limits;
+use super::peer::{PeerSocket, SENT_DESCRIPTORS};
 use crate::config::Limit;
 use crate::protocol::frame::{Assembler, MAX_BODY, frame};
 use crate::protocol::link::send_part;
 use crate::protocol::{
     Event, GREETING_LEN, Greeting, OverLimit, Refusal, Reply, Request, Resource, decode, encode,
 };
+use crate::transports::sys::unread_by_peer;
 use crate::transports::{Owner, sys};
 
 /// Numbers connections in the order of their arrival.
@@ -25,6 +26,9 @@ pub(super) type ConnectionId = u64;
 
 /// How long a greeting or a frame may take from its first byte to its last.
 const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How often a peer that has descriptors unread is checked: reading them makes nothing ready.
+const UNREAD_POLL: Duration = Duration::from_millis(5);
 
 /// Bytes of replies that a peer may leave unread before it is dropped.
 ///
@@ -57,7 +61,7 @@ struct Outgoing {
 /// A client's control connection. No call on it blocks.
 #[derive(Debug)]
 pub(super) struct Connection {
-    socket: OwnedFd,
+    socket: PeerSocket,
     /// The client's process and user, as the kernel reports them. The process is 0 if it is not visible in this namespace.
     pub(super) peer: Owner,
     /// The start of the peer's greeting; `None` once it is complete.
@@ -66,6 +70,17 @@ pub(super) struct Connection {
     outgoing: VecDeque<Outgoing>,
     unread: usize,
     deadline: Option<Instant>,
+    /// Descriptors were sent, and the peer was not seen to have read them.
+    has_sent_descriptors: bool,
+    held: Option<Held>,
+}
+
+/// A peer that sends requests and does not read the descriptors it was sent, which would be in flight without a limit. Its
+/// requests are not read.
+#[derive(Debug, Clone, Copy)]
+struct Held {
+    since: Instant,
+    check_at: Instant,
 }
 
 impl Connection {
@@ -73,13 +88,15 @@ impl Connection {
     pub(super) fn new(socket: OwnedFd) -> Result<Self, Gone> {
         let peer = sys::peer(&socket).map_err(|error| Gone::Misbehaved(error.to_string()))?;
         Ok(Self {
-            socket,
+            socket: PeerSocket::new(socket),
             peer,
             greeting: Some(Vec::with_capacity(GREETING_LEN)),
             assembler: Assembler::default(),
             outgoing: VecDeque::new(),
             unread: 0,
             deadline: Some(Instant::now() + PATIENCE),
+            has_sent_descriptors: false,
+            held: None,
         })
     }
 
@@ -95,12 +112,30 @@ impl Connection {
 
     fn poll_fd(&self) -> PollFd<'_> {
         // No more requests are read from a peer that does not read its replies.
-        let interest = if self.outgoing.is_empty() { PollFlags::IN } else { PollFlags::OUT };
+        let interest = match (self.outgoing.is_empty(), self.held) {
+            (true, None) => PollFlags::IN,
+            // The end of the connection is reported all the same.
+            (true, Some(_)) => PollFlags::empty(),
+            (false, _) => PollFlags::OUT,
+        };
         PollFd::from_borrowed_fd(self.socket.as_fd(), interest)
     }
 
-    /// Reads a request; `None` if none is complete yet.
+    /// Whether the peer has yet to read descriptors; then it is checked again later.
+    fn hold(&mut self) -> bool {
+        self.has_sent_descriptors &= unread_by_peer(&self.socket) != Ok(0);
+        self.held = self.has_sent_descriptors.then(|| {
+            let now = Instant::now();
+            Held { since: self.held.map_or(now, |held| held.since), check_at: now + UNREAD_POLL }
+        });
+        self.held.is_some()
+    }
+
+    /// Reads a request; `None` if none is complete yet, or if the peer has yet to read descriptors.
     fn receive(&mut self) -> Result<Option<Request>, Gone> {
+        if self.hold() {
+            return Ok(None);
+        }
         loop {
             let wanted = match &self.greeting {
                 Some(greeting) => GREETING_LEN - greeting.len(),
@@ -108,16 +143,18 @@ impl Connection {
             };
             let mut buffer = [0; 4096];
             let wanted = wanted.min(buffer.len());
-            // Without room for control messages: a descriptor that a client sends is dropped by the kernel.
-            match recv(&self.socket, &mut buffer[..wanted], RecvFlags::DONTWAIT) {
-                Ok((0, _)) => return Err(Gone::Closed),
-                Ok((n, _)) => {
+            match self.socket.receive(&mut buffer[..wanted]) {
+                Ok(0) => return Err(Gone::Closed),
+                Ok(n) => {
                     if let Some(request) = self.take_in(&buffer[..n])? {
                         return Ok(Some(request));
                     }
                 }
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => return Ok(None),
+                Err(SENT_DESCRIPTORS) => {
+                    return Err(Gone::Misbehaved("it sends file descriptors".to_owned()));
+                }
                 Err(_) => return Err(Gone::Closed),
             }
         }
@@ -171,6 +208,7 @@ impl Connection {
                     next.sent += n;
                     self.unread -= n;
                     // They went with the first byte.
+                    self.has_sent_descriptors |= !next.descriptors.is_empty();
                     next.descriptors.clear();
                     if next.sent == next.bytes.len() {
                         self.outgoing.pop_front();
@@ -259,13 +297,22 @@ impl Connections {
         }
     }
 
-    /// When the next greeting or frame is overdue.
+    /// When the next greeting or frame is overdue, or the next check of a peer that has descriptors unread.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.open.values().filter_map(|connection| connection.deadline).min()
+        let deadlines = |it: &Connection| [it.deadline, it.held.map(|held| held.check_at)];
+        self.open.values().flat_map(deadlines).flatten().min()
     }
 
     /// Ends the connections that are overdue.
     pub(super) fn enforce_deadline(&mut self, now: Instant) {
+        for (id, connection) in &mut self.open {
+            if connection.held.is_some_and(|held| held.check_at <= now)
+                && connection.hold()
+                && connection.held.is_some_and(|held| held.since + PATIENCE <= now)
+            {
+                self.gone.push((*id, Gone::DoesNotRead));
+            }
+        }
         let is_late = |connection: &Connection| connection.deadline.is_some_and(|deadline| deadline <= now);
         let late = self.open.iter().filter(|(_, connection)| is_late(connection));
         self.gone.extend(late.map(|(id, _)| (*id, Gone::TooSlow)));
@@ -285,7 +332,7 @@ impl Connections {
 
     /// The supplementary groups of a client; `None` where the kernel does not report them (before Linux 4.13).
     pub(super) fn groups(&self, id: ConnectionId) -> Option<Vec<u32>> {
-        self.open.get(&id).and_then(|connection| sys::peer_groups(&connection.socket).ok())
+        self.open.get(&id).and_then(|connection| sys::peer_groups(connection.socket.as_fd()).ok())
     }
 }
 

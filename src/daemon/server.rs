@@ -543,6 +543,11 @@ impl Server {
             None => {}
             Some(News::Ready { endpoint, descriptors, cpu }) => {
                 let (State::Starting, Some(owner)) = (channel.state, channel.owner) else { return };
+                if let Err(error) = channel.lend(&descriptors) {
+                    channel.kill(State::Killed);
+                    let (uid, reason) = (channel.uid(), error_chain(&io::Error::from(error)));
+                    return self.refuse(Some(owner), uid, Refusal::Shortage { reason });
+                }
                 channel.state = State::Open;
                 let reply = Reply::Opened {
                     channel: id,
@@ -568,6 +573,9 @@ impl Server {
                     // Removing a folder takes a descriptor.
                     self.connections.spare.lend(|| channel.remove_leftovers());
                     self.channel_ended(&channel, end);
+                    if channel.state == State::Open {
+                        self.channels.keep_memory(channel);
+                    }
                 }
             }
         }
@@ -630,11 +638,11 @@ fn restore(bound: &mut Bound) -> bool {
     }
 }
 
-/// The descriptors that the limits allow for: one for a connection; one for a channel and, for a moment, those that its
-/// responder hands over; one for a scraper.
+/// The descriptors that the limits allow for: one for a connection; one for a channel, one for its memory and, for a moment,
+/// those that its responder hands over; one for a scraper.
 fn descriptors(limits: &Limits) -> u64 {
     let scrapes = u64::try_from(MOST_SCRAPES).unwrap_or(u64::MAX);
-    limits.connections.total.saturating_add(limits.channels.total.saturating_mul(2)).saturating_add(scrapes)
+    limits.connections.total.saturating_add(limits.channels.total.saturating_mul(3)).saturating_add(scrapes)
 }
 
 /// As poll(2), for any number of descriptors: the kernel refuses more than the process may open, a limit that may have become

@@ -25,7 +25,7 @@ use rustix::process::Pid;
 
 use crate::exit::Exit;
 use crate::protocol::{AddressError, Candidate, SocketAddress};
-use crate::transports::sys::{inherited_listeners, peer};
+use crate::transports::sys::{inherited_listeners, peer, refuse_descriptors};
 
 /// The name of the metrics socket in its unit (`FileDescriptorName=`).
 const METRICS: &str = "metrics";
@@ -291,13 +291,16 @@ fn listen(path: &Path) -> Result<Listener, BindError> {
         Err(error) => return Err(system(error)),
     }
     let name = path.to_fs_name::<GenericFilePath>().map_err(system)?;
-    ListenerOptions::new()
+    let listener = ListenerOptions::new()
         .name(name)
         .mode(0o600)
         .nonblocking(ListenerNonblockingMode::Both)
         .reclaim_name(false)
         .create_sync()
-        .map_err(system)
+        .map_err(system)?;
+    let Listener::UdSocket(socket) = &listener;
+    refuse_descriptors(socket);
+    Ok(listener)
 }
 
 /// Whether a process listens at a socket, and which, if that is known: the kernel refuses a connection only if none does.
@@ -357,6 +360,7 @@ fn activated_control(socket: OwnedFd) -> Result<Bound, BindError> {
         Err(Errno::NOTSOCK) => return Err(BindError::control("a descriptor that is not a socket")),
         Err(error) => return Err(BindError::control(format!("this: {error}"))),
     }
+    refuse_descriptors(&socket);
     let path = name_of(&socket);
     let listener = Listener::UdSocket(socket.into());
     listener

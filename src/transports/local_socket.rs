@@ -11,6 +11,7 @@ use interprocess::local_socket::{
 use super::families::stream::{self, Pipe, accept_peer, echo};
 use super::families::unix_socket::{NAMESPACE, Name};
 use super::prelude::*;
+use super::sys::refuse_descriptors;
 
 static INFO: Info = Info {
     name: "local-socket",
@@ -43,9 +44,10 @@ impl Mechanism for LocalSocket {
             .and_then(|name| ListenerOptions::new().name(name).create_sync())
             .map_err(|error| name.failed(error))
             .while_doing("listening on a local socket")?;
+        let Listener::UdSocket(listener) = listener;
+        refuse_descriptors(&listener);
         name.let_client_in(settings)?;
         supervisor.ready(&name.text, &[])?;
-        let Listener::UdSocket(listener) = listener;
         let peer = accept_peer(&listener, &settings.token, supervisor)?;
         drop((listener, name));
         supervisor.proven()?;

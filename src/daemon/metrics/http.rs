@@ -1,14 +1,15 @@
 //! A scraper's HTTP connection: reads one request, writes one answer, and ends.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use httparse::{EMPTY_HEADER, Error};
 use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendFlags, Shutdown, recv, send, shutdown};
+use rustix::net::{SendFlags, Shutdown, send, shutdown};
 
+use crate::daemon::peer::PeerSocket;
 use crate::exposition::CONTENT_TYPE;
 
 /// The longest request, its headers included.
@@ -32,7 +33,7 @@ const CLOSE_PATIENCE: Duration = Duration::from_secs(1);
 /// A scraper's connection. No call on it blocks.
 #[derive(Debug)]
 pub(super) struct Scrape {
-    socket: OwnedFd,
+    socket: PeerSocket,
     state: State,
     deadline: Instant,
 }
@@ -64,7 +65,11 @@ impl Answer {
 
 impl Scrape {
     pub(super) fn new(socket: OwnedFd, now: Instant) -> Self {
-        Self { socket, state: State::Reading(Vec::new()), deadline: now + REQUEST_PATIENCE }
+        Self {
+            socket: PeerSocket::new(socket),
+            state: State::Reading(Vec::new()),
+            deadline: now + REQUEST_PATIENCE,
+        }
     }
 
     pub(super) fn poll_fd(&self) -> PollFd<'_> {
@@ -72,7 +77,7 @@ impl Scrape {
             State::Reading(_) | State::Closing => PollFlags::IN,
             State::Writing(_) => PollFlags::OUT,
         };
-        PollFd::new(&self.socket, interest)
+        PollFd::from_borrowed_fd(self.socket.as_fd(), interest)
     }
 
     pub(super) fn deadline(&self) -> Instant {
@@ -85,9 +90,9 @@ impl Scrape {
         let mut buffer = [0; LONGEST];
         loop {
             let room = LONGEST - bytes.len();
-            match recv(&self.socket, &mut buffer[..room], RecvFlags::DONTWAIT) {
-                Ok((0, _)) => return Err(()),
-                Ok((n, _)) => {
+            match self.socket.receive(&mut buffer[..room]) {
+                Ok(0) => return Err(()),
+                Ok(n) => {
                     bytes.extend_from_slice(&buffer[..n]);
                     // A request of the full length is always answered.
                     if let Some(request) = parse(bytes) {
@@ -144,8 +149,8 @@ impl Scrape {
             let mut buffer = [0; 4096];
             // A bounded amount in a turn: a peer that keeps sending has until the deadline.
             for _ in 0..16 {
-                match recv(&self.socket, &mut buffer, RecvFlags::DONTWAIT) {
-                    Ok((0, _)) => return false,
+                match self.socket.receive(&mut buffer) {
+                    Ok(0) => return false,
                     Ok(_) | Err(Errno::INTR) => {}
                     Err(Errno::AGAIN) => break,
                     Err(_) => return false,

@@ -25,6 +25,7 @@ use super::socket::{Access, BindError, Bound, bind};
 use crate::config::MetricsAddress;
 use crate::exposition::{self, Family};
 use crate::protocol::SocketAddress;
+use crate::transports::sys::refuse_descriptors;
 
 /// How many scrapers are served at a time. Others are asked to retry.
 pub(super) const MOST_SCRAPES: usize = 8;
@@ -93,7 +94,10 @@ impl Metrics {
         };
         let listener = match inspect().map_err(|error: Errno| wrong(error.to_string()))? {
             (AddressFamily::INET | AddressFamily::INET6, true) => Listener::Tcp(socket.into()),
-            (AddressFamily::UNIX, true) => Listener::Activated(socket),
+            (AddressFamily::UNIX, true) => {
+                refuse_descriptors(&socket);
+                Listener::Activated(socket)
+            }
             _ => return Err(wrong("one that does not listen, or of another kind".to_owned())),
         };
         Ok(Self::new(listener, results))

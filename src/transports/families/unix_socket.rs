@@ -18,6 +18,7 @@ use crate::transports::contract::{
     CallError, Capabilities, ConnectError, OptionSpec, RoundError, ServeError, While,
 };
 use crate::transports::place::{Folder, let_client_in};
+use crate::transports::sys::refuse_descriptors;
 use crate::transports::{Alive, Settings, Supervisor, Watch};
 
 /// The namespace of the socket's name.
@@ -79,6 +80,8 @@ impl Name {
 /// A new socket under the channel's name.
 pub(crate) fn bound(kind: SocketType, settings: &Settings) -> Result<(OwnedFd, Name), CallError> {
     let socket = new_socket(kind)?;
+    // Peers without the token could delay this process by what closing them takes.
+    refuse_descriptors(&socket);
     let name = Name::make(settings)?;
     let address = address(&name.text).while_doing("naming the socket")?;
     bind(&socket, &address)

@@ -1,4 +1,4 @@
-//! Resource limits of this process: raising them, and finding out whether enough is left.
+//! What this process has: raising its limits, finding out whether enough is left, and closing what it was started with.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -55,6 +55,14 @@ pub(crate) fn find_room(bytes: u64) -> io::Result<()> {
 pub(crate) fn survive_file_size_limit() {
     // SAFETY: ignoring a signal runs no code; the number is valid.
     unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
+}
+
+/// Closes all descriptors but the standard ones. Call this before the process opens any.
+pub(crate) fn close_inherited() {
+    let (first, last, flags): (libc::c_uint, _, libc::c_uint) = (3, libc::c_uint::MAX, 0);
+    // SAFETY: this process has opened none of them, so that no value owns one. Before Linux 5.9 the call does not exist, and
+    // they stay open.
+    unsafe { libc::syscall(libc::SYS_close_range, first, last, flags) };
 }
 
 #[cfg(test)]

@@ -15,11 +15,13 @@ mod truncation;
 mod usage;
 
 pub use limits::allow_descriptors;
-pub(crate) use limits::{find_descriptors, find_room, survive_file_size_limit};
+pub(crate) use limits::{close_inherited, find_descriptors, find_room, survive_file_size_limit};
 pub use region::{Region, Semaphore};
 pub(crate) use ring::{Ring, RingOptions};
 pub use sockets::VsockAddress;
-pub(crate) use sockets::{inherited_listeners, peer, peer_groups};
+pub(crate) use sockets::{
+    inherited_listeners, may_hold_descriptors, peer, peer_groups, refuse_descriptors, unread_by_peer,
+};
 #[cfg(feature = "_tokio")]
 pub(crate) use tick::Alarm;
 pub(crate) use tick::{TICK, Ticker};

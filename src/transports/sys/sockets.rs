@@ -1,4 +1,5 @@
-//! Sockets, as far as std and rustix do not cover them: a peer's credentials, AF_VSOCK, and inherited listeners.
+//! Sockets, as far as std and rustix do not cover them: a peer's credentials, refusing descriptors, AF_VSOCK, and inherited
+//! listeners.
 
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -6,6 +7,7 @@ use std::{io, mem};
 
 use rustix::io::Errno;
 use rustix::net::addr::{SocketAddrArg, SocketAddrLen, SocketAddrOpaque};
+use rustix::net::{AddressFamily, sockopt};
 
 use super::result;
 use crate::transports::Owner;
@@ -47,6 +49,43 @@ pub(crate) fn peer_groups(socket: impl AsFd) -> Result<Vec<u32>, Errno> {
     }
 }
 
+/// Whether a unix socket receives descriptors (Linux 6.16), which libc does not name yet.
+const SO_PASSRIGHTS: libc::c_int = 83;
+
+/// Has the kernel refuse descriptors that peers send to this unix socket, or to one that connects to it from now on, where it
+/// can (from Linux 6.16).
+pub(crate) fn refuse_descriptors(socket: impl AsFd) {
+    let off: libc::c_int = 0;
+    // SAFETY: the kernel reads one integer.
+    let _ = unsafe {
+        libc::setsockopt(
+            socket.as_fd().as_raw_fd(),
+            libc::SOL_SOCKET,
+            SO_PASSRIGHTS,
+            (&raw const off).cast(),
+            libc::socklen_t::try_from(size_of_val(&off)).expect("four bytes"),
+        )
+    };
+}
+
+/// Whether this socket may have descriptors in it, now or later: a unix socket that does not refuse them.
+pub(crate) fn may_hold_descriptors(socket: impl AsFd) -> bool {
+    let mut passes: [libc::c_int; 1] = [1];
+    let refused = matches!(socket_option(&socket, SO_PASSRIGHTS, &mut passes), (Ok(()), 1)) && passes == [0];
+    !refused && sockopt::socket_domain(&socket) == Ok(AddressFamily::UNIX)
+}
+
+/// What this unix socket's peer has yet to read of what it was sent, in the kernel's bytes, which include its own records.
+///
+/// # Errors
+/// The system's.
+pub(crate) fn unread_by_peer(socket: impl AsFd) -> Result<libc::c_int, Errno> {
+    let mut unread: libc::c_int = 0;
+    // SAFETY: the kernel writes one integer. TIOCOUTQ is another name of SIOCOUTQ.
+    let status = unsafe { libc::ioctl(socket.as_fd().as_raw_fd(), libc::TIOCOUTQ, &raw mut unread) };
+    result(status).map(|()| unread)
+}
+
 /// Reads a socket option of the level SOL_SOCKET into `values`. Also returns how many values there are, which the kernel
 /// reports with `ERANGE` as well.
 fn socket_option<T: Integers>(
@@ -77,6 +116,8 @@ unsafe trait Integers {}
 unsafe impl Integers for libc::ucred {}
 // SAFETY: it is an integer.
 unsafe impl Integers for libc::gid_t {}
+// SAFETY: it is an integer.
+unsafe impl Integers for libc::c_int {}
 
 /// An AF_VSOCK address, which rustix lacks: a context (a machine) and a port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -50,11 +50,19 @@ pub(crate) struct Ticker {
 }
 
 impl Ticker {
-    /// Starts the timer for this thread.
+    /// Starts the timer for this thread, with a tick every [`TICK`].
     ///
     /// # Errors
     /// The system's: it allows no more timers or signals.
     pub(crate) fn start() -> io::Result<Self> {
+        Self::every(TICK)
+    }
+
+    /// The same with another interval, which is less than a second.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub(crate) fn every(interval: Duration) -> io::Result<Self> {
         static HANDLER: Once = Once::new();
         HANDLER.call_once(|| {
             // SAFETY: the handler only touches a thread-local cell that needs no initialisation.
@@ -73,7 +81,7 @@ impl Ticker {
             result(libc::timer_create(libc::CLOCK_MONOTONIC, &mut event, &mut timer))?;
             let ticker = Self { timer, not_send: PhantomData };
             let mut every: libc::itimerspec = mem::zeroed();
-            every.it_interval.tv_nsec = libc::c_long::from(TICK.subsec_nanos());
+            every.it_interval.tv_nsec = libc::c_long::from(interval.subsec_nanos());
             every.it_value = every.it_interval;
             result(libc::timer_settime(ticker.timer, 0, &every, ptr::null_mut()))?;
             Ok(ticker)
