@@ -7,14 +7,14 @@ use std::ops::RangeInclusive;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::process::Command;
 
-use ipcd::internals::protocol::Exit;
+use ipcd::internals::protocol::{ChannelSpec, Exit};
 use ipcd::internals::transports::{Group, Mechanism, Reach};
 use rustix::process::{Gid, Uid};
 use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 
 use crate::conformance::here;
 use crate::exhaustion::skips;
-use crate::harness::{Daemon, Sandbox, another_user_can_run, not_tested, run};
+use crate::harness::{Daemon, Sandbox, another_user_can_run, not_tested, rounds, run};
 
 /// Ids that neither distributions nor systemd give to anybody.
 const UNUSED: RangeInclusive<u32> = 60_600..=61_183;
@@ -254,4 +254,63 @@ fn a_daemon_of_root_serves_an_ordinary_user() {
 #[test]
 fn root_measures_with_the_daemon_of_an_ordinary_user() {
     measure(|users| (users.owner, ROOT), 0o600, promised);
+}
+
+#[test]
+fn a_responder_of_root_has_its_clients_rights_and_nothing_else() {
+    run(|sandbox| {
+        if !another_user_can_run(sandbox) {
+            return;
+        }
+        let secret = sandbox.folder().join("secret");
+        fs::write(&secret, "").unwrap();
+        fs::set_permissions(sandbox.folder(), fs::Permissions::from_mode(0o711)).unwrap();
+        let mut shell = Command::new("sh");
+        let start = sandbox.ipcd(&["start"]);
+        shell
+            .args(["-c", "exec 9<secret; exec \"$@\"", "sh"])
+            .arg(start.get_program())
+            .args(start.get_args());
+        shell.env_clear().current_dir(sandbox.folder());
+        shell.envs(start.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        let daemon = Daemon::start(sandbox, shell);
+        fs::set_permissions(&daemon.socket, fs::Permissions::from_mode(0o666)).unwrap();
+        let Users { member, .. } = Users::pick();
+        for mechanism in here() {
+            if let Outcome::Refused(..) = promised(mechanism, ROOT, member) {
+                continue;
+            }
+            let method = mechanism.info().name;
+            let inspect = || {
+                let mut client = daemon.lease();
+                let mut channel = client.open(&ChannelSpec::new(method)).unwrap();
+                rounds(&mut channel, 3).unwrap();
+                let proc = format!("/proc/{}", channel.responder_pid());
+                let status = fs::read_to_string(format!("{proc}/status")).unwrap();
+                client.close(channel).unwrap();
+                status
+            };
+            let status = member.does(inspect);
+            let field = |name: &str| {
+                let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+                line.split_whitespace().map(str::to_owned).collect::<Vec<_>>()
+            };
+            assert_eq!(field("Uid:"), vec![member.uid.to_string(); 4], "{method}");
+            assert_eq!(field("Gid:"), vec![member.gid.to_string(); 4], "{method}");
+            assert_eq!(field("Groups:"), Vec::<String>::new(), "{method}");
+            assert_eq!(
+                (field("CapEff:"), field("NoNewPrivs:")),
+                (vec!["0".repeat(16)], vec!["1".to_owned()])
+            );
+        }
+        // What its starter has left open is not the responder's.
+        let mut client = daemon.lease();
+        let channel = client.open(&ChannelSpec::new("tcp")).unwrap();
+        let open = fs::read_dir(format!("/proc/{}/fd", channel.responder_pid())).unwrap();
+        let open: Vec<_> = open.map(|entry| fs::read_link(entry.unwrap().path()).unwrap()).collect();
+        assert!(!open.contains(&secret), "{open:?}");
+        client.close(channel).unwrap();
+        drop(client);
+        fs::remove_file(secret).unwrap();
+    });
 }

@@ -13,7 +13,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use super::configure::{self, Configured, Signals};
 use super::logging;
 use super::metrics::Metrics;
-use super::responder::take_stdin;
+use super::responder::{forbid_core, take_stdin};
 use super::server::{Server, Wake, serve_client};
 use super::service_manager::ServiceManager;
 use super::socket::{Activated, BindError, Bound, activated, bind, holder};
@@ -112,6 +112,7 @@ pub(crate) fn main(rules: &ProfileRules) -> Exit {
 }
 
 fn start(typed: &ArgMatches, rules: &ProfileRules) -> Exit {
+    forbid_core();
     // Before anything is opened, which could be mistaken for a socket that was passed.
     let activated = activated();
     let Configured { files, settings, run: config } = match Configured::by(typed, rules) {
@@ -205,6 +206,7 @@ fn apply(now: &Configured, first: &Settings, server: &mut Server, socket: &mut B
 
 /// Serves the client at the other end of standard input until it disconnects.
 pub(super) fn private_daemon() -> Exit {
+    forbid_core();
     logging::init(&std::env::var("RUST_LOG").unwrap_or_else(|_| "warn".to_owned()));
     let _ = rustix::thread::set_name(c"ipcd-private");
     match take_stdin().and_then(|socket| serve_client(socket, Limits::private(PRIVATE_CHANNELS))) {

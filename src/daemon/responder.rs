@@ -10,14 +10,14 @@ use rustix::fs::{Mode, OFlags, open};
 use rustix::io::fcntl_dupfd_cloexec;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::stdio::{dup2_stdin, stdin};
-use rustix::thread::{CpuSet, sched_setaffinity};
+use rustix::thread::{CpuSet, sched_setaffinity, set_no_new_privs};
 
 use crate::diagnostics::error_chain;
 use crate::exit::Exit;
 use crate::protocol::encode;
 use crate::protocol::frame::frame;
 use crate::protocol::link::send_part;
-use crate::transports::sys::find_room;
+use crate::transports::sys::{close_inherited, find_room};
 use crate::transports::{Announcement, Assignment, Settings, Supervisor, only_cpu};
 
 /// The score for the kernel's out-of-memory killer (proc(5)): responders are killed before processes of normal score.
@@ -31,7 +31,10 @@ pub(super) fn main() -> Exit {
     // permitted; otherwise the kernel chooses.
     let _ = std::fs::write("/proc/self/oom_score_adj", OOM_SCORE_ADJ);
     // A peer that makes responders crash must not fill a disk.
-    let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
+    forbid_core();
+    // No program that it may come to run gains privileges, and none of the descriptors that the daemon was started with are its.
+    let _ = set_no_new_privs(true);
+    close_inherited();
     panic::set_hook(Box::new(|info| {
         let message = info.to_string().replace('\n', " ");
         PANIC.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(message);
@@ -110,6 +113,13 @@ fn bound_memory(holds: u64) -> io::Result<()> {
     let now = getrlimit(Resource::Data);
     let current = now.current.map_or(most, |current| current.min(most));
     Ok(setrlimit(Resource::Data, Rlimit { current: Some(current), ..now })?)
+}
+
+/// Makes no core of this process, or of those that it starts, have the tokens of channels. A limit of 1 also keeps the kernel from
+/// piping a core to a program, which 0 does not (core(5)).
+pub(super) fn forbid_core() {
+    // Fails only where the limit is 0.
+    let _ = setrlimit(Resource::Core, Rlimit { current: Some(1), maximum: Some(1) });
 }
 
 /// Runs this process on `cpu` alone.

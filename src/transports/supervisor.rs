@@ -2,12 +2,13 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use nix::unistd::{Gid, Uid, geteuid, setgroups, setresgid, setresuid};
 use rustix::io::Errno;
 use rustix::process::{Signal, set_parent_process_death_signal};
 use serde::{Deserialize, Serialize};
 
 use super::contract::{CallError, RoundError, ServeError, While};
-use super::{Alive, Grant, Watch, only_cpu};
+use super::{Alive, Grant, Owner, Watch, only_cpu};
 use crate::protocol::ChannelSpec;
 use crate::protocol::link::{Link, LinkError};
 
@@ -44,6 +45,8 @@ pub enum Announcement {
 pub struct Supervisor {
     /// Open until the end: its closing is the supervisor's first sign of the end.
     link: Link,
+    /// The channel's client.
+    client: Owner,
     /// Until the peer has proved itself.
     watch: Option<Watch>,
 }
@@ -55,8 +58,9 @@ impl Supervisor {
     /// The supervisor is gone.
     pub(crate) fn take_assignment(socket: OwnedFd) -> Result<(Assignment, Self), LinkError> {
         let mut link = Link::new(socket);
-        let assignment = link.receive(None)?;
-        Ok((assignment, Self { link, watch: None }))
+        let assignment: Assignment = link.receive(None)?;
+        let client = assignment.grant.client;
+        Ok((assignment, Self { link, client, watch: None }))
     }
 
     /// Begins to watch the supervisor while this side waits for its peer.
@@ -118,7 +122,8 @@ impl Supervisor {
     /// The system's.
     pub(crate) fn proven_until(&mut self, signal: Signal) -> Result<(), ServeError> {
         self.watch = None;
-        // The thread that started this process is the supervisor's main thread, which ends with it.
+        become_client(self.client).while_doing("becoming the client's user")?;
+        // After that, which would undo it. The thread that started this process is the supervisor's main thread, which ends with it.
         set_parent_process_death_signal(Some(signal)).while_doing("tying this process to its supervisor")?;
         // It may have died just before. While a process that it was about to start holds a copy of its end of the link, that end
         // does not show it; this process's parent does. (A test's supervisor may be a thread of this process.)
@@ -135,6 +140,18 @@ impl Supervisor {
             Err(error) => Err(error).while_doing(LOOKING)?,
         }
     }
+}
+
+/// Gives up root's privileges for those of the client, whose messages follow.
+fn become_client(client: Owner) -> Result<(), nix::Error> {
+    if !geteuid().is_root() || client.uid == 0 {
+        return Ok(());
+    }
+    // By the C library, which changes all threads.
+    let (uid, gid) = (Uid::from_raw(client.uid), Gid::from_raw(client.gid));
+    setgroups(&[])?;
+    setresgid(gid, gid, gid)?;
+    setresuid(uid, uid, uid)
 }
 
 const LOOKING: &str = "looking for the supervisor";
