@@ -6,8 +6,8 @@ pub mod client {
         cli::{command, main},
         history::{History, HistoryError, Label, Run, write_line},
         host::placement::{CpuPair, Placement, Topology},
-        report::{Latency, Report},
-        stats::median,
+        report::Report,
+        stats::{Latency, median},
     };
 }
 pub mod daemon {

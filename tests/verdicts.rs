@@ -34,6 +34,7 @@ pub(crate) fn made(of: &Report, number: u64, scale: f64) -> Report {
     };
     for cell in &mut report.results {
         cell.latency_ns = latency(cell.latency_ns.samples, 0);
+        cell.headline_ns = cell.latency_ns;
         for (index, trial) in cell.trials.iter_mut().enumerate() {
             trial.latency_ns = latency(trial.latency_ns.samples, index as u64);
         }

@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
-use super::measure::{self, Interval, Plan, Trial};
+use hdrhistogram::Histogram;
+
+use super::measure::{self, Interval, Plan, Recorder, Trial, histogram};
 use super::{Client, ClientError};
 use crate::client::host::placement::Placement;
 use crate::client::stats::{median, median_interval, relative_half_width};
@@ -76,10 +78,16 @@ pub(crate) struct Outcome {
     pub cell: Cell,
     /// The completed trials, in their order.
     pub trials: Vec<Trial>,
+    /// The latencies of all of them, in picoseconds.
+    pub histogram: Histogram<u64>,
+    /// The same from each round's intended start, at a fixed rate.
+    pub response_histogram: Option<Histogram<u64>>,
     /// The error that ended the cell's trials early.
     pub error: Option<ClientError>,
     /// With a precision: the half width that was reached, as a fraction of the median.
     pub precision_reached: Option<f64>,
+    /// Half the width of the median's confidence interval, as a fraction of the median, after each trial.
+    pub(crate) half_width: Option<f64>,
     /// Time spent opening and closing channels.
     pub overhead: Duration,
 }
@@ -94,7 +102,7 @@ pub(crate) trait Observer {
     fn interval(&mut self, index: usize, cell: &Cell, trial: u32, interval: &Interval<'_>)
     -> ControlFlow<()>;
     /// The trial is complete.
-    fn ends(&mut self, _index: usize, _cell: &Cell, _trial: u32, _result: &Trial) {}
+    fn ends(&mut self, _index: usize, _cell: &Cell, _trial: u32, _latencies: &Recorder) {}
 }
 
 /// Runs all trials. Each pass goes through the cells in a different order, so that a disturbance does not always affect the
@@ -106,17 +114,7 @@ pub(crate) fn run(
     observer: &mut dyn Observer,
 ) -> Vec<Outcome> {
     let start = Instant::now();
-    let mut outcomes: Vec<Outcome> = bench
-        .cells
-        .iter()
-        .map(|cell| Outcome {
-            cell: cell.clone(),
-            trials: Vec::new(),
-            error: None,
-            precision_reached: None,
-            overhead: Duration::ZERO,
-        })
-        .collect();
+    let mut outcomes: Vec<Outcome> = bench.cells.iter().map(|cell| Outcome::of(cell.clone())).collect();
     let mut trial = 0;
     loop {
         for index in order(outcomes.len(), trial) {
@@ -132,9 +130,9 @@ pub(crate) fn run(
             }
             observer.begins(index, &outcome.cell, trial);
             let flow = match run_trial(client, bench, calibration, outcome, index, trial, observer) {
-                Ok((result, flow)) => {
-                    observer.ends(index, &outcome.cell, trial, &result);
-                    outcome.trials.push(result);
+                Ok((result, latencies, flow)) => {
+                    observer.ends(index, &outcome.cell, trial, &latencies);
+                    outcome.add(result, &latencies);
                     flow
                 }
                 Err(error) => {
@@ -146,7 +144,7 @@ pub(crate) fn run(
                 return outcomes;
             }
             if let Some(precision) = bench.precision {
-                outcome.precision_reached = outcome.half_width();
+                outcome.precision_reached = outcome.half_width;
                 if trial >= bench.trials && start.elapsed() > precision.max_time {
                     return outcomes;
                 }
@@ -169,7 +167,7 @@ fn run_trial(
     index: usize,
     trial: u32,
     observer: &mut dyn Observer,
-) -> Result<(Trial, ControlFlow<()>), ClientError> {
+) -> Result<(Trial, Recorder, ControlFlow<()>), ClientError> {
     let cell = &outcome.cell;
     // New threads inherit this thread's CPUs.
     let _pinned = cell.client_cpu.map(Pinned::to).transpose()?;
@@ -179,8 +177,9 @@ fn run_trial(
         let overhead = &mut outcome.overhead;
         let mut progress = |rounds, elapsed| observer.progress(rounds, elapsed);
         let (spec, count) = (&cell.spec, cell.parallel);
-        let trial = measure::parallel::run(client, spec, count, calibration, &plan, overhead, &mut progress)?;
-        return Ok((trial, flow));
+        let (trial, latencies) =
+            measure::parallel::run(client, spec, count, calibration, &plan, overhead, &mut progress)?;
+        return Ok((trial, latencies, flow));
     }
     let opening = Instant::now();
     let mut channel = client.open(&cell.spec)?;
@@ -201,26 +200,45 @@ fn run_trial(
     let closing = Instant::now();
     let closed = client.close(channel);
     outcome.overhead += closing.elapsed();
-    let result = result?;
+    let (trial, latencies) = result?;
     closed?;
-    Ok((result, flow))
+    Ok((trial, latencies, flow))
 }
 
 impl Outcome {
-    /// The median of each trial, in picoseconds.
+    /// Nothing is measured yet.
     #[must_use]
-    pub(crate) fn medians(&self) -> Vec<f64> {
-        self.trials
-            .iter()
-            .filter(|trial| !trial.recorder.histogram.is_empty())
-            .map(|trial| trial.recorder.histogram.value_at_quantile(0.5) as f64)
-            .collect()
+    pub(crate) fn of(cell: Cell) -> Self {
+        Self {
+            cell,
+            trials: Vec::new(),
+            histogram: histogram(),
+            response_histogram: None,
+            error: None,
+            precision_reached: None,
+            half_width: None,
+            overhead: Duration::ZERO,
+        }
     }
 
-    /// Half the width of the median's confidence interval, as a fraction of the median.
-    fn half_width(&self) -> Option<f64> {
+    /// Adds a trial. Its latencies are kept only as part of the cell's, so that a trial takes a few hundred bytes.
+    pub(crate) fn add(&mut self, trial: Trial, latencies: &Recorder) {
+        // The bounds are the same in all histograms, so that it cannot fail.
+        let _ = self.histogram.add(&latencies.histogram);
+        if let Some(response) = &latencies.response {
+            let _ = self.response_histogram.get_or_insert_with(histogram).add(response);
+        }
+        self.trials.push(trial);
         let medians = self.medians();
-        relative_half_width(median_interval(&medians)?, median(&medians)?)
+        self.half_width =
+            median_interval(&medians).and_then(|interval| relative_half_width(interval, median(&medians)?));
+    }
+
+    /// The median of each trial, in nanoseconds: of its response times at a fixed rate.
+    #[must_use]
+    pub(crate) fn medians(&self) -> Vec<f64> {
+        let typical = self.trials.iter().map(Trial::headline);
+        typical.filter_map(|latency| latency.p50.or(latency.mean)).collect()
     }
 
     /// Whether it has all requested trials.
@@ -230,7 +248,7 @@ impl Outcome {
     }
 
     fn is_precise(&self, precision: Precision) -> bool {
-        self.half_width().is_some_and(|half_width| half_width <= precision.fraction)
+        self.half_width.is_some_and(|half_width| half_width <= precision.fraction)
     }
 }
 

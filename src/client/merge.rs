@@ -4,11 +4,11 @@
 use std::collections::BTreeSet;
 
 use super::history::Run;
-use super::report::{CellReport, Cost, Latency, ProbeReport, Report, Times, confidence};
+use super::report::{CellReport, Cost, ProbeReport, Report, Times};
 use crate::client::judge::compare::{Reason, obstacle_of_runs};
 use crate::client::judge::differences::Conditions;
 use crate::client::judge::warnings::{Warning, judge_cells};
-use crate::client::stats::Outliers;
+use crate::client::stats::{Latency, Outliers};
 
 /// Runs that cannot be merged.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -102,8 +102,7 @@ impl MergedRuns {
             cell.latency_ns = Latency::of(&cell.histogram);
             cell.response_ns = cell.response_histogram.as_ref().map(Latency::of);
             cell.outliers = Outliers::of(&cell.histogram);
-            let latencies: Vec<Latency> = cell.trials.iter().map(|trial| trial.latency_ns).collect();
-            cell.confidence_95_ns = confidence(&latencies);
+            cell.summarize_trials(self.report.clock.resolution_ns);
             if let (Some(probe), Some(mean)) = (&mut cell.probe, cell.latency_ns.mean) {
                 probe.effect_ns = mean - probe.untimed_mean_ns;
             }

@@ -179,7 +179,8 @@ impl Session {
                 report.times.rounds_ns += trial.elapsed_ps / 1000;
             }
         }
-        report.results = outcomes.iter().map(CellReport::of).collect();
+        let step_ns = report.clock.resolution_ns;
+        report.results = outcomes.iter().map(|outcome| CellReport::of(outcome, step_ns)).collect();
         report.ranking = rank(&report);
         report.times.total_ns = nanos(self.started.elapsed());
         report

@@ -14,10 +14,11 @@ use super::output::{Progress, terminal_width};
 use crate::client::bench::{self, Bench, order};
 use crate::client::host::Environment;
 use crate::client::host::placement::{CpuPair, Topology};
+use crate::client::measure::Trial;
 use crate::client::plan::matrix::{MatrixPlan, MatrixPlanArgs};
 use crate::client::plan::selection::{check_available, state};
+use crate::client::report::file;
 use crate::client::report::matrix::{Matrix, Pair, Subject, text};
-use crate::client::report::{Latency, file};
 use crate::client::{Client, ClientError, Failure};
 use crate::diagnostics::{error_chain, print_line, print_message, report_error};
 use crate::exit::Exit;
@@ -157,7 +158,7 @@ fn measure(
 ) -> (Vec<Pair>, Vec<ClientError>) {
     let pair = |(cpus, placement): &(CpuPair, _)| Pair::new(cpus.client, cpus.server, *placement);
     let mut pairs: Vec<Pair> = plan.pairs.iter().map(pair).collect();
-    let mut trials: Vec<Vec<Latency>> = vec![Vec::new(); pairs.len()];
+    let mut trials: Vec<Vec<_>> = vec![Vec::new(); pairs.len()];
     let mut errors = Vec::new();
     let all = u64::try_from(pairs.len()).unwrap_or(u64::MAX).saturating_mul(plan.trials.into());
     let mut progress = Progress::of_trials(all);
@@ -170,7 +171,7 @@ fn measure(
             let outcomes = bench::run(client, &bench, calibration, &mut progress);
             progress.advance(batch.len());
             for (index, outcome) in indices.into_iter().zip(outcomes) {
-                let latencies = outcome.trials.iter().map(|trial| Latency::of(&trial.recorder.histogram));
+                let latencies = outcome.trials.iter().map(Trial::headline);
                 trials[index].extend(latencies.filter(|latency| latency.samples > 0));
                 if let Some(error) = outcome.error {
                     pairs[index].error = Some(error_chain(&error));

@@ -15,7 +15,7 @@ use terminal_size::{Width, terminal_size_of};
 use crate::client::Failure;
 use crate::client::bench::{Cell, Observer};
 use crate::client::history::{History, HistoryError, Label, history_path};
-use crate::client::measure::{Interval, Plan, Stop, Trial};
+use crate::client::measure::{Interval, Plan, Recorder, Stop};
 use crate::client::report::file::{self, FileError};
 use crate::client::report::hdr_log::{HdrLog, RESPONSE};
 use crate::client::report::{IntervalReport, Report, cell_name, csv, json, markdown, text};
@@ -275,9 +275,9 @@ impl Observer for LiveOutput {
         if self.error.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 
-    fn ends(&mut self, _: usize, cell: &Cell, _: u32, result: &Trial) {
+    fn ends(&mut self, _: usize, cell: &Cell, _: u32, latencies: &Recorder) {
         if self.hdr_log.as_ref().is_some_and(|log| !log.by_interval) {
-            self.log(cell, &result.recorder.histogram, result.response.as_ref(), self.trial_elapsed);
+            self.log(cell, &latencies.histogram, latencies.response.as_ref(), self.trial_elapsed);
         }
     }
 }

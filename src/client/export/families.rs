@@ -7,8 +7,8 @@ use crate::client::history::Newest;
 use crate::client::host::Environment;
 use crate::client::judge::compare::Noise;
 use crate::client::judge::warnings::Grade;
-use crate::client::report::{CellReport, Latency, Span};
-use crate::client::stats::Statistic;
+use crate::client::report::{CellReport, HeadlineOf, Span};
+use crate::client::stats::{Latency, Statistic};
 use crate::exposition::Family;
 
 const NS_PER_S: f64 = 1e9;
@@ -35,12 +35,12 @@ const FIGURES: [Figure; 8] = [
     }),
     (
         "ipcd_round_trip_median_low_seconds",
-        "Lower end of the median's 95 % confidence interval over trials.",
+        "Lower end of the median's 95 % confidence interval over trials; with a fixed rate, of the response time.",
         |newest| seconds(median(newest).map(|span| span.low)),
     ),
     (
         "ipcd_round_trip_median_high_seconds",
-        "Upper end of the median's 95 % confidence interval over trials.",
+        "Upper end of the median's 95 % confidence interval over trials; with a fixed rate, of the response time.",
         |newest| seconds(median(newest).map(|span| span.high)),
     ),
     ("ipcd_result_timestamp_seconds", "When the run of the newest result began.", |newest| {
@@ -146,9 +146,14 @@ impl Results {
         let result = &newest.result;
         let cell = CellLabels::of(newest);
         let labels = cell.and(&[]);
-        summary(&mut self.round_trip, &labels, &result.latency_ns);
-        if let Some(response) = &result.response_ns {
-            summary(&mut self.response, &labels, response);
+        summary(&mut self.round_trip, &labels, &result.round_trip_ns(), &result.latency_ns);
+        match (result.headline_of, &result.response_ns) {
+            (HeadlineOf::Response, Some(all)) => {
+                summary(&mut self.response, &labels, &result.headline_ns, all);
+            }
+            // Trials of older runs lack response times.
+            (_, Some(all)) => summary(&mut self.response, &labels, all, all),
+            (_, None) => {}
         }
         for (family, (_, _, figure)) in self.figures.iter_mut().zip(FIGURES) {
             if let Some(value) = figure(newest) {
@@ -156,7 +161,7 @@ impl Results {
             }
         }
         for (quantile, statistic) in QUANTILES {
-            let known = result.latency_ns.get(statistic).and(noise);
+            let known = result.headline_ns.get(statistic).and(noise);
             if let Some(fraction) = known.map(|noise| noise.fraction(statistic)).filter(|one| one.is_finite())
             {
                 self.noise.add(&cell.and(&[("quantile", &quantile.to_string())]), fraction);
@@ -186,13 +191,14 @@ impl Results {
     }
 }
 
-/// Omits quantiles that need more samples than there are, and results without samples.
-fn summary(family: &mut Family, labels: &[(&str, &str)], latency: &Latency) {
-    let Some(mean) = latency.mean else { return };
+/// Quantiles are over trials, sum and count of `all` rounds. Omits quantiles that need more samples than there are, and
+/// results without samples.
+fn summary(family: &mut Family, labels: &[(&str, &str)], typical: &Latency, all: &Latency) {
+    let Some(mean) = all.mean else { return };
     let quantiles = QUANTILES
         .into_iter()
-        .filter_map(|(quantile, statistic)| Some((quantile, seconds(latency.get(statistic))?)));
-    family.add_summary(labels, (latency.samples, mean * latency.samples as f64 / NS_PER_S), quantiles);
+        .filter_map(|(quantile, statistic)| Some((quantile, seconds(typical.get(statistic))?)));
+    family.add_summary(labels, (all.samples, mean * all.samples as f64 / NS_PER_S), quantiles);
 }
 
 /// A metric for each host, of the environment of its newest result.

@@ -175,6 +175,7 @@ fn parse(line: &[u8]) -> Result<Run, Cause> {
             let (is, should) = (cell.histogram.len(), cell.latency_ns.samples);
             return Err(format!("the histogram of {} has {is} samples of {should}", cell.cell).into());
         }
+        cell.complete();
     }
     Ok(Run { id: 0, uuid, label, report })
 }

@@ -6,7 +6,8 @@ use serde::Serialize;
 
 use super::{History, HistoryError, Label};
 use crate::client::host::placement::Placement;
-use crate::client::report::{CellReport, Latency};
+use crate::client::report::CellReport;
+use crate::client::stats::Latency;
 use crate::protocol::Wait;
 
 /// Which runs, and which of their results. An empty list, or `None`, matches everything.

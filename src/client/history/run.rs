@@ -91,6 +91,7 @@ impl History {
             let Json(mut cell): Json<CellReport> = row.get(0)?;
             cell.histogram = row.get::<_, Blob>(1)?.0;
             cell.response_histogram = row.get::<_, Option<Blob>>(2)?.map(|blob| blob.0);
+            cell.complete();
             Ok(cell)
         })?;
         results.collect()
@@ -163,7 +164,7 @@ pub(super) fn insert(
         let series: i64 = transaction
             .prepare_cached("SELECT id FROM series WHERE host = ?1 AND cell = ?2")?
             .query_row([host, &cell.cell], |row| row.get(0))?;
-        let latency = &cell.latency_ns;
+        let latency = &cell.headline_ns;
         let result = transaction
             .prepare_cached(&format!(
                 "INSERT INTO result (run, series, started_unix_s, grade, {LATENCY})

@@ -11,7 +11,8 @@ use super::list::{LATENCY, latency};
 use super::run::Json;
 use super::{Filter, History, HistoryError, Label};
 use crate::client::host::Environment;
-use crate::client::report::{CellReport, Clock, Latency, Settings};
+use crate::client::report::{CellReport, Clock, Settings};
+use crate::client::stats::Latency;
 
 /// A cell on a host.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -178,7 +179,11 @@ impl History {
                     started_unix_s: row.get::<_, i64>(3)?.cast_unsigned(),
                     environment: row.get(4)?,
                     run_warnings: row.get::<_, Json<RunWarnings>>(5)?.0.warnings.len(),
-                    result: row.get::<_, Json<CellReport>>(6)?.0,
+                    result: {
+                        let Json(mut result): Json<CellReport> = row.get(6)?;
+                        result.complete();
+                        result
+                    },
                 })
             })?);
         }

@@ -7,6 +7,7 @@ use tempfile::TempDir;
 use super::open::SCHEMA;
 use super::*;
 use crate::client::report::{Report, sample};
+use crate::client::stats::{Latency, median};
 use crate::exit::Exit;
 
 /// A history in a new folder.
@@ -162,7 +163,7 @@ fn results_are_those_that_the_filter_means() {
     assert_eq!(rows.iter().map(|row| row.run).collect::<Vec<_>>(), [10, 10, 9], "two cells a run");
     let first = history.run(10).unwrap().report;
     assert!(
-        first.results.iter().any(|cell| cell.latency_ns == rows[0].latency_ns && cell.cell == rows[0].cell)
+        first.results.iter().any(|cell| cell.headline_ns == rows[0].latency_ns && cell.cell == rows[0].cell)
     );
     for filter in [
         Filter { waits: vec![crate::protocol::Wait::Spin], ..Filter::default() },
@@ -204,7 +205,9 @@ fn the_last_runs_are_those_that_have_results() {
     let (_folder, mut history) = ten();
     let mut failed = sample::single();
     failed.started_unix_s += 1_000_000_000;
-    failed.results.iter_mut().for_each(|cell| cell.latency_ns.samples = 0);
+    failed.results.iter_mut().for_each(|cell| {
+        (cell.latency_ns.samples, cell.headline_ns.samples) = (0, 0);
+    });
     let id = history.record(&failed, Some(&label("third"))).unwrap();
     for (pick, expected) in [("last", 10), ("last~1", 9), ("third", 10), ("11", id)] {
         assert_eq!(history.find(&pick.parse().unwrap()).unwrap(), expected, "{pick}");
@@ -290,7 +293,7 @@ fn lines_that_are_no_runs_are_named_and_those_before_them_stay() {
     let newer = good[1].replacen("\"ipcd_history\":1", "\"ipcd_history\":2", 1);
     let other_report = good[1].replacen("\"schema\":1", "\"schema\":7", 1);
     let no_uuid = good[1].replacen("\"uuid\":\"", "\"uuid\":\"x", 1);
-    let lied = good[1].replacen("\"samples\":", "\"samples\":9", 1);
+    let lied = good[1].replacen("\"latency_ns\":{\"samples\":", "\"latency_ns\":{\"samples\":9", 1);
     let host = good[1].replacen("\"hostname\":\"", "\"hostname\":\"\\u001b[2J", 1);
     let cell = good[1].replacen("\"cell\":\"", "\"cell\":\"\\u009b2J", 1);
     for (bad, why) in [
@@ -360,12 +363,12 @@ fn a_frozen_history_is_read_and_written_on(schema: i64) {
         (cell.cell.as_str(), cell.histogram.len()),
         ("shmem:8B:adaptive:cross-core:client=0:server=1", 100_000)
     );
-    assert_eq!(crate::client::report::Latency::of(&cell.histogram), cell.latency_ns);
+    assert_eq!(Latency::of(&cell.histogram), cell.latency_ns);
+    // Recorded before there were headline figures: they are taken from its trials.
+    let medians: Vec<f64> = cell.trials.iter().filter_map(|trial| trial.latency_ns.p50).collect();
+    assert_eq!((cell.headline_ns.p50, medians.len()), (median(&medians), 5));
     let response = history.run(3).unwrap().report.results[0].response_histogram.clone().unwrap();
-    assert_eq!(
-        Some(crate::client::report::Latency::of(&response)),
-        history.run(3).unwrap().report.results[0].response_ns
-    );
+    assert_eq!(Some(Latency::of(&response)), history.run(3).unwrap().report.results[0].response_ns);
     assert_eq!(history.record(&sample::single(), None).unwrap(), 5);
 }
 

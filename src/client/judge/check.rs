@@ -261,8 +261,8 @@ fn regression(change: &Change, most: f64) -> (Verdict, Option<Reason>) {
 
 /// A cell against a bound that a statistic has to stay below.
 fn against_bound(cell: &CellReport, statistic: Statistic, most_ns: f64) -> Finding {
-    let values = over_trials(cell, statistic);
-    let figure = values.as_ref().map_or_else(|_| cell.latency_ns.get(statistic), |values| median(values));
+    let values = over_trials(cell, cell.headline_of, statistic);
+    let figure = values.as_ref().map_or_else(|_| cell.headline_ns.get(statistic), |values| median(values));
     let interval = values.as_ref().ok().and_then(|values| median_interval(values));
     let because = |verdict, kind, text: String| (verdict, Some(Reason::new(kind, text)));
     let (verdict, reason) = match (&cell.error, &values, interval) {
@@ -302,7 +302,7 @@ fn against_bound(cell: &CellReport, statistic: Statistic, most_ns: f64) -> Findi
 fn at_least(cell: &CellReport, quantile: Statistic) -> Vec<f64> {
     let known = |trial: &TrialReport| {
         let up_to = Statistic::ALL.iter().rev().skip_while(|one| **one != quantile);
-        up_to.into_iter().find_map(|one| trial.latency_ns.get(*one))
+        up_to.into_iter().find_map(|one| trial.headline(cell.headline_of).get(*one))
     };
     // Without a sample nothing is known.
     cell.trials.iter().map(|trial| known(trial).unwrap_or(0.0)).collect()
@@ -352,7 +352,7 @@ mod tests {
             (finding.verdict, finding.b_ns, finding.reason.map(|why| why.text))
         };
         assert_eq!(found(&cell), (Verdict::Faster, Some(12_000.0), None));
-        cell.latency_ns.p99 = Some(221_000.0);
+        cell.headline_ns.p99 = Some(221_000.0);
         for trial in &mut cell.trials[..2] {
             trial.latency_ns.p99 = None;
         }

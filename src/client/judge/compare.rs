@@ -14,7 +14,7 @@ use super::differences::{self, Difference, in_one_line};
 use super::noise::NoiseSource;
 use super::warnings::Grade;
 use crate::client::history::{History, HistoryError, Pick};
-use crate::client::report::{CellReport, Report};
+use crate::client::report::{CellReport, HeadlineOf, Report};
 use crate::client::stats::{Interval, Statistic, compare_groups, median};
 use crate::exit::Exit;
 use crate::units::{latency, signed, utc};
@@ -203,7 +203,8 @@ pub(crate) struct Change {
 impl Change {
     /// The change of a statistic, if all trials have it.
     fn of(statistic: Statistic, one: &CellReport, other: &CellReport, noise: &Noise) -> Option<Self> {
-        let (a, b) = (over_trials(one, statistic).ok()?, over_trials(other, statistic).ok()?);
+        let of = common_headline(one, other);
+        let (a, b) = (over_trials(one, of, statistic).ok()?, over_trials(other, of, statistic).ok()?);
         let compared = compare_groups(&a, &b)?;
         let noise_fraction = noise.fraction(statistic);
         Some(Self {
@@ -494,7 +495,7 @@ fn obstacle(
     // Both were measured, and a longer run would be conclusive.
     let too_few = names.iter().zip(cells).find_map(|(name, cell)| {
         let trials = cell.trials.len();
-        match over_trials(cell, decided_by) {
+        match over_trials(cell, common_headline(cells[0], cells[1]), decided_by) {
             _ if trials < 2 => Some(Reason::new(
                 "too_few_trials",
                 format!("{name} has {trials} of the 2 trials that a confidence interval needs (--trials 5)"),
@@ -512,13 +513,22 @@ fn obstacle(
     too_few.map(|reason| (Verdict::Inconclusive, reason))
 }
 
+/// What two cells are compared by. An older run has no response times per trial.
+fn common_headline(one: &CellReport, other: &CellReport) -> HeadlineOf {
+    if one.headline_of == other.headline_of { one.headline_of } else { HeadlineOf::RoundTrip }
+}
+
 /// The values of a statistic, one for each trial.
 ///
 /// # Errors
 /// The number of trials that lack it. Of trials of a fixed duration those are the slow ones, so the others do not
 /// represent them.
-pub(super) fn over_trials(cell: &CellReport, statistic: Statistic) -> Result<Vec<f64>, usize> {
-    let values: Vec<f64> = cell.trials.iter().filter_map(|trial| trial.latency_ns.get(statistic)).collect();
+pub(super) fn over_trials(
+    cell: &CellReport,
+    of: HeadlineOf,
+    statistic: Statistic,
+) -> Result<Vec<f64>, usize> {
+    let values: Vec<f64> = cell.trials.iter().filter_map(|trial| trial.headline(of).get(statistic)).collect();
     match cell.trials.len() - values.len() {
         0 => Ok(values),
         lacking => Err(lacking),

@@ -9,7 +9,7 @@ use super::warnings::*;
 use crate::client::bench::{Bench, Outcome};
 use crate::client::host::placement::Placement;
 use crate::client::host::{CpuList, Environment, Snapshot};
-use crate::client::report::{Clock, PS_PER_NS, Report, warnings};
+use crate::client::report::{Clock, Report, warnings};
 use crate::client::stats::{Comparison, Statistic, compare_pairs, median};
 use crate::diagnostics::error_chain;
 use crate::protocol::Wait;
@@ -250,8 +250,7 @@ pub(crate) fn twice(bench: &Bench, cell: usize) -> Bench {
 impl SelfTest {
     /// From the outcomes of the two cells of [`twice`].
     pub(crate) fn of(a: &Outcome, b: &Outcome) -> Self {
-        let ns =
-            |outcome: &Outcome| -> Vec<f64> { outcome.medians().iter().map(|ps| ps / PS_PER_NS).collect() };
+        let ns = Outcome::medians;
         let pairs: Vec<(f64, f64)> = ns(a).into_iter().zip(ns(b)).collect();
         let comparison = compare_pairs(&pairs);
         let all: Vec<f64> = pairs.iter().flat_map(|(a, b)| [*a, *b]).collect();
@@ -373,7 +372,8 @@ mod tests {
     use super::*;
     use crate::client::bench::Cell;
     use crate::client::host::fixture::Tree;
-    use crate::client::measure::{Recorder, Trial};
+    use crate::client::measure::Trial;
+    use crate::client::stats::Latency;
     use crate::protocol::{ChannelSpec, Usage};
 
     const CPU: &str = "sys/devices/system/cpu";
@@ -569,7 +569,7 @@ mod tests {
             error: None,
         };
         let mut report = sample::report();
-        report.results[0].latency_ns.p99 = None;
+        report.results[0].headline_ns.p99 = None;
         report.results.push(sample::cell());
         Diagnosis::new(Vec::new(), vec![test], report)
     }
@@ -605,39 +605,31 @@ mod tests {
 
     /// An outcome whose trials have these medians, in nanoseconds.
     fn outcome(medians_ns: &[u64]) -> Outcome {
-        let trial = |ns: &u64| {
-            let mut recorder = Recorder::default();
-            recorder.histogram.record(ns * 1000).unwrap();
-            Trial {
-                recorder,
-                response: None,
-                rounds: 1,
-                lost: 0,
-                elapsed_ps: 1,
-                probe: None,
-                longest_gap: None,
-                warmup_rounds: 0,
-                warmup_time: Duration::ZERO,
-                client_usage: Usage::default(),
-                server_usage: Usage::default(),
-                cpus: Default::default(),
-            }
+        let trial = |ns: &u64| Trial {
+            latency: Latency { samples: 1, mean: Some(*ns as f64), ..Latency::default() },
+            response: None,
+            series: Vec::new(),
+            rounds: 1,
+            lost: 0,
+            elapsed_ps: 1,
+            probe: None,
+            longest_gap: None,
+            warmup_rounds: 0,
+            warmup_time: Duration::ZERO,
+            client_usage: Usage::default(),
+            server_usage: Usage::default(),
+            cpus: Default::default(),
         };
-        Outcome {
-            cell: Cell {
-                spec: ChannelSpec::new("tcp"),
-                wait: Wait::Block,
-                placement: Placement::Unpinned,
-                client_cpu: None,
-                pace: None,
-                parallel: 1,
-                optional: false,
-            },
-            trials: medians_ns.iter().map(trial).collect(),
-            error: None,
-            precision_reached: None,
-            overhead: Duration::ZERO,
-        }
+        let cell = Cell {
+            spec: ChannelSpec::new("tcp"),
+            wait: Wait::Block,
+            placement: Placement::Unpinned,
+            client_cpu: None,
+            pace: None,
+            parallel: 1,
+            optional: false,
+        };
+        Outcome { trials: medians_ns.iter().map(trial).collect(), ..Outcome::of(cell) }
     }
 
     #[test]

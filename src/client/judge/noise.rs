@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::differences::{Conditions, Difference};
 use crate::client::history::{Filter, History, HistoryError, Point, RunConditions, Series};
 use crate::client::host::Environment;
-use crate::client::report::{CellReport, Report};
+use crate::client::report::{CellReport, Report, TrialReport};
 use crate::client::stats::{Statistic, compare_pairs, median};
 
 /// The statistics that are compared.
@@ -70,7 +70,7 @@ impl Noise {
         let mut noise = recorded.unwrap_or_else(|| Self::from_trials(one, other));
         let step_ns = a.clock.resolution_ns.max(b.clock.resolution_ns);
         for (fraction, statistic) in noise.fractions.iter_mut().zip(COMPARED) {
-            let smallest = [one, other].into_iter().filter_map(|cell| cell.latency_ns.get(statistic));
+            let smallest = [one, other].into_iter().filter_map(|cell| cell.headline_ns.get(statistic));
             *fraction = smallest.map(|ns| step_ns / ns).fold(BUCKET, f64::max).max(*fraction);
         }
         Ok(noise)
@@ -146,9 +146,10 @@ impl Noise {
         let fractions = COMPARED.map(|statistic| {
             let pairs: Vec<(f64, f64)> = [one, other]
                 .into_iter()
-                .flat_map(|cell| cell.trials.chunks_exact(2))
-                .filter_map(|pair| {
-                    Some((pair[0].latency_ns.get(statistic)?, pair[1].latency_ns.get(statistic)?))
+                .flat_map(|cell| cell.trials.chunks_exact(2).map(|pair| (pair, cell.headline_of)))
+                .filter_map(|(pair, of)| {
+                    let figure = |trial: &TrialReport| trial.headline(of).get(statistic);
+                    Some((figure(&pair[0])?, figure(&pair[1])?))
                 })
                 .collect();
             most = most.max(pairs.len());

@@ -1,7 +1,8 @@
 //! Measuring: one trial of one cell, as blocks of rounds over an open channel.
 //!
 //! The client's loop alternates between a block of rounds, in which nothing else happens, and the digestion of what
-//! the block has stored: into histograms of fixed size, so that memory does not depend on the number of rounds. Several
+//! the block has stored: into histograms of fixed size, so that memory does not depend on the number of rounds. They go
+//! into the cell's once the trial's figures are taken, so that it does not depend on the number of trials either. Several
 //! channels at once have a thread each, which does the same ([`parallel`]).
 
 mod block;

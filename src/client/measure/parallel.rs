@@ -15,7 +15,8 @@ use rustix::pipe::{PipeFlags, pipe_with};
 
 use super::spent::{Own, Spent};
 use super::trial::{Runner, silent};
-use super::{CpusSeen, Plan, Probe, Recorder, Trial, histogram};
+use super::{CpusSeen, Plan, Probe, Recorder, Trial};
+use crate::client::stats::Latency;
 use crate::client::{Client, ClientError, Opened};
 use crate::protocol::{ChannelId, ChannelSpec, Usage};
 use crate::shortage::explain_spawn;
@@ -43,7 +44,7 @@ pub(crate) fn run(
     plan: &Plan,
     overhead: &mut Duration,
     progress: &mut dyn FnMut(u64, Duration),
-) -> Result<Trial, ClientError> {
+) -> Result<(Trial, Recorder), ClientError> {
     allow_descriptors(DESCRIPTORS * u64::from(count));
     let (end, writer) = pipe_with(PipeFlags::CLOEXEC).map_err(|error| ClientError::Thread(error.into()))?;
     let gate = Gate::default();
@@ -137,7 +138,7 @@ enum News {
     Warm,
     /// Its rounds began and ended.
     Done(Instant, Instant),
-    Trial(Box<Trial>),
+    Trial(Box<(Trial, Recorder)>),
     Panicked,
 }
 
@@ -235,7 +236,7 @@ impl Lead<'_> {
         }
     }
 
-    fn measure(&mut self, progress: &mut dyn FnMut(u64, Duration)) -> Result<Trial, ClientError> {
+    fn measure(&mut self, progress: &mut dyn FnMut(u64, Duration)) -> Result<(Trial, Recorder), ClientError> {
         self.gate.open(Phase::WarmUp);
         self.collect(&mut || ())?;
         let before = self.usages()?;
@@ -259,12 +260,13 @@ impl Lead<'_> {
         for (news, (before, after)) in self.collect(&mut || ())?.into_iter().zip(before.iter().zip(&after)) {
             if let News::Trial(trial) = news {
                 let Spent { usage, cpus } = Spent::between(before, after);
-                let mut trial = *trial;
+                let (mut trial, recorder) = *trial;
                 (trial.server_usage, trial.cpus.server) = (usage, cpus);
-                trials.push(trial);
+                trials.push((trial, recorder));
             }
         }
-        Ok(Trial::together(&trials, span.map_or(Duration::ZERO, |(first, last)| last - first)))
+        let (trials, recorders): (Vec<_>, Vec<_>) = trials.into_iter().unzip();
+        Ok(Trial::together(&trials, &recorders, span.map_or(Duration::ZERO, |(first, last)| last - first)))
     }
 
     /// The message of each thread at the end of a phase, in the order of the threads.
@@ -369,20 +371,15 @@ fn panicked() -> ClientError {
 impl Trial {
     /// These trials as one, in `elapsed` from the start of the first one's rounds to the end of the last
     /// one's, and its interval at a fixed rate: counts and usages are sums, latencies those of all rounds.
-    pub(super) fn together(trials: &[Self], elapsed: Duration) -> Self {
-        let mut response = trials.iter().any(|trial| trial.response.is_some()).then(histogram);
-        for one in trials.iter().filter_map(|trial| trial.response.as_ref()) {
-            if let Some(response) = &mut response {
-                // The bounds are the same, so that it cannot fail.
-                let _ = response.add(one);
-            }
-        }
+    fn together(trials: &[Self], recorders: &[Recorder], elapsed: Duration) -> (Self, Recorder) {
+        let recorder = Recorder::together(recorders.iter());
         let usage = |side: fn(&Self) -> &Usage| {
             trials.iter().map(side).fold(Usage { migrations: Some(0), ..Usage::default() }, |a, b| a.plus(b))
         };
-        Self {
-            recorder: Recorder::together(trials.iter().map(|trial| &trial.recorder)),
-            response,
+        let trial = Self {
+            latency: Latency::of(&recorder.histogram),
+            response: recorder.response.as_ref().map(Latency::of),
+            series: recorder.series(),
             rounds: trials.iter().map(|trial| trial.rounds).sum(),
             lost: trials.iter().map(|trial| trial.lost).sum(),
             elapsed_ps: trials
@@ -401,7 +398,8 @@ impl Trial {
                 client: seen(trials.iter().map(|trial| &trial.cpus.client)),
                 server: seen(trials.iter().map(|trial| &trial.cpus.server)),
             },
-        }
+        };
+        (trial, recorder)
     }
 }
 
@@ -426,8 +424,9 @@ mod tests {
     #[test]
     fn trials_side_by_side_add_up() {
         let trial = |cpu: u32, mean: f64| Trial {
-            recorder: Recorder::default(),
+            latency: Latency::default(),
             response: None,
+            series: Vec::new(),
             rounds: 100,
             lost: 1,
             elapsed_ps: 7,
@@ -439,10 +438,10 @@ mod tests {
             server_usage: Usage { cpu_ns: 30, ..Usage::default() },
             cpus: CpusSeen { client: vec![cpu, 0], server: vec![1] },
         };
-        let both = Trial::together(&[trial(3, 10.0), trial(1, 20.0)], Duration::from_nanos(9));
+        let (both, _) = Trial::together(&[trial(3, 10.0), trial(1, 20.0)], &[], Duration::from_nanos(9));
         assert_eq!((both.rounds, both.lost, both.elapsed_ps, both.warmup_rounds), (200, 2, 9000, 10));
         let paced = Trial { elapsed_ps: 12_000, ..trial(0, 10.0) };
-        let both_paced = Trial::together(&[trial(3, 10.0), paced], Duration::from_nanos(9));
+        let (both_paced, _) = Trial::together(&[trial(3, 10.0), paced], &[], Duration::from_nanos(9));
         assert_eq!(both_paced.elapsed_ps, 12_000, "it has its last interval");
         assert_eq!(both.warmup_time, Duration::from_millis(3), "they were side by side too");
         assert_eq!(both.probe, Some(Probe { untimed_mean_ps: 15.0, untimed_rounds: 20 }));

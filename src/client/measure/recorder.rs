@@ -21,6 +21,8 @@ pub(crate) fn histogram() -> Histogram<u64> {
 pub(crate) struct Recorder {
     /// In picoseconds.
     pub histogram: Histogram<u64>,
+    /// At a fixed rate: from when each round should have started, in picoseconds.
+    pub response: Option<Histogram<u64>>,
     slices: Vec<Slice>,
     slice_len: u64,
 }
@@ -34,11 +36,16 @@ struct Slice {
 
 impl Default for Recorder {
     fn default() -> Self {
-        Self { histogram: histogram(), slices: Vec::with_capacity(2 * SLICES), slice_len: 1 }
+        Self { histogram: histogram(), response: None, slices: Vec::with_capacity(2 * SLICES), slice_len: 1 }
     }
 }
 
 impl Recorder {
+    /// For rounds at a fixed rate, if that is `paced`.
+    pub(super) fn new(paced: bool) -> Self {
+        Self { response: paced.then(histogram), ..Self::default() }
+    }
+
     /// Takes in what a block has stored, in clock ticks.
     pub(crate) fn record(&mut self, ticks: &[u64], scale: Scale) {
         let mut slice = Slice::default();
@@ -84,6 +91,9 @@ impl Recorder {
         for one in recorders {
             // The bounds are the same, so that it cannot fail.
             let _ = all.histogram.add(&one.histogram);
+            if let Some(response) = &one.response {
+                let _ = all.response.get_or_insert_with(histogram).add(response);
+            }
         }
         all
     }

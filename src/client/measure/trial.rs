@@ -4,12 +4,11 @@ use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use hdrhistogram::Histogram;
-
 use super::block::{BlockLen, MAX_ROUNDS};
 use super::interval::Intervals;
 use super::spent::{Own, Spent};
-use super::{Interval, Recorder, Timing, histogram};
+use super::{Interval, Recorder, Timing};
+use crate::client::stats::Latency;
 use crate::client::{Channel, Client, ClientError};
 use crate::protocol::Usage;
 use crate::transports::sys::clock::Calibration;
@@ -78,13 +77,15 @@ impl Gap {
     const SHORTEST_PS: u64 = 1_000_000_000_000;
 }
 
-/// The result of a trial.
+/// The result of a trial, without the histograms that its [`Recorder`] has.
 #[derive(Debug, Clone)]
 pub(crate) struct Trial {
     /// Latencies: of each round, or means of batches.
-    pub recorder: Recorder,
-    /// From when each round should have started, with [`Pace::Every`], in picoseconds.
-    pub response: Option<Histogram<u64>>,
+    pub latency: Latency,
+    /// With [`Pace::Every`]: from when each round should have started.
+    pub response: Option<Latency>,
+    /// Means of successive parts of the rounds, in picoseconds.
+    pub series: Vec<f64>,
     /// Rounds completed, timed or not, without the warm-up's.
     pub rounds: u64,
     /// Datagrams lost.
@@ -105,6 +106,13 @@ pub(crate) struct Trial {
     pub server_usage: Usage,
     /// CPUs on which the two sides were seen, before and after the rounds.
     pub cpus: CpusSeen,
+}
+
+impl Trial {
+    /// What the trial is judged by: response times at a fixed rate, otherwise round trips.
+    pub(crate) fn headline(&self) -> Latency {
+        self.response.unwrap_or(self.latency)
+    }
 }
 
 /// CPUs on which a side was seen, without repetition.
@@ -128,7 +136,7 @@ pub(crate) fn run(
     plan: &Plan,
     progress: &mut dyn FnMut(u64, Duration),
     on_interval: &mut dyn FnMut(&Interval<'_>) -> ControlFlow<()>,
-) -> Result<Trial, ClientError> {
+) -> Result<(Trial, Recorder), ClientError> {
     let interrupt = client.interrupt();
     let mut runner = Runner::new(channel, calibration, plan).until(&interrupt);
     let failed = |client: &mut Client, channel: &Channel, error| match error {
@@ -176,7 +184,6 @@ pub(super) struct Runner<'a> {
     service: Vec<u64>,
     response_ticks: Vec<u64>,
     recorder: Recorder,
-    response: Option<Histogram<u64>>,
     rounds: u64,
     lost: u64,
     elapsed_ps: u64,
@@ -206,8 +213,7 @@ impl<'a> Runner<'a> {
             // Written to now, so that no page of it is touched for the first time between two clock reads.
             service: vec![1; MAX_ROUNDS],
             response_ticks: vec![1; if paced { MAX_ROUNDS } else { 0 }],
-            recorder: Recorder::default(),
-            response: matches!(plan.pace, Some(Pace::Every(_))).then(histogram),
+            recorder: Recorder::new(matches!(plan.pace, Some(Pace::Every(_)))),
             rounds: 0,
             lost: 0,
             elapsed_ps: 0,
@@ -266,7 +272,8 @@ impl<'a> Runner<'a> {
         if let Some(Pace::Gap(time) | Pace::Every(time)) = self.plan.pace {
             self.len.pace(time.as_secs_f64() * 1e12);
         }
-        let mut intervals = self.plan.interval.map(|every| Intervals::new(every, self.response.is_some()));
+        let mut intervals =
+            self.plan.interval.map(|every| Intervals::new(every, self.recorder.response.is_some()));
         let start = Instant::now();
         let mut looked = start;
         let mut whole = false;
@@ -342,7 +349,7 @@ impl<'a> Runner<'a> {
             if let Some(now) = &mut now {
                 service.iter().for_each(|ticks| now.saturating_record(scale.to_ps(*ticks).max(1)));
             }
-            if let Some(response) = &mut self.response {
+            if let Some(response) = &mut self.recorder.response {
                 for ticks in &self.response_ticks[..block.done] {
                     let ps = scale.to_ps(*ticks).max(1);
                     response.saturating_record(ps);
@@ -393,9 +400,17 @@ impl<'a> Runner<'a> {
     }
 
     /// The finished trial.
-    pub(super) fn into_trial(self, warmup: (u64, Duration), client: Spent, server: Spent) -> Trial {
+    pub(super) fn into_trial(
+        self,
+        warmup: (u64, Duration),
+        client: Spent,
+        server: Spent,
+    ) -> (Trial, Recorder) {
         let probed = self.untimed_rounds > 0 && !self.recorder.histogram.is_empty() && self.batch.is_none();
-        Trial {
+        let trial = Trial {
+            latency: Latency::of(&self.recorder.histogram),
+            response: self.recorder.response.as_ref().map(Latency::of),
+            series: self.recorder.series(),
             rounds: self.rounds,
             lost: self.lost,
             elapsed_ps: self.elapsed_ps(),
@@ -404,14 +419,13 @@ impl<'a> Runner<'a> {
                 untimed_rounds: self.untimed_rounds,
             }),
             longest_gap: self.longest_gap,
-            response: self.response,
-            recorder: self.recorder,
             warmup_rounds: warmup.0,
             warmup_time: warmup.1,
             client_usage: client.usage,
             server_usage: server.usage,
             cpus: CpusSeen { client: client.cpus, server: server.cpus },
-        }
+        };
+        (trial, self.recorder)
     }
 
     /// Verifies a block's last pong, or deals with what ended the block.

@@ -4,8 +4,9 @@ use std::fmt::Display;
 use std::io::{self, Write};
 
 use super::cells::{client_cpus, server_cpus};
-use super::{CellReport, Cost, Latency, Report};
+use super::{CellReport, Cost, Report};
 use crate::client::judge::warnings::Warning;
+use crate::client::stats::Latency;
 
 /// Writes a header and the rows.
 ///
@@ -74,6 +75,7 @@ fn row(report: &Report, cell: &CellReport) -> Row {
     row.put("lost", cell.lost);
     row.put("elapsed_ns", cell.elapsed_ns);
     row.latency("", Some(&cell.latency_ns));
+    row.latency("headline_", Some(&cell.headline_ns));
     let confidence = cell.confidence_95_ns.as_ref();
     for (name, span) in [
         ("p50", confidence.and_then(|spans| spans.p50)),

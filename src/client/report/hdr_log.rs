@@ -8,8 +8,8 @@ use hdrhistogram::Histogram;
 use hdrhistogram::serialization::V2DeflateSerializer;
 use hdrhistogram::serialization::interval_log::{IntervalLogWriterBuilder, IntervalLogWriterError, Tag};
 
-use super::PS_PER_NS;
 use super::Report;
+use crate::client::stats::PS_PER_NS;
 
 /// The suffix of the tag of latencies from the intended start.
 pub(crate) const RESPONSE: &str = ":response";

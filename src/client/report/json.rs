@@ -5,10 +5,11 @@ use std::io::{self, Write};
 
 use serde::{Deserialize, Serialize};
 
-use super::{CellReport, Latency, Report, cell_name};
+use super::{CellReport, Report, cell_name};
 use crate::client::bench::Cell;
 use crate::client::host::placement::Placement;
 use crate::client::measure::Interval;
+use crate::client::stats::Latency;
 use crate::protocol::Wait;
 
 /// Writes one JSON document, for a person to read as well.

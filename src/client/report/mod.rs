@@ -33,9 +33,8 @@ pub(crate) mod text;
 pub(in crate::client) mod warnings;
 
 pub(crate) use json::IntervalReport;
+pub use model::Report;
 pub(crate) use model::{
-    CellReport, Clock, Cost, Costs, LongestGap, ProbeReport, Ranked, Ranking, Ratio, SCHEMA, Settings, Span,
-    Times, TrialReport, cell_name,
+    CellReport, Clock, Cost, Costs, HeadlineOf, LongestGap, ProbeReport, Ranked, Ranking, Ratio, SCHEMA,
+    Settings, Span, Times, TrialReport, cell_name,
 };
-pub use model::{Latency, Report};
-pub(in crate::client) use model::{PS_PER_NS, confidence};

@@ -12,7 +12,7 @@ use crate::client::host::{Environment, Snapshot};
 use crate::client::judge::warnings::{Grade, Warning, with_text};
 use crate::client::measure::{Trial, histogram};
 use crate::client::stats::{
-    CONFIDENCE, Drift, Interval, Outliers, Statistic, Summary, drift, median_interval,
+    CONFIDENCE, Drift, Interval, Latency, Outliers, PS_PER_NS, Statistic, drift, median_interval,
 };
 use crate::diagnostics::error_chain;
 use crate::protocol::{Usage, Wait};
@@ -212,9 +212,15 @@ pub struct CellReport {
     /// Time of those rounds, gaps and losses included; with several channels, from the first one's start to the last
     /// one's end.
     pub elapsed_ns: f64,
-    /// The latency of a round trip.
+    /// What the headline figures are of.
+    #[serde(default)]
+    pub headline_of: HeadlineOf,
+    /// The figures to quote, compare and store: the median over trials of each trial's. See [`Latency::over_trials`].
+    #[serde(default)]
+    pub headline_ns: Latency,
+    /// The latency of a round trip, over the rounds of all trials together.
     pub latency_ns: Latency,
-    /// 95 % confidence intervals, over trials; none for a single trial.
+    /// 95 % confidence intervals of the headline figures, over trials; none for a single trial.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub confidence_95_ns: Option<Quantiles<Span>>,
     /// The mean without the cost of timing each round.
@@ -223,7 +229,7 @@ pub struct CellReport {
     /// The longest time that is in no round's latency, if there was one of a second or more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub longest_gap: Option<LongestGap>,
-    /// With a fixed rate: the time from each round's intended start.
+    /// With a fixed rate: the time from each round's intended start, over the rounds of all trials together.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub response_ns: Option<Latency>,
     /// What the trials' courses have in common. (In older reports: over all trials, one after the other.)
@@ -255,6 +261,17 @@ pub struct CellReport {
     /// The same of `response_ns`.
     #[serde(skip)]
     pub response_histogram: Option<Histogram<u64>>,
+}
+
+/// What the headline figures of a cell are of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HeadlineOf {
+    /// Round trips, timed one by one or in batches.
+    #[default]
+    RoundTrip,
+    /// Times from each round's intended start, at a fixed rate.
+    Response,
 }
 
 /// A long time that is in no round's latency: a block of rounds that was timed as a whole, or what lay between two
@@ -289,6 +306,9 @@ pub struct TrialReport {
     pub lost: u64,
     /// Latencies.
     pub latency_ns: Latency,
+    /// With a fixed rate: the time from each round's intended start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub response_ns: Option<Latency>,
     /// Rounds of the warm-up.
     pub warmup_rounds: u64,
     /// Time of the warm-up.
@@ -297,73 +317,6 @@ pub struct TrialReport {
     pub client_cpus: Vec<u32>,
     /// CPUs on which the responder was seen.
     pub server_cpus: Vec<u32>,
-}
-
-/// Histograms hold picoseconds.
-pub(in crate::client) const PS_PER_NS: f64 = 1000.0;
-
-/// The latency of a round trip. A quantile with fewer than ten samples beyond it is `null`.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
-pub struct Latency {
-    /// How many samples there are: rounds timed one by one, or batches.
-    pub samples: u64,
-    /// The shortest.
-    pub min: Option<f64>,
-    /// The median.
-    pub p50: Option<f64>,
-    /// 90 % are not longer.
-    pub p90: Option<f64>,
-    /// 99 % are not longer.
-    pub p99: Option<f64>,
-    /// 99.9 % are not longer.
-    pub p99_9: Option<f64>,
-    /// 99.99 % are not longer.
-    pub p99_99: Option<f64>,
-    /// The longest.
-    pub max: Option<f64>,
-    /// The arithmetic mean.
-    pub mean: Option<f64>,
-}
-
-impl Latency {
-    /// The statistics of a histogram in picoseconds.
-    #[must_use]
-    pub(crate) fn of(histogram: &Histogram<u64>) -> Self {
-        let Some(summary) = Summary::of(histogram) else { return Self::default() };
-        let ns = |ps: u64| ps as f64 / PS_PER_NS;
-        Self {
-            samples: summary.count,
-            min: Some(ns(summary.min)),
-            p50: summary.p50.map(ns),
-            p90: summary.p90.map(ns),
-            p99: summary.p99.map(ns),
-            p99_9: summary.p99_9.map(ns),
-            p99_99: summary.p99_99.map(ns),
-            max: Some(ns(summary.max)),
-            mean: Some(summary.mean / PS_PER_NS),
-        }
-    }
-
-    /// One of the statistics.
-    #[must_use]
-    pub(crate) fn get(&self, statistic: Statistic) -> Option<f64> {
-        match statistic {
-            Statistic::Min => self.min,
-            Statistic::P50 => self.p50,
-            Statistic::P90 => self.p90,
-            Statistic::P99 => self.p99,
-            Statistic::P99_9 => self.p99_9,
-            Statistic::P99_99 => self.p99_99,
-            Statistic::Max => self.max,
-            Statistic::Mean => self.mean,
-        }
-    }
-
-    /// The statistics with their names, in the order of a report.
-    #[must_use]
-    pub(crate) fn named(&self) -> [(&'static str, Option<f64>); 8] {
-        Statistic::ALL.map(|statistic| (statistic.label(), self.get(statistic)))
-    }
 }
 
 /// Something for each statistic that has it.
@@ -443,6 +396,9 @@ impl Cost {
     }
 }
 
+/// Buckets of a histogram between a value and its double: each is at most this part of its values wide.
+const BUCKETS: f64 = 1024.0;
+
 /// The default of `parallel`, which older reports lack.
 fn one() -> u32 {
     1
@@ -468,22 +424,13 @@ pub(crate) fn cell_name(cell: &Cell) -> String {
 }
 
 impl CellReport {
-    /// The report of a cell's outcome.
+    /// The report of a cell's outcome. `step_ns` is the clock's smallest step.
     #[must_use]
-    pub(crate) fn of(outcome: &Outcome) -> Self {
+    pub(crate) fn of(outcome: &Outcome, step_ns: f64) -> Self {
         let cell = &outcome.cell;
         let trials = &outcome.trials;
-        let mut all = histogram();
-        let mut response = trials.iter().any(|trial| trial.response.is_some()).then(histogram);
-        for trial in trials {
-            // The bounds are the same in all of them, so that it cannot fail.
-            let _ = all.add(&trial.recorder.histogram);
-            if let (Some(all), Some(one)) = (&mut response, &trial.response) {
-                let _ = all.add(one);
-            }
-        }
         let rounds = trials.iter().map(|trial| trial.rounds).sum();
-        let latency = Latency::of(&all);
+        let latency = Latency::of(&outcome.histogram);
         let usage = |side: fn(&Trial) -> &Usage| {
             Cost::of(
                 &trials
@@ -494,10 +441,9 @@ impl CellReport {
             )
         };
         let as_ns = |duration: std::time::Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
-        let latencies: Vec<_> = trials.iter().map(|trial| Latency::of(&trial.recorder.histogram)).collect();
-        let courses: Vec<_> = trials.iter().map(|trial| trial.recorder.series()).collect();
-        let medians: Vec<f64> = latencies.iter().filter_map(|latency| latency.p50).collect();
-        Self {
+        let courses: Vec<_> = trials.iter().map(|trial| trial.series.clone()).collect();
+        let medians: Vec<f64> = trials.iter().filter_map(|trial| trial.headline().p50).collect();
+        let mut cell = Self {
             cell: cell_name(cell),
             method: cell.spec.method.clone(),
             options: cell.spec.options.clone(),
@@ -521,40 +467,104 @@ impl CellReport {
                 .iter()
                 .map(|trial| trial.elapsed_ps as f64 / PS_PER_NS)
                 .fold(0.0, |sum, one| sum + one),
+            headline_of: HeadlineOf::default(),
+            headline_ns: Latency::default(),
             latency_ns: latency,
-            confidence_95_ns: confidence(&latencies),
+            confidence_95_ns: None,
             probe: probe(trials, &latency),
             longest_gap: trials.iter().filter_map(|trial| trial.longest_gap).max().map(|block| LongestGap {
                 elapsed_ns: block.elapsed_ps as f64 / PS_PER_NS,
                 rounds: block.rounds,
             }),
-            response_ns: response.as_ref().map(Latency::of),
+            response_ns: outcome.response_histogram.as_ref().map(Latency::of),
             drift: drift(&courses),
             drift_over_trials: (medians.len() >= FEWEST_FOR_DRIFT).then(|| drift(&[medians])).flatten(),
-            outliers: Outliers::of(&all),
+            outliers: Outliers::of(&outcome.histogram),
             cost_per_round: Costs {
                 client: usage(|trial| &trial.client_usage),
                 server: usage(|trial| &trial.server_usage),
             },
-            precision_reached_fraction: outcome.precision_reached,
+            precision_reached_fraction: None,
             trials: trials.iter().map(TrialReport::of).collect(),
             error: outcome.error.as_ref().map(|error| error_chain(error)),
             // Until the whole report is judged.
             warnings: Vec::new(),
             grade: Grade::F,
-            histogram: all,
-            response_histogram: response,
+            histogram: outcome.histogram.clone(),
+            response_histogram: outcome.response_histogram.clone(),
+        };
+        cell.summarize_trials(step_ns);
+        cell.precision_reached_fraction = outcome
+            .precision_reached
+            .map(|reached| cell.half_width().map_or(reached, |half| half.max(reached)));
+        cell
+    }
+
+    /// Takes the headline figures and their intervals from the trials.
+    pub(crate) fn summarize_trials(&mut self, step_ns: f64) {
+        self.confidence_95_ns = confidence(&self.headlines(), step_ns);
+    }
+
+    /// Adds the headline figures to a report of an older version. Its intervals are of the same.
+    pub(crate) fn complete(&mut self) {
+        if self.headline_ns.samples == 0 {
+            self.headlines();
         }
+    }
+
+    /// Takes the headline figures from the trials, and returns what each contributes.
+    fn headlines(&mut self) -> Vec<Latency> {
+        let respond = self.trials.iter().all(|trial| trial.response_ns.is_some());
+        self.headline_of = match self.response_ns {
+            Some(_) if respond => HeadlineOf::Response,
+            // Trials of older runs lack response times.
+            _ => HeadlineOf::RoundTrip,
+        };
+        let trials = self.trials.iter().map(|trial| trial.headline(self.headline_of)).collect::<Vec<_>>();
+        let pooled = match self.headline_of {
+            HeadlineOf::RoundTrip => self.latency_ns,
+            HeadlineOf::Response => self.response_ns.unwrap_or_default(),
+        };
+        self.headline_ns = Latency::over_trials(&trials, &pooled);
+        trials
+    }
+
+    /// Half of the median's 95 % confidence interval, as a fraction of the median.
+    pub(crate) fn half_width(&self) -> Option<f64> {
+        let span = self.confidence_95_ns.as_ref()?.p50?;
+        Some((span.high - span.low) / 2.0 / self.headline_ns.p50.filter(|p50| *p50 > 0.0)?)
+    }
+
+    /// At a fixed rate: the round trips, over trials; the headline figures are of response times.
+    pub(crate) fn service_ns(&self) -> Option<Latency> {
+        (self.headline_of == HeadlineOf::Response).then(|| {
+            let trials: Vec<Latency> = self.trials.iter().map(|trial| trial.latency_ns).collect();
+            Latency::over_trials(&trials, &self.latency_ns)
+        })
+    }
+
+    /// The round trips, over trials.
+    pub(crate) fn round_trip_ns(&self) -> Latency {
+        self.service_ns().unwrap_or(self.headline_ns)
     }
 }
 
 impl TrialReport {
+    /// What the trial contributes to the headline figures.
+    pub(crate) fn headline(&self, of: HeadlineOf) -> Latency {
+        match of {
+            HeadlineOf::RoundTrip => self.latency_ns,
+            HeadlineOf::Response => self.response_ns.unwrap_or_default(),
+        }
+    }
+
     fn of(trial: &Trial) -> Self {
         Self {
             rounds: trial.rounds,
             elapsed_ns: trial.elapsed_ps as f64 / PS_PER_NS,
             lost: trial.lost,
-            latency_ns: Latency::of(&trial.recorder.histogram),
+            latency_ns: trial.latency,
+            response_ns: trial.response,
             warmup_rounds: trial.warmup_rounds,
             warmup_ns: u64::try_from(trial.warmup_time.as_nanos()).unwrap_or(u64::MAX),
             client_cpus: trial.cpus.client.clone(),
@@ -563,22 +573,23 @@ impl TrialReport {
     }
 }
 
-/// Intervals over trials, not over rounds, which depend on each other. Few trials that lie apart give a wide one, which
-/// begins no lower than the shortest round of all.
-pub(in crate::client) fn confidence(latencies: &[Latency]) -> Option<Quantiles<Span>> {
+/// Intervals over trials, not over rounds, which depend on each other. Trials that agree leave a clock's step, or a bucket
+/// of the histogram.
+fn confidence(trials: &[Latency], step_ns: f64) -> Option<Quantiles<Span>> {
     const { assert!(CONFIDENCE == 0.95, "the key says so") };
-    let shortest = latencies.iter().filter_map(|latency| latency.min).fold(f64::INFINITY, f64::min);
-    let interval = |statistic: fn(&Latency) -> Option<f64>| {
-        let values: Option<Vec<f64>> = latencies.iter().map(statistic).collect();
+    let interval = |statistic: Statistic| {
+        let values: Option<Vec<f64>> = trials.iter().map(|trial| trial.get(statistic)).collect();
         let interval = median_interval(&values?)?;
-        Some(Span { low: interval.low.max(shortest), high: interval.high })
+        let center = f64::midpoint(interval.low, interval.high);
+        let half = step_ns.max(center / BUCKETS) / 2.0;
+        Some(Span { low: interval.low.min(center - half), high: interval.high.max(center + half) })
     };
-    (latencies.len() > 1).then(|| Quantiles {
-        p50: interval(|latency| latency.p50),
-        p90: interval(|latency| latency.p90),
-        p99: interval(|latency| latency.p99),
-        p99_9: interval(|latency| latency.p99_9),
-        mean: interval(|latency| latency.mean),
+    (trials.len() > 1).then(|| Quantiles {
+        p50: interval(Statistic::P50),
+        p90: interval(Statistic::P90),
+        p99: interval(Statistic::P99),
+        p99_9: interval(Statistic::P99_9),
+        mean: interval(Statistic::Mean),
     })
 }
 
@@ -602,13 +613,20 @@ fn probe(trials: &[Trial], latency: &Latency) -> Option<ProbeReport> {
 mod tests {
     use super::*;
 
+    fn interval(p50: &[f64], step_ns: f64) -> Span {
+        let trial = |p50: &f64| Latency { min: Some(p50 * 0.99), p50: Some(*p50), ..Latency::default() };
+        confidence(&p50.iter().map(trial).collect::<Vec<_>>(), step_ns).unwrap().p50.unwrap()
+    }
+
     #[test]
-    fn no_interval_begins_below_the_shortest_round() {
-        let trial =
-            |p99| Latency { min: Some(800.0), p50: Some(1_000.0), p99: Some(p99), ..Latency::default() };
-        let intervals = confidence(&[trial(1_500.0), trial(9_000.0)]).unwrap();
-        assert_eq!(intervals.p99.unwrap().low, 800.0);
-        assert_eq!(intervals.p50.unwrap().low, 1_000.0, "trials that agree are as narrow as ever");
-        assert!(intervals.p90.is_none());
+    fn an_interval_is_at_least_a_step_of_the_clock_wide() {
+        assert_eq!(interval(&[100.0; 6], 10.0), Span { low: 95.0, high: 105.0 });
+        assert!(interval(&[100.0; 6], 0.0).high > 100.0, "a bucket of the histogram");
+    }
+
+    #[test]
+    fn an_interval_is_not_cut_at_the_shortest_round() {
+        let span = interval(&[100.0, 120.0], 1.0);
+        assert!(span.low < 99.0 && span.high > 120.0, "{span:?}");
     }
 }

@@ -8,7 +8,8 @@ use crate::client::stats::{Interval, compare_pairs};
 
 /// How many times as long a round takes in `cell` as in `other`, trial by trial; `None` if one of them has no result.
 pub(crate) fn ratio_of(cell: &CellReport, other: &CellReport) -> Option<Ratio> {
-    let medians = |cell: &CellReport| cell.trials.iter().map(|trial| trial.latency_ns.p50).collect();
+    let medians =
+        |cell: &CellReport| cell.trials.iter().map(|trial| trial.headline(cell.headline_of).p50).collect();
     let (these, those): (Option<Vec<f64>>, Option<Vec<f64>>) = (medians(cell), medians(other));
     let pairs: Vec<(f64, f64)> = those?.into_iter().zip(these?).collect();
     if let Some(compared) = compare_pairs(&pairs) {
@@ -20,7 +21,7 @@ pub(crate) fn ratio_of(cell: &CellReport, other: &CellReport) -> Option<Ratio> {
             tie: !compared.is_real(),
         });
     }
-    let times = cell.latency_ns.p50? / other.latency_ns.p50.filter(|ns| *ns > 0.0)?;
+    let times = cell.headline_ns.p50? / other.headline_ns.p50.filter(|ns| *ns > 0.0)?;
     Some(Ratio { times, confidence_95: None, tie: false })
 }
 
@@ -35,7 +36,7 @@ pub(crate) fn rank(report: &Report) -> Vec<Ranking> {
             .results
             .iter()
             .filter(of_size)
-            .filter_map(|cell| Some((cell, cell.latency_ns.p50?)))
+            .filter_map(|cell| Some((cell, cell.headline_ns.p50?)))
             .collect();
         cells.sort_by(|a, b| a.1.total_cmp(&b.1));
         let fastest = cells.first().map(|(cell, _)| *cell);
@@ -58,7 +59,7 @@ mod tests {
         let mut cell = sample::cell();
         (cell.method, cell.cell, cell.size_bytes) = (method.to_owned(), method.to_owned(), size_bytes);
         cell.trials = medians.iter().map(|median| sample::trial(*median)).collect();
-        cell.latency_ns.p50 = crate::client::stats::median(medians);
+        cell.headline_ns.p50 = crate::client::stats::median(medians);
         cell
     }
 

@@ -57,17 +57,16 @@ enum Shown {
 
 type Column = (&'static str, Shown, fn(&CellReport) -> Datum);
 
-const FIGURES: [Column; 14] = [
+const FIGURES: [Column; 13] = [
     ("grade", Shown::Always, |cell| Datum::word(cell.grade.to_string())),
-    ("p50", Shown::Always, |cell| Datum::figure(cell.latency_ns.p50, latency)),
-    ("±95%", Shown::InText, |cell| Datum::figure(half_width(cell), percent)),
-    ("95 % interval", Shown::OnPage, |cell| Datum { text: interval(cell), key: half_width(cell) }),
-    ("p90", Shown::Always, |cell| Datum::figure(cell.latency_ns.p90, latency)),
-    ("p99", Shown::Always, |cell| Datum::figure(cell.latency_ns.p99, latency)),
-    ("p99.9", Shown::Always, |cell| Datum::figure(cell.latency_ns.p99_9, latency)),
-    ("max", Shown::Always, |cell| Datum::figure(cell.latency_ns.max, latency)),
-    ("response p50", Shown::IfAny, |cell| Datum::figure(cell.response_ns.and_then(|ns| ns.p50), latency)),
-    ("response p99", Shown::IfAny, |cell| Datum::figure(cell.response_ns.and_then(|ns| ns.p99), latency)),
+    ("p50", Shown::Always, |cell| Datum::figure(cell.headline_ns.p50, latency)),
+    ("±95%", Shown::InText, |cell| Datum::figure(cell.half_width(), percent)),
+    ("95 % interval", Shown::OnPage, |cell| Datum { text: interval(cell), key: cell.half_width() }),
+    ("p90", Shown::Always, |cell| Datum::figure(cell.headline_ns.p90, latency)),
+    ("p99", Shown::Always, |cell| Datum::figure(cell.headline_ns.p99, latency)),
+    ("p99.9", Shown::Always, |cell| Datum::figure(cell.headline_ns.p99_9, latency)),
+    ("max", Shown::Always, |cell| Datum::figure(cell.headline_ns.max, latency)),
+    ("service p50", Shown::IfAny, |cell| Datum::figure(cell.service_ns().and_then(|ns| ns.p50), latency)),
     ("rounds", Shown::Always, |cell| {
         let any = cell.rounds > 0 && cell.elapsed_ns > 0.0;
         Datum::figure(any.then(|| cell.rounds as f64 / cell.elapsed_ns * 1e9), rate)
@@ -84,14 +83,8 @@ fn cpu_time(cell: &CellReport, ns: f64) -> Datum {
     Datum::figure((cell.rounds > 0).then_some(ns), latency)
 }
 
-/// Half of the median's 95 % confidence interval, as a fraction of the median.
-pub(super) fn half_width(cell: &CellReport) -> Option<f64> {
-    let span = cell.confidence_95_ns.as_ref()?.p50?;
-    Some((span.high - span.low) / 2.0 / cell.latency_ns.p50.filter(|p50| *p50 > 0.0)?)
-}
-
 fn interval(cell: &CellReport) -> String {
-    let span = cell.confidence_95_ns.and_then(|spans| spans.p50).zip(half_width(cell));
+    let span = cell.confidence_95_ns.and_then(|spans| spans.p50).zip(cell.half_width());
     span.map(|(span, half)| format!("{span} (±{})", percent(half))).unwrap_or_default()
 }
 

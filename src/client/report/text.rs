@@ -7,9 +7,9 @@ use std::io::{self, Write};
 use textwrap::{Options, WordSeparator, WordSplitter};
 
 use super::cells::{Entry, Facet, client_cpus, entries, server_cpus};
-use super::{CellReport, Cost, IntervalReport, Latency, ProbeReport, Report, table, warnings};
+use super::{CellReport, Cost, HeadlineOf, IntervalReport, ProbeReport, Report, table, warnings};
 use crate::client::host::Environment;
-use crate::client::stats::Drift;
+use crate::client::stats::{Drift, Latency};
 use crate::units::{elapsed, latency, per_round, percent, rate, utc};
 
 /// A tab at the start of a line, in columns.
@@ -99,8 +99,8 @@ fn write_cell(
             n => writeln!(out, "\t{n} channels at once, whose cycles add up")?,
         }
         match samples {
-            Some(samples) => writeln!(out, "\tround trip ({samples}): {}", quantiles(&cell.latency_ns))?,
-            None => writeln!(out, "\tround trip: {}", quantiles(&cell.latency_ns))?,
+            Some(samples) => writeln!(out, "\tround trip ({samples}): {}", quantiles(&cell.round_trip_ns()))?,
+            None => writeln!(out, "\tround trip: {}", quantiles(&cell.round_trip_ns()))?,
         }
         write_details(cell, precision, out)?;
     }
@@ -128,9 +128,9 @@ fn quantiles(shown: &Latency) -> String {
 }
 
 fn write_details(cell: &CellReport, precision: Option<f64>, out: &mut dyn Write) -> io::Result<()> {
-    if let (Some(interval), Some(response)) = (cell.interval_ns, &cell.response_ns) {
+    if let (Some(interval), HeadlineOf::Response) = (cell.interval_ns, cell.headline_of) {
         let rate = rate(1e9 / interval as f64);
-        writeln!(out, "\tresponse, from the intended start at {rate}: {}", quantiles(response))?;
+        writeln!(out, "\tresponse, from the intended start at {rate}: {}", quantiles(&cell.headline_ns))?;
     }
     if let Some(gap) = cell.gap_ns {
         writeln!(out, "\tidle before each round: {}, in the cycles' time above", elapsed(gap as f64))?;
@@ -151,14 +151,6 @@ fn write_details(cell: &CellReport, precision: Option<f64>, out: &mut dyn Write)
         let p = p.strip_prefix('<').map_or_else(|| format!("p = {p}"), |most| format!("p < {most}"));
         writeln!(out, "\tdrift: {change} {direction} from start to end, {over} ({p})")?;
     }
-    let outliers = &cell.outliers;
-    if outliers.mild + outliers.severe > 0 {
-        writeln!(
-            out,
-            "\toutliers: {} mild, {} severe, of {} samples",
-            outliers.mild, outliers.severe, cell.latency_ns.samples
-        )?;
-    }
     Ok(())
 }
 
@@ -166,7 +158,7 @@ fn write_confidence(cell: &CellReport, precision: Option<f64>, out: &mut dyn Wri
     let Some(confidence) = &cell.confidence_95_ns else { return Ok(()) };
     let Some(p50) = &confidence.p50 else { return Ok(()) };
     write!(out, "\t95 % confidence over {} trials: p50 {}", cell.trials.len(), p50)?;
-    if let Some(half) = table::half_width(cell) {
+    if let Some(half) = cell.half_width() {
         write!(out, " (±{})", percent(half))?;
     }
     if let Some(p99) = &confidence.p99 {

@@ -3,14 +3,14 @@
 //!
 //! | question | answer |
 //! |---|---|
-//! | what did the rounds of one trial, or of all, cost? | [`Summary`], [`Outliers`] |
+//! | what did the rounds of one trial, or of all, cost? | [`Latency`], [`Outliers`] |
 //! | how sure is that, over trials? | [`median_interval`], [`relative_half_width`] |
 //! | do the trials agree? | [`spread`](spread()) |
 //! | did latencies rise or fall while they were measured? | [`drift`](drift()) |
 //! | since when is it different, over months of runs? | [`change_points`](change_points()) |
 //! | are two things different? | [`compare_pairs`], [`compare_groups`] |
 //!
-//! The unit is the caller's: nothing here depends on it. The unit of chance is the trial, never the round:
+//! Apart from [`Latency`], nothing here depends on the unit. The unit of chance is the trial, never the round:
 //! rounds of one trial share a process, its memory and its CPUs, so they resemble each other, and an interval
 //! over a million rounds is narrow and wrong (Kalibera & Jones, "Rigorous Benchmarking in Reasonable Time",
 //! ISMM'13).
@@ -51,4 +51,5 @@ pub(crate) use comparison::{Comparison, compare_groups, compare_pairs};
 pub(crate) use drift::{Drift, drift};
 pub use interval::median;
 pub(crate) use interval::{CONFIDENCE, Interval, median_interval, relative_half_width, spread};
-pub(crate) use summary::{MIN_SAMPLES_BEYOND, Outliers, Statistic, Summary, quantile};
+pub use summary::Latency;
+pub(crate) use summary::{MIN_SAMPLES_BEYOND, Outliers, PS_PER_NS, Statistic, quantile};

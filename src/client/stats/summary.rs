@@ -3,13 +3,15 @@
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
+use super::interval::median;
+
 /// How many samples have to lie beyond a quantile for it to be shown.
 ///
 /// With fewer, the "quantile" is the story of a handful of rounds: ten samples beyond it already leave its
 /// rank uncertain by a third (the count beyond has a standard deviation of about √10).
 pub(crate) const MIN_SAMPLES_BEYOND: u64 = 10;
 
-/// One number of a [`Summary`].
+/// One number of a [`Latency`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Statistic {
@@ -51,7 +53,10 @@ impl Statistic {
     }
 }
 
-/// The numbers of a report, in the unit of the histogram's values.
+/// Histograms hold picoseconds.
+pub(crate) const PS_PER_NS: f64 = 1000.0;
+
+/// Latencies in nanoseconds. A quantile with fewer than [`MIN_SAMPLES_BEYOND`] samples beyond it is `None`.
 ///
 /// Quantiles are nearest-rank ones (definition 1 of Hyndman & Fan, "Sample Quantiles in Statistical
 /// Packages", The American Statistician 50(4), 1996): the smallest value that at least that share of the
@@ -62,64 +67,90 @@ impl Statistic {
 /// them, so that `min <= p50 <= max` holds and equal samples give equal numbers. (hdrhistogram itself answers
 /// with the bucket's upper end for a quantile and its lower end for the minimum.) With three significant
 /// digits a bucket is at most 1/1024 of its values wide: each number is within 1/2048, 0.049 %, of the exact
-/// one, and exact for values below 2048.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Summary {
-    /// How many samples there are; at least one.
-    pub count: u64,
-    /// The smallest sample.
-    pub min: u64,
-    /// The median; as each quantile, `None` with fewer than [`MIN_SAMPLES_BEYOND`] samples beyond it.
-    pub p50: Option<u64>,
-    /// The 90 % quantile.
-    pub p90: Option<u64>,
-    /// The 99 % quantile.
-    pub p99: Option<u64>,
-    /// The 99.9 % quantile.
-    pub p99_9: Option<u64>,
-    /// The 99.99 % quantile.
-    pub p99_99: Option<u64>,
-    /// The largest sample.
-    pub max: u64,
+/// one, and exact for values below 2048 ps.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+pub struct Latency {
+    /// How many samples there are: rounds timed one by one, or batches.
+    pub samples: u64,
+    /// The shortest.
+    pub min: Option<f64>,
+    /// The median.
+    pub p50: Option<f64>,
+    /// 90 % are not longer.
+    pub p90: Option<f64>,
+    /// 99 % are not longer.
+    pub p99: Option<f64>,
+    /// 99.9 % are not longer.
+    pub p99_9: Option<f64>,
+    /// 99.99 % are not longer.
+    pub p99_99: Option<f64>,
+    /// The longest.
+    pub max: Option<f64>,
     /// The arithmetic mean of all samples, outliers included.
-    pub mean: f64,
+    pub mean: Option<f64>,
 }
 
-impl Summary {
-    /// Sums up the histogram; `None` if it is empty.
-    pub(crate) fn of(histogram: &Histogram<u64>) -> Option<Self> {
-        let count = histogram.len();
-        if count == 0 {
-            return None;
+impl Latency {
+    /// The statistics of a histogram in picoseconds.
+    #[must_use]
+    pub(crate) fn of(histogram: &Histogram<u64>) -> Self {
+        if histogram.is_empty() {
+            return Self::default();
         }
-        let shown = |share: f64| quantile(histogram, share);
-        Some(Self {
-            count,
-            min: histogram.median_equivalent(histogram.min()),
+        let ns = |ps: u64| ps as f64 / PS_PER_NS;
+        let shown = |share: f64| quantile(histogram, share).map(ns);
+        Self {
+            samples: histogram.len(),
+            min: Some(ns(histogram.median_equivalent(histogram.min()))),
             p50: shown(0.5),
             p90: shown(0.9),
             p99: shown(0.99),
             p99_9: shown(0.999),
             p99_99: shown(0.9999),
-            max: histogram.median_equivalent(histogram.max()),
-            mean: histogram.mean(),
-        })
+            max: Some(ns(histogram.median_equivalent(histogram.max()))),
+            mean: Some(histogram.mean() / PS_PER_NS),
+        }
     }
 
-    /// One of the numbers; `None` if it is a quantile that is not shown.
-    #[cfg(test)]
+    /// For each statistic the median over these trials; the shortest and the longest are those of all rounds. A quantile
+    /// for which a trial has too few rounds is that of all rounds, `pooled`: the trials that have it are not typical, since
+    /// of a fixed duration they are the fast ones.
+    #[must_use]
+    pub(crate) fn over_trials(trials: &[Self], pooled: &Self) -> Self {
+        let typical = |statistic: Statistic| {
+            let values: Option<Vec<f64>> = trials.iter().map(|trial| trial.get(statistic)).collect();
+            values.and_then(|values| median(&values)).or(pooled.get(statistic))
+        };
+        Self {
+            p50: typical(Statistic::P50),
+            p90: typical(Statistic::P90),
+            p99: typical(Statistic::P99),
+            p99_9: typical(Statistic::P99_9),
+            p99_99: typical(Statistic::P99_99),
+            mean: typical(Statistic::Mean),
+            ..*pooled
+        }
+    }
+
+    /// One of the statistics.
+    #[must_use]
     pub(crate) fn get(&self, statistic: Statistic) -> Option<f64> {
-        let value = match statistic {
-            Statistic::Min => Some(self.min),
+        match statistic {
+            Statistic::Min => self.min,
             Statistic::P50 => self.p50,
             Statistic::P90 => self.p90,
             Statistic::P99 => self.p99,
             Statistic::P99_9 => self.p99_9,
             Statistic::P99_99 => self.p99_99,
-            Statistic::Max => Some(self.max),
-            Statistic::Mean => return Some(self.mean),
-        };
-        value.map(|value| value as f64)
+            Statistic::Max => self.max,
+            Statistic::Mean => self.mean,
+        }
+    }
+
+    /// The statistics with their names, in the order of a report.
+    #[must_use]
+    pub(crate) fn named(&self) -> [(&'static str, Option<f64>); 8] {
+        Statistic::ALL.map(|statistic| (statistic.label(), self.get(statistic)))
     }
 }
 
@@ -145,7 +176,7 @@ fn nearest_rank(quantile: f64, count: u64) -> u64 {
 }
 
 /// Slow outliers of one histogram: J. W. Tukey, "Exploratory Data Analysis", 1977, with the quartiles of
-/// [`Summary`]'s rule.
+/// [`Latency`]'s rule.
 ///
 /// Only the slow side: a round cannot be unusually fast by accident. Latencies are skewed, so some percent of
 /// mild outliers are ordinary (a normal distribution has 0.35 % beyond this fence, an exponential one 4.8 %),
@@ -190,8 +221,8 @@ mod tests {
     }
 
     #[test]
-    fn empty_histogram_has_no_summary() {
-        assert_eq!(Summary::of(&histogram([])), None);
+    fn empty_histogram_has_no_figures() {
+        assert_eq!(Latency::of(&histogram([])), Latency::default());
     }
 
     #[test]
@@ -203,7 +234,7 @@ mod tests {
             (Statistic::P99_9, 10_000),
             (Statistic::P99_99, 100_000),
         ] {
-            let shown = |n: u64| Summary::of(&histogram(1..=n)).unwrap().get(statistic).is_some();
+            let shown = |n: u64| Latency::of(&histogram(1..=n)).get(statistic).is_some();
             assert!(!shown(enough - 1), "{} of {}", statistic.label(), enough - 1);
             assert!(shown(enough), "{} of {enough}", statistic.label());
         }
@@ -211,17 +242,17 @@ mod tests {
 
     #[test]
     fn single_sample_is_min_max_and_mean_and_no_quantile() {
-        let summary = Summary::of(&histogram([7])).unwrap();
-        assert_eq!((summary.count, summary.min, summary.max, summary.mean), (1, 7, 7, 7.0));
+        let summary = Latency::of(&histogram([7]));
+        assert_eq!((summary.samples, summary.min, summary.max), (1, Some(0.007), Some(0.007)));
         assert_eq!(Statistic::ALL.iter().filter(|s| summary.get(**s).is_some()).count(), 3);
     }
 
     #[test]
     fn equal_samples_give_equal_numbers() {
-        let summary = Summary::of(&histogram([1_234_567_891; 100])).unwrap();
-        assert_eq!(summary.p50, Some(summary.min));
-        assert_eq!(summary.p90, Some(summary.max));
-        assert_eq!(summary.mean, summary.max as f64);
+        let summary = Latency::of(&histogram([1_234_567_891; 100]));
+        assert_eq!(summary.p50, summary.min);
+        assert_eq!(summary.p90, summary.max);
+        assert_eq!(summary.mean, summary.max);
     }
 
     #[test]
@@ -229,14 +260,27 @@ mod tests {
         // One value in each summary, so that the exact answer is known, over the powers and between them.
         for shift in 0..50 {
             for value in [1_u64 << shift, (1 << shift) + (1 << shift) / 3, (2 << shift) - 1] {
-                let summary = Summary::of(&histogram([value; 20])).unwrap();
-                for number in [summary.min, summary.p50.unwrap(), summary.max] {
-                    let error = number.abs_diff(value) as f64 / value as f64;
-                    assert!(error <= 1.0 / 2048.0, "{value} is reported as {number}");
-                    assert!(value >= 2048 || number == value, "{value} is reported as {number}");
+                let summary = Latency::of(&histogram([value; 20]));
+                for number in [summary.min, summary.p50, summary.max] {
+                    let number = number.unwrap() * PS_PER_NS;
+                    let error = (number - value as f64).abs() / value as f64;
+                    let allowed = if value < 2048 { 1e-12 } else { 1.0 / 2048.0 };
+                    assert!(error <= allowed, "{value} is reported as {number}");
                 }
             }
         }
+    }
+
+    #[test]
+    fn the_figures_of_trials_in_two_states_are_between_them_and_the_extremes_are_of_all_rounds() {
+        let trial =
+            |p50: f64| Latency { samples: 100, min: Some(p50 - 1.0), p50: Some(p50), ..Latency::default() };
+        let trials = [trial(10.0), trial(90.0), trial(11.0)];
+        let pooled =
+            Latency { samples: 300, min: Some(9.0), p50: Some(10.5), p90: Some(95.0), ..Latency::default() };
+        let typical = Latency::over_trials(&trials, &pooled);
+        assert_eq!((typical.samples, typical.min, typical.p50), (300, Some(9.0), Some(11.0)));
+        assert_eq!(typical.p90, Some(95.0), "no trial has it alone");
     }
 
     #[test]

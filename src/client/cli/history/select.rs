@@ -88,12 +88,13 @@ fn read_file(path: &Path) -> Result<Side, Failure> {
             Some(_) => Err(failure("it has several runs: import them, and name one of them".to_owned())),
         };
     }
-    let report: Report = serde_json::from_str(&text).map_err(|error| {
+    let mut report: Report = serde_json::from_str(&text).map_err(|error| {
         failure(format!("neither a report of \"bench --format json\" nor an exported run: {error}"))
     })?;
     if report.schema != SCHEMA {
         return Err(failure(format!("it has schema {}; this ipc-client reads {SCHEMA}", report.schema)));
     }
+    report.results.iter_mut().for_each(|cell| cell.complete());
     Ok(side(None, None, report))
 }
 

@@ -6,7 +6,7 @@ use hdrhistogram::Histogram;
 
 use super::warning::*;
 use crate::client::report::{CellReport, Costs, Report, TrialReport};
-use crate::client::stats::{Drift, MIN_SAMPLES_BEYOND, Statistic, spread};
+use crate::client::stats::{Drift, MIN_SAMPLES_BEYOND, Statistic, median, spread};
 use crate::protocol::{ChannelSpec, Wait};
 use crate::transports::{Settings, find};
 
@@ -39,8 +39,18 @@ pub(super) fn warnings(cell: &CellReport, report: &Report) -> Vec<Warning> {
 }
 
 fn noisy(cell: &CellReport) -> Option<Warning> {
-    let mut medians: Vec<f64> = cell.trials.iter().filter_map(|trial| trial.latency_ns.p50).collect();
+    let typical = cell.trials.iter().filter_map(|trial| trial.headline(cell.headline_of).p50);
+    let mut medians: Vec<f64> = typical.filter(|ns| *ns > 0.0).collect();
     medians.sort_by(f64::total_cmp);
+    if let Some(low_trials) = two_states(&medians) {
+        let (low, high) = medians.split_at(low_trials);
+        return Some(Warning::TwoStates {
+            low_ns: median(low)?,
+            high_ns: median(high)?,
+            high_trials: high.len(),
+            trials: medians.len(),
+        });
+    }
     let trimmed = medians.len() / SPREAD_TRIM;
     let spread = spread(&medians[trimmed..medians.len() - trimmed])?;
     SPREAD.exceeded(spread).then_some(Warning::NoisyHost { spread, pinned: pinned(cell) })
@@ -49,6 +59,16 @@ fn noisy(cell: &CellReport) -> Option<Warning> {
 fn drifts(drift: Option<Drift>, within_trials: bool) -> Option<Warning> {
     let drift = drift.filter(Drift::significant)?;
     Some(Warning::Drifts { change: drift.slope_fraction, within_trials })
+}
+
+/// How many of the sorted medians are in the lower of two groups, if they are in two: each of two trials at least, with
+/// a gap between them of [`STATES_APART`], and of twice what either extends over.
+fn two_states(sorted: &[f64]) -> Option<usize> {
+    let ratio = |from: usize, to: usize| (sorted[to] / sorted[from]).ln();
+    let last = sorted.len().checked_sub(1)?;
+    let cut = (2..last).max_by(|a, b| ratio(a - 1, *a).total_cmp(&ratio(b - 1, *b)))?;
+    let (gap, widest) = (ratio(cut - 1, cut), ratio(0, cut - 1).max(ratio(cut, last)));
+    (gap > STATES_APART.ln() && gap > 2.0 * widest).then_some(cut)
 }
 
 fn pinned(cell: &CellReport) -> bool {
@@ -87,7 +107,7 @@ fn too_few_samples(cell: &CellReport, report: &Report) -> Option<Warning> {
     if report.settings.timing.starts_with("batch:") {
         return None;
     }
-    let latency = &cell.latency_ns;
+    let latency = &cell.headline_ns;
     let shown = [
         (Statistic::P50, latency.p50, 2),
         (Statistic::P90, latency.p90, 10),
@@ -302,6 +322,18 @@ mod tests {
     }
 
     #[test]
+    fn trials_in_two_groups_are_named_with_both() {
+        let seen = with_medians(&[90.0, 420.0, 92.0, 421.0, 91.0]);
+        let states = Warning::TwoStates { low_ns: 91.0, high_ns: 420.5, high_trials: 2, trials: 5 };
+        assert_eq!((seen[0].severity(), &seen[..]), (Severity::Severe, &[states][..]));
+        assert_eq!(with_medians(&[100.0, 101.0, 130.0, 131.0])[0].severity(), Severity::Doubtful);
+        for one in [&[90.0, 91.0, 92.0, 93.0, 420.0][..], &[90.0, 120.0, 160.0, 210.0, 280.0], &[90.0, 420.0]]
+        {
+            assert!(matches!(with_medians(one)[..], [Warning::NoisyHost { .. }]), "{one:?}");
+        }
+    }
+
+    #[test]
     fn two_peaks_are_a_warning_if_a_side_is_not_pinned() {
         let two_peaks = |cell: &mut CellReport| cell.histogram = sample::two_peaks();
         let unpinned = |cell: &mut CellReport| {
@@ -371,15 +403,15 @@ mod tests {
     #[test]
     fn the_lowest_quantile_with_too_few_samples_is_reported() {
         let without = |change: fn(&mut CellReport)| of_cell(change).remove(0);
-        let no_tail = without(|cell| (cell.latency_ns.samples, cell.latency_ns.p99_9) = (3_000, None));
+        let no_tail = without(|cell| (cell.headline_ns.samples, cell.headline_ns.p99_9) = (3_000, None));
         let expected = Warning::TooFewSamples { quantile: Statistic::P99_9, samples: 3_000, needed: 10_000 };
         assert_eq!((no_tail.severity(), no_tail), (Severity::Note, expected));
-        let no_p99 = without(|cell| (cell.latency_ns.p99, cell.latency_ns.p99_9) = (None, None));
+        let no_p99 = without(|cell| (cell.headline_ns.p99, cell.headline_ns.p99_9) = (None, None));
         assert!(matches!(no_p99, Warning::TooFewSamples { quantile: Statistic::P99, needed: 1_000, .. }));
-        let no_median = without(|cell| cell.latency_ns.p50 = None);
+        let no_median = without(|cell| cell.headline_ns.p50 = None);
         assert!(matches!(no_median, Warning::TooFewSamples { quantile: Statistic::P50, needed: 20, .. }));
         assert_eq!(no_median.severity(), Severity::Severe);
-        assert_eq!(of_cell(|cell| cell.latency_ns.p99_99 = None), []);
+        assert_eq!(of_cell(|cell| cell.headline_ns.p99_99 = None), []);
     }
 
     #[test]

@@ -41,6 +41,17 @@ pub enum Warning {
         /// Whether both sides were pinned.
         pinned: bool,
     },
+    /// The trials are in two groups: the host was in one of two states.
+    TwoStates {
+        /// The median of the faster trials.
+        low_ns: f64,
+        /// The median of the slower trials.
+        high_ns: f64,
+        /// How many those are.
+        high_trials: usize,
+        /// All trials.
+        trials: usize,
+    },
     /// Not pinned, and the latencies have two peaks.
     TwoModes {
         /// The faster peak.
@@ -269,6 +280,17 @@ impl Warning {
                          load, or take more trials. \"ipc-client doctor\" checks the host."
                     }
                 },
+            ),
+            Self::TwoStates { low_ns, high_ns, high_trials, trials } => (
+                if high_ns / low_ns > STATES_FAR_APART { Severe } else { Doubtful },
+                format!(
+                    "two states: {} of {trials} trials near {}, {high_trials} near {}",
+                    trials - high_trials,
+                    latency(*low_ns),
+                    latency(*high_ns)
+                ),
+                "The figure is that of the state that most trials met (where the hypervisor puts a CPU, the CPU \
+                 frequency): pin both sides, stop other load, and measure again.",
             ),
             Self::TwoModes { low_ns, high_ns, high_fraction } => (
                 Doubtful,
@@ -556,6 +578,13 @@ impl Limits {
 /// The spread of the trials' medians. The same program varies by some percent on a quiet host and by 10 % on a shared
 /// one (10–30 % polling); 25 % is more than most mechanisms differ; at 100 % the host decides the figure.
 pub(super) const SPREAD: Limits = Limits { slight: 0.10, doubtful: 0.25, severe: 1.0 };
+
+/// The least distance between two groups of trials, from the slowest of one to the fastest of the other: as SPREAD, more
+/// than most mechanisms differ.
+pub(super) const STATES_APART: f64 = 1.2;
+
+/// States further apart than this make the figure that of a state, and not of the mechanism.
+const STATES_FAR_APART: f64 = 2.0;
 
 /// One in this many trials is left out at either end before the spread is computed, which would otherwise grow with
 /// their number: none of fewer than ten.

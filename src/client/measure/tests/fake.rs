@@ -80,13 +80,13 @@ fn measure(
     let mut runner = Runner::new(&mut channel, &calibration, &plan);
     runner.warm_up().unwrap();
     runner.measure(&mut |_, _| (), &mut |_| std::ops::ControlFlow::Continue(())).unwrap();
-    let trial = runner.into_trial((0, Duration::ZERO), Spent::default(), Spent::default());
+    let (trial, recorder) = runner.into_trial((0, Duration::ZERO), Spent::default(), Spent::default());
     Measured {
         runner_rounds: trial.rounds,
         elapsed_ps: trial.elapsed_ps,
         took: took.take(),
-        service: trial.recorder.histogram,
-        response: trial.response,
+        service: recorder.histogram,
+        response: recorder.response,
         calibration,
     }
 }

@@ -11,8 +11,8 @@ use crate::client::report::charts::{
 use crate::client::report::escape::Text;
 use crate::client::report::matrix::{Matrix, Pair};
 use crate::client::report::table::{Datum, Table};
-use crate::client::report::{CellReport, Latency, PS_PER_NS};
-use crate::client::stats::{Statistic, quantile};
+use crate::client::report::{CellReport, HeadlineOf};
+use crate::client::stats::{Latency, PS_PER_NS, Statistic, quantile};
 use crate::units::{latency, rate, size};
 
 /// Steps in a decade of rarity: preferred numbers (ISO 3, R10), so that 50 %, 90 %, 99 % are among them.
@@ -186,7 +186,7 @@ pub(super) const SIZES: Sweep = Sweep {
     facet: Facet::Size,
     x: |cell| Some(cell.size_bytes as f64),
     label: |bytes| size(bytes as u64),
-    of: |cell| Some(&cell.latency_ns),
+    of: |cell| Some(&cell.headline_ns),
     by: &[Facet::Placement, Facet::Pace, Facet::Parallel],
 };
 
@@ -197,7 +197,7 @@ pub(super) const GAPS: Sweep = Sweep {
     facet: Facet::Pace,
     x: |cell| cell.interval_ns.is_none().then(|| cell.gap_ns.unwrap_or(0) as f64),
     label: duration,
-    of: |cell| Some(&cell.latency_ns),
+    of: |cell| Some(&cell.headline_ns),
     by: &[Facet::Size, Facet::Placement, Facet::Parallel],
 };
 
@@ -208,7 +208,7 @@ pub(super) const RATES: Sweep = Sweep {
     facet: Facet::Pace,
     x: |cell| cell.interval_ns.filter(|ns| *ns > 0).map(|ns| 1e9 / ns as f64),
     label: rate,
-    of: |cell| cell.response_ns.as_ref(),
+    of: |cell| (cell.headline_of == HeadlineOf::Response).then_some(&cell.headline_ns),
     by: &[Facet::Size, Facet::Placement, Facet::Parallel],
 };
 
@@ -226,8 +226,7 @@ pub(super) fn sweep(
         else {
             continue;
         };
-        // The interval is that of the round trip, not of the response.
-        let span = entry.cell.confidence_95_ns.and_then(|spans| spans.p50).filter(|_| sweep.id != "rate");
+        let span = entry.cell.confidence_95_ns.and_then(|spans| spans.p50);
         let span = span.map(|span| format!(" ({span})"));
         let point = Point { x, ns, words: latency(ns) + &span.unwrap_or_default() };
         let line =
@@ -294,7 +293,7 @@ fn by_x(of: &str, panel: &Panel<'_>, head: &str, label: fn(f64) -> String) -> Ta
 /// Methods by placement, where a run has several placements.
 pub(super) fn placements(entries: &[Entry<'_>], out: &mut Vec<u8>) -> io::Result<()> {
     let mut columns: Vec<String> = Vec::new();
-    for entry in entries.iter().filter(|entry| entry.cell.latency_ns.p50.is_some()) {
+    for entry in entries.iter().filter(|entry| entry.cell.headline_ns.p50.is_some()) {
         let placement = entry.facet(Facet::Placement);
         if !columns.contains(&placement) {
             columns.push(placement);
@@ -311,7 +310,7 @@ pub(super) fn placements(entries: &[Entry<'_>], out: &mut Vec<u8>) -> io::Result
             rows.len() - 1
         });
         let place = &mut rows[at].1[column];
-        *place = place.or(entry.cell.latency_ns.p50);
+        *place = place.or(entry.cell.headline_ns.p50);
     }
     rows.retain(|(_, values)| values.iter().flatten().count() > 1);
     if rows.is_empty() {

@@ -12,7 +12,6 @@ use crate::client::report::cells::{Entry, Facet, groups, names};
 use crate::client::report::charts::{Mark, bar};
 use crate::client::report::escape::Text;
 use crate::client::report::ranking::ratio_of;
-use crate::client::report::table::half_width;
 use crate::units::{latency, percent, utc};
 
 /// Of more rankings, the winners are counted.
@@ -43,7 +42,7 @@ pub(super) fn rankings<'a>(entries: &[Entry<'a>]) -> Vec<Ranking<'a>> {
     let ranking = |(title, group): (String, Vec<Entry<'a>>)| {
         let (mut ranked, mut failed) = (Vec::new(), Vec::new());
         for (entry, name) in group.iter().zip(names(&group, " ")) {
-            match entry.cell.latency_ns.p50 {
+            match entry.cell.headline_ns.p50 {
                 Some(p50) => ranked.push(Ranked { name, entry: *entry, p50, to_fastest: None }),
                 None => failed.push(name),
             }
@@ -63,7 +62,7 @@ fn ratio(entry: &Entry<'_>, fastest: &Entry<'_>) -> Option<Ratio> {
     if entry.run == fastest.run {
         return Some(ratio);
     }
-    let times = entry.cell.latency_ns.p50? / fastest.cell.latency_ns.p50?;
+    let times = entry.cell.headline_ns.p50? / fastest.cell.headline_ns.p50?;
     let spans = [entry, fastest].map(|entry| entry.cell.confidence_95_ns.and_then(|spans| spans.p50));
     let tie = spans[0].zip(spans[1]).is_some_and(|(span, fastest)| span.low <= fastest.high);
     Some(Ratio { times, confidence_95: None, tie })
@@ -163,7 +162,7 @@ impl Ranking<'_> {
                 Text(method),
                 Text(facets),
                 latency(*p50),
-                half_width(entry.cell).map_or("–".to_owned(), |half| format!("±{}", percent(half))),
+                entry.cell.half_width().map_or("–".to_owned(), |half| format!("±{}", percent(half))),
                 to_fastest.map_or("fastest".to_owned(), |ratio| times(ratio.times)),
                 bar(&classes, share(*p50), span.map(|span| (share(span.low), share(span.high))))
             )?;
@@ -234,7 +233,7 @@ mod tests {
         let cell = report.results[0].clone();
         let cell = |(method, medians): &(&str, [f64; 3])| {
             let mut cell = cell.clone();
-            (cell.method, cell.latency_ns.p50) = ((*method).to_owned(), Some(medians[1]));
+            (cell.method, cell.headline_ns.p50) = ((*method).to_owned(), Some(medians[1]));
             cell.trials.truncate(3);
             for (trial, median) in cell.trials.iter_mut().zip(medians) {
                 trial.latency_ns.p50 = Some(*median);
@@ -267,7 +266,7 @@ mod tests {
     fn bars_rank_cells_and_show_intervals() {
         let mut report = report(&[("tcp", [199.0, 200.0, 201.0]), ("shmem", [99.0, 100.0, 101.0])]);
         for cell in &mut report.results {
-            let p50 = cell.latency_ns.p50.unwrap();
+            let p50 = cell.headline_ns.p50.unwrap();
             cell.confidence_95_ns.as_mut().unwrap().p50 = Some(Span { low: p50 * 0.9, high: p50 * 1.1 });
         }
         let entries: Vec<Entry<'_>> = entries("", &report).collect();

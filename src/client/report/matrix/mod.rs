@@ -8,10 +8,9 @@ use std::io::{self, Write};
 
 use serde::{Deserialize, Serialize, Serializer};
 
-use super::Latency;
 use super::charts::{Heat, Levels};
 use crate::client::host::placement::Placement;
-use crate::client::stats::{median, median_interval};
+use crate::client::stats::{Latency, median, median_interval};
 use crate::protocol::Wait;
 use crate::units::{latency, size};
 

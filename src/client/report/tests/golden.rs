@@ -6,9 +6,10 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use super::{IntervalReport, Latency, Report, csv, json, markdown, sample, text};
+use super::{IntervalReport, Report, csv, json, markdown, sample, text};
 use crate::client::host::placement::Placement;
 use crate::client::measure::histogram;
+use crate::client::stats::Latency;
 use crate::protocol::Wait;
 
 fn root() -> PathBuf {

@@ -12,6 +12,7 @@ use crate::client::host::placement::Placement;
 use crate::client::host::{Build, Environment, Snapshot, Throttling};
 use crate::client::judge::warnings::{Grade, judge};
 use crate::client::measure::{CpusSeen, Probe, Recorder, Trial, histogram};
+use crate::client::stats::Latency;
 use crate::protocol::{ChannelSpec, Usage, Wait};
 use crate::transports::Pace;
 use crate::transports::sys::clock::{Calibration, ClockChoice};
@@ -62,12 +63,25 @@ pub(in crate::client) fn paced() -> Report {
     let rate = Cell { pace: Some(Pace::Every(every)), ..cell("tcp", 8, Wait::Block, None) };
     let gap = Cell { pace: Some(Pace::Gap(Duration::from_millis(1))), ..rate.clone() };
     let mut rate = outcome(rate, 2, 5_000, 91_000);
+    let mut response = histogram();
+    for bucket in rate.histogram.iter_recorded() {
+        response.record_n(bucket.value_iterated_to() * 3, bucket.count_at_value()).unwrap();
+    }
+    rate.response_histogram = Some(response);
     for trial in &mut rate.trials {
-        let mut response = histogram();
-        for bucket in trial.recorder.histogram.iter_recorded() {
-            response.record_n(bucket.value_iterated_to() * 3, bucket.count_at_value()).unwrap();
-        }
-        trial.response = Some(response);
+        let three = |ns: Option<f64>| ns.map(|ns| 3.0 * ns);
+        let Latency { samples, min, p50, p90, p99, p99_9, p99_99, max, mean } = trial.latency;
+        trial.response = Some(Latency {
+            samples,
+            min: three(min),
+            p50: three(p50),
+            p90: three(p90),
+            p99: three(p99),
+            p99_9: three(p99_9),
+            p99_99: three(p99_99),
+            max: three(max),
+            mean: three(mean),
+        });
     }
     report(&[rate, outcome(gap, 2, 500, 120_000)], "batch:1000", &["bench", "--rate", "5k/s"], 2)
 }
@@ -110,7 +124,7 @@ fn report(outcomes: &[Outcome], timing: &str, arguments: &[&str], trials: u32) -
         environment: environment(),
         at_start: snapshot(0),
         at_end: snapshot(3_000),
-        results: outcomes.iter().map(|outcome| rounded(CellReport::of(outcome))).collect(),
+        results: outcomes.iter().map(|outcome| rounded(CellReport::of(outcome, 20.0))).collect(),
         ranking: Vec::new(),
         warnings: Vec::new(),
         grade: Grade::F,
@@ -174,7 +188,8 @@ fn cell(method: &str, size_bytes: u32, wait: Wait, cpus: Option<(u32, u32)>) -> 
 fn outcome(cell: Cell, trials: u64, rounds: u64, ns: u64) -> Outcome {
     // Its ticks are nanoseconds on any host.
     let scale = Calibration::run(ClockChoice::Monotonic).unwrap().scale();
-    let trial = |number: u64| {
+    let mut outcome = Outcome { overhead: Duration::from_millis(1), ..Outcome::of(cell) };
+    for number in 0..trials {
         let ns = ns + ns * number / 100;
         // A skewed shape with a tail: one of 100 takes 4 times as long, one of 1000 takes 30 times.
         let rounds_ns: Vec<u64> = (0..rounds)
@@ -186,9 +201,10 @@ fn outcome(cell: Cell, trials: u64, rounds: u64, ns: u64) -> Outcome {
             .collect();
         let mut recorder = Recorder::default();
         rounds_ns.chunks(100).for_each(|block| recorder.record(block, scale));
-        Trial {
-            recorder,
+        let trial = Trial {
+            latency: Latency::of(&recorder.histogram),
             response: None,
+            series: recorder.series(),
             rounds,
             lost: 0,
             elapsed_ps: rounds_ns.iter().sum::<u64>() * 1000,
@@ -200,15 +216,10 @@ fn outcome(cell: Cell, trials: u64, rounds: u64, ns: u64) -> Outcome {
             client_usage: usage(rounds, ns),
             server_usage: usage(rounds, ns / 2),
             cpus: CpusSeen { client: vec![0], server: vec![0, 1] },
-        }
-    };
-    Outcome {
-        cell,
-        trials: (0..trials).map(trial).collect(),
-        error: None,
-        precision_reached: None,
-        overhead: Duration::from_millis(1),
+        };
+        outcome.add(trial, &recorder);
     }
+    outcome
 }
 
 fn lossy(mut outcome: Outcome) -> Outcome {

@@ -9,9 +9,9 @@ use crate::client::host::{Build, Environment, Snapshot};
 use crate::client::judge::warnings::Grade;
 use crate::client::measure::histogram;
 use crate::client::report::{
-    CellReport, Clock, Cost, Costs, Latency, Report, SCHEMA, Settings, Times, TrialReport,
+    CellReport, Clock, Cost, Costs, HeadlineOf, Report, SCHEMA, Settings, Times, TrialReport,
 };
-use crate::client::stats::Outliers;
+use crate::client::stats::{Latency, Outliers};
 use crate::protocol::Wait;
 
 /// Ten seconds on a bare host of 4 CPUs: one cell, CPU 2 to CPU 3, blocking, 5 trials of 20 000 rounds of 10 µs.
@@ -75,6 +75,8 @@ pub(crate) fn cell() -> CellReport {
         rounds: 100_000,
         lost: 0,
         elapsed_ns: 1e9,
+        headline_of: HeadlineOf::RoundTrip,
+        headline_ns: latency(10_000.0, 100_000),
         latency_ns: latency(10_000.0, 100_000),
         confidence_95_ns: None,
         probe: None,
@@ -101,6 +103,7 @@ pub(crate) fn trial(p50: f64) -> TrialReport {
         elapsed_ns: 2e8,
         lost: 0,
         latency_ns: latency(p50, 20_000),
+        response_ns: None,
         warmup_rounds: 0,
         warmup_ns: 0,
         client_cpus: vec![2],
