@@ -30,10 +30,10 @@ pub mod protocol {
         protocol::frame::{Assembler, HEADER_LEN, MAX_BODY, TooLong, frame},
         protocol::link::{Link, LinkError, send_part},
         protocol::{
-            ChannelId, ChannelSpec, ChannelStatus, DecodeError, DialError, End, Event, GREETING_LEN,
-            Greeting, LimitUse, MAX_DECODED, MethodState, OverLimit, PROTOCOL_VERSION, Refusal, Reply,
-            Request, Resource, Scope, SocketAddress, Status, Token, Totals, Unavailable, Usage, UserUse,
-            Wait, decode, dial, encode, role,
+            ChannelId, ChannelSpec, ChannelStatus, Confinement, DecodeError, DialError, End, Event,
+            GREETING_LEN, Greeting, LimitUse, MAX_DECODED, MethodState, OverLimit, PROTOCOL_VERSION, Refusal,
+            Reply, Request, Resource, Scope, SocketAddress, Status, Throttling, Token, Totals, Unavailable,
+            Usage, UserUse, Wait, decode, dial, encode, role,
         },
     };
 }

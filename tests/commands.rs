@@ -1,5 +1,6 @@
 //! The commands beside `bench`, as a user runs them: `matrix`, `explain`, `doctor`, and the grade that a script asks for.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::process::Command;
 
@@ -9,7 +10,7 @@ use rustix::process::Signal;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use serde_json::Value;
 
-use crate::harness::{Output, Sandbox, run};
+use crate::harness::{Daemon, Output, Sandbox, not_tested, run};
 
 /// This thread, and what it starts, on two of its CPUs at the most: a matrix of a large host takes long. Returns them.
 fn on_two_cpus() -> Vec<usize> {
@@ -19,6 +20,61 @@ fn on_two_cpus() -> Vec<usize> {
     cpus.iter().for_each(|cpu| two.set(*cpu));
     sched_setaffinity(None, &two).unwrap();
     cpus
+}
+
+/// A daemon on one CPU, for clients on that and another one; `None` on a host with one. Returns both CPUs, the daemon's first.
+fn daemon_on_one_cpu(sandbox: &Sandbox) -> Option<(Daemon, [usize; 2])> {
+    let [one, other] = on_two_cpus()[..] else {
+        not_tested("cpus", "this takes two CPUs");
+        return None;
+    };
+    let before = sched_getaffinity(None).unwrap();
+    let mut only = CpuSet::new();
+    only.set(one);
+    sched_setaffinity(None, &only).unwrap();
+    let daemon = sandbox.daemon();
+    sched_setaffinity(None, &before).unwrap();
+    Some((daemon, [one, other]))
+}
+
+#[test]
+fn placements_are_of_the_cpus_that_both_sides_may_use_in_any_order() {
+    run(|sandbox| {
+        let Some((daemon, [one, other])) = daemon_on_one_cpu(sandbox) else { return };
+        let bench = |more: &[&str]| {
+            sandbox.finish(&mut sandbox.client(&[&["bench", "-n", "20", "--trials", "1"], more].concat()))
+        };
+        let measured = ["unpinned,same-core,cross-core", "cross-core,same-core,unpinned"].map(|order| {
+            let output = bench(&["-m", "pipes", "--placement", order, "--json"]).expect(Exit::Success);
+            let report: Value = serde_json::from_str(&output.stdout).unwrap();
+            assert_eq!(report["environment"]["responder"]["allowed"], one.to_string());
+            let cell = |cell: &Value| {
+                let [placement, client, server] =
+                    ["placement", "client_cpu", "server_cpu"].map(|key| cell[key].to_string());
+                (cell["method"].to_string(), placement, client, server)
+            };
+            report["results"].as_array().unwrap().iter().map(cell).collect::<BTreeSet<_>>()
+        });
+        assert_eq!(measured[0], measured[1]);
+        let placed = |placement: &str, client: usize| {
+            let cell =
+                ["\"pipe\"".to_owned(), format!("\"{placement}\""), client.to_string(), one.to_string()];
+            let [method, placement, client, server] = cell;
+            assert!(measured[0].contains(&(method, placement, client, server)), "{measured:?}");
+        };
+        placed("same-core", one);
+        placed("cross-core", other);
+
+        let refused = bench(&["-m", "tcp", "--server-cpu", &other.to_string()]).expect(Exit::Unavailable);
+        refused.says(&[
+            &format!("CPU {other} is not among the allowed CPUs, "),
+            &format!(" and {one} for the responder"),
+        ]);
+        let matrix = [&MATRIX[..], &["--format", "csv"]].concat();
+        let matrix = sandbox.finish(&mut sandbox.client(&matrix)).expect(Exit::Success);
+        assert_eq!(matrix.stdout.lines().count(), 2, "a row for the only pair: {}", matrix.stdout);
+        daemon.is_at_rest();
+    });
 }
 
 fn client(sandbox: &Sandbox, arguments: &[&str]) -> Output {

@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
-use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+use rustix::io::Errno;
 
 use hdrhistogram::Histogram;
 
@@ -13,6 +13,7 @@ use crate::client::host::placement::Placement;
 use crate::client::stats::{median, median_interval, relative_half_width};
 use crate::protocol::{ChannelSpec, Wait};
 use crate::transports::Pace;
+use crate::transports::sys::Affinity;
 use crate::transports::sys::clock::{Calibration, ClockChoice, TscRefusal};
 
 /// One configuration to measure.
@@ -274,16 +275,14 @@ pub(super) fn order(cells: usize, trial: u32) -> Vec<usize> {
 
 /// Pins this thread to one CPU; dropping it restores the previous affinity.
 struct Pinned {
-    before: CpuSet,
+    before: Affinity,
 }
 
 impl Pinned {
     fn to(cpu: u32) -> Result<Self, ClientError> {
-        let pinning = |source: std::io::Error| ClientError::Pin { cpu, source };
-        let before = sched_getaffinity(None).map_err(|error| pinning(error.into()))?;
-        let mut cpus = CpuSet::new();
-        cpus.set(usize::try_from(cpu).map_err(|error| pinning(std::io::Error::other(error)))?);
-        sched_setaffinity(None, &cpus).map_err(|error| pinning(error.into()))?;
+        let pinning = |source: Errno| ClientError::Pin { cpu, source: source.into() };
+        let before = Affinity::of_thread().map_err(pinning)?;
+        Affinity::only(cpu).apply().map_err(pinning)?;
         Ok(Self { before })
     }
 }
@@ -291,7 +290,7 @@ impl Pinned {
 impl Drop for Pinned {
     fn drop(&mut self) {
         // This affinity was allowed before.
-        let _ = sched_setaffinity(None, &self.before);
+        let _ = self.before.apply();
     }
 }
 

@@ -14,8 +14,8 @@ use super::private::{Private, PrivateError, Process};
 use super::{Channel, ClientError, Opened};
 use crate::protocol::link::{Deadline, Link, LinkError};
 use crate::protocol::{
-    ChannelId, ChannelSpec, End, Event, MethodState, Refusal, Reply, Request, Resource, SocketAddress,
-    Status, Usage, dial,
+    ChannelId, ChannelSpec, Confinement, End, Event, MethodState, Refusal, Reply, Request, Resource,
+    SocketAddress, Status, Usage, dial,
 };
 use crate::transports::{CallError, ConnectError, Endpoint, RoundError, Settings, only_cpu};
 
@@ -116,6 +116,17 @@ impl Client {
     pub fn status(&mut self) -> Result<Status, ClientError> {
         match self.request(&Request::Status)? {
             Reply::Status(status) => Ok(status),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// What confines the responders: CPUs, control group, CPU quota.
+    ///
+    /// # Errors
+    /// The connection is lost.
+    pub(crate) fn confinement(&mut self) -> Result<Confinement, ClientError> {
+        match self.request(&Request::Confinement)? {
+            Reply::Confinement(confinement) => Ok(confinement),
             other => Err(unexpected(&other)),
         }
     }

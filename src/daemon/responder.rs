@@ -7,17 +7,17 @@ use std::panic::{self, AssertUnwindSafe};
 use std::sync::{Mutex, PoisonError};
 
 use rustix::fs::{Mode, OFlags, open};
-use rustix::io::fcntl_dupfd_cloexec;
+use rustix::io::{Errno, fcntl_dupfd_cloexec};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::stdio::{dup2_stdin, stdin};
-use rustix::thread::{CpuSet, sched_setaffinity, set_no_new_privs};
+use rustix::thread::set_no_new_privs;
 
 use crate::diagnostics::error_chain;
 use crate::exit::Exit;
 use crate::protocol::encode;
 use crate::protocol::frame::frame;
 use crate::protocol::link::send_part;
-use crate::transports::sys::{close_inherited, find_room};
+use crate::transports::sys::{Affinity, close_inherited, find_room};
 use crate::transports::{Announcement, Assignment, Settings, Supervisor, only_cpu};
 
 /// The score for the kernel's out-of-memory killer (proc(5)): responders are killed before processes of normal score.
@@ -84,7 +84,10 @@ fn serve(assignment: &Assignment, supervisor: &mut Supervisor) -> Result<(), Str
     let (mechanism, settings) =
         Settings::of(&assignment.spec, assignment.grant.clone()).map_err(|refusal| refusal.to_string())?;
     if let Some(cpu) = assignment.spec.server_cpu {
-        pin(cpu).map_err(|error| format!("it cannot run on CPU {cpu}: {error}"))?;
+        Affinity::only(cpu).apply().map_err(|error| match error {
+            Errno::INVAL => format!("its cpuset does not allow CPU {cpu}"),
+            error => format!("it cannot run on CPU {cpu}: {}", error_chain(&io::Error::from(error))),
+        })?;
     }
     let settings = settings.on_cpus(assignment.spec.client_cpu, only_cpu());
     find_room(mechanism.holds(settings.size))
@@ -120,14 +123,6 @@ fn bound_memory(holds: u64) -> io::Result<()> {
 pub(super) fn forbid_core() {
     // Fails only where the limit is 0.
     let _ = setrlimit(Resource::Core, Rlimit { current: Some(1), maximum: Some(1) });
-}
-
-/// Runs this process on `cpu` alone.
-fn pin(cpu: u32) -> io::Result<()> {
-    let mut cpus = CpuSet::new();
-    let index = usize::try_from(cpu).ok().filter(|&cpu| cpu < CpuSet::MAX_CPU);
-    cpus.set(index.ok_or_else(|| io::Error::other("unknown CPU"))?);
-    Ok(sched_setaffinity(None, &cpus)?)
 }
 
 /// Moves the control socket away from standard input, which mechanisms may use.

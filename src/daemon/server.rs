@@ -435,6 +435,7 @@ impl Server {
     ) -> Result<Option<Reply>, Refusal> {
         Ok(Some(match request {
             Request::Status => Reply::Status(self.status()),
+            Request::Confinement => Reply::Confinement(sys::confinement()),
             Request::Methods => {
                 find_descriptors(PROBE_DESCRIPTORS)
                     .map_err(|error| Refusal::Shortage { reason: error_chain(&error) })?;

@@ -34,6 +34,8 @@ pub enum Request {
     Usage(ChannelId),
     /// End a channel: [`Reply::Closed`] once its responder is gone and its resources are freed.
     Close(ChannelId),
+    /// What confines the responders: [`Reply::Confinement`].
+    Confinement,
 }
 
 /// What the daemon sends.
@@ -77,6 +79,8 @@ pub enum Reply {
     Refused(Refusal),
     /// An event, which answers no request.
     Event(Event),
+    /// Answers [`Request::Confinement`].
+    Confinement(Confinement),
 }
 
 /// What a daemon reports without a request.
@@ -101,7 +105,7 @@ pub enum Event {
 /// Which data channel to open: the method and its parameters.
 ///
 /// [`ChannelSpec::new`] has an 8-byte payload, the method's default wait, unpinned sides and no options.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ChannelSpec {
     /// The method's name, such as `tcp`, or an alias.
     pub method: String,
@@ -237,6 +241,28 @@ impl MethodState {
     pub(crate) fn lacking(&self) -> Option<&Unavailable> {
         self.unavailable.as_ref().or(self.closed.as_ref())
     }
+}
+
+/// What confines a daemon and its responders, beside what confines their client.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Confinement {
+    /// The CPUs that they may run on.
+    pub cpus: Vec<u32>,
+    /// The control group that may limit their CPU time.
+    pub cgroup: Option<String>,
+    /// The tightest CPU quota of that group and those above it, in thousandths of a CPU.
+    pub quota_millicpus: Option<u64>,
+    /// How that has throttled them.
+    pub throttling: Option<Throttling>,
+}
+
+/// How often and for how long the CPU quota throttled a process's control groups, since their creation.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Throttling {
+    /// Periods in which a group had used up its quota.
+    pub periods: u64,
+    /// How long they were throttled, summed over CPUs and groups: it can exceed the wall-clock time.
+    pub time_ns: u64,
 }
 
 /// What a process has used, by the kernel's accounting.

@@ -23,6 +23,8 @@ pub use dial::{DialError, dial};
 pub(crate) use greeting::GreetingError;
 pub use greeting::{GREETING_LEN, Greeting, PROTOCOL_VERSION};
 pub use limit::{LimitUse, OverLimit, Resource, Scope, UserUse};
-pub use message::{ChannelSpec, Event, MethodState, Reply, Request, Token, Usage, Wait};
+pub use message::{
+    ChannelSpec, Confinement, Event, MethodState, Reply, Request, Throttling, Token, Usage, Wait,
+};
 pub use refusal::{ChannelId, End, Refusal, Unavailable};
 pub use status::{ChannelStatus, Status, Totals};

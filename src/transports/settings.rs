@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use rustix::thread::{CpuSet, sched_getaffinity};
 use serde::{Deserialize, Serialize};
 
 use super::{Capabilities, Mechanism, find};
@@ -165,8 +164,7 @@ impl Settings {
 /// The only CPU that the calling thread may run on, if there is only one.
 #[must_use]
 pub(crate) fn only_cpu() -> Option<u32> {
-    let cpus = sched_getaffinity(None).ok().filter(|cpus| cpus.count() == 1)?;
-    (0..CpuSet::MAX_CPU).find(|cpu| cpus.is_set(*cpu)).and_then(|cpu| u32::try_from(cpu).ok())
+    super::sys::Affinity::of_thread().ok()?.single()
 }
 
 #[cfg(test)]

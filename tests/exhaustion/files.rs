@@ -1,5 +1,6 @@
 //! File systems: /dev/shm is full; the folder for what has a name is full, or can only be read.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
 
@@ -103,6 +104,30 @@ fn a_full_dev_shm_is_reported_when_the_channel_is_opened() {
         assert_eq!(mounted.entries("/dev/shm"), Vec::<String>::new());
         bystander.finishes();
         mounted.daemon.is_at_rest();
+    });
+}
+
+#[test]
+fn a_size_that_does_not_fit_is_left_out_whatever_its_place_in_the_list() {
+    run(|sandbox| {
+        if !may_unshare(&MOUNTS) {
+            return;
+        }
+        let place = sandbox.folder().display().to_string();
+        let mounted = Mounted::start(sandbox, &place, "mount -t tmpfs -o size=64k ipcd-test /dev/shm");
+        for daemon in [&[][..], &["--private"]] {
+            let measured = ["8,1M", "1M,8"].map(|sizes| {
+                let output =
+                    mounted.group("memory", &[&["--size", sizes, "--format", "csv"], daemon].concat());
+                output.says(&["skipping shmem with 1 MiB: "]).expect(Exit::Success).stdout
+            });
+            let cell = |line: &str| line.split(',').next().map(str::to_owned);
+            let [first, second] = measured.map(|csv| csv.lines().filter_map(cell).collect::<BTreeSet<_>>());
+            assert_eq!(first, second);
+            let measures = |cell: &str| first.iter().any(|it| it.starts_with(cell));
+            assert!(measures("shmem:8B:") && measures("memfd:1048576B:"), "{first:?}");
+            assert!(!measures("shmem:1048576B:"), "{first:?}");
+        }
     });
 }
 

@@ -1,8 +1,8 @@
 //! Any message that client, daemon and responder can say to each other.
 
 use ipcd::internals::protocol::{
-    ChannelSpec, ChannelStatus, End, Event, LimitUse, MethodState, OverLimit, Refusal, Reply, Request,
-    Resource, Scope, Status, Token, Totals, Unavailable, Usage, UserUse, Wait,
+    ChannelSpec, ChannelStatus, Confinement, End, Event, LimitUse, MethodState, OverLimit, Refusal, Reply,
+    Request, Resource, Scope, Status, Throttling, Token, Totals, Unavailable, Usage, UserUse, Wait,
 };
 use ipcd::internals::transports::{Announcement, Assignment, Grant, Owner};
 use proptest::collection::{btree_map, vec};
@@ -34,6 +34,7 @@ pub(crate) fn request() -> impl Strategy<Value = Request> {
     prop_oneof![
         Just(Request::Status),
         Just(Request::Methods),
+        Just(Request::Confinement),
         Just(Request::Stop),
         any::<bool>().prop_map(|wait| Request::Acquire { wait }),
         Just(Request::Release),
@@ -154,6 +155,19 @@ fn method_state() -> impl Strategy<Value = MethodState> {
     })
 }
 
+fn confinement() -> impl Strategy<Value = Confinement> {
+    let throttling =
+        any::<Option<[u64; 2]>>().prop_map(|of| of.map(|[periods, time_ns]| Throttling { periods, time_ns }));
+    (vec(any::<u32>(), 0..4), option::of(text()), any::<Option<u64>>(), throttling).prop_map(
+        |(cpus, cgroup, quota_millicpus, throttling)| Confinement {
+            cpus,
+            cgroup,
+            quota_millicpus,
+            throttling,
+        },
+    )
+}
+
 pub(crate) fn reply() -> impl Strategy<Value = Reply> {
     let opened = (any::<[u8; 32]>(), text(), any::<u64>(), any::<[u32; 2]>(), any::<Option<u32>>()).prop_map(
         |(token, endpoint, channel, [descriptors, responder_pid], responder_cpu)| Reply::Opened {
@@ -168,6 +182,7 @@ pub(crate) fn reply() -> impl Strategy<Value = Reply> {
     prop_oneof![
         status().prop_map(Reply::Status),
         vec(method_state(), 0..4).prop_map(Reply::Methods),
+        confinement().prop_map(Reply::Confinement),
         Just(Reply::Stopping),
         Just(Reply::Acquired),
         any::<u32>().prop_map(|place| Reply::Queued { place }),
@@ -207,6 +222,7 @@ pub(crate) fn kind_of_request(request: &Request) -> usize {
         Request::Open(_) => 5,
         Request::Usage(_) => 6,
         Request::Close(_) => 7,
+        Request::Confinement => 8,
     }
 }
 
@@ -241,8 +257,9 @@ pub(crate) fn kind_of_reply(reply: &Reply) -> usize {
             Refusal::Shortage { .. } => 24,
         },
         Reply::Event(Event::Revoked { .. }) => 25,
+        Reply::Confinement(_) => 26,
     }
 }
 
 /// Kinds of request and of reply.
-pub(crate) const KINDS: (usize, usize) = (8, 26);
+pub(crate) const KINDS: (usize, usize) = (9, 27);

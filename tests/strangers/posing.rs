@@ -8,7 +8,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use ipcd::internals::protocol::Link;
-use ipcd::internals::protocol::{Exit, PROTOCOL_VERSION, Reply, Request, Status, Token, Totals, Usage};
+use ipcd::internals::protocol::{
+    Confinement, Exit, PROTOCOL_VERSION, Reply, Request, Status, Token, Totals, Usage,
+};
 use ipcd::internals::transports::{Exposure, Naming, states};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::SocketType;
@@ -205,6 +207,7 @@ fn be_daemon<'scope>(
     while let Ok(request) = link.receive::<Request>(Some(LONG)) {
         let reply = match request {
             Request::Methods => Reply::Methods(states()),
+            Request::Confinement => Reply::Confinement(Confinement::default()),
             Request::Acquire { .. } => Reply::Acquired,
             Request::Release => Reply::Released,
             Request::Usage(_) => Reply::Usage(Usage::default()),

@@ -129,8 +129,9 @@ impl Session {
         let mut watch = Stopwatch(started);
         let mut client = lease.connect(socket)?;
         let states = client.methods()?;
+        let confinement = client.confinement()?;
         watch.lap(&mut times.daemon_ns);
-        let mut bench = plan.plan(options, &states)?;
+        let mut bench = plan.plan(options, &states, &confinement.cpus.iter().copied().collect())?;
         if plan.parallel > 1 {
             client.admits(plan.parallel)?;
         }
@@ -140,8 +141,13 @@ impl Session {
         watch.lap(&mut times.channels_ns);
         let calibration = bench.calibrate(clock)?.map_err(Failure::unavailable)?;
         watch.lap(&mut times.clock_ns);
-        let environment = Environment::capture();
-        let at_start = Snapshot::capture();
+        let mut environment = Environment::capture();
+        let mut at_start = Snapshot::capture();
+        // A private daemon is confined as its client is.
+        if client.path().is_some() {
+            environment.add_responder(&confinement);
+            at_start.responder_throttling = client.confinement()?.throttling;
+        }
         watch.lap(&mut times.environment_ns);
         let report = Report {
             schema: SCHEMA,
@@ -165,11 +171,16 @@ impl Session {
 
     /// Closes the connection, so that nothing of the run is left when its results are shown, and completes the report,
     /// except for the verdict.
-    pub(super) fn end(self, outcomes: &[Outcome]) -> Report {
+    pub(super) fn end(mut self, outcomes: &[Outcome]) -> Report {
+        // A daemon that is lost is reported by the cells that it fails.
+        let confinement = self.client.confinement().ok();
         drop(self.client);
         let (mut report, mut snapshot_ns) = (self.report, 0);
         let mut watch = Stopwatch(Instant::now());
         report.at_end = Snapshot::capture();
+        if report.at_start.responder_throttling.is_some() {
+            report.at_end.responder_throttling = confinement.and_then(|confinement| confinement.throttling);
+        }
         watch.lap(&mut snapshot_ns);
         report.times.environment_ns += snapshot_ns;
         for outcome in outcomes {

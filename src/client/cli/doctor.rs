@@ -91,7 +91,9 @@ pub(super) fn run(args: &DoctorArgs) -> Result<Exit, Failure> {
     let mut session = Session::begin(&args.socket, &args.lease, &plan, &options, ClockChoice::Auto)?;
     sleep(OBSERVATION);
     let report = &mut session.report;
-    let earlier = std::mem::replace(&mut report.at_start, Snapshot::capture());
+    let responder_throttling = report.at_start.responder_throttling;
+    let now = Snapshot { responder_throttling, ..Snapshot::capture() };
+    let earlier = std::mem::replace(&mut report.at_start, now);
     let (environment, now, clock) = (&report.environment, &report.at_start, &report.clock);
     let checks = checks(Host { environment, earlier: &earlier, now, clock });
     if !args.json {

@@ -88,8 +88,11 @@ pub(super) fn run(args: &MatrixArgs, options: &BTreeMap<String, String>) -> Resu
     args.file().map(file::check).transpose()?;
     // Before this process is pinned.
     let topology = Topology::read().map_err(Failure::unavailable)?;
-    let plan = args.plan.plan(options, &topology)?;
+    // What is wrong whatever the daemon may use needs no daemon to be reported.
+    args.plan.plan(options, &topology)?;
     let mut client = args.lease.connect(&args.socket)?;
+    let topology = topology.with_responder(&client.confinement()?.cpus.into_iter().collect());
+    let plan = args.plan.plan(options, &topology)?;
     let states = client.methods()?;
     check_available(plan.mechanism, &plan.spec.options, &states)?;
     Settings::check_for(&plan.spec, state(plan.mechanism, &states)).map_err(Failure::unavailable)?;
@@ -118,7 +121,7 @@ pub(super) fn run(args: &MatrixArgs, options: &BTreeMap<String, String>) -> Resu
         },
         trials: plan.trials as usize,
         host: host(&Environment::capture()),
-        cpus: topology.allowed().iter().collect(),
+        cpus: topology.common().iter().collect(),
         pairs,
     };
     let write = |width, out: &mut dyn Write| match format {

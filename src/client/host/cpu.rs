@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use super::CpuList;
-use super::root::{Root, values};
+use crate::transports::sys::root::{Root, values};
 
 /// The CPUs of the host, as its kernel reports them.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::root::{Root, values};
+use crate::transports::sys::root::{Root, values};
 
 /// The kernel and its settings.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -5,7 +5,6 @@
 //! out of the JSON; it is never an error and never guessed. The left-out fields need a format that names its fields:
 //! JSON does, bincode does not.
 
-mod cgroup;
 mod cpu;
 mod cpu_list;
 #[cfg(test)]
@@ -13,7 +12,6 @@ mod cpu_list;
 pub(crate) mod fixture;
 mod kernel;
 pub(crate) mod placement;
-mod root;
 mod snapshot;
 #[cfg(test)]
 mod tests;
@@ -23,13 +21,15 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-pub(crate) use cgroup::Throttling;
+use crate::protocol::Confinement;
+pub(crate) use crate::protocol::Throttling;
+use crate::transports::sys;
 pub(crate) use cpu_list::CpuList;
 pub(crate) use snapshot::Snapshot;
 
+use crate::transports::sys::root::{Root, values};
 use cpu::{Cpu, Power};
 use kernel::{Kernel, Machine};
-use root::{Root, values};
 
 /// What a measurement ran on, as far as it stays the same during a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -55,6 +55,9 @@ pub struct Environment {
     /// The tightest CPU quota of the control groups this process is in, in CPUs; `None` also without a limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cgroup_quota_cpus: Option<f64>,
+    /// What confines the responders; `None` with a private daemon, which is confined as its client is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub responder: Option<ResponderSide>,
     /// The CPUs.
     #[serde(default)]
     pub cpu: Cpu,
@@ -86,6 +89,18 @@ impl Environment {
         environment
     }
 
+    /// Adds what confines the responders of a daemon that is not private.
+    pub(crate) fn add_responder(&mut self, confinement: &Confinement) {
+        let Confinement { cpus, cgroup, quota_millicpus, throttling: _ } = confinement;
+        let allowed: CpuList = cpus.iter().copied().collect();
+        let allowed = self.cpu.online.as_ref().map_or(allowed.clone(), |online| allowed.intersection(online));
+        self.responder = Some(ResponderSide {
+            allowed: Some(allowed).filter(|allowed| Some(allowed) != self.cpu.allowed.as_ref()),
+            cgroup: cgroup.clone(),
+            cgroup_quota_cpus: quota_millicpus.map(|quota| quota as f64 / 1000.0),
+        });
+    }
+
     /// The environment in the files below `root`, and this program's own build.
     pub(crate) fn capture_from(root: &Path) -> Self {
         let root = Root(root);
@@ -96,7 +111,8 @@ impl Environment {
             architecture: root.text("proc/sys/kernel/arch"),
             memory_total_bytes: root.text("proc/meminfo").and_then(|text| memory_total_bytes(&text)),
             page_size_bytes: None,
-            cgroup_quota_cpus: cgroup::quota_cpus(root),
+            cgroup_quota_cpus: sys::quota_cpus(root),
+            responder: None,
             cpu: Cpu::read(root),
             power: Power::read(root),
             kernel: Kernel::read(root),
@@ -104,6 +120,20 @@ impl Environment {
             build: Build::this(),
         }
     }
+}
+
+/// What confines the responders of a daemon that is not private.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ResponderSide {
+    /// The CPUs that they may run on, if not those of the client.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub allowed: Option<CpuList>,
+    /// The control group that may limit their CPU time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cgroup: Option<String>,
+    /// The tightest CPU quota of their control groups, in CPUs; `None` also without a limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cgroup_quota_cpus: Option<f64>,
 }
 
 fn os(root: Root<'_>) -> Option<String> {

@@ -9,8 +9,9 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::root::Root;
 use super::{CpuList, cpu};
+use crate::transports::sys::Affinity;
+use crate::transports::sys::root::Root;
 
 /// How far apart the two sides run. It moves a result more than the mechanism does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -86,27 +87,46 @@ pub enum PlacementError {
     /// The CPU is not online; the list has those that are.
     #[error("CPU {0} is not online; online are {1}")]
     Offline(u32, CpuList),
-    /// The CPU is not isolated, and not among the CPUs in this process's affinity mask.
-    #[error("CPU {0} is not among the allowed CPUs {1}")]
-    NotAllowed(u32, CpuList),
-    /// No CPU is both online and allowed.
-    #[error("no allowed CPU is online")]
-    NoCpu,
+    /// The CPU is not isolated, and not among those that this side may use.
+    #[error("CPU {0} is not among {1}")]
+    NotAllowed(u32, Allowed),
+    /// No CPU is both online and allowed to both sides.
+    #[error("no online CPU is allowed to both sides: {0}")]
+    NoCpu(Allowed),
     /// The host does not report how CPUs share cores.
     #[error("this host does not report which CPUs share a core")]
     Unknown,
     /// No two of the allowed CPUs are threads of one core.
-    #[error("no SMT siblings among the allowed CPUs {0}")]
-    NoSiblings(CpuList),
+    #[error("no SMT siblings among {0}")]
+    NoSiblings(Allowed),
     /// No two of the allowed CPUs are on two cores of one socket.
-    #[error("no two cores of one socket among the allowed CPUs {0}")]
-    NoCores(CpuList),
+    #[error("no two cores of one socket among {0}")]
+    NoCores(Allowed),
     /// The host reports at most one socket.
     #[error("this host has one socket only")]
     OneSocket,
     /// The host has several sockets, and all allowed CPUs are on one.
-    #[error("the allowed CPUs {0} are on one socket")]
-    NoSockets(CpuList),
+    #[error("{0} are on one socket")]
+    NoSockets(Allowed),
+}
+
+/// The CPUs that the two sides may use, by affinity and cpuset.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Allowed {
+    client: CpuList,
+    /// The responder's, which differ if the daemon has a cpuset of its own.
+    server: CpuList,
+}
+
+impl fmt::Display for Allowed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = |cpus: &CpuList| if cpus.is_empty() { "none".to_owned() } else { cpus.to_string() };
+        let [client, server] = [&self.client, &self.server].map(shown);
+        match client == server {
+            true => write!(f, "the allowed CPUs {client}"),
+            false => write!(f, "the allowed CPUs, {client} for the client and {server} for the responder"),
+        }
+    }
 }
 
 /// Where a logical CPU is. What the host does not report is `None`.
@@ -121,13 +141,13 @@ struct CpuPosition {
     last_level_cache: Option<CpuList>,
 }
 
-/// The CPUs of this host that are online, and which of them this process may use.
+/// The CPUs of this host that are online, and which of them the two sides may use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Topology {
     /// Every online CPU, in ascending order.
     cpus: Vec<CpuPosition>,
-    /// The online CPUs in the affinity mask.
-    allowed: CpuList,
+    /// The online CPUs in the affinity mask of each side.
+    allowed: Allowed,
     /// The CPUs excluded from the default mask, which can be used by naming them.
     isolated: CpuList,
 }
@@ -138,10 +158,15 @@ impl Topology {
     /// # Errors
     /// The kernel does not return the mask.
     pub fn read() -> Result<Self, PlacementError> {
-        let mask = rustix::thread::sched_getaffinity(None)?;
-        let highest = u32::try_from(rustix::thread::CpuSet::MAX_CPU).unwrap_or(u32::MAX);
-        let allowed = (0..highest).filter(|&cpu| mask.is_set(cpu as usize)).collect();
+        let allowed = Affinity::of_thread()?.cpus().collect();
         Ok(Self::read_from(Path::new("/"), allowed))
+    }
+
+    /// The same, for a responder that may use these CPUs.
+    pub(crate) fn with_responder(mut self, allowed: &CpuList) -> Self {
+        let online = self.cpus.iter().map(|position| position.cpu).collect();
+        self.allowed.server = allowed.intersection(&online);
+        self
     }
 
     /// The topology in the `/sys` below `root`, for an affinity mask.
@@ -156,27 +181,32 @@ impl Topology {
             siblings: cpu::thread_siblings(root, cpu),
             last_level_cache: cpu::last_level_cache(root, cpu),
         };
+        let allowed = allowed.intersection(&online);
         Self {
             cpus: online.iter().map(position).collect(),
-            allowed: allowed.intersection(&online),
+            allowed: Allowed { client: allowed.clone(), server: allowed },
             isolated: cpu::isolated(root).unwrap_or_default(),
         }
     }
 
-    /// The online CPUs that this process may use.
-    pub(crate) fn allowed(&self) -> &CpuList {
-        &self.allowed
+    /// The online CPUs that both sides may use.
+    pub(crate) fn common(&self) -> CpuList {
+        self.allowed.client.intersection(&self.allowed.server)
     }
 
-    /// Checks that a CPU that the user named can be used. Isolated CPUs can: `isolcpus=` removes them from the mask
+    /// Checks that CPUs that the user named can be used. Isolated CPUs can: `isolcpus=` removes them from the mask
     /// that processes start with, so that nothing runs there unless it asks to.
-    pub(crate) fn check_cpu(&self, cpu: u32) -> Result<(), PlacementError> {
-        self.position(cpu).map(|_| ())
+    pub(crate) fn check(&self, client: Option<u32>, server: Option<u32>) -> Result<(), PlacementError> {
+        client.map(|cpu| self.position(cpu, &self.allowed.client)).transpose()?;
+        server.map(|cpu| self.position(cpu, &self.allowed.server)).transpose()?;
+        Ok(())
     }
 
     /// The placement of a pair of CPUs; never [`Placement::Unpinned`].
     pub(crate) fn classify(&self, pair: CpuPair) -> Result<Placement, PlacementError> {
-        relation(self.position(pair.client)?, self.position(pair.server)?).ok_or(PlacementError::Unknown)
+        let client = self.position(pair.client, &self.allowed.client)?;
+        let server = self.position(pair.server, &self.allowed.server)?;
+        relation(client, server).ok_or(PlacementError::Unknown)
     }
 
     /// The best pair of allowed CPUs for a placement; `None` for [`Placement::Unpinned`].
@@ -190,12 +220,11 @@ impl Topology {
         if placement == Placement::Unpinned {
             return Ok(None);
         }
-        let usable: Vec<&CpuPosition> =
-            self.cpus.iter().filter(|cpu| self.allowed.contains(cpu.cpu)).collect();
-        let pairs = usable.iter().enumerate().flat_map(|(at, &client)| {
-            let servers = usable.iter().skip(at);
-            servers.map(move |&server| (client, server))
-        });
+        let usable = |allowed: &'_ CpuList| -> Vec<&CpuPosition> {
+            self.cpus.iter().filter(|cpu| allowed.contains(cpu.cpu)).collect()
+        };
+        let (clients, servers) = (usable(&self.allowed.client), usable(&self.allowed.server));
+        let pairs = clients.iter().flat_map(|&client| servers.iter().map(move |&server| (client, server)));
         let fitting = pairs.filter(|(client, server)| relation(client, server) == Some(placement));
         let best = fitting.min_by_key(|(client, server)| drawbacks(client, server));
         let pair = best.map(|(client, server)| CpuPair { client: client.cpu, server: server.cpu });
@@ -210,12 +239,12 @@ impl Topology {
         Placement::ALL.into_iter().filter_map(resolved).collect()
     }
 
-    /// Where a CPU is that this process may use.
-    fn position(&self, cpu: u32) -> Result<&CpuPosition, PlacementError> {
+    /// Where a CPU is that a side may use, to which these are allowed.
+    fn position(&self, cpu: u32, allowed: &CpuList) -> Result<&CpuPosition, PlacementError> {
         let online = || self.cpus.iter().map(|position| position.cpu).collect();
         let position = self.cpus.iter().find(|position| position.cpu == cpu);
         let position = position.ok_or_else(|| PlacementError::Offline(cpu, online()))?;
-        if self.allowed.contains(cpu) || self.isolated.contains(cpu) {
+        if allowed.contains(cpu) || self.isolated.contains(cpu) {
             Ok(position)
         } else {
             Err(PlacementError::NotAllowed(cpu, self.allowed.clone()))
@@ -225,10 +254,11 @@ impl Topology {
     /// Why no pair of allowed CPUs fits.
     fn refusal(&self, placement: Placement) -> PlacementError {
         let allowed = self.allowed.clone();
-        if allowed.is_empty() {
-            return PlacementError::NoCpu;
+        if allowed.client.is_empty() || allowed.server.is_empty() || placement == Placement::SameCore {
+            return PlacementError::NoCpu(allowed);
         }
-        if self.cpus.iter().any(|cpu| allowed.contains(cpu.cpu) && cpu.siblings.is_none()) {
+        let is_usable = |cpu| allowed.client.contains(cpu) || allowed.server.contains(cpu);
+        if self.cpus.iter().any(|cpu| is_usable(cpu.cpu) && cpu.siblings.is_none()) {
             return PlacementError::Unknown;
         }
         let first = self.cpus.first().and_then(|cpu| cpu.package);
@@ -238,8 +268,8 @@ impl Topology {
             Placement::CrossSocket => PlacementError::NoSockets(allowed),
             Placement::CrossCore => PlacementError::NoCores(allowed),
             Placement::Smt => PlacementError::NoSiblings(allowed),
-            // Any allowed CPU will do for these two.
-            Placement::SameCore | Placement::Unpinned => PlacementError::NoCpu,
+            // Any common CPU will do for these two.
+            Placement::SameCore | Placement::Unpinned => PlacementError::NoCpu(allowed),
         }
     }
 }
@@ -379,7 +409,7 @@ mod tests {
                 (Placement::CrossSocket, pair(1, 4))
             ]
         );
-        assert_eq!(topology.position(6).unwrap().node, Some(1));
+        assert_eq!(topology.position(6, &list("6")).unwrap().node, Some(1));
     }
 
     #[test]
@@ -408,14 +438,55 @@ mod tests {
             refusal(&read(&two_sockets(), "4-7"), Placement::CrossSocket),
             "the allowed CPUs 4-7 are on one socket"
         );
-        assert_eq!(refusal(&read(&tree, "40"), Placement::SameCore), "no allowed CPU is online");
+        assert_eq!(
+            refusal(&read(&tree, "40"), Placement::SameCore),
+            "no online CPU is allowed to both sides: the allowed CPUs none"
+        );
+    }
+
+    #[test]
+    fn each_side_has_its_own_cpus() {
+        let topology = read(&two_cores(), "0-1").with_responder(&list("0"));
+        assert_eq!(
+            topology.available(),
+            [(Placement::SameCore, pair(0, 0)), (Placement::CrossCore, pair(1, 0))]
+        );
+        assert_eq!(topology.common(), list("0"));
+        assert_eq!((topology.check(Some(1), Some(0)), topology.check(Some(1), None)), (Ok(()), Ok(())));
+        let both = "the allowed CPUs, 0-1 for the client and 0 for the responder";
+        let error = topology.check(Some(0), Some(1)).unwrap_err().to_string();
+        assert_eq!(error, format!("CPU 1 is not among {both}"));
+        assert_eq!(refusal(&topology, Placement::Smt), format!("no SMT siblings among {both}"));
+        let apart = read(&two_cores(), "1").with_responder(&list("0"));
+        assert_eq!(apart.available(), [(Placement::CrossCore, pair(1, 0))]);
+        assert_eq!(
+            refusal(&apart, Placement::SameCore),
+            "no online CPU is allowed to both sides: the allowed CPUs, 1 for the client and 0 for the responder"
+        );
+        let none = read(&two_cores(), "1").with_responder(&list("7"));
+        assert!(
+            refusal(&none, Placement::CrossCore).ends_with("1 for the client and none for the responder")
+        );
+    }
+
+    #[test]
+    fn cpus_beyond_the_c_librarys_type_are_placed() {
+        let tree = (1022..1026).fold(Tree::new().online("0-1025"), |tree, cpu| {
+            tree.cpu(cpu, cpu as i32, 0, 0, &cpu.to_string(), "1022-1025")
+        });
+        let topology = read(&tree, "1024-1025");
+        assert_eq!(
+            topology.available(),
+            [(Placement::SameCore, pair(1024, 1024)), (Placement::CrossCore, pair(1024, 1025))]
+        );
+        assert_eq!(topology.check(Some(1025), Some(1024)), Ok(()));
     }
 
     #[test]
     fn a_named_cpu_is_checked() {
         let topology = read(&two_sockets(), "0-3,5,9");
-        assert_eq!(topology.check_cpu(5), Ok(()));
-        let error = |cpu| topology.check_cpu(cpu).unwrap_err().to_string();
+        assert_eq!(topology.check(Some(5), None), Ok(()));
+        let error = |cpu| topology.check(None, Some(cpu)).unwrap_err().to_string();
         assert_eq!(error(6), "CPU 6 is not among the allowed CPUs 0-3,5");
         assert_eq!(error(9), "CPU 9 is not online; online are 0-7");
     }

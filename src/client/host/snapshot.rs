@@ -6,9 +6,10 @@ use std::path::Path;
 use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 
-use super::cgroup::{self, Throttling};
-use super::root::Root;
 use super::{cpu, kernel};
+use crate::protocol::Throttling;
+use crate::transports::sys;
+use crate::transports::sys::root::Root;
 
 /// The state of the host at one moment. What the host does not report is `None` or empty, and left out of the JSON.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -39,6 +40,9 @@ pub struct Snapshot {
     /// How the CPU quota throttled this process's control groups.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub throttling: Option<Throttling>,
+    /// How it throttled the responders' control groups; `None` with a private daemon.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub responder_throttling: Option<Throttling>,
     /// The current frequency of each CPU that reports one.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub frequencies_khz: BTreeMap<u32, u64>,
@@ -72,7 +76,8 @@ impl Snapshot {
             cpu_total_ms: cpu_time.map(|time| time.total),
             cpu_idle_ms: cpu_time.and_then(|time| time.idle),
             cpu_steal_ms: cpu_time.and_then(|time| time.steal),
-            throttling: cgroup::throttling(root),
+            throttling: sys::throttling(root),
+            responder_throttling: None,
             frequencies_khz: cpu::frequencies_khz(root).collect(),
             governors: cpu::governors(root),
             clock_source: kernel::clock_source(root),
@@ -94,13 +99,15 @@ impl Snapshot {
         Some(u64::try_from(ms).unwrap_or(0))
     }
 
-    /// The throttling since `earlier`.
+    /// The throttling of this process since `earlier`, if there was any.
     pub(crate) fn throttled_since(&self, earlier: &Self) -> Option<Throttling> {
-        let (now, before) = (self.throttling?, earlier.throttling?);
-        Some(Throttling {
-            periods: now.periods.checked_sub(before.periods)?,
-            time_ns: now.time_ns.checked_sub(before.time_ns)?,
-        })
+        throttled(self.throttling?, earlier.throttling?)
+    }
+
+    /// The same of the responders. Figures equal to this process's are those of one group that holds both.
+    pub(crate) fn responder_throttled_since(&self, earlier: &Self) -> Option<Throttling> {
+        throttled(self.responder_throttling?, earlier.responder_throttling?)
+            .filter(|throttling| self.throttled_since(earlier) != Some(*throttling))
     }
 
     /// The settings that changed since `earlier` and that a run should have found constant, each as a sentence such
@@ -120,6 +127,11 @@ impl Snapshot {
             .map(|(name, from, to)| format!("{name} changed from {from} to {to}"))
             .collect()
     }
+}
+
+fn throttled(now: Throttling, before: Throttling) -> Option<Throttling> {
+    let periods = now.periods.checked_sub(before.periods).filter(|periods| *periods > 0)?;
+    Some(Throttling { periods, time_ns: now.time_ns.checked_sub(before.time_ns)? })
 }
 
 fn since(clock: ClockId) -> i64 {

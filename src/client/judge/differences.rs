@@ -22,12 +22,14 @@ pub(crate) struct Difference {
 }
 
 /// Keys that have a name of their own.
-const NAMES: [(&str, &str); 33] = [
+const NAMES: [(&str, &str); 35] = [
     ("hostname", "host"),
     ("boot_id", "rebooted"),
     ("os", "system"),
     ("memory_total_bytes", "memory in bytes"),
     ("cgroup_quota_cpus", "CPU quota"),
+    ("responder.allowed", "CPUs allowed to the responder"),
+    ("responder.cgroup_quota_cpus", "the responder's CPU quota"),
     ("cpu.model", "CPU"),
     ("cpu.online", "CPUs online"),
     ("cpu.allowed", "CPUs allowed"),
@@ -122,10 +124,11 @@ impl Conditions {
     pub(crate) fn new(environment: &Environment, settings: &Settings, clock: &str) -> Self {
         let mut facts = BTreeMap::new();
         flatten("settings", json(settings), &mut facts);
-        // How the settings were given does not matter.
-        facts.retain(|key, _| !["settings.arguments", "settings.profile_flags"].contains(&key.as_str()));
         facts.insert("clock.source".to_owned(), clock.to_owned());
         flatten("", json(environment), &mut facts);
+        // How the settings were given does not matter, nor what the daemon's control group is called.
+        let ignored = ["settings.arguments", "settings.profile_flags", "responder.cgroup"];
+        facts.retain(|key, _| !ignored.contains(&key.as_str()));
         Self(facts)
     }
 

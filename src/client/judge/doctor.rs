@@ -8,7 +8,7 @@ use textwrap::{Options, fill};
 use super::warnings::*;
 use crate::client::bench::{Bench, Outcome};
 use crate::client::host::placement::Placement;
-use crate::client::host::{CpuList, Environment, Snapshot};
+use crate::client::host::{CpuList, Environment, Snapshot, Throttling};
 use crate::client::report::{Clock, Report, warnings};
 use crate::client::stats::{Comparison, Statistic, compare_pairs, median};
 use crate::diagnostics::error_chain;
@@ -122,12 +122,25 @@ pub(crate) fn checks(host: Host<'_>) -> Vec<Check> {
 }
 
 fn allowed_cpus(environment: &Environment) -> Found {
-    let allowed = environment.cpu.allowed.as_ref()?;
-    let cpus = environment.cpu.online.as_ref().map_or(allowed.len(), CpuList::len);
-    Some(match allowed.len() {
-        0 | 1 => Err(Warning::OneCpu { allowed: allowed.len(), cpus }),
-        count => Ok(format!("{allowed} ({count} of {cpus})")),
-    })
+    let online = environment.cpu.online.as_ref();
+    let check = |allowed: &CpuList, responder| {
+        let cpus = online.map_or(allowed.len(), CpuList::len);
+        match allowed.len() {
+            0 | 1 => Err(Warning::OneCpu { allowed: allowed.len(), cpus, responder }),
+            count => Ok(format!("{allowed} ({count} of {cpus})")),
+        }
+    };
+    let own = check(environment.cpu.allowed.as_ref()?, false);
+    let responder = environment.responder.as_ref().and_then(|side| side.allowed.as_ref());
+    Some(both(own, responder.map(|allowed| check(allowed, true))))
+}
+
+/// One finding about the client's side and the daemon's, if that is another: what is wrong with either.
+fn both(own: Result<String, Warning>, responder: Option<Result<String, Warning>>) -> Result<String, Warning> {
+    match (own, responder) {
+        (Ok(own), Some(responder)) => Ok(format!("{own}; the daemon: {}", responder?)),
+        (own, _) => own,
+    }
 }
 
 fn isolated_cpus(environment: &Environment) -> Found {
@@ -142,12 +155,23 @@ fn isolated_cpus(environment: &Environment) -> Found {
 }
 
 fn cpu_quota(host: Host<'_>) -> Found {
-    let periods = host.now.throttling.map_or(0, |throttling| throttling.periods);
-    Some(match host.environment.cgroup_quota_cpus {
-        None => Ok("none detected".to_owned()),
-        Some(cpus) if periods > 0 || cpus < NEEDED_CPUS => Err(Warning::CpuQuota { cpus, periods }),
-        Some(cpus) => Ok(format!("{cpus} CPUs")),
-    })
+    let check = |quota, throttling: Option<Throttling>, responder| {
+        let periods = throttling.map_or(0, |throttling| throttling.periods);
+        match quota {
+            None => Ok("none detected".to_owned()),
+            Some(cpus) if periods > 0 || cpus < NEEDED_CPUS => {
+                Err(Warning::CpuQuota { cpus, periods, responder })
+            }
+            Some(cpus) => Ok(format!("{cpus} CPUs")),
+        }
+    };
+    let own = check(host.environment.cgroup_quota_cpus, host.now.throttling, false);
+    let responder = host
+        .environment
+        .responder
+        .as_ref()
+        .map(|side| check(side.cgroup_quota_cpus, host.now.responder_throttling, true));
+    Some(both(own, responder))
 }
 
 /// The share since boot, which covers many more of the kernel's ticks of 10 ms than half a second does.
@@ -367,6 +391,7 @@ fn write_self_test(test: &SelfTest, out: &mut dyn Write) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use crate::protocol::Confinement;
     use std::time::Duration;
 
     use super::*;
@@ -517,6 +542,43 @@ mod tests {
             doubtful_ones(&look(&with("300000 100000", 7))),
             [("CPU quota", "3 CPUs, used up in 7 periods so far")]
         );
+    }
+
+    #[test]
+    fn the_daemons_side_is_judged_as_the_clients() {
+        let tree = quiet();
+        let checks_with = |cpus: &[u32], quota_millicpus, periods| {
+            let throttling = Some(Throttling { periods, time_ns: 5_000_000 });
+            let cgroup = Some("/system.slice/ipcd.service".to_owned());
+            let confinement = Confinement { cpus: cpus.to_vec(), cgroup, quota_millicpus, throttling };
+            let mut environment = Environment::capture_from(tree.path());
+            environment.build.profile = "release".to_owned();
+            environment.add_responder(&confinement);
+            let now = Snapshot { responder_throttling: throttling, ..Snapshot::capture_from(tree.path()) };
+            let clock = sample::report().clock;
+            checks(Host { environment: &environment, earlier: &now, now: &now, clock: &clock })
+        };
+        let doubtful = |checks: &[Check]| -> Vec<_> {
+            let ours = checks.iter().filter(|check| ["allowed CPUs", "CPU quota"].contains(&check.name));
+            ours.map(|check| (check.state, check.finding.clone())).collect()
+        };
+        let found = |cpus: &str, quota: (&'static str, &str)| {
+            [("ok", cpus.to_owned()), (quota.0, quota.1.to_owned())].to_vec()
+        };
+        assert_eq!(
+            doubtful(&checks_with(&[0, 1, 2, 3], None, 0)),
+            found("0-3 (4 of 4)", ("ok", "none detected; the daemon: none detected"))
+        );
+        assert_eq!(
+            doubtful(&checks_with(&[1, 2], Some(200), 7)),
+            found(
+                "0-3 (4 of 4); the daemon: 1-2 (2 of 4)",
+                ("doubtful", "the daemon: 0.2 CPUs, used up in 7 periods so far")
+            )
+        );
+        let one = doubtful(&checks_with(&[2], Some(3000), 0));
+        assert_eq!(one[0], ("doubtful", "the daemon: only 1 of 4 CPUs".to_owned()));
+        assert_eq!(one[1], ("ok", "none detected; the daemon: 3 CPUs".to_owned()));
     }
 
     #[test]

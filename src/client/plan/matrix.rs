@@ -1,4 +1,4 @@
-//! The plan of a matrix: a cell for every ordered pair of the CPUs that this process may use.
+//! The plan of a matrix: a cell for every ordered pair of the CPUs that both sides may use.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -90,14 +90,14 @@ impl MatrixPlanArgs {
             ..ChannelSpec::new(mechanism.info().name)
         };
         let wait = Settings::check_for(&spec, None).map_err(Failure::unavailable)?.wait;
-        let cpus = topology.allowed();
+        let cpus = topology.common();
         let pairs: Vec<_> = cpus
             .iter()
             .flat_map(|client| cpus.iter().map(move |server| CpuPair { client, server }))
             .map(|pair| (pair, topology.classify(pair).ok()))
             .collect();
         if pairs.is_empty() {
-            return Err(Failure::unavailable("no allowed CPU is online"));
+            return Err(Failure::unavailable("no online CPU is allowed to both sides"));
         }
         let trial = self.trial(pairs.len());
         Ok(MatrixPlan { mechanism, spec, wait, trials: self.trials, trial, pairs })
@@ -212,6 +212,6 @@ mod tests {
             let message = error(&["-m", name], &[], 2);
             assert!(message.contains(&format!("build it with --features {name}")), "{message}");
         }
-        assert_eq!(error(&[], &[], 0), "no allowed CPU is online");
+        assert_eq!(error(&[], &[], 0), "no online CPU is allowed to both sides");
     }
 }

@@ -12,6 +12,7 @@ use clap::{Args, FromArgMatches};
 use self::selection::{MethodOptions, Selected, label, select, skip};
 use crate::client::Failure;
 use crate::client::bench::{Bench, Cell, Precision};
+use crate::client::host::CpuList;
 use crate::client::host::placement::{CpuPair, Placement, Topology};
 use crate::client::measure::{Plan, Stop, Timing, Warmup};
 use crate::protocol::{ChannelSpec, MethodState, Refusal, Wait};
@@ -164,14 +165,19 @@ impl PlanArgs {
         selection::meanings(&self.methods).map(drop).map_err(Failure::usage)
     }
 
-    /// Makes the plan for a host whose daemon reports `states`. Cells that only a group has selected and that cannot be
+    /// Makes the plan for a host whose daemon reports `states`, and that its responders may use the CPUs `server`. Cells that only a group has selected and that cannot be
     /// measured are skipped with a warning.
     ///
     /// # Errors
     /// A method, size, wait or placement that was named cannot be measured here, or nothing is left.
-    pub(crate) fn plan(&self, options: &MethodOptions, states: &[MethodState]) -> Result<Bench, Failure> {
+    pub(crate) fn plan(
+        &self,
+        options: &MethodOptions,
+        states: &[MethodState],
+        server: &CpuList,
+    ) -> Result<Bench, Failure> {
         let selected = select(&self.methods, options, states)?;
-        let cpus = self.cpus()?;
+        let cpus = self.cpus(server)?;
         let waits: Vec<Option<Wait>> = match &self.waits[..] {
             [] => vec![None],
             waits => waits.iter().copied().map(Some).collect(),
@@ -254,16 +260,14 @@ impl PlanArgs {
         Plan { stop, warmup, timing: self.timing, pace: None, interval: None }
     }
 
-    fn cpus(&self) -> Result<Vec<Cpus>, Failure> {
+    fn cpus(&self, server_allowed: &CpuList) -> Result<Vec<Cpus>, Failure> {
         let (client, server) = (self.client_cpu, self.server_cpu);
         if client.is_none() && server.is_none() && self.placements.is_empty() {
             return Ok(vec![Cpus { placement: Placement::Unpinned, client, server }]);
         }
-        let topology = Topology::read().map_err(Failure::unavailable)?;
+        let topology = Topology::read().map_err(Failure::unavailable)?.with_responder(server_allowed);
         if self.placements.is_empty() {
-            for cpu in client.iter().chain(&server) {
-                topology.check_cpu(*cpu).map_err(Failure::unavailable)?;
-            }
+            topology.check(client, server).map_err(Failure::unavailable)?;
             let placement = match (client, server) {
                 (Some(client), Some(server)) => {
                     topology.classify(CpuPair { client, server }).map_err(Failure::unavailable)?
@@ -334,7 +338,7 @@ mod tests {
         let mut states = states();
         states.iter_mut().for_each(|state| state.unavailable = None);
         let options = MethodOptions::named("nodelay", &["true", "false"]);
-        let bench = args.plan(&options, &states).unwrap();
+        let bench = args.plan(&options, &states, &CpuList::default()).unwrap();
         let cells = bench.cells.iter().map(|cell| {
             let spec = &cell.spec;
             (spec.method.as_str(), spec.options.get("nodelay").map(String::as_str), spec.size_bytes)

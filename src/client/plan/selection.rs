@@ -12,6 +12,7 @@ use crate::client::{Client, ClientError, Failure};
 use crate::diagnostics::{error_chain, print_message};
 use crate::protocol::{ChannelSpec, MethodState, Refusal, Unavailable, Wait};
 use crate::transports::{self, Group, Mechanism};
+use crate::units::size;
 
 /// The name for every mechanism of the host.
 pub(crate) const ALL: &str = "all";
@@ -277,48 +278,57 @@ pub(crate) fn state<'a>(mechanism: &dyn Mechanism, states: &'a [MethodState]) ->
     states.iter().find(|state| state.name == mechanism.info().name)
 }
 
-/// Opens a channel for each method that only a group selected, once per combination of its options' values, and drops
-/// the cells of those that this client cannot open, with a warning: its user, its sandbox or its namespaces may deny it
-/// what the daemon can do. The client must hold the lease.
+/// A size that every mechanism carries where it works at all: what is probed.
+const PROBED_BYTES: u32 = 4096;
+
+/// Opens each channel that only a group selected, and drops the cells of those that this client cannot open, with a warning: its
+/// user, its sandbox or its namespaces may deny it what the daemon can do, or the daemon's may deny it that size. The client must
+/// hold the lease.
 pub(crate) fn drop_unavailable(client: &mut Client, bench: &mut Bench) -> Result<(), Failure> {
     let private = client.path().is_none();
-    let mut tried = BTreeMap::new();
-    let mut kept = Vec::new();
+    let mut tried: BTreeMap<ChannelSpec, Option<String>> = BTreeMap::new();
+    let (mut kept, mut lacking) = (Vec::new(), Vec::new());
     for cell in bench.cells.drain(..) {
         // A private daemon has this process's rights, and has probed the host with the options at their defaults.
-        let known = !cell.optional || (private && cell.spec.options.is_empty());
-        let channel = (cell.spec.method.clone(), cell.spec.options.clone());
-        let available = match tried.get(&channel) {
-            _ if known => true,
-            Some(available) => *available,
+        let probed = private && cell.spec.options.is_empty() && cell.spec.size_bytes <= PROBED_BYTES;
+        let reason = match tried.get(&cell.spec) {
+            _ if probed || !cell.optional => None,
+            Some(reason) => reason.clone(),
             None => {
-                let available = can_open(client, &cell)?;
-                tried.insert(channel, available);
-                available
+                let reason = lack(client, &cell)?;
+                tried.insert(cell.spec.clone(), reason.clone());
+                lacking.extend(reason.clone().map(|reason| (cell.spec.clone(), reason)));
+                reason
             }
         };
-        if available {
+        if reason.is_none() {
             kept.push(cell);
+        }
+    }
+    let same = |a: &ChannelSpec, b: &ChannelSpec| (&a.method, &a.options) == (&b.method, &b.options);
+    for (index, (spec, reason)) in lacking.iter().enumerate() {
+        let method = label(&spec.method, &spec.options);
+        if kept.iter().any(|cell| same(&cell.spec, spec)) {
+            let cpu = spec.server_cpu.map(|cpu| format!(", responder on CPU {cpu}")).unwrap_or_default();
+            skip(format_args!("{method} with {}{cpu}", size(spec.size_bytes.into())), reason);
+        } else if !lacking[..index].iter().any(|(earlier, _)| same(earlier, spec)) {
+            skip(method, reason);
         }
     }
     bench.cells = kept;
     if bench.cells.is_empty() { Err(Failure::unavailable("nothing is left to measure")) } else { Ok(()) }
 }
 
-/// Whether this client can open the cell's channel. Other errors appear when it is measured.
-fn can_open(client: &mut Client, cell: &Cell) -> Result<bool, ClientError> {
+/// Why this client cannot open the cell's channel, if it cannot. Other errors appear when it is measured.
+fn lack(client: &mut Client, cell: &Cell) -> Result<Option<String>, ClientError> {
     match client.open(&cell.spec) {
-        Ok(channel) => client.close(channel).map(|()| true),
+        Ok(channel) => client.close(channel).map(|()| None),
         Err(error) if error.is_lack() => {
             let advice = error.advice().map(|advice| format!("; {advice}")).unwrap_or_default();
-            skip(
-                label(&cell.spec.method, &cell.spec.options),
-                format_args!("{}{advice}", error_chain(&error)),
-            );
-            Ok(false)
+            Ok(Some(format!("{}{advice}", error_chain(&error))))
         }
         Err(error) if error.is_final() => Err(error),
-        Err(_) => Ok(true),
+        Err(_) => Ok(None),
     }
 }
 

@@ -1,12 +1,15 @@
 //! The system calls that have no safe wrapper elsewhere. All unsafe code of the crate is here.
 #![allow(unsafe_code, reason = "each block is behind a safe interface and says why it is sound")]
 
+mod affinity;
+mod cgroup;
 pub(crate) mod clock;
 mod limits;
 pub(crate) mod mq;
 pub mod process_vm;
 mod region;
 mod ring;
+pub(crate) mod root;
 pub(crate) mod signal;
 mod sockets;
 pub(crate) mod sysv;
@@ -14,6 +17,8 @@ mod tick;
 mod truncation;
 mod usage;
 
+pub(crate) use affinity::Affinity;
+pub(crate) use cgroup::{confinement, quota_cpus, throttling};
 pub use limits::allow_descriptors;
 pub(crate) use limits::{close_inherited, find_descriptors, find_room, survive_file_size_limit};
 pub use region::{Region, Semaphore};

@@ -25,9 +25,8 @@ pub(super) fn warnings(report: &Report) -> Vec<Warning> {
             .filter(|ms| *ms > SUSPENDED_MS)
             .map(|ms| Warning::Suspended { time_ns: ms.saturating_mul(1_000_000) }),
         (!changes.is_empty()).then_some(Warning::EnvironmentChanged { changes }),
-        end.throttled_since(start)
-            .filter(|throttling| throttling.periods > 0)
-            .map(|Throttling { periods, time_ns }| Warning::Throttled { periods, time_ns }),
+        end.throttled_since(start).map(|by| throttled(by, false)),
+        end.responder_throttled_since(start).map(|by| throttled(by, true)),
         steal_time(start, end, &report.environment).and_then(Result::err),
         other_load(start, end, own_cpu_ms, &report.environment).and_then(Result::err),
         frequency_scaling(governors, frequency_change(report)).err(),
@@ -35,6 +34,10 @@ pub(super) fn warnings(report: &Report) -> Vec<Warning> {
     .into_iter()
     .flatten()
     .collect()
+}
+
+fn throttled(Throttling { periods, time_ns }: Throttling, responder: bool) -> Warning {
+    Warning::Throttled { periods, time_ns, responder }
 }
 
 /// The build's profile, which is a warning if it is a debug build.
@@ -182,7 +185,21 @@ mod tests {
         let seen = of(|report| {
             (report.at_start.throttling, report.at_end.throttling) = (throttled(3), throttled(5))
         });
-        assert_eq!(seen, [Warning::Throttled { periods: 2, time_ns: 100_000_000 }]);
+        let warning = |responder| Warning::Throttled { periods: 2, time_ns: 100_000_000, responder };
+        assert_eq!(seen, [warning(false)]);
+        let daemon = of(|report| {
+            (report.at_start.responder_throttling, report.at_end.responder_throttling) =
+                (throttled(3), throttled(5))
+        });
+        assert_eq!(daemon, [warning(true)]);
+        assert!(daemon[0].to_string().contains("the daemon's control group"), "{}", daemon[0]);
+        let both = of(|report| {
+            for (snapshot, periods) in [(&mut report.at_start, 3), (&mut report.at_end, 5)] {
+                (snapshot.throttling, snapshot.responder_throttling) =
+                    (throttled(periods), throttled(periods));
+            }
+        });
+        assert_eq!(both, [warning(false)], "one group holds both");
     }
 
     #[test]

@@ -152,6 +152,9 @@ pub enum Warning {
         periods: u64,
         /// For how long, summed over CPUs.
         time_ns: u64,
+        /// Whether it is that of the responders of a daemon that is not private.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        responder: bool,
     },
     /// The CPUs' frequency is not fixed.
     FrequencyScaling {
@@ -194,6 +197,9 @@ pub enum Warning {
         allowed: usize,
         /// CPUs online.
         cpus: usize,
+        /// Whether it is that of the responders of a daemon that is not private.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        responder: bool,
     },
     /// No CPUs are isolated from the scheduler.
     NoIsolatedCpus,
@@ -203,6 +209,9 @@ pub enum Warning {
         cpus: f64,
         /// The periods in which it was used up.
         periods: u64,
+        /// Whether it is that of the responders of a daemon that is not private.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        responder: bool,
     },
     /// The host is a guest of a hypervisor.
     Virtualized {
@@ -417,13 +426,14 @@ impl Warning {
                 format!("the hypervisor took {} of a CPU's time", percent(*cpus)),
                 "Use a host with dedicated CPUs, or measure at a quieter time.",
             ),
-            Self::Throttled { periods, time_ns } => (
+            Self::Throttled { periods, time_ns, responder } => (
                 Doubtful,
                 format!(
-                    "the CPU quota throttled this process's control group in {periods} periods, for {} in total",
+                    "the CPU quota throttled {} control group in {periods} periods, for {} in total",
+                    if *responder { "the daemon's" } else { "this process's" },
                     latency(*time_ns as f64)
                 ),
-                "Raise the quota (cpu.max, docker --cpus, a pod's CPU limit) above 2 CPUs.",
+                "Raise the quota (cpu.max, CPUQuota=, docker --cpus, a pod's CPU limit) above 2 CPUs.",
             ),
             Self::FrequencyScaling { governors, moved } => {
                 let mut text = "the CPU frequency is not fixed".to_owned();
@@ -476,8 +486,8 @@ impl Warning {
                 "That happens by chance in one self-test of twenty; if it persists, do not trust differences of \
                  that size.",
             ),
-            Self::OneCpu { allowed, cpus } => {
-                (Slight, format!("only {allowed} of {cpus} CPUs"), ALLOW_A_SECOND_CPU)
+            Self::OneCpu { allowed, cpus, responder } => {
+                (Slight, format!("{}only {allowed} of {cpus} CPUs", side(*responder)), ALLOW_A_SECOND_CPU)
             }
             Self::NoIsolatedCpus => (
                 Slight,
@@ -485,14 +495,14 @@ impl Warning {
                 "Other tasks and the timer tick may interrupt rounds on every CPU: for the shortest tail, boot with \
                  isolcpus= and nohz_full=, and use these CPUs with --client-cpu and --server-cpu.",
             ),
-            Self::CpuQuota { cpus, periods } => (
+            Self::CpuQuota { cpus, periods, responder } => (
                 Slight,
                 match periods {
-                    0 => format!("{cpus} CPUs"),
-                    _ => format!("{cpus} CPUs, used up in {periods} periods so far"),
+                    0 => format!("{}{cpus} CPUs", side(*responder)),
+                    _ => format!("{}{cpus} CPUs, used up in {periods} periods so far", side(*responder)),
                 },
                 "A used-up quota stops both sides for about 10 ms, and two spinning sides need 2 CPUs: raise it \
-                 (cpu.max, docker --cpus, a pod's CPU limit), or use --wait block.",
+                 (cpu.max, CPUQuota=, docker --cpus, a pod's CPU limit), or use --wait block.",
             ),
             Self::Virtualized { hypervisor } => (
                 Slight,
@@ -541,6 +551,11 @@ impl Warning {
 }
 
 const SPIN_ON_TWO: &str = "They delay each other: use --wait block, or two CPUs (--placement cross-core).";
+/// The start of a finding about the daemon's side of the host.
+fn side(responder: bool) -> &'static str {
+    if responder { "the daemon: " } else { "" }
+}
+
 const ALLOW_A_SECOND_CPU: &str =
     "Both sides delay each other there: use --wait block, or allow a second CPU (taskset, cpuset).";
 

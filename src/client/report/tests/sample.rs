@@ -252,6 +252,7 @@ fn environment() -> Environment {
         .cpu(1, 1, 0, 0, "1", "0-1")
         .online("0-1");
     Environment {
+        responder: None,
         build: Build {
             version: "0.1.0".to_owned(),
             profile: "release".to_owned(),
@@ -263,6 +264,7 @@ fn environment() -> Environment {
 
 fn snapshot(after_ms: u64) -> Snapshot {
     Snapshot {
+        responder_throttling: None,
         uptime_ms: Some(1_000_000 + after_ms),
         suspended_ms: None,
         load_average: Some([0.5, 0.25, 0.125]),

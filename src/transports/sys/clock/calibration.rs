@@ -2,9 +2,9 @@
 
 use std::{fmt, hint, thread};
 
-use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use serde::{Serialize, Serializer};
 
+use super::super::Affinity;
 use super::trust::{Check, HostFacts, Trust, TscRefusal};
 use super::{Clock, ClockChoice, ClockSource, MonotonicClock, Scale, TscClock};
 
@@ -322,15 +322,12 @@ fn spin_until(ns: u64) {
 /// The largest skew between the CPUs that the caller may run on; `None` if there is only one, or if they cannot be
 /// visited.
 fn compare_cpus(tsc: TscClock, line: Span) -> Option<f64> {
-    let allowed = sched_getaffinity(None).ok()?;
-    let cpus: Vec<usize> = (0..CpuSet::MAX_CPU).filter(|&cpu| allowed.is_set(cpu)).collect();
+    let cpus: Vec<u32> = Affinity::of_thread().ok()?.cpus().collect();
     if cpus.len() < 2 {
         return None;
     }
-    let visit = |&cpu: &usize| {
-        let mut only = CpuSet::new();
-        only.set(cpu);
-        sched_setaffinity(None, &only).ok()?;
+    let visit = |&cpu: &u32| {
+        Affinity::only(cpu).apply().ok()?;
         Some(line.skew_ns(Anchor::take(tsc)))
     };
     let tour = || cpus.iter().step_by(cpus.len().div_ceil(MAX_CPUS)).filter_map(visit).reduce(f64::max);
@@ -432,11 +429,10 @@ mod tests {
     #[test]
     fn comparing_cpus_leaves_the_callers_affinity_alone() {
         let Some(tsc) = TscClock::of_host() else { return };
-        let before = sched_getaffinity(None).expect("the caller's own affinity can be read");
+        let before = Affinity::of_thread().expect("the caller's own affinity can be read");
         let trial = Trial::run(tsc, Trust::Check);
-        let after = sched_getaffinity(None).expect("the caller's own affinity can be read");
+        let after = Affinity::of_thread().expect("the caller's own affinity can be read");
         assert_eq!(before, after);
-        let cpus = (0..CpuSet::MAX_CPU).filter(|&cpu| before.is_set(cpu)).count();
-        assert_eq!(trial.check.skew_ns.is_some(), cpus > 1);
+        assert_eq!(trial.check.skew_ns.is_some(), before.cpus().count() > 1);
     }
 }

@@ -138,6 +138,7 @@ fn latency(p50: f64, samples: u64) -> Latency {
 /// A host that reports little: four CPUs, all allowed.
 pub(crate) fn environment() -> Environment {
     let mut environment = Environment {
+        responder: None,
         hostname: None,
         boot_id: None,
         os: None,
@@ -159,6 +160,7 @@ pub(crate) fn environment() -> Environment {
 /// A host before the run, with arbitrary counts of CPU time.
 pub(crate) fn snapshot() -> Snapshot {
     Snapshot {
+        responder_throttling: None,
         uptime_ms: Some(100_000),
         suspended_ms: Some(0),
         load_average: Some([0.0; 3]),

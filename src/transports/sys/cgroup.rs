@@ -1,28 +1,36 @@
-//! The CPU quotas of this process's control groups, versions 1 and 2, and how often they throttled it.
+//! What confines the processes of this one's control groups: CPUs, and the quotas of version 1 and 2, and how often they throttled
+//! it.
 
 use std::path::{Component, Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
-
+use super::Affinity;
 use super::root::Root;
+use crate::protocol::{Confinement, Throttling};
 
-/// How often and for how long the CPU quota throttled this process's control groups, since their creation.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Throttling {
-    /// Periods in which a group had used up its quota.
-    pub periods: u64,
-    /// How long they were throttled, summed over CPUs and groups: it can exceed the wall-clock time.
-    pub time_ns: u64,
+/// What confines this process and those that it starts.
+pub(crate) fn confinement() -> Confinement {
+    confinement_from(Path::new("/"))
+}
+
+fn confinement_from(root: &Path) -> Confinement {
+    let root = Root(root);
+    let group = memberships(root).into_iter().next().map(|(_, path)| path);
+    Confinement {
+        cpus: Affinity::of_thread().map(|affinity| affinity.cpus().collect()).unwrap_or_default(),
+        cgroup: group,
+        quota_millicpus: quota_cpus(root).map(|cpus| (cpus * 1000.0).round() as u64),
+        throttling: throttling(root),
+    }
 }
 
 /// The tightest CPU quota on this process, in CPUs: 1.5 is 150 ms of CPU time in each 100 ms.
-pub(super) fn quota_cpus(root: Root<'_>) -> Option<f64> {
+pub(crate) fn quota_cpus(root: Root<'_>) -> Option<f64> {
     let quotas = groups(root).into_iter().filter_map(|group| group.quota_cpus(root));
     quotas.min_by(f64::total_cmp)
 }
 
 /// The throttling of all groups above this process, summed: a quota anywhere up the tree throttles it.
-pub(super) fn throttling(root: Root<'_>) -> Option<Throttling> {
+pub(crate) fn throttling(root: Root<'_>) -> Option<Throttling> {
     groups(root).into_iter().filter_map(|group| group.throttling(root)).reduce(|sum, one| Throttling {
         periods: sum.periods.saturating_add(one.periods),
         time_ns: sum.time_ns.saturating_add(one.time_ns),
@@ -73,22 +81,30 @@ impl Group {
 /// This process's groups that may limit CPU time, each followed by its ancestors up to the mount point.
 fn groups(root: Root<'_>) -> Vec<Group> {
     let mounts = root.text("proc/self/mountinfo").unwrap_or_default();
-    let memberships = root.text("proc/self/cgroup").unwrap_or_default();
     let mut groups = Vec::new();
-    for membership in memberships.lines() {
-        // `0::/path` in version 2, `4:cpu,cpuacct:/path` in version 1.
-        let mut fields = membership.splitn(3, ':').skip(1);
-        let (Some(controllers), Some(path)) = (fields.next(), fields.next()) else { continue };
-        let version = match controllers {
-            "" => Version::V2,
-            _ if has_cpu(controllers) => Version::V1,
-            _ => continue,
-        };
+    for (version, path) in memberships(root) {
         if let Some(mount) = mounts.lines().find_map(|line| Mount::parse(line, version)) {
-            groups.extend(mount.up_from(path).into_iter().map(|folder| Group { version, folder }));
+            groups.extend(mount.up_from(&path).into_iter().map(|folder| Group { version, folder }));
         }
     }
     groups
+}
+
+/// The paths of this process's groups that may limit CPU time.
+fn memberships(root: Root<'_>) -> Vec<(Version, String)> {
+    let lines = root.text("proc/self/cgroup").unwrap_or_default();
+    let parse = |line: &str| {
+        // `0::/path` in version 2, `4:cpu,cpuacct:/path` in version 1.
+        let mut fields = line.splitn(3, ':').skip(1);
+        let (controllers, path) = (fields.next()?, fields.next()?);
+        let version = match controllers {
+            "" => Version::V2,
+            _ if has_cpu(controllers) => Version::V1,
+            _ => return None,
+        };
+        Some((version, path.to_owned()))
+    };
+    lines.lines().filter_map(parse).collect()
 }
 
 fn has_cpu(controllers: &str) -> bool {
@@ -125,5 +141,34 @@ impl Mount {
         let inside = below.components().all(|part| matches!(part, Component::Normal(_)));
         let below = if inside { below } else { Path::new("") };
         below.ancestors().map(|group| self.point.join(group)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn what_confines_a_service_is_found() {
+        let root = tempfile::tempdir().unwrap();
+        let write = |path: &str, text: &str| {
+            let path = root.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        };
+        write("proc/self/cgroup", "0::/system.slice/ipcd.service\n");
+        write("proc/self/mountinfo", "30 20 0:26 / /sys/fs/cgroup rw shared:1 - cgroup2 cgroup2 rw\n");
+        write("sys/fs/cgroup/system.slice/ipcd.service/cpu.max", "20000 100000\n");
+        write("sys/fs/cgroup/system.slice/ipcd.service/cpu.stat", "nr_throttled 4\nthrottled_usec 70\n");
+        let found = confinement_from(root.path());
+        assert!(!found.cpus.is_empty());
+        assert_eq!(found.cgroup.as_deref(), Some("/system.slice/ipcd.service"));
+        assert_eq!(found.quota_millicpus, Some(200));
+        assert_eq!(found.throttling, Some(Throttling { periods: 4, time_ns: 70_000 }));
+        let nothing = tempfile::tempdir().unwrap();
+        let found = Confinement { cpus: Vec::new(), ..confinement_from(nothing.path()) };
+        assert_eq!(found, Confinement::default());
     }
 }
