@@ -11,6 +11,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use super::configure::{self, Configured, Signals};
+use super::limits::read_subordinate_ids;
 use super::logging;
 use super::metrics::Metrics;
 use super::responder::{forbid_core, take_stdin};
@@ -162,6 +163,7 @@ fn start(typed: &ArgMatches, rules: &ProfileRules) -> Exit {
     let serve = || -> io::Result<()> {
         let mut server = Server::new(&config, ServiceManager::from_environment(), metrics)?;
         remove_leftovers_of_the_dead();
+        read_subordinate_ids();
         server.manager.ready();
         while server.run(Some(&mut socket), Some(&signals))? == Wake::Reload {
             if signals.take_hangup() {

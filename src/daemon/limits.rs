@@ -1,9 +1,41 @@
 //! What clients may make the daemon hold: checks against the limits for each user and for all users.
 
 use std::collections::BTreeMap;
+use std::fs;
+use std::ops::Range;
+use std::sync::OnceLock;
+
+use nix::unistd::User;
 
 use crate::config::Limit;
 use crate::protocol::{LimitUse, OverLimit, Resource, Scope, UserUse};
+
+/// Ids that users may take in user namespaces (subuid(5)), and whose they are.
+static SUBORDINATE_IDS: OnceLock<Vec<(Range<u32>, u32)>> = OnceLock::new();
+
+/// Reads whose ids the subordinate ones are. They count for that user, who would else be many.
+pub(super) fn read_subordinate_ids() {
+    SUBORDINATE_IDS.get_or_init(|| subordinate_ids(&fs::read_to_string("/etc/subuid").unwrap_or_default()));
+}
+
+/// The ranges of a file, whose lines are `USER:FIRST:COUNT`.
+fn subordinate_ids(text: &str) -> Vec<(Range<u32>, u32)> {
+    let range = |line: &str| {
+        let mut fields = line.trim().split(':');
+        let user = fields.next()?;
+        let mut number = || fields.next()?.parse::<u32>().ok();
+        let (first, count) = (number()?, number()?);
+        let named = || Some(User::from_name(user).ok()??.uid.as_raw());
+        Some((first..first.saturating_add(count), user.parse().ok().or_else(named)?))
+    };
+    text.lines().filter_map(range).collect()
+}
+
+/// The user for whom `uid` counts.
+fn payer(uid: u32) -> u32 {
+    let mut ranges = SUBORDINATE_IDS.get().into_iter().flatten();
+    ranges.find(|(range, _)| range.contains(&uid)).map_or(uid, |(_, payer)| *payer)
+}
 
 /// Whether user `uid` may have `asked` more of a resource. `used` lists what users have now.
 pub(super) fn admit(
@@ -14,9 +46,10 @@ pub(super) fn admit(
     asked: u64,
 ) -> Result<(), OverLimit> {
     let (mut own, mut total) = (0_u64, 0_u64);
+    let uid = payer(uid);
     for (user, amount) in used {
         total = total.saturating_add(amount);
-        if user == uid {
+        if payer(user) == uid {
             own = own.saturating_add(amount);
         }
     }
@@ -40,7 +73,7 @@ pub(super) fn usage(
     let mut total = 0_u64;
     for (uid, amount) in used {
         total = total.saturating_add(amount);
-        let sum = users.entry(uid).or_default();
+        let sum = users.entry(payer(uid)).or_default();
         *sum = sum.saturating_add(amount);
     }
     let most = users.into_iter().max_by_key(|(_, used)| *used).map(|(uid, used)| UserUse { uid, used });
@@ -65,5 +98,23 @@ mod tests {
         assert!(admit(3, u64::MAX).is_err(), "no sum wraps around");
         let usage = usage(Resource::Channels, limit, used);
         assert_eq!((usage.used, usage.most), (9, Some(UserUse { uid: 1, used: 5 })));
+    }
+
+    #[test]
+    fn the_ids_of_a_users_namespaces_count_for_that_user() {
+        let text =
+            "70001:4000100000:65536\nroot:4000200000:10\nno such user:1:2\n70002:4000300000\n70003:x:1\n";
+        SUBORDINATE_IDS.get_or_init(|| subordinate_ids(text));
+        let limit = Limit { total: 10, per_user: 6 };
+        let used = [(70_001, 2), (4_000_100_000, 2), (4_000_165_535, 2), (4_000_165_536, 1)];
+        let over = admit(Resource::Connections, limit, used, 4_000_100_007, 1).unwrap_err();
+        assert_eq!((over.scope, over.used), (Scope::User { uid: 70_001 }, 6));
+        assert_eq!(admit(Resource::Connections, limit, used, 4_000_165_536, 3), Ok(()));
+        assert_eq!(
+            [4_000_200_009, 4_000_200_010, 4_000_300_000].map(payer),
+            [0, 4_000_200_010, 4_000_300_000]
+        );
+        let usage = usage(Resource::Connections, limit, used);
+        assert_eq!(usage.most, Some(UserUse { uid: 70_001, used: 6 }));
     }
 }
