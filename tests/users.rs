@@ -4,8 +4,10 @@
 
 use std::fs;
 use std::ops::RangeInclusive;
-use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::process::Command;
+use std::sync::mpsc;
+use std::thread;
 
 use ipcd::internals::protocol::{ChannelSpec, Exit};
 use ipcd::internals::transports::{Group, Mechanism, Reach};
@@ -312,5 +314,37 @@ fn a_responder_of_root_has_its_clients_rights_and_nothing_else() {
         client.close(channel).unwrap();
         drop(client);
         fs::remove_file(secret).unwrap();
+    });
+}
+
+#[test]
+fn pipes_belong_to_the_client_that_may_enlarge_them() {
+    run(|sandbox| {
+        if !another_user_can_run(sandbox) {
+            return;
+        }
+        let Users { owner, member, .. } = Users::pick();
+        let daemon = serve(sandbox, owner, 0o660);
+        thread::scope(|scope| {
+            let (open, opened) = mpsc::channel();
+            let (inspected, go_on) = mpsc::channel::<()>();
+            let daemon = &daemon;
+            scope.spawn(move || {
+                member.does(move || {
+                    let mut client = daemon.lease();
+                    let mut channel = client.open(&ChannelSpec::new("pipe")).unwrap();
+                    rounds(&mut channel, 3).unwrap();
+                    open.send(channel.responder_pid()).unwrap();
+                    let _ = go_on.recv();
+                    client.close(channel).unwrap();
+                });
+            });
+            let responder = opened.recv().unwrap();
+            for end in [0, 1] {
+                let pipe = fs::metadata(format!("/proc/{responder}/fd/{end}")).unwrap();
+                assert_eq!(pipe.uid(), member.uid, "what it takes counts for the user who made it");
+            }
+            drop(inspected);
+        });
     });
 }

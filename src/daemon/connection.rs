@@ -123,7 +123,7 @@ impl Connection {
 
     /// Whether the peer has yet to read descriptors; then it is checked again later.
     fn hold(&mut self) -> bool {
-        self.has_sent_descriptors &= unread_by_peer(&self.socket) != Ok(0);
+        self.has_sent_descriptors = self.has_sent_descriptors && unread_by_peer(&self.socket) != Ok(0);
         self.held = self.has_sent_descriptors.then(|| {
             let now = Instant::now();
             Held { since: self.held.map_or(now, |held| held.since), check_at: now + UNREAD_POLL }

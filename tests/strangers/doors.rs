@@ -1,8 +1,9 @@
 //! Strangers at a channel's door, before its client: with no token, with half of one, with a wrong one.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
-use std::os::fd::AsFd;
+use std::io::{self, IoSlice, Write};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
@@ -15,6 +16,7 @@ use ipcd::internals::transports::{
 use ipcd::internals::transports::{End as QueueEnd, MessageQueue};
 use ipcd::internals::transports::{Message, Queue};
 use rustix::io::Errno;
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::thread::futex;
 
@@ -127,10 +129,25 @@ fn stream_ends(method: &str, endpoint: Endpoint) -> io::Result<(File, File)> {
         let writer = OpenOptions::new().write(true).open(folder.join("ping"))?;
         return Ok((File::open(folder.join("pong"))?, writer));
     }
+    if method == "pipe" {
+        return hand_pipes(&endpoint.descriptors[0]);
+    }
     let mut files = endpoint.descriptors.into_iter().map(File::from);
     let reader = files.next().expect("a descriptor comes with it");
     let writer = files.next().map_or_else(|| reader.try_clone(), Ok)?;
     Ok((reader, writer))
+}
+
+/// Makes pipes and sends the responder's ends to it, as the client does.
+fn hand_pipes(socket: &OwnedFd) -> io::Result<(File, File)> {
+    let (pings, writer) = pipe_with(PipeFlags::CLOEXEC)?;
+    let (reader, pongs) = pipe_with(PipeFlags::CLOEXEC)?;
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    let ends = [pings.as_fd(), pongs.as_fd()];
+    control.push(SendAncillaryMessage::ScmRights(&ends));
+    sendmsg(socket, &[IoSlice::new(&[0])], &mut control, SendFlags::NOSIGNAL)?;
+    Ok((reader.into(), writer.into()))
 }
 
 /// A channel's memory, as one more process may map it that is let in.

@@ -2,9 +2,11 @@
 //! not, and answers pings as it likes.
 
 use std::fs::{File, OpenOptions};
+use std::io::IoSliceMut;
+use std::mem::MaybeUninit;
 use std::net::{TcpListener, UdpSocket};
 use std::os::fd::OwnedFd;
-use std::os::unix::net::{UnixDatagram, UnixListener};
+use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
@@ -15,8 +17,8 @@ use ipcd::internals::transports::{Region, Semaphore, VsockAddress, process_vm};
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::fs::{CWD, MemfdFlags, Mode, SealFlags, fcntl_add_seals, ftruncate, memfd_create, mkfifoat};
 use rustix::net::{
-    AddressFamily, SocketAddrUnix, SocketFlags, SocketType, accept_with, bind, listen, socket_with,
-    socketpair,
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SocketAddrUnix, SocketFlags,
+    SocketType, accept_with, bind, listen, recvmsg, socket_with, socketpair,
 };
 
 use super::ends::{Ends, SLOT, until};
@@ -78,6 +80,8 @@ enum Post {
     Seqpacket(OwnedFd),
     Datagrams(OwnedFd),
     Fifos(PathBuf),
+    /// Where its client sends pipes.
+    Pipes(UnixStream),
     /// Mapped by the thread that uses it.
     Memory(File, Mapped),
 }
@@ -148,11 +152,9 @@ impl Impostor {
                 (socket.local_addr().unwrap().to_string(), Vec::new(), Post::Datagrams(socket.into()))
             }
             ("pipe", ..) => {
-                let (ping_reader, ping_writer) = rustix::pipe::pipe().unwrap();
-                let (pong_reader, pong_writer) = rustix::pipe::pipe().unwrap();
-                let (reader, writer) = (ping_reader.into(), pong_writer.into());
-                let ends = Box::new(move || Ends::Stream { reader, writer });
-                ("stdin and stdout".to_owned(), vec![pong_reader, ping_writer], Post::Ready(ends))
+                let (ours, theirs) =
+                    socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None).unwrap();
+                ("a socket to send two pipes to".to_owned(), vec![theirs], Post::Pipes(ours.into()))
             }
             (_, Naming::Folder, Exposure::Peer(_)) => {
                 std::fs::create_dir(&path).unwrap();
@@ -285,6 +287,10 @@ impl Impostor {
                 })
             }
             Post::Datagrams(socket) => Some(Ends::Datagrams(socket)),
+            Post::Pipes(socket) => {
+                socket.set_nonblocking(true).unwrap();
+                until(over, || receive_pipes(&socket)).map(|(reader, writer)| Ends::Stream { reader, writer })
+            }
             Post::Fifos(folder) => {
                 let reader = File::open(folder.join("ping")).unwrap();
                 let writer = OpenOptions::new().write(true).open(folder.join("pong")).unwrap();
@@ -293,6 +299,19 @@ impl Impostor {
         };
         ends.map(|ends| (ends, self.left))
     }
+}
+
+/// The pipes that a client has sent, if they have come.
+fn receive_pipes(socket: &UnixStream) -> Option<(File, File)> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    recvmsg(socket, &mut [IoSliceMut::new(&mut [0])], &mut control, RecvFlags::CMSG_CLOEXEC).ok()?;
+    let mut pipes = control.drain().filter_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(pipes) => Some(pipes.map(File::from)),
+        _ => None,
+    });
+    let mut pipes = pipes.next()?;
+    Some((pipes.next()?, pipes.next()?))
 }
 
 fn stream_of(socket: OwnedFd) -> Ends {
