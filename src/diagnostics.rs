@@ -1,10 +1,12 @@
-//! Errors, warnings and log lines for a terminal, a pipe or the journal. Nothing in them can drive a terminal.
+//! What both programs print: results on standard output, and errors, warnings and log lines for a terminal, a pipe or the
+//! journal. Nothing in these messages can drive a terminal.
 
 use std::borrow::Cow;
 use std::env;
 use std::error::Error;
 use std::fmt::{self, Write as _};
-use std::io::{self, Write};
+use std::fs;
+use std::io::{self, BufWriter, Write};
 use std::sync::OnceLock;
 
 use log::Level;
@@ -31,6 +33,34 @@ pub fn error_chain(error: &(dyn Error + 'static)) -> String {
     text
 }
 
+/// A user for messages, with the name where the host has one: `user 1002 (alice)`.
+pub(crate) struct User(pub(crate) u32);
+
+impl fmt::Display for User {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "user {}", self.0)?;
+        name_of(self.0, "/etc/passwd").map_or(Ok(()), |name| write!(f, " ({name})"))
+    }
+}
+
+/// The name that a file such as `/etc/passwd` or `/etc/group` has for a number.
+pub(crate) fn name_of(id: u32, file: &str) -> Option<String> {
+    let (id, entries) = (id.to_string(), fs::read_to_string(file).ok()?);
+    entries.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1) == Some(&id)).then(|| name.to_owned())
+    })
+}
+
+/// The known name that an unknown one probably means.
+#[must_use]
+pub(crate) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let near = known.map(|other| (strsim::damerau_levenshtein(name, other), other));
+    let near = near.filter(|(distance, _)| *distance <= 1 + name.len() / 4);
+    near.min_by_key(|(distance, _)| *distance).map(|(_, other)| other)
+}
+
 /// Prints on stderr why `program` failed, and what the user can do.
 pub(crate) fn report_error(program: &str, error: &(dyn Error + 'static), advice: Option<&str>) {
     print_message(program, Level::Error, &error_chain(error));
@@ -45,9 +75,65 @@ pub(crate) fn report_usage_error(program: &str, error: &clap::Error) -> Exit {
     match error.use_stderr() {
         true if stderr_is_journal() => print_message(program, Level::Error, &error.render().to_string()),
         // If the write fails, the exit code remains.
-        _ => drop(error.print()),
+        true => drop(error.print()),
+        false => error.print().unwrap_or_else(lose_output),
     }
-    if error.use_stderr() { Exit::Usage } else { Exit::Success }
+    let exit = if error.use_stderr() { Exit::Usage } else { Exit::Success };
+    exit_code(program, exit)
+}
+
+/// The first error of writing to standard output.
+static OUTPUT_ERROR: OnceLock<io::Error> = OnceLock::new();
+
+/// Writes results to standard output. If its reader is gone or it is full, the rest of them is dropped and the command goes
+/// on, since its exit code and its other outputs do not depend on that; [`exit_code`] reports the loss.
+///
+/// # Errors
+/// Those of `write` itself.
+pub(crate) fn to_stdout<E: From<io::Error>>(
+    write: impl FnOnce(&mut dyn Write) -> Result<(), E>,
+) -> Result<(), E> {
+    let mut stdout = Stdout(None);
+    let mut out = BufWriter::new(&mut stdout);
+    let written = write(&mut out).and_then(|()| Ok(out.flush()?));
+    // Without another attempt to write what is left.
+    drop(out.into_parts());
+    let Some(error) = stdout.0 else { return written };
+    lose_output(error);
+    Ok(())
+}
+
+fn lose_output(error: io::Error) {
+    // A reader that closes its pipe has seen enough.
+    if error.kind() != io::ErrorKind::BrokenPipe {
+        let _ = OUTPUT_ERROR.set(error);
+    }
+}
+
+/// The exit code of a command that ended with `exit`: that one, unless it is success and its results could not be written.
+#[must_use]
+pub(crate) fn exit_code(program: &str, exit: Exit) -> Exit {
+    let Some(error) = OUTPUT_ERROR.get() else { return exit };
+    print_message(program, Level::Error, &format!("cannot write standard output: {error}"));
+    exit.or(Exit::Failure)
+}
+
+/// Standard output, and its first error.
+struct Stdout(Option<io::Error>);
+
+impl Write for Stdout {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = io::stdout().write_all(bytes).and_then(|()| io::stdout().flush());
+        written.map(|()| bytes.len()).map_err(|error| {
+            let kind = error.kind();
+            self.0 = Some(error);
+            kind.into()
+        })
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Prints a message on stderr, line by line: with a priority for the journal, else with the program's name.
@@ -56,6 +142,17 @@ pub(crate) fn print_message(program: &str, level: Level, text: &str) {
         match stderr_is_journal() {
             true => print_line(format_args!("{}", journal_line(level, line))),
             false => print_line(format_args!("{program}: {line}")),
+        }
+    }
+}
+
+/// Prints lines that begin with the place they are about, such as a file's name and a line's number: as they are, so that
+/// editors find the place; in the journal with a priority.
+pub(crate) fn print_located(level: Level, text: &str) {
+    for line in text.lines() {
+        match stderr_is_journal() {
+            true => print_line(format_args!("{}", journal_line(level, line))),
+            false => print_line(format_args!("{line}")),
         }
     }
 }
@@ -158,6 +255,12 @@ impl<W: Write> Write for Printable<W> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_user_has_a_name_where_the_host_has_one() {
+        assert_eq!(User(0).to_string(), "user 0 (root)");
+        assert_eq!(User(4_000_000_000).to_string(), "user 4000000000");
+    }
 
     #[test]
     fn levels_map_to_journal_priorities() {

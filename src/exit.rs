@@ -64,6 +64,12 @@ impl Exit {
         self as u8
     }
 
+    /// This code, or the other if this one is success.
+    #[must_use]
+    pub(crate) fn or(self, other: Self) -> Self {
+        if self == Self::Success { other } else { self }
+    }
+
     /// What it means, in one line.
     #[must_use]
     pub fn meaning(self) -> &'static str {

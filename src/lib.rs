@@ -63,6 +63,8 @@ mod protocol;
 #[cfg(target_os = "linux")]
 mod shortage;
 #[cfg(target_os = "linux")]
+mod signals;
+#[cfg(target_os = "linux")]
 mod transports;
 #[cfg(target_os = "linux")]
 mod units;

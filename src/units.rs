@@ -20,7 +20,8 @@ pub(crate) fn parse_rounds(text: &str) -> Result<u64, String> {
 
 /// Parses a whole number with an optional `k`, `M` or `G` (decimal). Saturates.
 pub(crate) fn parse_count(text: &str) -> Result<u64, String> {
-    let wrong = || "a whole number is needed, such as 1000 or 10k".to_owned();
+    let wrong = || "a whole number is needed, such as 1000, 10k or 2M (M is a million)".to_owned();
+    let text = text.trim();
     let (digits, factor) = match text.char_indices().last().ok_or_else(wrong)? {
         (at, 'k') => (&text[..at], 1_000),
         (at, 'M') => (&text[..at], 1_000_000),
@@ -64,6 +65,7 @@ pub(crate) fn parse_memory(text: &str) -> Result<u64, String> {
 }
 
 fn parse_bytes(text: &str) -> Option<u64> {
+    let text = text.trim();
     let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
     let shift = match text[digits.len()..].to_ascii_lowercase().as_str() {
         "" | "b" => 0,
@@ -75,47 +77,119 @@ fn parse_bytes(text: &str) -> Option<u64> {
     digits.parse::<u64>().ok()?.checked_mul(1 << shift)
 }
 
-/// Parses a duration with its unit, from 1 ns to a year.
-pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
-    match humantime::parse_duration(text) {
-        Ok(time) if !time.is_zero() && time <= MAX_DURATION => Ok(time),
-        _ => Err("a time with its unit is needed, more than 0, such as 500ms, 10s or 2h".to_owned()),
+/// The units of a time: their names, the usual one first, and their lengths in nanoseconds.
+const TIME_UNITS: [(&[&str], u64); 8] = [
+    (&["ns", "nsec"], 1),
+    (&["us", "µs", "usec"], 1_000),
+    (&["ms", "msec"], 1_000_000),
+    (&["s", "sec", "secs", "second", "seconds"], 1_000_000_000),
+    (&["m", "min", "mins", "minute", "minutes"], 60 * 1_000_000_000),
+    (&["h", "hr", "hrs", "hour", "hours"], 3_600 * 1_000_000_000),
+    (&["d", "day", "days"], 86_400 * 1_000_000_000),
+    (&["w", "week", "weeks"], 7 * 86_400 * 1_000_000_000),
+];
+
+/// The units of an age only, in which their lengths are averages.
+const CALENDAR_UNITS: [(&[&str], u64); 2] = [
+    (&["month", "months"], 2_630_016 * 1_000_000_000),
+    (&["y", "year", "years"], 31_557_600 * 1_000_000_000),
+];
+
+/// Parses a time: numbers with their units, such as `500ms`, `.5s` or `1h 30m`. An `M` is none of them, since it means a
+/// million of rounds and 1048576 bytes of payload.
+///
+/// # Errors
+/// What is wrong with it and what would be right.
+fn parse_time(text: &str, is_age: bool) -> Result<Duration, String> {
+    let mut units = TIME_UNITS.to_vec();
+    if is_age {
+        units.extend(CALENDAR_UNITS);
     }
+    let (mut rest, mut total) = (text.trim(), 0_u128);
+    if rest.is_empty() {
+        return Err("a time with its unit is needed".to_owned());
+    }
+    while !rest.is_empty() {
+        let (number, after) =
+            rest.split_at(rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len()));
+        let after = after.trim_start();
+        let (name, after) = after.split_at(after.find(|c: char| !c.is_alphabetic()).unwrap_or(after.len()));
+        let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+        let is_number = whole.len() + fraction.len() > 0 && !fraction.contains('.');
+        let unit_ns = units.iter().find(|(names, _)| names.contains(&name)).map(|(_, ns)| u128::from(*ns));
+        let unit_ns = match (is_number, name, unit_ns) {
+            (false, ..) => return Err("a time begins with a number".to_owned()),
+            (true, "", _) => return Err(format!("{number} lacks a unit: a time with its unit is needed")),
+            (true, "M", _) => return Err(format!("M is no unit of time: {number} minutes are {number}m")),
+            (true, _, Some(unit_ns)) => unit_ns,
+            (true, _, None) if CALENDAR_UNITS.iter().any(|(names, _)| names.contains(&name)) => {
+                return Err("months and years have no exact length: use d (days)".to_owned());
+            }
+            (true, ..) => {
+                return Err(format!("unknown unit of time \"{name}\": units are ns, us, ms, s, m, h, d"));
+            }
+        };
+        let digits = |digits: &str| if digits.is_empty() { Some(0) } else { digits.parse::<u128>().ok() };
+        // Finer digits than these are below a nanosecond in every unit.
+        let fraction = &fraction[..fraction.len().min(18)];
+        let power = 10_u128.pow(u32::try_from(fraction.len()).unwrap_or(0));
+        let ns = || {
+            let whole = digits(whole)?.checked_mul(unit_ns)?;
+            whole.checked_add(digits(fraction)? * unit_ns / power)?.checked_add(total)
+        };
+        // Longer than any limit.
+        total = ns().unwrap_or(u128::MAX);
+        rest = after.trim_start();
+    }
+    let total = u64::try_from(total).unwrap_or(u64::MAX);
+    Ok(Duration::from_nanos(total))
 }
 
-/// Parses a pause between rounds: 0, or a duration of at most 5 s.
+/// The time, if it is more than 0.
+fn positive(time: Duration) -> Result<Duration, String> {
+    if time.is_zero() { Err("it must be more than 0".to_owned()) } else { Ok(time) }
+}
+
+/// Parses a duration with its unit, from 1 ns to a year.
+pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
+    let time = parse_time(text, false).and_then(positive);
+    let time = time.map_err(|why| format!("{why}, such as 500ms, 10s or 2h"))?;
+    if time > MAX_DURATION { Err("it must be at most 365d, such as 10s or 2h".to_owned()) } else { Ok(time) }
+}
+
+/// Parses a pause between rounds: 0, or a time of at most 5 s.
 pub(crate) fn parse_gap(text: &str) -> Result<Duration, String> {
-    if text == "0" {
+    if text.trim() == "0" {
         return Ok(Duration::ZERO);
     }
-    match parse_duration(text) {
+    match parse_time(text, false) {
         Ok(gap) if gap <= Duration::from_secs(5) => Ok(gap),
-        _ => Err("0 or a time with its unit is needed, at most 5s, such as 10us or 1ms".to_owned()),
+        Ok(_) => Err("it must be at most 5s, such as 0, 10us or 1ms".to_owned()),
+        Err(why) => Err(format!("{why}, such as 0, 10us or 1ms")),
     }
 }
 
 /// Parses a reporting interval. Intervals end between blocks of rounds, which take up to 10 ms.
 pub(crate) fn parse_interval(text: &str) -> Result<Duration, String> {
-    match parse_duration(text) {
-        Ok(interval) if interval >= Duration::from_millis(50) => Ok(interval),
-        _ => Err("a time with its unit is needed, at least 50ms, such as 1s".to_owned()),
+    match parse_duration(text)? {
+        interval if interval >= Duration::from_millis(50) => Ok(interval),
+        _ => Err("it must be at least 50ms, such as 1s".to_owned()),
     }
 }
 
 /// Parses an age, of any length.
 pub(crate) fn parse_age(text: &str) -> Result<Duration, String> {
-    match humantime::parse_duration(text) {
-        Ok(age) if !age.is_zero() => Ok(age),
-        _ => Err("an age with its unit is needed, more than 0, such as 12h, 90d or 3months".to_owned()),
-    }
+    let age = parse_time(text, true).and_then(positive);
+    age.map_err(|why| format!("{why}, such as 12h, 90d or 3months"))
 }
 
 /// Parses an age or a date, in UTC: seconds since 1970.
 pub(crate) fn parse_date(text: &str) -> Result<u64, String> {
-    let date = match humantime::parse_duration(text) {
+    let date = match parse_time(text, true) {
         Ok(age) => SystemTime::now().checked_sub(age),
         Err(_) => {
             // A day alone begins at midnight.
+            let text = text.trim();
             let time = if text.len() == 10 { format!("{text} 00:00:00") } else { text.to_owned() };
             humantime::parse_rfc3339_weak(&time).ok()
         }
@@ -242,6 +316,17 @@ pub(crate) fn elapsed(ns: f64) -> String {
     humantime::format_duration(Duration::from_secs_f64((ns / 1e9).max(0.0))).to_string()
 }
 
+/// A duration as [`parse_duration`] reads it, in the largest unit that leaves a whole number: `90s`.
+#[must_use]
+pub(crate) fn duration(duration: Duration) -> String {
+    let ns = duration.as_nanos();
+    // Weeks are rarer than days.
+    let units = TIME_UNITS.iter().rev().skip(1);
+    let (names, unit_ns) =
+        units.copied().find(|(_, unit_ns)| ns.is_multiple_of(u128::from(*unit_ns))).unwrap_or(TIME_UNITS[0]);
+    format!("{}{}", ns / u128::from(unit_ns), names[0])
+}
+
 /// An age in whole seconds, or in milliseconds below one.
 #[must_use]
 pub(crate) fn age(age: Duration) -> String {
@@ -340,10 +425,37 @@ mod tests {
         assert_eq!(parse_duration("500ms"), Ok(Duration::from_millis(500)));
         assert_eq!(parse_gap("0"), Ok(Duration::ZERO));
         assert_eq!(parse_gap("10us"), Ok(Duration::from_micros(10)));
-        for text in ["0s", "5", "abc", "-1s", "", "1000000h"] {
-            assert!(parse_duration(text).is_err(), "{text}");
+        for (text, ms) in
+            [(".5s", 500), ("1.5s", 1_500), (" 1m 30s ", 90_000), ("1m30s", 90_000), ("2 min", 120_000)]
+        {
+            assert_eq!(parse_duration(text), Ok(Duration::from_millis(ms)), "{text}");
         }
-        assert!(parse_gap("1h").is_err());
+        assert_eq!(parse_duration("1.000000001s"), Ok(Duration::new(1, 1)));
+        for (text, why) in [
+            ("0s", "more than 0"),
+            ("5", "5 lacks a unit"),
+            ("abc", "begins with a number"),
+            ("-1s", "begins with a number"),
+            ("", "with its unit"),
+            ("1000000h", "at most 365d"),
+            ("99999999999999999999999999999999999999999d", "at most 365d"),
+            ("12M", "12 minutes are 12m"),
+            ("5months", "use d (days)"),
+            ("1y", "use d (days)"),
+            ("3S", "unknown unit of time \"S\""),
+            ("1..5s", "begins with a number"),
+            (".s", "begins with a number"),
+        ] {
+            let error = parse_duration(text).unwrap_err();
+            assert!(error.contains(why), "{text}: {error}");
+        }
+        assert_eq!((parse_gap("0s"), parse_gap("0us")), (Ok(Duration::ZERO), Ok(Duration::ZERO)));
+        assert!(parse_gap("1h").is_err() && parse_gap("5M").is_err() && parse_interval("5M").is_err());
+        assert_eq!(parse_age("3months").map(|age| age.as_secs()), Ok(3 * 2_630_016));
+        assert!(parse_age("5M").is_err() && parse_date("5M").is_err(), "neither months nor minutes");
+        for text in ["90s", "1500ms", "2h", "45d", "365d", "1ns"] {
+            assert_eq!(parse_duration(text).map(duration), Ok(text.to_owned()));
+        }
         assert_eq!(parse_interval("1s"), Ok(Duration::from_secs(1)));
         assert!(parse_interval("49ms").is_err());
         assert_eq!(elapsed(172_459.0), "172us 459ns");

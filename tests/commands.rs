@@ -10,10 +10,11 @@ use rustix::process::Signal;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use serde_json::Value;
 
-use crate::harness::{Daemon, Output, Sandbox, not_tested, run};
+use crate::harness::{Daemon, Output, PATIENCE, Sandbox, not_tested, run};
+use crate::history::Place;
 
 /// This thread, and what it starts, on two of its CPUs at the most: a matrix of a large host takes long. Returns them.
-fn on_two_cpus() -> Vec<usize> {
+pub(crate) fn on_two_cpus() -> Vec<usize> {
     let allowed = sched_getaffinity(None).unwrap();
     let cpus: Vec<_> = (0..CpuSet::MAX_CPU).filter(|cpu| allowed.is_set(*cpu)).take(2).collect();
     let mut two = CpuSet::new();
@@ -126,7 +127,7 @@ fn a_matrix_is_text_without_colours_or_a_drawing_by_the_name_of_its_file() {
         let file = sandbox.folder().join("matrix.svg");
         let arguments = [&MATRIX[..], &["-o", file.to_str().unwrap()]].concat();
         let output = private(sandbox, &arguments).expect(Exit::Success);
-        assert_eq!(output.stdout, "");
+        assert!(output.stdout.contains("futex"), "{output:#?}");
         let svg = fs::read_to_string(&file).unwrap();
         assert!(svg.starts_with("<svg ") && svg.ends_with("</svg>\n"), "{svg}");
         assert_eq!(svg.matches("<title>client on CPU").count(), cpus.len() * cpus.len());
@@ -145,7 +146,7 @@ fn what_no_matrix_can_be_of_is_refused_before_anything_is_started() {
             #[cfg(not(feature = "tokio"))]
             (&["--method", "tokio"], &["this build has no tokio", "--features tokio"]),
             (&["-n", "19"], &["a median needs at least 20 rounds"]),
-            (&["--output", unknown.to_str().unwrap()], &[".png", ".txt, .csv and .svg", "--format"]),
+            (&["--output", unknown.to_str().unwrap()], &[".png", ".txt, .csv, .svg", "--format"]),
             (&["--output", "/nowhere/a.svg"], &["cannot write /nowhere/a.svg", "No such file or directory"]),
         ] {
             let output = private(sandbox, &[&["matrix"], arguments].concat());
@@ -206,6 +207,48 @@ fn several_methods_and_groups_are_explained_in_their_order() {
         assert!(
             Group::ALL.iter().all(|group| all.contains(&format!("({})", group.name())) || ALL.len() < 28)
         );
+    });
+}
+
+#[test]
+fn methods_are_named_as_people_write_them() {
+    run(|sandbox| {
+        let bench = ["bench", "--private", "-n", "100", "--format", "csv"];
+        let measured = |named: &[&str]| {
+            let output = client(sandbox, &[&bench[..], named].concat()).expect(Exit::Success);
+            let methods =
+                output.stdout.lines().skip(1).map(|line| line.split(',').nth(1).unwrap().to_owned());
+            methods.collect::<Vec<_>>().join(" ")
+        };
+        for named in [
+            &["tcp", "unix"][..],
+            &["tcp,unix"],
+            &["TCP,", "Uds"],
+            &["-m", "tcp, unix"],
+            &["-m", " Tcp,unix,"],
+            &["tcp", "-m", "unix"],
+        ] {
+            assert_eq!(measured(named), "tcp unix", "{named:?}");
+        }
+        assert_eq!(measured(&["shm"]), "shmem");
+        for (command, name, meant) in [
+            (&["bench", "--private"][..], "unixx", "unix"),
+            (&["bench", "--private", "-m"], "shmemm", "shmem"),
+            (&["matrix", "--private", "-m"], "tpc", "tcp"),
+            (&["doctor", "--private", "-m"], "socket", "sockets"),
+            (&["explain"], "eventdf", "eventfd"),
+            (&["history", "list", "-m"], "pip", "pipe"),
+        ] {
+            let output = client(sandbox, &[command, &[name]].concat()).expect(Exit::Usage);
+            output.says(&[&format!("\"{name}\" (did you mean \"{meant}\"?)")]);
+        }
+        for command in [&["explain"][..], &["history", "list", "--history", "/nowhere/h", "-m"]] {
+            let output = client(sandbox, &[command, &[" TCP, shm ,"]].concat());
+            assert_ne!(output.status.code(), Some(Exit::Usage.code().into()), "{output:#?}");
+        }
+        let futex = ["matrix", "--private", "-m", " FUTEX ", "-n", "50", "--trials", "1", "-q"];
+        on_two_cpus();
+        client(sandbox, &futex).expect(Exit::Success);
     });
 }
 
@@ -314,25 +357,186 @@ const PRINTING: [&[&str]; 7] = [
     &["bench", "--method", "futex", "-n", "20", "--json"],
     &MATRIX,
     &DOCTOR,
+    &["status"],
     &["methods"],
     &["explain", "tcp"],
-    &["status"],
+];
+
+/// The last ones, which need no daemon.
+const WITHOUT_A_DAEMON: usize = 2;
+
+/// The ways in which no process reads what a program prints, as redirections of a shell whose descriptor 0 is a pipe without
+/// a reader; and whether results can be seen to be lost.
+const UNREAD: [(&str, bool); 6] = [
+    (">&0", false),
+    (">&-", false),
+    (">/dev/full", true),
+    ("2>&0", false),
+    ("2>&-", false),
+    ("2>/dev/full", false),
 ];
 
 #[test]
-fn every_command_reports_unwritable_results_alike() {
+fn whoever_reads_the_results_the_exit_code_is_that_of_the_outcome() {
     run(|sandbox| {
         on_two_cpus();
+        let place = Place::new(sandbox);
+        let record = ["bench", "--private", "-m", "null", "-n", "1000", "--trials", "2", "--record"];
+        sandbox.finish(&mut place.client(sandbox, &record)).expect(Exit::Success);
         let daemon = sandbox.daemon();
-        for arguments in PRINTING {
-            let program = sandbox.client(arguments);
-            let mut full = Command::new("sh");
-            full.args(["-c", r#"exec "$0" "$@" >/dev/full"#]).arg(program.get_program()).args(arguments);
-            full.env_clear().envs(program.get_envs().filter_map(|(name, value)| Some((name, value?))));
-            let output = sandbox.finish(&mut full).expect(Exit::Failure);
-            output.says(&["ipc-client: cannot write standard output: No space left on device"]);
+        let (log, missing) = (sandbox.folder().join("log"), sandbox.folder().join("missing"));
+        let (log, missing) = (log.to_str().unwrap(), missing.to_str().unwrap());
+        let history = place.history();
+        let history = history.to_str().unwrap();
+        let ten = ["bench", "-m", "null", "-n", "10", "--require-grade", "A"];
+        let check = ["check", "--history", history, "--p50-below"];
+        let bench: &[&str] = &["bench", "-m", "futex", "-n", "20"];
+        let client = |arguments: &[&str]| sandbox.client(arguments);
+        let mut commands = vec![
+            (client(&ten), Exit::Doubtful),
+            (client(&[&ten[..], &["--quiet", "--hdr-log", log]].concat()), Exit::Doubtful),
+            (client(&["bench", "-m", "pipe", "-n", "20", "--server-cpu", "1023"]), Exit::Unavailable),
+            (client(&[bench, &["--interval", "50ms"]].concat()), Exit::Success),
+            (client(&[bench, &["--json-stream"]].concat()), Exit::Success),
+            (client(&[&check[..], &["1ns"]].concat()), Exit::Regressed),
+            (client(&[&check[..], &["1h", "--json"]].concat()), Exit::Success),
+            (client(&["compare", "last", "last", "--history", history]), Exit::Success),
+            (client(&["trend", "--history", history]), Exit::Success),
+            (client(&["report", "--history", history]), Exit::Success),
+            (client(&["export", "--history", history, "--prometheus", "-"]), Exit::Success),
+            (client(&["history", "--history", history]), Exit::Success),
+            (client(&["history", "list", "--history", missing]), Exit::Nothing),
+            (client(&["history", "show", "--history", history]), Exit::Success),
+            (client(&["history", "export", "--history", history]), Exit::Success),
+            (client(&["--help"]), Exit::Success),
+            (client(&["bench", "--pigeon"]), Exit::Usage),
+            (sandbox.ipcd(&["status"]), Exit::Success),
+            (sandbox.ipcd(&["config", "show"]), Exit::Success),
+            (sandbox.ipcd(&["config", "check", missing]), Exit::Usage),
+            (sandbox.ipcd(&["start"]), Exit::AlreadyRunning),
+            (sandbox.ipcd(&["--version"]), Exit::Success),
+        ];
+        commands.extend(PRINTING.iter().map(|arguments| (client(arguments), Exit::Success)));
+        for (program, outcome) in commands {
+            let arguments: Vec<_> = program.get_args().collect();
+            for (redirection, is_lost) in UNREAD {
+                let mut shell = Command::new("sh");
+                shell.args(["-c", &format!(r#"exec "$0" "$@" {redirection} </dev/null"#)]);
+                shell.arg(program.get_program()).args(&arguments);
+                shell.env_clear().current_dir(sandbox.folder());
+                shell.envs(program.get_envs().filter_map(|(name, value)| Some((name, value?))));
+                let (_, unread) = std::io::pipe().unwrap();
+                let output = sandbox.start_with_stdin(&mut shell, unread.into()).wait(PATIENCE);
+                // A refusal prints no results.
+                let prints = !matches!(outcome, Exit::Usage | Exit::AlreadyRunning | Exit::Nothing)
+                    && !arguments.iter().any(|argument| *argument == "--quiet");
+                let lost = "cannot write standard output: No space left on device";
+                let expected =
+                    if is_lost && prints && outcome == Exit::Success { Exit::Failure } else { outcome };
+                assert_eq!(output.status.code(), Some(expected.code().into()), "{redirection}: {output:#?}");
+                assert!(
+                    !output.stderr.contains("panicked") && !output.stderr.contains("pipe ("),
+                    "{output:#?}"
+                );
+                if is_lost && expected == Exit::Failure {
+                    assert!(output.stderr.contains(lost), "{redirection}: {output:#?}");
+                }
+            }
         }
+        fs::remove_file(log).unwrap();
         daemon.is_at_rest();
+    });
+}
+
+#[test]
+fn results_go_to_the_screen_and_to_every_file() {
+    run(|sandbox| {
+        on_two_cpus();
+        let file = |name: &str| sandbox.folder().join(name).to_str().unwrap().to_owned();
+        let (json, csv, md, svg) = (file("run.json"), file("run.CSV"), file("run"), file("matrix.svg"));
+        let bench = ["bench", "-m", "null", "-n", "1000"];
+        let take = |path: &str| {
+            let text = fs::read_to_string(path).unwrap();
+            fs::remove_file(path).unwrap();
+            text
+        };
+        let output = private(sandbox, &[&bench[..], &["-o", &json, "-o", &csv, "-o", &md]].concat());
+        let output = output.expect(Exit::Success);
+        assert!(output.stdout.contains("1000 cycles completed"), "{output:#?}");
+        assert!(serde_json::from_str::<Value>(&take(&json)).is_ok() && take(&csv).starts_with("cell,"));
+        assert!(take(&md).contains("1000 cycles completed"), "text, without an ending and a format");
+
+        let quiet = private(sandbox, &[&bench[..], &["-q", "--format", "md", "-o", &md]].concat());
+        assert_eq!(quiet.expect(Exit::Success).stdout, "");
+        assert!(take(&md).contains("\n|"));
+        let named = private(sandbox, &[&bench[..], &["--quiet", "-o", "-"]].concat()).expect(Exit::Success);
+        assert!(named.stdout.contains("1000 cycles completed"), "{named:#?}");
+
+        let matrix =
+            private(sandbox, &[&MATRIX[..], &["-o", &svg, "-o", &csv]].concat()).expect(Exit::Success);
+        assert!(matrix.stdout.contains("futex, 8 B"), "{matrix:#?}");
+        assert!(take(&svg).starts_with("<svg ") && take(&csv).starts_with("method,"));
+
+        for wrong in ["run.png", "run.yaml", "run.htm"] {
+            let wrong = file(wrong);
+            for command in [&bench[..], &MATRIX] {
+                let output = private(sandbox, &[command, &["-o", &wrong]].concat());
+                output.expect(Exit::Usage).says(&["unknown ending", &wrong, "known are .txt, "]);
+            }
+        }
+        private(sandbox, &[&bench[..], &["-o", &json, "-o", &json]].concat())
+            .expect(Exit::Usage)
+            .says(&["--output names", "twice"]);
+    });
+}
+
+#[test]
+fn a_path_that_names_a_descriptor_is_written_after_what_is_there() {
+    run(|sandbox| {
+        on_two_cpus();
+        let log = sandbox.folder().join("log");
+        let place = Place::new(sandbox);
+        let record = ["bench", "--private", "-m", "null", "-n", "1000", "--record", "--quiet"];
+        sandbox.finish(&mut place.client(sandbox, &record)).expect(Exit::Success);
+        let history = place.history();
+        let history = history.to_str().unwrap();
+        let bench: &[&str] = &["bench", "--private", "-m", "null", "-n", "1000", "--format", "csv"];
+        let matrix = [&MATRIX[..], &["--private", "--format", "csv"]].concat();
+        for (arguments, head) in [
+            (&[bench, &["-o"]].concat()[..], "cell,"),
+            (&[&matrix[..], &["-o"]].concat(), "method,"),
+            (&[bench, &["-q", "--hdr-log"]].concat(), "#["),
+            (&["history", "show", "--history", history, "--format", "csv", "-o"], "cell,"),
+            (&["history", "export", "--history", history, "-o"], "{"),
+            (&["export", "--history", history, "--prometheus"], "# HELP"),
+            (&["report", "--history", history, "-o"], "<"),
+        ] {
+            for path in ["/dev/stdout", "/dev/stderr", "/dev/fd/3", "/proc/self/fd/3"] {
+                if arguments.contains(&"--hdr-log") && path == "/dev/stdout" {
+                    continue;
+                }
+                let program = sandbox.client(&[arguments, &[path]].concat());
+                fs::write(&log, "before\n").unwrap();
+                let opened = match path {
+                    "/dev/stdout" => "1",
+                    "/dev/stderr" => "2",
+                    _ => "3",
+                };
+                let mut shell = Command::new("sh");
+                shell.args(["-c", &format!(r#"exec "$0" "$@" {opened}>>log"#)]);
+                shell.arg(program.get_program()).args(program.get_args());
+                shell.env_clear().current_dir(sandbox.folder()).env_remove("IPCD_SOCKET");
+                shell.env("TMPDIR", sandbox.folder()).env("IPCD_CONFIG", "/dev/null");
+                sandbox.finish(&mut shell).expect(Exit::Success);
+                let logged = fs::read_to_string(&log).unwrap();
+                let results = logged.strip_prefix("before\n").unwrap_or_else(|| panic!("{path}: {logged}"));
+                let once = results.lines().filter(|line| line.starts_with(head)).count();
+                assert!(once >= 1 && (!head.ends_with(',') || once == 1), "{arguments:?} {path}: {logged}");
+            }
+        }
+        fs::remove_file(log).unwrap();
+        let closed = private(sandbox, &["bench", "-m", "null", "-n", "10", "-o", "/dev/fd/99"]);
+        closed.expect(Exit::Failure).says(&["cannot write /dev/fd/99: Bad file descriptor"]);
     });
 }
 
@@ -341,8 +545,13 @@ fn a_socket_that_is_named_and_dead_is_an_error_for_every_command() {
     run(|sandbox| {
         let socket = sandbox.socket();
         let path = socket.to_str().unwrap();
-        for arguments in PRINTING {
-            let named = [arguments, &["--socket", path]].concat();
+        let (asking, standing_alone) = PRINTING.split_at(PRINTING.len() - WITHOUT_A_DAEMON);
+        for arguments in standing_alone {
+            let output = sandbox.finish(&mut sandbox.client(arguments)).expect(Exit::Success);
+            assert_ne!(output.says(&["no daemon answers"]).stdout, "");
+        }
+        for arguments in asking {
+            let named = [arguments, &["--socket", path][..]].concat();
             for mut command in [sandbox.client(arguments), sandbox.client(&named)] {
                 let output = sandbox.finish(&mut command).expect(Exit::NoDaemon).says(&[path, "ipcd start"]);
                 assert_eq!(output.stdout, "");

@@ -155,7 +155,7 @@ x = 1
             (5, "measurements = \"many\": a number from 1 to 100000 is needed"),
             (6, "socket = \"relative\": an absolute path is needed"),
             (7, "mode = \"999\": an octal mode from 0000 to 0777 is needed, such as \"0660\""),
-            (8, "idle-exit = \"5\": a time with its unit is needed"),
+            (8, "idle-exit = \"5\": 5 lacks a unit: a time with its unit is needed"),
             (9, "log = \"loud\": a level (off, error, warn, info, debug, trace) is needed"),
             (10, "group = [\"a\", \"b\"]: one value is needed, not several"),
             (11, "unknown key \"colour\" in [daemon]; known are socket, group, mode, measurements,"),

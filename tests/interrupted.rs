@@ -1,11 +1,15 @@
-//! SIGINT and SIGTERM during a run: completed trials are reported, and a second signal ends the program at once.
+//! SIGINT, SIGTERM and SIGHUP during a run: completed trials are reported, and a second signal ends the program at once.
 
+use std::fs;
 use std::os::unix::process::ExitStatusExt;
+use std::thread::sleep;
+use std::time::Duration;
 
 use ipcd::internals::client::Report;
 use ipcd::internals::protocol::Exit;
 use rustix::process::Signal;
 
+use crate::commands::on_two_cpus;
 use crate::harness::{Process, SOON, Sandbox, responder_of, run, wait_until_measuring};
 use crate::history::Place;
 
@@ -15,7 +19,7 @@ const MANY: [&str; 6] = ["--warmup", "1", "--interval", "50ms", "--trials", "100
 fn completed_trials_of_an_interrupted_run_are_reported_and_recorded() {
     run(|sandbox| {
         let place = Place::new(sandbox);
-        for (number, signal) in [(1, Signal::INT), (2, Signal::TERM)] {
+        for (number, signal) in [(1, Signal::INT), (2, Signal::TERM), (3, Signal::HUP)] {
             let bench = ["bench", "--private", "-m", "null,pipe", "--duration", "100ms", "--record"];
             let client = sandbox.start(&mut place.client(sandbox, &[&bench[..], &MANY].concat()));
             client.wait_for_output(" trial 2 at ");
@@ -45,6 +49,29 @@ fn completed_trials_of_an_interrupted_run_are_reported_and_recorded() {
                 );
                 assert_eq!(cell.grade.to_string(), "F");
             }
+        }
+    });
+}
+
+#[test]
+fn an_interrupted_matrix_shows_what_it_has_measured() {
+    run(|sandbox| {
+        on_two_cpus();
+        let file = sandbox.folder().join("matrix.csv");
+        let matrix = ["matrix", "--private", "-m", "futex", "--duration", "50ms", "--trials", "1000"];
+        let matrix = [&matrix[..], &["-o", file.to_str().unwrap()]].concat();
+        for signal in [Signal::INT, Signal::TERM, Signal::HUP] {
+            let client = sandbox.start(sandbox.client(&matrix).env_remove("IPCD_SOCKET"));
+            client.wait_for_line("ipc-client: 4 pairs of CPUs, 1000 trials each: about");
+            // Longer than a pass takes.
+            sleep(Duration::from_secs(2));
+            client.signal(signal);
+            let output = client.wait(SOON).expect_signal(signal).says(&["the run was interrupted after "]);
+            assert!(output.stdout.contains("partial: interrupted after "), "{output:#?}");
+            let csv = fs::read_to_string(&file).unwrap();
+            assert_eq!(csv.lines().count(), 5, "{csv}");
+            assert!(csv.lines().all(|line| line.ends_with(",error") || line.ends_with(',')), "{csv}");
+            fs::remove_file(&file).unwrap();
         }
     });
 }

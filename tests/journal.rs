@@ -48,7 +48,11 @@ fn journal_lines(sandbox: &Sandbox, command: &Command, exit: Exit) -> Vec<String
 #[test]
 fn an_error_has_its_priority_in_both_programs() {
     run(|sandbox| {
+        let wrong = config::File::new(sandbox, "wrong.toml", "[daemon]\nmode = \"9\"\n");
+        let place = format!("{}:2: mode", wrong.path());
         for (command, exit, what) in [
+            // As "systemctl reload" runs it.
+            (sandbox.ipcd(&["config", "check", wrong.path()]), Exit::Usage, place.as_str()),
             (sandbox.client(&["bench", "--no-such-flag"]), Exit::Usage, "--no-such-flag"),
             (sandbox.ipcd(&["start", "--no-such-flag"]), Exit::Usage, "--no-such-flag"),
             (sandbox.ipcd(&["start", "--socket", "/nowhere/s"]), Exit::Failure, "/nowhere"),

@@ -148,7 +148,7 @@ fn so_it_is_where_rounds_are_paced_or_timed_in_blocks() {
 fn a_daemon_that_stood_still_with_its_client_is_not_taken_for_silent() {
     run(|sandbox| {
         let listener = UnixListener::bind(sandbox.socket()).unwrap();
-        let client = sandbox.start(&mut sandbox.client(&["methods"]));
+        let client = sandbox.start(&mut sandbox.client(&["status"]));
         let mut daemon = listener.accept().unwrap().0;
         daemon.read_exact(&mut [0; GREETING_LEN]).unwrap();
         client.signal(Signal::STOP);

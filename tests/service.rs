@@ -266,6 +266,58 @@ fn a_user_without_runtime_folders_has_one_in_the_temporary_folder() {
 }
 
 #[test]
+fn both_programs_pass_over_a_place_that_cannot_be_used() {
+    run(|sandbox| {
+        if Path::new("/run/ipcd/ipcd.sock").exists() {
+            return not_tested("no-daemon", "this host has a daemon");
+        }
+        let long = sandbox.folder().join("x".repeat(100));
+        let open = sandbox.folder().join("open");
+        fs::create_dir_all(open.join("ipcd")).unwrap();
+        fs::set_permissions(open.join("ipcd"), fs::Permissions::from_mode(0o755)).unwrap();
+        fs::create_dir(&long).unwrap();
+        let bench: &[&str] = &["bench", "-m", "null", "-n", "10"];
+        for (variable, folder, why) in [
+            ("XDG_RUNTIME_DIR", &long, "107 at most"),
+            ("TMPDIR", &long, "107 at most"),
+            ("XDG_RUNTIME_DIR", &open, "is not private"),
+        ] {
+            let with = |mut command: std::process::Command| {
+                command.env_remove("IPCD_SOCKET").env(variable, folder);
+                sandbox.finish(&mut command)
+            };
+            with(sandbox.client(bench)).expect(Exit::Success).says(&["no daemon: a private daemon"]);
+            for command in ["methods", "explain"] {
+                with(sandbox.client(&[command])).expect(Exit::Success).says(&["no daemon answers"]);
+            }
+            for command in [sandbox.client(&["status"]), sandbox.ipcd(&["status"]), sandbox.ipcd(&["stop"])] {
+                with(command).expect(Exit::NoDaemon).says(&[
+                    why,
+                    folder.to_str().unwrap(),
+                    "/run/ipcd/ipcd.sock",
+                ]);
+            }
+            // What has no other place to go to serves and is found in the next one.
+            if variable == "TMPDIR" {
+                continue;
+            }
+            let mut start = sandbox.ipcd(&["start"]);
+            start.env("RUNTIME_DIRECTORY", folder.join("missing")).env(variable, folder);
+            start.env_remove("IPCD_SOCKET").env("TMPDIR", sandbox.folder());
+            if is_root() {
+                // Root would take /run/ipcd, which is not a test's to touch.
+                continue;
+            }
+            let daemon = Daemon::start(sandbox, start);
+            with(sandbox.client(&["status"])).expect(Exit::Success);
+            drop(daemon);
+        }
+        fs::remove_dir_all(open).unwrap();
+        fs::remove_dir_all(long).unwrap();
+    });
+}
+
+#[test]
 fn a_missing_daemon_is_reported_with_every_path_that_was_tried() {
     run(|sandbox| {
         if Path::new("/run/ipcd/ipcd.sock").exists() {
@@ -305,7 +357,6 @@ fn without_a_daemon_bench_starts_one_and_methods_describes_this_host() {
         }
         // A daemon that was named and is not there is an error, not a reason to start another.
         sandbox.finish(&mut sandbox.client(&["bench", "-n", "10"])).expect(Exit::NoDaemon);
-        sandbox.finish(&mut sandbox.client(&["methods"])).expect(Exit::NoDaemon);
     });
 }
 

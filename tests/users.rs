@@ -99,7 +99,7 @@ enum Outcome {
 }
 
 /// The start of the reason why a mechanism is unavailable between two users.
-const ONE_USER: &str = "it works between processes of one user, and the daemon is user ";
+const ONE_USER: &str = "it works between processes of one user, and the daemon is of user ";
 
 /// What the contract of a mechanism promises to a client that may use the control socket.
 fn promised(mechanism: &dyn Mechanism, daemon: User, client: User) -> Outcome {
@@ -111,10 +111,9 @@ fn promised(mechanism: &dyn Mechanism, daemon: User, client: User) -> Outcome {
             Exit::Unavailable,
             vec![
                 format!("{method} is unavailable"),
-                format!(
-                    "{ONE_USER}{}'s, the client user {}'s; --private measures it",
-                    daemon.uid, client.uid
-                ),
+                format!("{ONE_USER}{}", daemon.uid),
+                format!("the client of user {}", client.uid),
+                "--private measures it".to_owned(),
             ],
         ),
         Reach::Group if !same_user && !in_group => Outcome::Refused(
@@ -202,7 +201,8 @@ fn who_is_not_in_the_group_is_refused_at_the_control_socket() {
         0o660,
         |_, daemon, client| {
             let expected_parts = [
-                format!("user {} may not use the socket ", client.uid),
+                format!("ipc-client: user {}", client.uid),
+                " may not use the socket ".to_owned(),
                 format!(", which is for members of the group {}", daemon.gid),
                 "ask for membership in the group that owns the socket and log in again".to_owned(),
                 "--private".to_owned(),

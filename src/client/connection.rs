@@ -99,7 +99,7 @@ impl Client {
     }
 
     /// Whether the flag is set.
-    pub(super) fn is_interrupted(&self) -> bool {
+    pub(crate) fn is_interrupted(&self) -> bool {
         self.interrupt.load(Ordering::Relaxed)
     }
 

@@ -4,6 +4,7 @@ use std::error::Error;
 use std::io;
 use std::time::Duration;
 
+use crate::diagnostics::report_error;
 use crate::exit::Exit;
 use crate::protocol::link::LinkError;
 use crate::protocol::{DialError, End, GreetingError, Refusal};
@@ -188,6 +189,12 @@ impl Failure {
     /// A failure without advice.
     pub(crate) fn new(exit: Exit, error: impl Into<Box<dyn Error>>) -> Self {
         Self { error: error.into(), advice: None, exit }
+    }
+
+    /// Prints why and what the user can do, and returns the exit code.
+    pub(crate) fn report(&self) -> Exit {
+        report_error("ipc-client", self.error.as_ref(), self.advice.as_deref());
+        self.exit
     }
 
     /// The command line asks for something impossible.

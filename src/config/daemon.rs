@@ -376,7 +376,7 @@ impl Settings {
     /// The keys with their values as TOML has them; `None` with what that means.
     pub(super) fn shown(&self) -> Vec<(String, Result<String, &'static str>)> {
         let path = |path: Option<&Path>| path.map(|path| quoted(&path.display().to_string()));
-        let time = |time| quoted(&humantime::format_duration(time).to_string());
+        let time = |time| quoted(&units::duration(time));
         let idle_exit = self.idle_exit().map(time);
         let own = [
             (

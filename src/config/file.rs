@@ -10,6 +10,7 @@ use toml::de::{DeString, DeTable, DeValue};
 
 use super::section::{Grammar, Section, Value};
 use super::{Found, Origin, Problem, daemon};
+use crate::diagnostics::nearest;
 
 /// The sections of one file.
 #[derive(Debug, Default)]
@@ -84,9 +85,7 @@ fn is_name(name: &str) -> bool {
 
 /// Reports an unknown name with the nearest known one, or with all.
 fn unknown(kind: &str, name: &str, place: &str, known: Vec<String>) -> String {
-    let distance = |other: &str| strsim::damerau_levenshtein(name, other);
-    let near = known.iter().filter(|other| distance(other) <= 1 + name.len() / 4);
-    match near.min_by_key(|other| distance(other)) {
+    match nearest(name, known.iter().map(String::as_str)) {
         Some(nearest) => format!("unknown {kind} \"{name}\" in {place}; did you mean \"{nearest}\"?"),
         None => format!("unknown {kind} \"{name}\" in {place}; known are {}", known.join(", ")),
     }

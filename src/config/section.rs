@@ -46,8 +46,13 @@ impl Grammar {
         let arg = argument(&command, key).expect("the key was looked up");
         let is_list = matches!(arg.get_action(), ArgAction::Append);
         let values = match value {
-            Value::One(text) if is_list => text.split(',').map(str::to_owned).collect(),
-            Value::One(text) => vec![text],
+            Value::One(text) => match arg.get_value_delimiter() {
+                Some(delimiter) => {
+                    let values = text.split(delimiter).map(|value| value.trim().to_owned());
+                    values.filter(|value| !value.is_empty()).collect()
+                }
+                None => vec![text],
+            },
             Value::List(values) if is_list && !values.is_empty() => values,
             _ if is_list => return Err("a value is needed, or a list of them".to_owned()),
             _ => return Err("one value is needed, not several".to_owned()),
@@ -61,13 +66,10 @@ impl Grammar {
 
 /// Lets the command's parser check one value.
 fn parse(command: &Command, arg: &Arg, value: &str) -> Result<(), String> {
-    let error = match word(arg, &[value.to_owned()]) {
-        _ if is_switch(arg) && !["true", "false"].contains(&value) => {
-            return Err("it may be true or false".to_owned());
-        }
-        Some(word) => command.clone().try_get_matches_from([command.get_name(), &word]).err(),
-        None => None,
-    };
+    if is_switch(arg) && !["true", "false"].contains(&value) {
+        return Err("it may be true or false".to_owned());
+    }
+    let error = line_error(command, words(arg, &[value.to_owned()]));
     match error {
         // Other flags may be missing, which only the whole section shows.
         Some(error) if matches!(error.kind(), ErrorKind::ValueValidation | ErrorKind::InvalidValue) => {
@@ -92,13 +94,21 @@ fn is_switch(arg: &Arg) -> bool {
     matches!(arg.get_action(), ArgAction::SetTrue)
 }
 
-/// The word for an argument on the command line; `None` for a switch that is off.
-fn word(arg: &Arg, values: &[String]) -> Option<String> {
-    let key = arg.get_long()?;
-    match is_switch(arg) {
-        true => (values == ["true"]).then(|| format!("--{key}")),
-        false => Some(format!("--{key}={}", values.join(","))),
+/// The words for an argument on the command line: none for a switch that is off, several for one that is repeated.
+fn words(arg: &Arg, values: &[String]) -> Vec<String> {
+    let Some(key) = arg.get_long() else { return Vec::new() };
+    match (is_switch(arg), arg.get_value_delimiter()) {
+        (true, _) if values == ["true"] => vec![format!("--{key}")],
+        (true, _) => Vec::new(),
+        (false, Some(_)) => vec![format!("--{key}={}", values.join(","))],
+        (false, None) => values.iter().map(|value| format!("--{key}={value}")).collect(),
     }
+}
+
+/// What the command's parser has against these words.
+fn line_error(command: &Command, words: Vec<String>) -> Option<clap::Error> {
+    let line = std::iter::once(command.get_name().to_owned()).chain(words);
+    command.clone().try_get_matches_from(line).err()
 }
 
 /// Whether the command excludes one of these flags where the other is.
@@ -156,25 +166,22 @@ impl Section {
     #[must_use]
     pub(crate) fn words(&self, command: &Command, keep: impl Fn(&str) -> bool) -> Vec<String> {
         let kept = self.iter().filter(|(key, _)| keep(key));
-        kept.filter_map(|(key, found)| word(argument(command, key)?, &found.value)).collect()
+        let of_key =
+            |(key, found): (&str, &Found<Vec<String>>)| Some(words(argument(command, key)?, &found.value));
+        kept.filter_map(of_key).flatten().collect()
     }
 
     /// The keys that require a flag which the section lacks: the key, where it is, and the flag.
     #[must_use]
     pub(crate) fn incomplete(&self, command: &Command) -> Vec<(&str, &Origin, String)> {
         let is_there = |flag: &str| {
-            let word =
-                argument(command, flag).zip(self.get(flag)).map(|(arg, found)| word(arg, &found.value));
-            word.flatten().is_some()
+            let there = argument(command, flag).zip(self.get(flag));
+            there.is_some_and(|(arg, found)| !words(arg, &found.value).is_empty())
         };
         let mut incomplete = Vec::new();
         for (key, Found { value, origin }) in self.iter() {
-            let word = argument(command, key).and_then(|arg| word(arg, value));
-            let Some(error) =
-                word.and_then(|word| command.clone().try_get_matches_from([command.get_name(), &word]).err())
-            else {
-                continue;
-            };
+            let Some(arg) = argument(command, key) else { continue };
+            let Some(error) = line_error(command, words(arg, value)) else { continue };
             // Each as its usage has it: `--precision <PERCENT>`.
             if let Some(ContextValue::Strings(missing)) = error.get(ContextKind::InvalidArg)
                 && error.kind() == ErrorKind::MissingRequiredArgument

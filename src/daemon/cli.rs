@@ -19,10 +19,11 @@ use super::server::{Server, Wake, serve_client};
 use super::service_manager::ServiceManager;
 use super::socket::{Activated, BindError, Bound, activated, bind, holder};
 use crate::config::{self, Flags, Limits, ProfileRules, Settings};
-use crate::diagnostics::{error_chain, print_line, report_error, report_usage_error};
+use crate::diagnostics::{error_chain, exit_code, print_line, report_error, report_usage_error};
 use crate::exit::Exit;
 use crate::protocol::{Candidate, DialError, Reply, Request, dial};
 use crate::shortage::is_shortage;
+use crate::signals::end_as_init;
 use crate::transports::remove_leftovers_of_the_dead;
 
 /// How long a daemon may take to answer a request about itself.
@@ -92,6 +93,7 @@ pub fn command() -> clap::Command {
 /// Runs the daemon's command line. `rules` are for the profiles in the configuration.
 #[must_use]
 pub(crate) fn main(rules: &ProfileRules) -> Exit {
+    end_as_init();
     let matches = Cli::command().try_get_matches();
     let (cli, matches) = match matches.and_then(|matches| Ok((Cli::from_arg_matches(&matches)?, matches))) {
         Ok(parsed) => parsed,
@@ -101,7 +103,7 @@ pub(crate) fn main(rules: &ProfileRules) -> Exit {
     while let Some((_, subcommand)) = typed.subcommand() {
         typed = subcommand;
     }
-    match cli.command {
+    let exit = match cli.command {
         Command::Start(_) => start(typed, rules),
         Command::Status(args) => ask(&args, rules, &Request::Status),
         Command::Stop(args) => ask(&args, rules, &Request::Stop),
@@ -109,7 +111,8 @@ pub(crate) fn main(rules: &ProfileRules) -> Exit {
             configure::check(&files, config.as_deref(), rules)
         }
         Command::Config(ConfigCommand::Show(_)) => configure::show(typed, rules),
-    }
+    };
+    exit_code("ipcd", exit)
 }
 
 fn start(typed: &ArgMatches, rules: &ProfileRules) -> Exit {

@@ -1,6 +1,6 @@
 //! The configuration of a daemon: read at its start and on SIGHUP, checked and shown by commands.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -15,8 +15,9 @@ use super::socket::Access;
 use crate::config::{
     self, ConfigError, Found, Limits, Problem, ProfileRules, Settings, Source, VariableError, sources,
 };
-use crate::diagnostics::{print_line, print_message, report_error};
+use crate::diagnostics::{print_located, report_error, to_stdout};
 use crate::exit::Exit;
+use crate::signals::leave_to_handlers;
 
 /// How a daemon runs.
 #[derive(Debug, Clone, Copy)]
@@ -118,6 +119,7 @@ impl Signals {
         ctrlc::set_handler(move || _ = rustix::io::write(&writer, &[0])).map_err(io::Error::other)?;
         let (reload, writer) = pipe()?;
         signal_hook::low_level::pipe::register(SIGHUP, writer)?;
+        leave_to_handlers();
         Ok(Self { stop, reload, had_terminal: io::stderr().is_terminal() })
     }
 
@@ -144,17 +146,17 @@ pub(super) fn check(files: &[PathBuf], named: Option<&Path>, rules: &ProfileRule
                 files.sort(&mut problems);
             }
         }
-        Err(error) => print_line(format_args!("{error}")),
+        Err(error) => print_located(Level::Error, &error.to_string()),
     }
     let is_wrong = settings.is_err() || !problems.is_empty();
     if !problems.is_empty() {
-        print_line(format_args!("{}", ConfigError(problems)));
+        print_located(Level::Error, &ConfigError(problems).to_string());
     }
     if is_wrong {
         return Exit::Usage;
     }
     for warning in files.warnings(rules) {
-        print_line(format_args!("{warning}"));
+        print_located(Level::Warn, &warning.to_string());
     }
     let lines = files
         .files()
@@ -175,13 +177,8 @@ pub(super) fn show(typed: &ArgMatches, rules: &ProfileRules) -> Exit {
 
 /// Writes a result to standard output.
 pub(super) fn print(text: &str) -> Exit {
-    match io::stdout().write_all(text.as_bytes()) {
+    match to_stdout(|out| out.write_all(text.as_bytes())) {
         Ok(()) => Exit::Success,
-        // The reader has seen enough.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Success,
-        Err(error) => {
-            print_message("ipcd", Level::Error, &format!("cannot write standard output: {error}"));
-            Exit::Failure
-        }
+        Err(_) => Exit::Failure,
     }
 }

@@ -24,7 +24,7 @@ use rustix::net::{
 use rustix::process::Pid;
 
 use crate::exit::Exit;
-use crate::protocol::{AddressError, Candidate, SocketAddress};
+use crate::protocol::{AddressError, Candidate, SocketAddress, Tried};
 use crate::transports::sys::{inherited_listeners, peer, refuse_descriptors};
 
 /// The name of the metrics socket in its unit (`FileDescriptorName=`).
@@ -46,7 +46,10 @@ pub(crate) enum BindError {
     /// Another kind of file has its name.
     #[error("{} exists and is not a socket", .0.display())]
     NotASocket(PathBuf),
-    /// No candidate's folder is usable; the reason for the last one.
+    /// No candidate's folder is usable.
+    #[error("no place for the socket: tried {0}")]
+    Nowhere(Tried),
+    /// The folder of the named socket is not usable.
     #[error(transparent)]
     Address(#[from] AddressError),
     /// The service manager has passed something else.
@@ -82,7 +85,8 @@ impl BindError {
             Self::NotASocket(_) | Self::Activation { .. } | Self::Address(AddressError::TooLong(_)) => {
                 Exit::Usage
             }
-            Self::Address(AddressError::NotPrivate { .. } | AddressError::Planted { .. }) => Exit::Permission,
+            Self::Address(AddressError::NotPrivate { .. } | AddressError::Planted { .. })
+            | Self::Nowhere(_) => Exit::Permission,
             Self::Address(AddressError::Folder { source, .. }) | Self::System { source, .. } => {
                 match source.kind() {
                     io::ErrorKind::PermissionDenied => Exit::Permission,
@@ -259,14 +263,8 @@ impl AsFd for Bound {
 /// # Errors
 /// See [`BindError`]. A candidate that a running daemon holds is an error, not a reason to try the next.
 pub(crate) fn bind(address: &SocketAddress) -> Result<Bound, BindError> {
-    let mut unusable = None;
-    for candidate in &address.candidates {
-        match candidate.prepare() {
-            Ok(()) => return bind_at(candidate),
-            Err(error) => unusable = Some(error),
-        }
-    }
-    Err(unusable.expect("an address has a candidate").into())
+    let found = address.search(Candidate::prepare, |candidate| bind_at(candidate).map(Ok))?;
+    found.map_err(BindError::Nowhere)
 }
 
 fn bind_at(candidate: &Candidate) -> Result<Bound, BindError> {

@@ -3,13 +3,16 @@
 //! An address that was named (`--socket`, then `$IPCD_SOCKET`, then in a configuration file) is the only one. Else the candidates are, in order:
 //! `$RUNTIME_DIRECTORY/ipcd.sock`, `$XDG_RUNTIME_DIR/ipcd/ipcd.sock`, `/run/ipcd/ipcd.sock`, and
 //! `ipcd-UID/ipcd.sock` in the temporary folder. A daemon takes the first whose folder it may write to (or make); a
-//! client the first that answers.
+//! client the first that answers. Both go on after a place that they cannot use, and name it if they find none.
 
 use std::ffi::OsString;
+use std::fmt;
 use std::fs;
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
+
+use crate::diagnostics::{User, error_chain};
 
 const SOCKET_NAME: &str = "ipcd.sock";
 
@@ -62,7 +65,7 @@ pub enum AddressError {
         source: io::Error,
     },
     /// Another user may have made the folder.
-    #[error("the folder {} is not private: it must be a folder of user {uid} with mode 0700", .path.display())]
+    #[error("the folder {} is not private: it must be a folder of {} with mode 0700", .path.display(), User(*uid))]
     NotPrivate {
         /// The folder.
         path: PathBuf,
@@ -113,6 +116,31 @@ impl SocketAddress {
         )
     }
 
+    /// The first candidate at which `attempt` finds something: the one search of daemon and client. An error of a place that
+    /// was named is returned, any other place that is not `usable` is remembered, with the reason.
+    ///
+    /// # Errors
+    /// Those of `attempt`, which end the search, and of a named place.
+    pub(crate) fn search<T, E: From<AddressError>>(
+        &self,
+        usable: impl Fn(&Candidate) -> Result<(), AddressError>,
+        mut attempt: impl FnMut(&Candidate) -> Result<Result<T, String>, E>,
+    ) -> Result<Result<T, Tried>, E> {
+        let mut tried = Tried::default();
+        for candidate in &self.candidates {
+            let found = match usable(candidate) {
+                Ok(()) => attempt(candidate)?,
+                Err(error) if self.named => return Err(error.into()),
+                Err(error) => Err(error_chain(&error)),
+            };
+            match found {
+                Ok(found) => return Ok(Ok(found)),
+                Err(why) => tried.0.push((candidate.path.clone(), why)),
+            }
+        }
+        Ok(Err(tried))
+    }
+
     fn from_surroundings(named: Option<&Path>, around: &Surroundings) -> Self {
         let candidate = |path, origin, folder| Candidate { path, origin, folder };
         let named =
@@ -142,6 +170,17 @@ impl SocketAddress {
         let own = around.temp_dir.join(format!("ipcd-{}", around.uid)).join(SOCKET_NAME);
         candidates.push(candidate(own, "the user's temporary", Folder::Made { private: true }));
         Self { named: false, candidates }
+    }
+}
+
+/// The places of a search that led nowhere, and why.
+#[derive(Debug, Default)]
+pub struct Tried(pub(crate) Vec<(PathBuf, String)>);
+
+impl fmt::Display for Tried {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let each: Vec<_> = self.0.iter().map(|(path, why)| format!("{} ({why})", path.display())).collect();
+        f.write_str(&each.join(", "))
     }
 }
 
@@ -286,6 +325,35 @@ mod tests {
         fs::set_permissions(own.folder(), fs::Permissions::from_mode(0o777)).unwrap();
         assert!(matches!(own.prepare(), Err(AddressError::NotPrivate { .. })));
         assert!(matches!(own.check(), Err(AddressError::NotPrivate { .. })));
+    }
+
+    /// Where a daemon would listen and where its client would connect.
+    #[test]
+    fn both_sides_pass_over_what_they_cannot_use() {
+        let temp = tempfile::tempdir().unwrap();
+        let open = temp.path().join("open");
+        fs::create_dir_all(open.join("ipcd")).unwrap();
+        fs::set_permissions(open.join("ipcd"), fs::Permissions::from_mode(0o755)).unwrap();
+        for unusable in [open, temp.path().join("x".repeat(120))] {
+            let mut around = around(temp.path());
+            (around.ipcd_socket, around.configured) = (None, None);
+            (around.runtime_directory, around.xdg_runtime_dir) = (None, Some(unusable.clone().into()));
+            let mut address = SocketAddress::from_surroundings(None, &around);
+            address.candidates.retain(|candidate| candidate.origin != "the system's");
+            let take = |candidate: &Candidate| Ok::<_, AddressError>(Ok(candidate.path.clone()));
+            let listens = address.search(Candidate::prepare, take).unwrap().unwrap();
+            assert_eq!(listens, temp.path().join("ipcd-7/ipcd.sock"));
+            assert_eq!(address.search(Candidate::check, take).unwrap().unwrap(), listens);
+
+            let nothing = |_: &Candidate| Ok::<Result<(), _>, AddressError>(Err("nothing there".to_owned()));
+            let tried = address.search(Candidate::check, nothing).unwrap().unwrap_err().to_string();
+            assert!(
+                tried.contains(unusable.to_str().unwrap()) && tried.ends_with("(nothing there)"),
+                "{tried}"
+            );
+            address.named = true;
+            assert!(address.search(Candidate::check, nothing).is_err(), "a named place is the only one");
+        }
     }
 
     #[test]

@@ -1,6 +1,5 @@
 //! How a client finds its daemon: the address rule, a connection, a greeting.
 
-use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
@@ -12,7 +11,8 @@ use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, socket_with};
 
 use super::link::{Link, LinkError};
-use super::{AddressError, GreetingError, SocketAddress};
+use super::{AddressError, Candidate, GreetingError, SocketAddress, Tried};
+use crate::diagnostics::{User, name_of};
 use crate::exit::Exit;
 use crate::shortage::is_shortage;
 
@@ -23,13 +23,13 @@ pub(super) const GREETING_PATIENCE: Duration = Duration::from_secs(2);
 #[derive(Debug, thiserror::Error)]
 pub enum DialError {
     /// No process answers at any of the addresses.
-    #[error("no daemon answers; tried {}", show_tried(.tried))]
+    #[error("no daemon answers; tried {tried}")]
     NoDaemon {
         /// Each path, and the result.
-        tried: Vec<(PathBuf, String)>,
+        tried: Tried,
     },
     /// This user may not use the socket.
-    #[error("user {uid} may not use the socket {}{}", .path.display(), show_group(.group))]
+    #[error("{} may not use the socket {}{}", User(*uid), .path.display(), show_group(.group))]
     Permission {
         /// The socket.
         path: PathBuf,
@@ -61,11 +61,6 @@ pub enum DialError {
 
 fn show_group(group: &Option<String>) -> String {
     group.as_ref().map(|group| format!(", which is for members of the group {group}")).unwrap_or_default()
-}
-
-fn show_tried(tried: &[(PathBuf, String)]) -> String {
-    let each: Vec<_> = tried.iter().map(|(path, why)| format!("{} ({why})", path.display())).collect();
-    each.join(", ")
 }
 
 impl DialError {
@@ -120,62 +115,44 @@ impl DialError {
 /// Connects to the first daemon that the address leads to, and exchanges greetings.
 ///
 /// # Errors
-/// See [`DialError`]. A candidate without a listener leads to the next one; any other problem ends the search, since the
-/// socket was evidently meant to be used.
+/// See [`DialError`]. A place without a socket, or with one that this user may not use, leads to the next one; any other
+/// problem ends the search, since the socket was evidently meant to be used.
 pub fn dial(address: &SocketAddress) -> Result<(Link, PathBuf), DialError> {
-    let mut tried = Vec::new();
-    for candidate in &address.candidates {
-        let path = &candidate.path;
-        match candidate.check() {
-            // Another user can make a folder of that name: this one then has no daemon there.
-            Err(AddressError::NotPrivate { .. }) if !address.named => {
-                tried.push((path.clone(), "the folder is not private to this user".to_owned()));
-                continue;
-            }
-            checked => checked?,
+    let mut denied = None;
+    let found = address.search(Candidate::check, |Candidate { path, .. }| match connect(path) {
+        Ok(socket) => {
+            let mut link = Link::new(socket);
+            let greeted = link.greet(GREETING_PATIENCE);
+            greeted.map_err(|source| DialError::Greeting { path: path.to_owned(), source })?;
+            Ok::<_, DialError>(Ok((link, path.to_owned())))
         }
-        match connect(path) {
-            Ok(socket) => {
-                let mut link = Link::new(socket);
-                link.greet(GREETING_PATIENCE)
-                    .map_err(|source| DialError::Greeting { path: path.clone(), source })?;
-                return Ok((link, path.clone()));
+        Err(source) if is_shortage(&source) => Err(DialError::Shortage { path: path.to_owned(), source }),
+        Err(error) => Ok(Err(match error.kind() {
+            io::ErrorKind::NotFound => "nothing there".to_owned(),
+            io::ErrorKind::PermissionDenied => {
+                // A folder that this user may not enter does not show that there is a daemon, unless the user has named it.
+                if address.named || is_socket(path) {
+                    let (uid, group) = (rustix::process::geteuid().as_raw(), group_of(path));
+                    denied.get_or_insert(DialError::Permission { path: path.to_owned(), uid, group });
+                }
+                "permission denied".to_owned()
             }
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-                let uid = rustix::process::geteuid().as_raw();
-                return Err(DialError::Permission { path: path.clone(), uid, group: group_of(path) });
+            io::ErrorKind::ConnectionRefused if !is_socket(path) => "not a socket".to_owned(),
+            io::ErrorKind::ConnectionRefused => "no process is listening".to_owned(),
+            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
+                "it does not accept connections".to_owned()
             }
-            Err(source) if is_shortage(&source) => {
-                return Err(DialError::Shortage { path: path.clone(), source });
-            }
-            Err(error) => {
-                let why = match error.kind() {
-                    io::ErrorKind::NotFound => "nothing there".to_owned(),
-                    io::ErrorKind::ConnectionRefused if !is_socket(path) => "not a socket".to_owned(),
-                    io::ErrorKind::ConnectionRefused => "no process is listening".to_owned(),
-                    io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
-                        "it does not accept connections".to_owned()
-                    }
-                    _ => error.to_string(),
-                };
-                tried.push((path.clone(), why));
-            }
-        }
-    }
-    Err(DialError::NoDaemon { tried })
+            _ => error.to_string(),
+        })),
+    })?;
+    found.map_err(|tried| denied.unwrap_or(DialError::NoDaemon { tried }))
 }
 
 /// The group whose members may use a socket: its name, or its number where the host's groups are not in a file.
 fn group_of(socket: &Path) -> Option<String> {
     let meta = socket.metadata().ok().filter(|meta| meta.mode() & 0o020 != 0)?;
-    let groups = fs::read_to_string("/etc/group").unwrap_or_default();
-    let gid = meta.gid().to_string();
-    let name = groups.lines().find_map(|line| {
-        let mut fields = line.split(':');
-        let name = fields.next()?;
-        (fields.nth(1) == Some(&gid)).then(|| name.to_owned())
-    });
-    Some(name.unwrap_or(gid))
+    let gid = meta.gid();
+    Some(name_of(gid, "/etc/group").unwrap_or_else(|| gid.to_string()))
 }
 
 fn is_socket(path: &Path) -> bool {

@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::diagnostics::User;
 use crate::units;
 
 /// What clients can make a daemon hold.
@@ -83,7 +84,8 @@ impl fmt::Display for OverLimit {
         match scope {
             Scope::Total => write!(f, "the daemon's limit max-{name} is {limit}: {used} taken")?,
             Scope::User { uid } => {
-                write!(f, "the daemon's limit max-{name}-per-user is {limit}: user {uid} has taken {used}")?;
+                let user = User(uid);
+                write!(f, "the daemon's limit max-{name}-per-user is {limit}: {user} has taken {used}")?;
             }
         }
         write!(f, ", and this asks for {asked}")
@@ -147,14 +149,14 @@ mod tests {
     fn a_passed_limit_is_named_with_its_value() {
         let mut over = OverLimit {
             resource: Resource::Memory,
-            scope: Scope::User { uid: 7 },
+            scope: Scope::User { uid: 4_000_000_007 },
             limit: 512 << 20,
             used: 480 << 20,
             asked: (64 << 20) + 1024,
         };
         assert_eq!(
             over.to_string(),
-            "the daemon's limit max-memory-per-user is 512 MiB: user 7 has taken 480 MiB, and this asks for \
+            "the daemon's limit max-memory-per-user is 512 MiB: user 4000000007 has taken 480 MiB, and this asks for \
              65537 KiB"
         );
         over = OverLimit { resource: Resource::Queue, scope: Scope::Total, limit: 9, used: 9, asked: 1 };

@@ -15,9 +15,8 @@ mod refusal;
 pub mod role;
 mod status;
 
-pub(crate) use address::AddressError;
 pub use address::SocketAddress;
-pub(crate) use address::{Candidate, MAX_PATH_LEN};
+pub(crate) use address::{AddressError, Candidate, MAX_PATH_LEN, Tried};
 pub use codec::{DecodeError, MAX_DECODED, decode, encode};
 pub use dial::{DialError, dial};
 pub(crate) use greeting::GreetingError;

@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::{OverLimit, Resource};
+use crate::diagnostics::User;
 use crate::exit::Exit;
 
 /// Names a data channel for as long as the daemon runs.
@@ -120,7 +121,7 @@ pub enum Refusal {
         deadline_ms: u32,
     },
     /// Not allowed to this user.
-    #[error("only the daemon's own user and root may ask for that; this is user {uid}")]
+    #[error("only the daemon's own user and root may ask for that; this is {}", User(*uid))]
     NotPermitted {
         /// The client's user.
         uid: u32,

@@ -12,11 +12,10 @@ static INFO: Info = Info {
     group: Group::Sockets,
     summary: "a unix stream socket through io_uring",
     choose: "Choose it for a process with many operations in flight, which one system call then submits and collects. A single \
-             round trip is usually slower: the rings cost more than the system call that they save \
-             (both sides on one core of the machine in the README: 10.6 µs a round, and 7.85 µs with unix).",
+             round trip is usually slower: the rings cost more than the system call that they save.",
     limits: "A stream, as unix. Many hosts and sandboxes forbid it (kernel.io_uring_disabled, seccomp). With sqpoll \
              a kernel thread spins for each side, on any CPU, and needs one for itself; with spin as well, four threads \
-             spin: on fewer than four CPUs they preempt each other, and a round takes tens of milliseconds.",
+             spin: on fewer than four CPUs they preempt each other, and rounds take as long as the scheduler's time slices.",
     round: "One io_uring_enter on each side, which submits a send and, linked to it, a receive, and waits for both; a \
             payload above a quarter of the socket's send buffer is sent by a separate call. With spin, the call \
             does not wait and is repeated. With sqpoll the submission is a store that the kernel's thread sees, and with \

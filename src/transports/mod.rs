@@ -73,6 +73,7 @@ pub(crate) use watch::{Alive, Unwatched, Watch};
 
 use std::collections::BTreeMap;
 
+use crate::diagnostics::{User, name_of};
 use crate::protocol::{ChannelSpec, MethodState, Refusal, Unavailable};
 
 /// What a mechanism's file uses.
@@ -210,9 +211,9 @@ pub(crate) fn available_to(
         return Ok(());
     }
     Err(Unavailable(format!(
-        "it works between processes of one user, and the daemon is user {}'s, the client user {}'s; --private measures it",
-        Owner::this().uid,
-        client.uid
+        "it works between processes of one user, and the daemon is of {}, the client of {}; --private measures it",
+        User(Owner::this().uid),
+        User(client.uid)
     )))
 }
 
@@ -227,9 +228,11 @@ fn closed_to(mechanism: &dyn Mechanism, client: Owner, groups: Option<&[u32]>) -
         || groups.is_none_or(|groups| groups.contains(&own.gid));
     (mechanism.info().reach == Reach::Group && !is_let_in).then(|| {
         Unavailable(format!(
-            "it is for user {} and members of group {}, and user {} is neither; ask for membership in the daemon's group, or use \
+            "it is for {} and members of group {}, and {} is neither; ask for membership in the daemon's group, or use \
              a private daemon (--private)",
-            own.uid, own.gid, client.uid
+            User(own.uid),
+            name_of(own.gid, "/etc/group").unwrap_or_else(|| own.gid.to_string()),
+            User(client.uid)
         ))
     })
 }

@@ -12,6 +12,7 @@ use super::place::{Access, give_to_client, probe_name};
 use super::prelude::*;
 use super::sys::find_descriptors;
 use super::sys::mq::{End, MessageQueue};
+use crate::diagnostics::User;
 use crate::shortage::{FORBIDDEN, explain, limit, sysctl};
 
 static INFO: Info = Info {
@@ -171,9 +172,9 @@ fn make(name: &CString, size: usize, end: End) -> Result<MessageQueue, CallError
             Some(libc::EMFILE) if find_descriptors(1).is_ok() => explain(
                 error,
                 format_args!(
-                    "the queues of user {} may take {} bytes together; raise RLIMIT_MSGQUEUE (ulimit -q, LimitMSGQUEUE= \
+                    "the queues of {} may take {} bytes together; raise RLIMIT_MSGQUEUE (ulimit -q, LimitMSGQUEUE= \
                      in a unit)",
-                    Owner::this().uid,
+                    User(Owner::this().uid),
                     limit(Resource::Msgqueue)
                 ),
             ),

@@ -14,6 +14,7 @@ use super::sys::Region;
 
 static INFO: Info = Info {
     name: "shmem",
+    aliases: &["shm"],
     group: Group::Memory,
     summary: "a POSIX shared memory segment, futexes to sleep on",
     choose: "Choose it where latency matters most: no system call is made while both sides poll.",

@@ -18,7 +18,7 @@ static INFO: Info = Info {
     round: "On each side a write, a read that finds nothing, an epoll_wait, and a read: beside epoll, one read more. \
             The rest of the cost is the program's: each wait leaves the task, checks for others, polls every event \
             source, and finds the task again by its waker. The client enters the runtime again for each \
-            round, which takes less than 0.2 µs. On two CPUs each side may be woken once more, since the \
+            round. On two CPUs each side may be woken once more, since the \
             registration includes writability, and the peer's read frees buffer space.",
     waits: &[Wait::Block, Wait::Spin],
     ..Info::DEFAULT

@@ -16,7 +16,7 @@ install -D -m 644 -t /etc/ipcd packaging/ipcd.toml
 printf '\n[profile.full]\nmethod = [%s]\nrounds = 200\n' "$(printf '"%s", ' $methods)" >>/etc/ipcd/ipcd.toml
 # A machine that CI runs on is never quiet.
 install -d /run/systemd/system/ipc-bench@.service.d
-printf '[Unit]\nConditionCPUPressure=\n' >/run/systemd/system/ipc-bench@.service.d/quiet.conf
+printf '[Unit]\nAssertCPUPressure=\n' >/run/systemd/system/ipc-bench@.service.d/quiet.conf
 systemd-sysusers && systemctl daemon-reload && systemctl start ipcd.socket
 usermod --append --groups ipcd alice
 

@@ -1,16 +1,10 @@
 //! `ipc-client bench`, and the measuring session that `doctor` shares with it.
 
 use std::collections::BTreeSet;
-use std::io;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use clap::Args;
 use log::Level;
-use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::flag::{register, register_conditional_default, register_usize};
-use signal_hook::low_level::emulate_default_handler;
 
 use super::daemon::{LeaseArgs, SocketArgs};
 use super::output::LiveOutput;
@@ -26,6 +20,7 @@ use crate::client::report::{CellReport, Clock, Report, SCHEMA, Settings, Times, 
 use crate::client::{Client, ClientError, Failure};
 use crate::diagnostics::{error_chain, print_line, print_message, report_error};
 use crate::exit::Exit;
+use crate::signals::Interrupt;
 use crate::transports::sys::clock::{Calibration, ClockChoice};
 
 #[derive(Debug, Args)]
@@ -72,12 +67,12 @@ pub(super) fn run(
     // Recorded first: a closed stdout must not prevent it. A failure of either must not prevent the other.
     let recorded = record.record(&report);
     let written = output_args.write(&report, hdr_log);
-    recorded?;
-    written?;
+    let failed = [recorded.err().map(Failure::from), written.err()];
+    let failed = failed.iter().flatten().map(Failure::report).fold(Exit::Success, Exit::or);
     if *verbose {
         show_times(&report.times);
     }
-    let exit = exit(&outcomes, check_grade(&report, *require_grade));
+    let exit = exit(&outcomes, check_grade(&report, *require_grade)).or(failed);
     // Even if another error ended the run first.
     interrupt.raise_again();
     Ok(exit)
@@ -259,55 +254,4 @@ impl Stopwatch {
 
 fn nanos(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
-}
-
-/// SIGINT and SIGTERM during a run: the first ends the run, so that completed trials are reported; the next ends the program.
-struct Interrupt {
-    /// The last signal; 0 if there was none.
-    signal: Arc<AtomicUsize>,
-    /// Whether a signal has its default effect.
-    default: Arc<AtomicBool>,
-}
-
-impl Interrupt {
-    /// Has the first signal set `interrupt`. A signal that was ignored at startup (a script's `&`) stays ignored.
-    ///
-    /// # Errors
-    /// The system refuses to install a handler.
-    fn listen(interrupt: &Arc<AtomicBool>) -> io::Result<Self> {
-        // Until every handler is installed, a signal ends the program: half of them would lose it.
-        let (signal, default) = (Arc::<AtomicUsize>::default(), Arc::new(AtomicBool::new(true)));
-        let ignored = ignored_signals();
-        for number in [SIGINT, SIGTERM].into_iter().filter(|number| ignored & (1 << (number - 1)) == 0) {
-            // They run in this order: the first must not see what the second sets.
-            register_conditional_default(number, Arc::clone(&default))?;
-            register(number, Arc::clone(&default))?;
-            register_usize(number, Arc::clone(&signal), usize::try_from(number).unwrap_or_default())?;
-            register(number, Arc::clone(interrupt))?;
-        }
-        default.store(false, Ordering::Relaxed);
-        Ok(Self { signal, default })
-    }
-
-    /// From now on a signal ends the program.
-    fn restore_default(&self) {
-        self.default.store(true, Ordering::Relaxed);
-    }
-
-    /// Ends the program by the signal that interrupted the run, so that its parent sees the right status; returns if
-    /// there was none.
-    fn raise_again(&self) {
-        let signal = self.signal.load(Ordering::Relaxed);
-        if let Some(signal) = i32::try_from(signal).ok().filter(|signal| *signal != 0) {
-            // Fails only for signals that cannot be handled.
-            let _ = emulate_default_handler(signal);
-        }
-    }
-}
-
-/// The ignored signals, one bit each, starting with signal 1; none if the system does not say.
-fn ignored_signals() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
 }

@@ -11,7 +11,7 @@ use super::profile::RULES;
 use crate::client::report::json;
 use crate::client::{Client, ClientError, Failure, LeaseWait, Private};
 use crate::config::{Config, sources};
-use crate::diagnostics::{Printable, print_line, print_message};
+use crate::diagnostics::{Printable, print_line, print_message, to_stdout};
 use crate::exit::Exit;
 use crate::protocol::{DialError, SocketAddress};
 use crate::units;
@@ -100,11 +100,9 @@ pub(super) struct QueryArgs {
 pub(super) fn status(args: &QueryArgs) -> Result<Exit, Failure> {
     let mut client = Client::connect(&args.socket.address()?)?;
     let status = client.status()?;
-    let mut out = std::io::stdout().lock();
-    if args.json {
-        json::write(&status, &mut out)?;
-    } else {
-        writeln!(Printable::new(out), "{status}")?;
-    }
+    to_stdout(|out| match args.json {
+        true => json::write(&status, out),
+        false => writeln!(Printable::new(out), "{status}"),
+    })?;
     Ok(Exit::Success)
 }

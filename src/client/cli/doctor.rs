@@ -1,6 +1,5 @@
 //! `ipc-client doctor`.
 
-use std::io::{self, Write};
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -20,6 +19,7 @@ use crate::client::judge::warnings::Grade;
 use crate::client::plan::PlacementArg;
 use crate::client::plan::PlanArgs;
 use crate::client::report::{Times, json};
+use crate::diagnostics::to_stdout;
 use crate::exit::Exit;
 use crate::protocol::Wait;
 use crate::transports::sys::clock::ClockChoice;
@@ -98,9 +98,7 @@ pub(super) fn run(args: &DoctorArgs) -> Result<Exit, Failure> {
     let checks = checks(Host { environment, earlier: &earlier, now, clock });
     if !args.json {
         // Shown now: the self-test takes some seconds.
-        let mut out = io::stdout().lock();
-        write_checks(&checks, prose_width(), &mut out)?;
-        out.flush()?;
+        to_stdout(|out| write_checks(&checks, prose_width(), out))?;
     }
 
     let mut progress = Progress::of_each_trial(session.bench.plan.stop);
@@ -115,12 +113,9 @@ pub(super) fn run(args: &DoctorArgs) -> Result<Exit, Failure> {
     let mut report = session.end(&outcomes);
     report.times = Times::default();
     let diagnosis = Diagnosis::new(checks, self_tests, report);
-    let mut out = io::stdout().lock();
-    if args.json {
-        json::write(&diagnosis, &mut out)?;
-    } else {
-        write_self_tests(&diagnosis, &mut out)?;
-    }
-    out.flush()?;
+    to_stdout(|out| match args.json {
+        true => json::write(&diagnosis, out),
+        false => write_self_tests(&diagnosis, out),
+    })?;
     Ok(exit(&outcomes, check_grade(&diagnosis.report, args.require_grade)))
 }

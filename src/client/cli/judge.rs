@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 
 use super::history::select::{CellArgs, LocationArgs, RunsArgs, report_empty};
-use super::output::{prose_width, to_stdout};
+use super::output::prose_width;
 use crate::client::Failure;
 use crate::client::history::Pick;
 use crate::client::judge::check::{Check, Limits};
@@ -13,7 +13,7 @@ use crate::client::judge::compare::{COMPARED, Comparison};
 use crate::client::judge::trend::{self, TrendDocument, TrendPlan, trends};
 use crate::client::report::json;
 use crate::client::stats::Statistic;
-use crate::diagnostics::{Printable, print_line};
+use crate::diagnostics::{Printable, print_line, to_stdout};
 use crate::exit::Exit;
 use crate::units;
 

@@ -1,27 +1,25 @@
 //! `ipc-client matrix`: the median round trip for every ordered pair of CPUs.
 
 use std::collections::BTreeMap;
-use std::io::{self, Write};
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anstream::{AutoStream, StripStream};
+use anstream::adapter::strip_bytes;
 use clap::{Args, ValueEnum};
 use log::Level;
 
 use super::daemon::{LeaseArgs, SocketArgs};
-use super::output::{Progress, terminal_width};
+use super::output::{Progress, TargetArgs, for_stdout};
 use crate::client::bench::{self, Bench, order};
 use crate::client::host::Environment;
 use crate::client::host::placement::{CpuPair, Topology};
 use crate::client::measure::Trial;
 use crate::client::plan::matrix::{MatrixPlan, MatrixPlanArgs};
 use crate::client::plan::selection::{check_available, state};
-use crate::client::report::file;
 use crate::client::report::matrix::{Matrix, Pair, Subject, text};
 use crate::client::{Client, ClientError, Failure};
 use crate::diagnostics::{error_chain, print_line, print_message, report_error};
 use crate::exit::Exit;
+use crate::signals::Interrupt;
 use crate::transports::Settings;
 use crate::transports::sys::clock::{Calibration, ClockChoice};
 
@@ -38,12 +36,11 @@ pub(super) struct MatrixArgs {
     socket: SocketArgs,
     #[command(flatten)]
     plan: MatrixPlanArgs,
-    /// The format [default: by the extension of --output (.txt, .csv, .svg), else text].
-    #[arg(long, value_name = "FORMAT")]
+    /// The format on stdout, and of files whose ending names none: text, csv, svg [default: text].
+    #[arg(long, value_name = "FORMAT", hide_possible_values = true)]
     format: Option<Format>,
-    /// Write the matrix to this file, completely or not at all; - is stdout.
-    #[arg(short, long, value_name = "FILE")]
-    output: Option<PathBuf>,
+    #[command(flatten)]
+    targets: TargetArgs,
     #[command(flatten)]
     lease: LeaseArgs,
 }
@@ -52,6 +49,7 @@ pub(super) struct MatrixArgs {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Format {
     /// A heat map for a terminal.
+    #[value(alias = "txt")]
     Text,
     /// A row a pair.
     Csv,
@@ -59,33 +57,8 @@ enum Format {
     Svg,
 }
 
-impl MatrixArgs {
-    fn file(&self) -> Option<&Path> {
-        self.output.as_deref().filter(|path| *path != Path::new("-"))
-    }
-
-    /// The format; a file's extension must be known unless --format is given.
-    fn format(&self) -> Result<Format, Failure> {
-        if let Some(format) = self.format {
-            return Ok(format);
-        }
-        let Some(file) = self.file() else { return Ok(Format::Text) };
-        match file.extension().map(|extension| extension.to_string_lossy().to_lowercase()).as_deref() {
-            None | Some("txt") => Ok(Format::Text),
-            Some("csv") => Ok(Format::Csv),
-            Some("svg") => Ok(Format::Svg),
-            Some(other) => Err(Failure::usage(format!(
-                "unknown extension \".{other}\" of {}: known are .txt, .csv and .svg; --format overrides it",
-                file.display()
-            ))),
-        }
-    }
-}
-
 pub(super) fn run(args: &MatrixArgs, options: &BTreeMap<String, String>) -> Result<Exit, Failure> {
-    let format = args.format()?;
-    // Before a long run.
-    args.file().map(file::check).transpose()?;
+    args.targets.check(args.format.as_ref())?;
     // Before this process is pinned.
     let topology = Topology::read().map_err(Failure::unavailable)?;
     // What is wrong whatever the daemon may use needs no daemon to be reported.
@@ -106,7 +79,10 @@ pub(super) fn run(args: &MatrixArgs, options: &BTreeMap<String, String>) -> Resu
     }
     args.lease.acquire(&mut client)?;
     let calibration = Calibration::run(ClockChoice::Auto).map_err(Failure::unavailable)?;
-    let (pairs, errors) = measure(&mut client, &plan, &calibration);
+    let interrupt = Interrupt::listen(&client.interrupt()).map_err(Failure::unavailable)?;
+    let (pairs, errors, passes) = measure(&mut client, &plan, &calibration);
+    interrupt.restore_default();
+    let interrupted = client.is_interrupted();
     // Nothing of the run is left when its results are shown.
     drop(client);
 
@@ -120,49 +96,50 @@ pub(super) fn run(args: &MatrixArgs, options: &BTreeMap<String, String>) -> Resu
             wait: plan.wait,
         },
         trials: plan.trials as usize,
+        complete: interrupted.then_some(passes),
         host: host(&Environment::capture()),
         cpus: topology.common().iter().collect(),
         pairs,
     };
-    let write = |width, out: &mut dyn Write| match format {
-        Format::Text => text::write(&matrix, width, out),
+    let written = args.targets.write(args.format.as_ref(), true, |format, width, out| match format {
+        Format::Text => {
+            let mut drawn = Vec::new();
+            text::write(&matrix, width.map(usize::from), &mut drawn)?;
+            // Colours on a terminal only, unless NO_COLOR is set.
+            out.write_all(&if width.is_some() { for_stdout(drawn) } else { strip_bytes(&drawn).into_vec() })
+        }
         Format::Csv => matrix.write_csv(out),
         Format::Svg => matrix.write_svg(out),
-    };
-    match args.file() {
-        Some(path) => {
-            let mut plain = StripStream::new(Vec::new());
-            write(None, &mut plain)?;
-            file::write_whole(path, |out| out.write_all(&plain.into_inner()))?;
-        }
-        None => {
-            // Colours on a terminal only, unless NO_COLOR is set.
-            let mut out = AutoStream::auto(io::stdout());
-            write(terminal_width().map(usize::from), &mut out)?;
-            out.flush()?;
-        }
+    });
+    if interrupted {
+        let trials = plan.trials;
+        let error = format!("the run was interrupted after {passes} of {trials} trials of each pair");
+        print_message("ipc-client", Level::Error, &error);
     }
-    let Some(first) = errors.first() else { return Ok(Exit::Success) };
-    report_error("ipc-client", first, first.advice());
+    if let Some(first) = errors.first() {
+        report_error("ipc-client", first, first.advice());
+    }
     if errors.len() > 1 {
         let rest = format!("{} pairs of CPUs failed; the first error is above", errors.len());
         print_message("ipc-client", Level::Error, &rest);
     }
-    Ok(first.exit())
+    let failed = written.err().map_or(Exit::Success, |failure| failure.report());
+    interrupt.raise_again();
+    Ok(errors.first().map_or(Exit::Success, ClientError::exit).or(failed))
 }
 
 /// Measures every pair; returns the pairs in the plan's order, and at most one error for each. Each pass goes through the
 /// pairs in a different order, so that a disturbance does not always affect the same ones. A pair that failed is not
-/// tried again; the loss of the daemon ends the run.
+/// tried again; the loss of the daemon ends the run, and so does a signal. Also returns how many passes were complete.
 fn measure(
     client: &mut Client,
     plan: &MatrixPlan,
     calibration: &Calibration,
-) -> (Vec<Pair>, Vec<ClientError>) {
+) -> (Vec<Pair>, Vec<ClientError>, usize) {
     let pair = |(cpus, placement): &(CpuPair, _)| Pair::new(cpus.client, cpus.server, *placement);
     let mut pairs: Vec<Pair> = plan.pairs.iter().map(pair).collect();
     let mut trials: Vec<Vec<_>> = vec![Vec::new(); pairs.len()];
-    let mut errors = Vec::new();
+    let (mut errors, mut complete) = (Vec::new(), 0);
     let all = u64::try_from(pairs.len()).unwrap_or(u64::MAX).saturating_mul(plan.trials.into());
     let mut progress = Progress::of_trials(all);
     'passes: for pass in 0..plan.trials {
@@ -176,18 +153,20 @@ fn measure(
             for (index, outcome) in indices.into_iter().zip(outcomes) {
                 let latencies = outcome.trials.iter().map(Trial::headline);
                 trials[index].extend(latencies.filter(|latency| latency.samples > 0));
-                if let Some(error) = outcome.error {
+                if let Some(error) = outcome.error.filter(|error| !matches!(error, ClientError::Interrupted))
+                {
                     pairs[index].error = Some(error_chain(&error));
                     errors.push(error);
                 }
             }
-            if errors.last().is_some_and(ClientError::is_final) {
+            if client.is_interrupted() || errors.last().is_some_and(ClientError::is_final) {
                 break 'passes;
             }
         }
+        complete += 1;
     }
     let pairs = pairs.into_iter().zip(trials).map(|(pair, trials)| pair.with_trials(&trials)).collect();
-    (pairs, errors)
+    (pairs, errors, complete)
 }
 
 /// The host, for the matrix's title.
@@ -195,28 +174,4 @@ fn host(environment: &Environment) -> String {
     let kernel = environment.kernel.release.as_ref().map(|release| format!("Linux {release}"));
     let parts = [environment.hostname.clone(), environment.cpu.model.clone(), kernel];
     parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
-}
-
-#[cfg(test)]
-mod tests {
-    use clap::FromArgMatches;
-
-    use super::*;
-
-    fn format(line: &[&str]) -> Format {
-        let command = MatrixArgs::augment_args(clap::Command::new("matrix"));
-        let matches = command.get_matches_from(["matrix"].iter().chain(line));
-        MatrixArgs::from_arg_matches(&matches).unwrap().format().unwrap()
-    }
-
-    #[test]
-    fn the_extension_is_the_format_unless_one_is_named() {
-        assert_eq!(format(&[]), Format::Text);
-        assert_eq!(format(&["--output", "a.svg"]), Format::Svg);
-        assert_eq!(format(&["--output", "a.csv"]), Format::Csv);
-        assert_eq!(format(&["--output", "a.SVG"]), Format::Svg);
-        assert_eq!(format(&["--output", "a.csv", "--format", "text"]), Format::Text);
-        assert_eq!(format(&["--output", "a.png", "--format", "svg"]), Format::Svg);
-        assert_eq!(format(&["--output", "-"]), Format::Text);
-    }
 }

@@ -1,34 +1,32 @@
 //! `ipc-client methods` and `ipc-client explain`: the mechanisms, as the daemon's side of this host has them.
 
-use std::io::Write;
-
 use anstyle::Style;
 use clap::Args;
+use log::Level;
 use serde::Serialize;
 use textwrap::{Options, fill};
 
 use super::daemon::{QueryArgs, SocketArgs};
-use super::output::prose_width;
+use super::output::{for_stdout, prose_width};
 use crate::client::plan::selection::{Meaning, NotBuilt, meanings, state};
 use crate::client::report::json;
-use crate::client::{Client, ClientError, Failure};
-use crate::diagnostics::print_line;
+use crate::client::{Client, Failure};
+use crate::diagnostics::{error_chain, print_message, to_stdout};
 use crate::exit::Exit;
-use crate::protocol::{DialError, MethodState, Wait};
+use crate::protocol::{MethodState, Wait};
 use crate::transports::{self, Delivery, Group, Mechanism};
 use crate::units::size;
 
 const BOLD: Style = Style::new().bold();
 
 pub(super) fn run(args: &QueryArgs) -> Result<Exit, Failure> {
-    let states = states(&args.socket)?;
-    let mut out = std::io::stdout().lock();
+    let states = states(&args.socket);
     if args.json {
         let methods = known(&states).map(|(mechanism, state)| Listed::Here(Method::of(mechanism, state)));
         let methods: Vec<_> = methods.chain(transports::not_built().map(Listed::not_built)).collect();
-        json::write(&methods, &mut out)?;
+        to_stdout(|out| json::write(&methods, out))?;
     } else {
-        out.write_all(list(&states, prose_width()).as_bytes())?;
+        to_stdout(|out| out.write_all(list(&states, prose_width()).as_bytes()))?;
     }
     Ok(Exit::Success)
 }
@@ -45,7 +43,7 @@ pub(super) struct ExplainArgs {
 
 pub(super) fn explain(args: &ExplainArgs) -> Result<Exit, Failure> {
     let meanings = meanings(&args.methods).map_err(Failure::usage)?;
-    let states = states(&args.socket)?;
+    let states = states(&args.socket);
     let width = prose_width();
     let each = meanings.into_iter().map(|meaning| match meaning {
         Meaning::One(mechanism) => explanation(mechanism, &states, width),
@@ -56,22 +54,26 @@ pub(super) fn explain(args: &ExplainArgs) -> Result<Exit, Failure> {
         _ => each.collect::<Vec<_>>().join("\n\n"),
     };
     // Bold on a terminal only, unless NO_COLOR is set.
-    anstream::stdout().write_all(text.as_bytes())?;
+    to_stdout(|out| out.write_all(&for_stdout(text.into_bytes())))?;
     Ok(Exit::Success)
 }
 
-/// The mechanisms as the daemon has them, which may be allowed less than this process (a sandbox); without a daemon, as
-/// this process has them.
-fn states(args: &SocketArgs) -> Result<Vec<MethodState>, Failure> {
-    let address = args.address()?;
-    match Client::connect(&address) {
-        Ok(mut client) => Ok(client.methods()?),
-        Err(ClientError::Dial(DialError::NoDaemon { .. })) if !address.named => {
-            print_line(format_args!("ipc-client: no daemon is running: this is what a private one can do"));
-            Ok(transports::states())
-        }
-        Err(error) => Err(error.into()),
-    }
+/// The mechanisms as the daemon has them, which may be allowed less than this process (a sandbox); as this process has them
+/// where no daemon answers, since what a method is needs neither a daemon nor its permission.
+fn states(args: &SocketArgs) -> Vec<MethodState> {
+    let ask = || -> Result<_, Failure> { Ok(Client::connect(&args.address()?)?.methods()?) };
+    ask().unwrap_or_else(|failure| {
+        let why = match failure.exit {
+            Exit::NoDaemon => "no daemon answers".to_owned(),
+            _ => error_chain(failure.error.as_ref()),
+        };
+        print_message(
+            "ipc-client",
+            Level::Warn,
+            &format!("{why}: shown is what this process can do without it"),
+        );
+        transports::states()
+    })
 }
 
 /// The mechanisms that this client knows too.
@@ -135,7 +137,7 @@ fn list(states: &[MethodState], width: usize) -> String {
 /// for each switch; blocking, 20 ms.
 const SPINNING: &str = "A payload larger than the kernel's buffer is transferred part by part, and one side waits while \
                         the other works. If both sides, or other processes, need the same CPU, a spinning side keeps it \
-                        for its whole time slice, some ms, at every part: seconds for megabytes. Block instead.";
+                        for its whole time slice at every part. Block instead.";
 
 /// Everything about one mechanism.
 fn explanation(mechanism: &dyn Mechanism, states: &[MethodState], width: usize) -> String {
@@ -311,6 +313,21 @@ mod tests {
                 (state.name == "udp").then(|| Unavailable("there is no loopback interface".to_owned()));
         }
         states
+    }
+
+    /// A time that was measured on one machine is wrong on the next.
+    #[test]
+    fn no_explanation_quotes_a_measured_time() {
+        for info in transports::ALL.iter().map(|mechanism| mechanism.info()) {
+            for text in [info.summary, info.choose, info.limits, info.round, SPINNING] {
+                let words: Vec<_> = text.split_whitespace().collect();
+                let is_time = |pair: &[&str]| {
+                    let unit = pair[1].trim_matches(|c: char| !c.is_alphabetic());
+                    pair[0].parse::<f64>().is_ok() && ["ns", "us", "µs", "ms", "s"].contains(&unit)
+                };
+                assert!(!words.windows(2).any(is_time), "{}: {text}", info.name);
+            }
+        }
     }
 
     #[test]

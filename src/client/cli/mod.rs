@@ -12,7 +12,6 @@ mod profile;
 mod report;
 mod rerun;
 
-use std::error::Error;
 use std::io::Write as _;
 
 use clap::builder::{PossibleValue, PossibleValuesParser};
@@ -21,14 +20,13 @@ use clap::{Arg, ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 use log::LevelFilter;
 
 pub(crate) use self::profile::RULES as PROFILE_RULES;
-use super::Failure;
 use super::host::placement::Placement;
 use super::judge::warnings::Grade;
 use super::plan::selection::{ALL, MethodOptions};
-use super::report::file::FileError;
-use crate::diagnostics::{journal_line, report_error, report_usage_error, stderr_is_journal};
+use crate::diagnostics::{exit_code, journal_line, report_usage_error, stderr_is_journal};
 use crate::exit::Exit;
 use crate::protocol::Wait;
+use crate::signals::end_as_init;
 use crate::transports::{self, Group};
 
 /// Measures what a round trip between two processes costs on this host.
@@ -42,7 +40,7 @@ struct Cli {
 /// The table for `--help`.
 fn exit_codes() -> String {
     format!(
-        "{}  Ended by a signal, as a shell reports it: 130 (SIGINT, Ctrl-C), 143 (SIGTERM)\n",
+        "{}  Ended by a signal, as a shell reports it: 129 (SIGHUP), 130 (SIGINT, Ctrl-C), 143 (SIGTERM)\n",
         Exit::table()
     )
 }
@@ -110,7 +108,7 @@ fn with_values(command: clap::Command) -> clap::Command {
 fn list_values(arg: Arg) -> Arg {
     let values = match arg.get_id().as_str() {
         // The pages list these and explain them; the help of the others names their values.
-        "methods" => return arg.value_parser(PossibleValuesParser::new(method_names(true))),
+        "methods" | "named" => return arg.value_parser(PossibleValuesParser::new(method_names(true))),
         "method" => return arg.value_parser(PossibleValuesParser::new(method_names(false))),
         "wait" | "waits" => Wait::ALL.map(Wait::name).to_vec(),
         "placement" => Placement::ALL.map(Placement::name).to_vec(),
@@ -139,6 +137,7 @@ fn method_names(groups: bool) -> Vec<PossibleValue> {
 /// Runs the client's command line.
 #[must_use]
 pub fn main() -> Exit {
+    end_as_init();
     let mut matches = parser().try_get_matches();
     let typed = match &matches {
         // The profile may have the flag that a typed one requires.
@@ -156,7 +155,7 @@ pub fn main() -> Exit {
                 matches = parser().try_get_matches_from(words);
                 profile_flags = Some(flags);
             }
-            Err(failure) => return report_failure(&failure),
+            Err(failure) => return failure.report(),
         }
     }
     let parsed = matches.and_then(|matches| Ok((Cli::from_arg_matches(&matches)?, method_options(&matches))));
@@ -179,17 +178,8 @@ pub fn main() -> Exit {
         Command::Report(args) => report::run(args, &parser()),
         Command::Status(args) => daemon::status(args),
     };
-    match result {
-        Ok(exit) => exit,
-        // The reader of the results has seen enough.
-        Err(failure) if is_broken_pipe(failure.error.as_ref()) => Exit::Success,
-        Err(failure) => report_failure(&failure),
-    }
-}
-
-fn report_failure(failure: &Failure) -> Exit {
-    report_error("ipc-client", failure.error.as_ref(), failure.advice.as_deref());
-    failure.exit
+    let exit = result.unwrap_or_else(|failure| failure.report());
+    exit_code("ipc-client", exit)
 }
 
 /// Logs what libraries report; to the journal with its priorities.
@@ -202,13 +192,6 @@ fn start_log() {
         });
     }
     builder.init();
-}
-
-/// Whether the reader of the results closed its pipe; a channel's broken pipe is an error.
-fn is_broken_pipe(error: &(dyn Error + 'static)) -> bool {
-    error
-        .downcast_ref::<FileError>()
-        .is_some_and(|error| error.source.kind() == std::io::ErrorKind::BrokenPipe)
 }
 
 #[cfg(test)]

@@ -7,6 +7,9 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
+use anstream::adapter::strip_bytes;
+use anstream::{AutoStream, ColorChoice};
+use clap::builder::PossibleValue;
 use clap::{Args, ValueEnum};
 use hdrhistogram::Histogram;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -19,87 +22,152 @@ use crate::client::measure::{Interval, Plan, Recorder, Stop};
 use crate::client::report::file::{self, FileError};
 use crate::client::report::hdr_log::{HdrLog, RESPONSE};
 use crate::client::report::{IntervalReport, Report, cell_name, csv, json, markdown, text};
-use crate::diagnostics::{Printable, print_line};
+use crate::diagnostics::{Printable, print_line, to_stdout};
 use crate::exit::Exit;
 use crate::units;
 
 /// Formats of a report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Format {
+pub(super) enum Format {
     /// For a terminal.
+    #[value(alias = "txt")]
     Text,
     /// One document, with everything.
     Json,
     /// A row a cell.
     Csv,
     /// A table for a forge.
+    #[value(alias = "md")]
     Markdown,
 }
 
-/// Where a report goes, and in which format.
+/// Where results go. Their format `F` has text as its first value; the names and aliases of the values are file endings.
+#[derive(Debug, Args)]
+pub(super) struct TargetArgs {
+    /// Also write the results to this file, completely or not at all, in the format of its ending; may be repeated.
+    #[arg(short, long = "output", value_name = "FILE")]
+    outputs: Vec<PathBuf>,
+    /// Print no results on stdout.
+    #[arg(short, long)]
+    quiet: bool,
+}
+
+impl TargetArgs {
+    /// The files, and the format of each: by its ending, else the `named` one, else text. `-` and other names of standard
+    /// output are none of them.
+    fn files<F: ValueEnum>(&self, named: Option<&F>) -> Result<Vec<(&Path, F)>, Failure> {
+        let mut files: Vec<(&Path, F)> = Vec::new();
+        for path in self.outputs.iter().map(PathBuf::as_path).filter(|path| !is_stdout(path)) {
+            if files.iter().any(|(other, _)| *other == path) {
+                return Err(Failure::usage(format!("--output names {} twice", path.display())));
+            }
+            let ending = path.extension().map(OsStr::to_string_lossy);
+            let format = match (&ending, named) {
+                (Some(ending), _) if let Ok(format) = F::from_str(ending, true) => format,
+                (_, Some(named)) => named.clone(),
+                (None, None) => text(),
+                (Some(ending), None) => return Err(unknown_ending::<F>(ending, path)),
+            };
+            files.push((path, format));
+        }
+        Ok(files)
+    }
+
+    /// The format on standard output, if results go there.
+    fn stdout<F: ValueEnum>(&self, named: Option<&F>) -> Option<F> {
+        let is_named = self.outputs.iter().any(|path| is_stdout(path));
+        (!self.quiet || is_named).then(|| named.cloned().unwrap_or_else(text))
+    }
+
+    /// Checks, before a long run, that the files can be written.
+    pub(super) fn check<F: ValueEnum>(&self, named: Option<&F>) -> Result<(), Failure> {
+        Ok(self.files(named)?.into_iter().try_for_each(|(path, _)| file::check(path))?)
+    }
+
+    /// Writes the results: to files first, and to standard output if they are for the `screen`, because a reader of standard output sees the end of the run in it. A file that
+    /// cannot be written does not prevent the others; the first error is returned.
+    pub(super) fn write<F: ValueEnum>(
+        &self,
+        named: Option<&F>,
+        screen: bool,
+        write: impl Fn(F, Option<u16>, &mut dyn Write) -> io::Result<()>,
+    ) -> Result<(), Failure> {
+        let files = self.files(named)?.into_iter();
+        let write_file =
+            |(path, format): (_, F)| file::write_whole(path, |out| write(format.clone(), None, out));
+        let written: Vec<_> = files.map(write_file).collect();
+        if let Some(format) = self.stdout(named).filter(|_| screen) {
+            to_stdout(|out| write(format, terminal_width(), out))?;
+        }
+        Ok(written.into_iter().collect::<Result<_, _>>()?)
+    }
+}
+
+/// The format for a terminal.
+fn text<F: ValueEnum>() -> F {
+    F::value_variants()[0].clone()
+}
+
+fn unknown_ending<F: ValueEnum>(ending: &str, path: &Path) -> Failure {
+    let shortest =
+        |value: PossibleValue| value.get_name_and_aliases().min_by_key(|name| name.len()).map(str::to_owned);
+    let known = F::value_variants().iter().filter_map(|format| shortest(format.to_possible_value()?));
+    Failure::usage(format!(
+        "unknown ending \".{ending}\" of {}: known are .{}; with --format, any ending is accepted",
+        path.display(),
+        known.collect::<Vec<_>>().join(", .")
+    ))
+}
+
+/// Whether a path is a name of standard output.
+fn is_stdout(path: &Path) -> bool {
+    path == Path::new("-") || file::descriptor(path) == Some(1)
+}
+
+/// Where a report goes, and in which formats.
 #[derive(Debug, Args)]
 pub(super) struct ReportArgs {
     /// Print one JSON document: the same as --format json.
     #[arg(long, conflicts_with = "format")]
     json: bool,
-    /// The report's format [default: by the extension of --output (.json, .csv, .md), else text].
-    #[arg(long, value_name = "FORMAT")]
+    /// The format on stdout, and of files whose ending names none: text, json, csv, markdown [default: text].
+    #[arg(long, value_name = "FORMAT", hide_possible_values = true)]
     format: Option<Format>,
-    /// Write the report to this file, completely or not at all; - is stdout.
-    #[arg(short, long, value_name = "FILE")]
-    output: Option<PathBuf>,
+    #[command(flatten)]
+    targets: TargetArgs,
 }
 
 impl ReportArgs {
-    /// The file; `None` for standard output.
-    fn file(&self) -> Option<&Path> {
-        self.output.as_deref().filter(|path| *path != Path::new("-"))
+    fn named_format(&self) -> Option<&Format> {
+        if self.json { Some(&Format::Json) } else { self.format.as_ref() }
     }
 
-    fn named_format(&self) -> Option<Format> {
-        if self.json { Some(Format::Json) } else { self.format }
-    }
-
-    fn format(&self) -> Format {
-        let extension = self.file().and_then(Path::extension).and_then(OsStr::to_str);
-        self.named_format().unwrap_or(match extension {
-            Some("json") => Format::Json,
-            Some("csv") => Format::Csv,
-            Some("md") => Format::Markdown,
-            _ => Format::Text,
-        })
+    /// Checks, before a long run, that the files can be written.
+    pub(super) fn check(&self) -> Result<(), Failure> {
+        self.targets.check(self.named_format())
     }
 
     /// Refuses a histogram log that would go where the report goes.
     pub(super) fn check_hdr_log(&self, hdr_log: Option<&Path>) -> Result<(), Failure> {
-        if hdr_log == Some(Path::new("-")) {
+        let Some(hdr_log) = hdr_log else { return Ok(()) };
+        if is_stdout(hdr_log) {
             return Err(Failure::usage("--hdr-log needs a file: stdout has the report"));
         }
-        if hdr_log.is_some() && self.file() == hdr_log {
+        if self.targets.outputs.iter().any(|path| path == hdr_log) {
             return Err(Failure::usage("--output and --hdr-log need different files"));
         }
         Ok(())
     }
 
-    /// Writes the report.
-    pub(super) fn write(&self, report: &Report) -> Result<(), FileError> {
-        let write = |width, out: &mut dyn Write| match self.format() {
+    /// Writes the report to files and, if it is for the `screen`, to standard output.
+    pub(super) fn write(&self, report: &Report, screen: bool) -> Result<(), Failure> {
+        self.targets.write(self.named_format(), screen, |format, width, out| match format {
             Format::Text => text::write(report, width, &mut Printable::new(out)),
             Format::Json => json::write(report, out),
             Format::Csv => csv::write(report, &mut Printable::new(out)),
             Format::Markdown => markdown::write(report, &mut Printable::new(out)),
-        };
-        match self.file() {
-            Some(path) => file::write_whole(path, |out| write(None, out)),
-            None => to_stdout(|out| write(terminal_width(), out)),
-        }
+        })
     }
-}
-
-/// Writes to standard output.
-pub(super) fn to_stdout(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), FileError> {
-    let mut out = BufWriter::new(io::stdout().lock());
-    write(&mut out).and_then(|()| out.flush()).map_err(FileError::stdout)
 }
 
 /// What `bench` writes.
@@ -114,15 +182,15 @@ pub(super) struct OutputArgs {
     #[arg(long, value_name = "TIME", value_parser = units::parse_interval)]
     pub(super) interval: Option<Duration>,
     /// Print lines of JSON: each interval, each cell's result, and the rest of the report.
-    #[arg(long, conflicts_with = "json")]
+    #[arg(long, conflicts_with_all = ["json", "quiet"])]
     json_stream: bool,
 }
 
 impl OutputArgs {
     /// Checks, before a long run, that the arguments agree and that the files can be written.
     pub(super) fn check(&self, parallel: u32) -> Result<(), Failure> {
-        let file = self.report.file();
-        if self.json_stream && self.report.named_format().is_some() && file.is_none() {
+        if self.json_stream && self.report.named_format().is_some() && self.report.targets.outputs.is_empty()
+        {
             return Err(Failure::usage(
                 "--json-stream writes to stdout: --format needs a file, named by --output",
             ));
@@ -137,33 +205,35 @@ impl OutputArgs {
             return Err(Failure::usage("--interval reports on one channel, and --parallel asks for several"));
         }
         self.report.check_hdr_log(self.hdr_log.as_deref())?;
-        Ok(file.into_iter().chain(self.hdr_log.as_deref()).try_for_each(file::check)?)
+        self.report.check()?;
+        Ok(self.hdr_log.as_deref().map_or(Ok(()), file::check)?)
     }
 
     /// How an interval is written to standard output, if it is.
     fn interval_writer(&self) -> Option<IntervalWriter> {
-        match self.report.format() {
+        match self.report.targets.stdout(self.report.named_format()) {
             _ if self.json_stream => {
                 Some(|interval, out| json::write_line(&json::Line::Interval(interval), out))
             }
-            Format::Text => Some(|interval, out| text::write_interval(interval, out)),
+            Some(Format::Text) => Some(|interval, out| text::write_interval(interval, out)),
             _ => None,
         }
     }
 
     /// Writes everything that is due at the end of a run. `hdr_log` is the log's temporary file.
-    pub(super) fn write(&self, report: &Report, hdr_log: Option<File>) -> Result<(), FileError> {
-        // Files first: a closed pipe on stdout must not cost them.
+    pub(super) fn write(&self, report: &Report, hdr_log: Option<File>) -> Result<(), Failure> {
+        let mut logged = Ok(());
         if let (Some(path), Some(mut log)) = (&self.hdr_log, hdr_log) {
-            file::write_whole(path, |out| {
+            logged = file::write_whole(path, |out| {
                 log.rewind()?;
                 io::copy(&mut log, out).map(drop)
-            })?;
+            });
         }
-        if !self.json_stream || self.report.file().is_some() {
-            self.report.write(report)?;
+        self.report.write(report, !self.json_stream)?;
+        if self.json_stream {
+            to_stdout(|out| json::write_end(report, out))?;
         }
-        if self.json_stream { to_stdout(|out| json::write_end(report, out)) } else { Ok(()) }
+        Ok(logged?)
     }
 }
 
@@ -267,7 +337,7 @@ impl Observer for LiveOutput {
             let report = IntervalReport::of(cell, trial, interval);
             // stdout and stderr may be one terminal.
             let written = self.progress.bar.suspend(|| to_stdout(|out| write(&report, out)));
-            self.error = self.error.take().or(written.err());
+            self.error = self.error.take().or(written.map_err(FileError::stdout).err());
         }
         if self.hdr_log.as_ref().is_some_and(|log| log.by_interval) {
             self.log(cell, interval.histogram, interval.response, interval.length);
@@ -362,6 +432,14 @@ impl Drop for Progress {
 /// The columns of the terminal; `None` if stdout is not one.
 pub(super) fn terminal_width() -> Option<u16> {
     terminal_size_of(io::stdout()).map(|(Width(width), _)| width)
+}
+
+/// Text for standard output: its colours are for a terminal, unless NO_COLOR is set.
+pub(super) fn for_stdout(text: Vec<u8>) -> Vec<u8> {
+    match AutoStream::choice(&io::stdout()) {
+        ColorChoice::Never => strip_bytes(&text).into_vec(),
+        _ => text,
+    }
 }
 
 /// The width to wrap prose to: longer lines are hard to read, shorter ones hold too few words.

@@ -87,11 +87,17 @@ pub(super) fn with_flags(words: impl IntoIterator<Item = OsString>, flags: &[Str
 fn flags(profile: &Section, matches: &ArgMatches) -> Vec<String> {
     let bench = bench();
     let is_typed = |arg: &&Arg| matches.value_source(arg.get_id().as_str()) == Some(ValueSource::CommandLine);
-    let typed: Vec<&str> = bench.get_arguments().filter(is_typed).filter_map(Arg::get_long).collect();
+    let mut typed: Vec<&str> = bench.get_arguments().filter(is_typed).filter_map(Arg::get_long).collect();
+    let mut typed_methods = Vec::new();
+    for id in ["named", "methods"] {
+        typed_methods.extend(matches.get_many::<String>(id).into_iter().flatten().map(String::as_str));
+    }
+    if !typed_methods.is_empty() {
+        typed.push("method");
+    }
     // An option that no method has is an error where it is typed; a profile's is for its own methods.
-    let typed_methods = matches.get_many::<String>("methods").filter(|_| typed.contains(&"method"));
     let typed_methods =
-        typed_methods.map(|names| Methods::of(names.map(String::as_str)).all().collect::<Vec<_>>());
+        (!typed_methods.is_empty()).then(|| Methods::of(typed_methods.into_iter()).all().collect::<Vec<_>>());
     let is_for_others = |key: &str| {
         let has = |methods: &[&dyn Mechanism]| methods.iter().any(|method| has_option(*method, key));
         has(transports::ALL) && typed_methods.as_ref().is_some_and(|methods| !has(methods))

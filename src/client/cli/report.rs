@@ -7,7 +7,6 @@ use clap::Args;
 
 use super::history::select::{CellArgs, LocationArgs, read_text};
 use super::judge::statistic;
-use super::output::to_stdout;
 use super::rerun::rerun;
 use crate::client::Failure;
 use crate::client::history::{Filter, History, Label, Pick};
@@ -17,7 +16,7 @@ use crate::client::report::file;
 use crate::client::report::html::{Document, write};
 use crate::client::report::matrix::Matrix;
 use crate::client::stats::Statistic;
-use crate::diagnostics::print_line;
+use crate::diagnostics::{print_line, to_stdout};
 use crate::exit::Exit;
 use crate::units;
 

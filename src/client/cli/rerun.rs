@@ -7,7 +7,7 @@ use clap::parser::ValueSource;
 use crate::client::report::Settings;
 
 /// Arguments that do not affect what is measured.
-const IRRELEVANT: [&str; 14] = [
+const IRRELEVANT: [&str; 15] = [
     "config",
     "format",
     "history",
@@ -16,7 +16,8 @@ const IRRELEVANT: [&str; 14] = [
     "json_stream",
     "label",
     "no_wait",
-    "output",
+    "outputs",
+    "quiet",
     "record",
     "require_grade",
     "socket",
@@ -58,7 +59,9 @@ pub(super) fn rerun(parser: &clap::Command, settings: &Settings) -> Vec<String> 
 /// The long flag of an argument and its value, with their index on the command line, if it was given there.
 fn words_of(argument: &clap::Arg, matches: &ArgMatches) -> Option<Vec<(usize, String)>> {
     let id = argument.get_id().as_str();
-    let (long, index) = (argument.get_long()?, matches.index_of(id)?);
+    // A positional method may follow an argument that takes several values, as a flag it may not be taken for one of them.
+    let long = if id == "named" { "method" } else { argument.get_long()? };
+    let index = matches.index_of(id)?;
     if matches.value_source(id) != Some(ValueSource::CommandLine) {
         return None;
     }

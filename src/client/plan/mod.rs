@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use clap::{Args, FromArgMatches};
 
-use self::selection::{MethodOptions, Selected, label, select, skip};
+use self::selection::{ALL, MethodOptions, Selected, label, select, skip};
 use crate::client::Failure;
 use crate::client::bench::{Bench, Cell, Precision};
 use crate::client::host::CpuList;
@@ -66,9 +66,12 @@ impl FromStr for WarmupArg {
         match units::parse_count(text) {
             Ok(n) if n <= units::MAX_ROUNDS => Ok(Self::Rounds(n)),
             Ok(_) => Err(format!("a number of rounds up to {} (1000G) is needed", units::MAX_ROUNDS)),
-            Err(_) => units::parse_duration(text).map(Self::Time).map_err(|_| {
-                "a number of rounds or a time with its unit is needed, such as 1000 or 50ms".to_owned()
-            }),
+            Err(_) => match units::parse_gap(text).or_else(|_| units::parse_duration(text)) {
+                Ok(time) => Ok(Self::Time(time)),
+                Err(why) => {
+                    Err(format!("a number of rounds or a time is needed, such as 1000, 5k or 50ms: {why}"))
+                }
+            },
         }
     }
 }
@@ -76,9 +79,11 @@ impl FromStr for WarmupArg {
 /// What to measure, and how long.
 #[derive(Debug, Args)]
 pub(crate) struct PlanArgs {
-    /// Methods or groups, separated by commas: all, sockets, memory, pipes, queues, frameworks; "ipc-client methods"
-    /// lists them.
-    #[arg(short, long = "method", value_name = "METHOD,...", value_delimiter = ',', default_value = "all")]
+    /// Methods or groups: all, sockets, memory, pipes, queues, frameworks; "ipc-client methods" lists them [default: all].
+    #[arg(id = "named", value_name = "METHOD", value_delimiter = ',')]
+    pub named: Vec<String>,
+    /// More methods or groups, separated by commas.
+    #[arg(short, long = "method", value_name = "METHOD,...", value_delimiter = ',')]
     pub methods: Vec<String>,
     /// Rounds of a trial. One trial, unless --trials is given.
     #[arg(short = 'n', long, value_name = "N", value_parser = units::parse_rounds, conflicts_with = "duration", allow_negative_numbers = true)]
@@ -90,7 +95,7 @@ pub(crate) struct PlanArgs {
     /// --duration]. With --precision, the fewest.
     #[arg(long, value_name = "N", value_parser = units::parse_in_range(1, 10_000))]
     pub trials: Option<u32>,
-    /// Warm-up before each trial, as a number of rounds or a time [default: a tenth of the trial: 20 to 500 ms, or with
+    /// Warm-up before each trial, as a number of rounds (5M is five million) or a time (5m is five minutes) [default: a tenth of the trial: 20 to 500 ms, or with
     /// -n 100 to 100000 rounds in at most 100 ms].
     #[arg(long, value_name = "N|TIME")]
     pub warmup: Option<WarmupArg>,
@@ -101,7 +106,7 @@ pub(crate) struct PlanArgs {
     #[arg(long, value_name = "TIME", value_parser = units::parse_duration, requires = "precision")]
     pub max_time: Option<Duration>,
 
-    /// Payload bytes each way, such as 8, 64, 4k, 1M; several make a sweep.
+    /// Payload bytes each way, such as 8, 64, 4k, 1M (M is 1048576); several make a sweep.
     #[arg(long = "size", value_name = "BYTES,...", value_delimiter = ',', default_value = "8", value_parser = units::parse_size)]
     pub sizes: Vec<u32>,
     /// How both sides wait: block, spin, adaptive; several make a sweep [default: the method's own].
@@ -153,6 +158,12 @@ struct Cpus {
 }
 
 impl PlanArgs {
+    /// The names of the methods, all if none is given.
+    fn names(&self) -> Vec<String> {
+        let names: Vec<_> = self.named.iter().chain(&self.methods).cloned().collect();
+        if names.is_empty() { vec![ALL.to_owned()] } else { names }
+    }
+
     /// Checks what can be checked without a daemon.
     pub(crate) fn check(&self) -> Result<(), Failure> {
         if let (Timing::Batch(batch), Some(rounds)) = (self.timing, self.rounds)
@@ -162,7 +173,7 @@ impl PlanArgs {
                 "--timing batch:{batch} needs trials of at least {batch} rounds, not {rounds}"
             )));
         }
-        selection::meanings(&self.methods).map(drop).map_err(Failure::usage)
+        selection::meanings(&self.names()).map(drop).map_err(Failure::usage)
     }
 
     /// Makes the plan for a host whose daemon reports `states`, and that its responders may use the CPUs `server`. Cells that only a group has selected and that cannot be
@@ -176,7 +187,7 @@ impl PlanArgs {
         states: &[MethodState],
         server: &CpuList,
     ) -> Result<Bench, Failure> {
-        let selected = select(&self.methods, options, states)?;
+        let selected = select(&self.names(), options, states)?;
         let cpus = self.cpus(server)?;
         let waits: Vec<Option<Wait>> = match &self.waits[..] {
             [] => vec![None],

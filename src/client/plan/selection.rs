@@ -9,7 +9,7 @@ use log::Level;
 
 use crate::client::bench::{Bench, Cell};
 use crate::client::{Client, ClientError, Failure};
-use crate::diagnostics::{error_chain, print_message};
+use crate::diagnostics::{error_chain, nearest, print_message};
 use crate::protocol::{ChannelSpec, MethodState, Refusal, Unavailable, Wait};
 use crate::transports::{self, Group, Mechanism};
 use crate::units::size;
@@ -25,12 +25,24 @@ pub(crate) enum UnknownName {
     Feature { name: String },
     /// Neither a method nor a group.
     #[error(
-    "unknown method or group \"{}\"; methods are {}; groups are {ALL}, {}",
-    names.join("\", \""),
+    "unknown method or group {}; methods are {}; groups are {ALL}, {}",
+    names.iter().map(|name| with_nearest(name)).collect::<Vec<_>>().join(", "),
     transports::ALL.iter().map(|mechanism| mechanism.info().name).collect::<Vec<_>>().join(", "),
     Group::ALL.map(Group::name).join(", ")
 )]
     Unknown { names: Vec<String> },
+}
+
+/// An unknown name, and the one that it probably means.
+fn with_nearest(name: &str) -> String {
+    let names = transports::ALL.iter().flat_map(|mechanism| {
+        let info = mechanism.info();
+        std::iter::once(info.name).chain(info.aliases.iter().copied())
+    });
+    match nearest(name, names.chain(Group::ALL.map(Group::name)).chain([ALL])) {
+        Some(nearest) => format!("\"{name}\" (did you mean \"{nearest}\"?)"),
+        None => format!("\"{name}\""),
+    }
 }
 
 /// The meaning of a name.
@@ -41,8 +53,10 @@ pub(crate) enum Meaning {
     Several(Vec<&'static dyn Mechanism>),
 }
 
-/// The meaning of a name, on any host.
+/// The meaning of a name, on any host. Neither its case nor blanks around it matter.
 pub(crate) fn meaning(name: &str) -> Result<Meaning, UnknownName> {
+    let name = name.trim().to_lowercase();
+    let name = name.as_str();
     let members = |wanted: &dyn Fn(Group) -> bool| {
         let all = transports::ALL.iter().copied();
         Meaning::Several(all.filter(|mechanism| wanted(mechanism.info().group)).collect())
@@ -141,15 +155,18 @@ pub(crate) fn label(method: &str, options: &BTreeMap<String, String>) -> String 
     std::iter::once(method.to_owned()).chain(options).collect()
 }
 
-/// What the names mean, in their order. All unknown names are one error.
+/// What the names mean, in their order. All unknown names are one error; an empty one, after a trailing comma, is none.
 pub(crate) fn meanings(names: &[String]) -> Result<Vec<Meaning>, UnknownName> {
     let (mut known, mut unknown) = (Vec::new(), Vec::new());
-    for name in names {
+    for name in names.iter().filter(|name| !name.trim().is_empty()) {
         match meaning(name) {
             Ok(meaning) => known.push(meaning),
             Err(UnknownName::Unknown { names }) => unknown.extend(names),
             Err(other) => return Err(other),
         }
+    }
+    if known.is_empty() && unknown.is_empty() {
+        unknown.extend(names.first().cloned());
     }
     if unknown.is_empty() { Ok(known) } else { Err(UnknownName::Unknown { names: unknown }) }
 }
@@ -221,7 +238,8 @@ pub(crate) fn select<'a>(
             state,
         }));
     }
-    if names.iter().any(|name| name == ALL || name == Group::Frameworks.name()) {
+    let is_named = |name: &String, wanted: &str| name.trim().eq_ignore_ascii_case(wanted);
+    if names.iter().any(|name| is_named(name, ALL) || is_named(name, Group::Frameworks.name())) {
         let lacking: Vec<_> = transports::not_built().collect();
         match lacking[..] {
             [] => {}

@@ -1,4 +1,4 @@
-//! Files that are written whole or not at all.
+//! Files that are written whole or not at all, and open descriptors that a path names.
 
 use std::fs::{self, File, Permissions};
 use std::io::{self, BufWriter, Write};
@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::Access;
 use tempfile::{Builder, NamedTempFile};
+
+use crate::transports::sys::duplicate;
 
 /// A file or standard output cannot be written.
 #[derive(Debug, thiserror::Error)]
@@ -33,6 +35,7 @@ impl FileError {
 pub(crate) fn check(path: &Path) -> Result<(), FileError> {
     let checked = match Place::of(path) {
         Ok(Place::Beside { folder, .. }) => temporary(&folder).map(drop),
+        Ok(Place::Descriptor(number)) => duplicate(number).map(drop),
         Ok(Place::Into) => Ok(()),
         Err(error) => Err(error),
     };
@@ -40,7 +43,8 @@ pub(crate) fn check(path: &Path) -> Result<(), FileError> {
 }
 
 /// Writes a file atomically: a temporary file beside it is renamed once all of it is on the disk. Readers of `path` see
-/// the old file or the new one, never a part. A device or a pipe is written into.
+/// the old file or the new one, never a part. A device or a pipe is written into, and so is an open descriptor
+/// (`/dev/stderr`, `/dev/fd/3`), after what is already written to it.
 ///
 /// # Errors
 /// The file system's, or those of `fill`; the old file is still there.
@@ -68,15 +72,43 @@ fn write(
     fill: impl FnOnce(&mut dyn Write) -> io::Result<()>,
 ) -> Result<(), FileError> {
     let written = match Place::of(path) {
+        Ok(Place::Descriptor(number)) => {
+            duplicate(number).and_then(|descriptor| fill_file(&descriptor.into(), fill))
+        }
         Ok(Place::Into) => File::options().write(true).open(path).and_then(|file| fill_file(&file, fill)),
         Ok(Place::Beside { folder, target, mode }) => replace(&folder, &target, wanted.or(mode), fill),
         Err(error) => Err(error),
     };
-    written.map_err(|source| FileError { path: path.to_owned(), source })
+    match written {
+        // The reader of a pipe has seen enough.
+        Err(source) if source.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => written.map_err(|source| FileError { path: path.to_owned(), source }),
+    }
+}
+
+/// The descriptor of this process that a path names, directly or through symbolic links: `/dev/stdout`, `/proc/self/fd/1`.
+pub(crate) fn descriptor(path: &Path) -> Option<i32> {
+    let mut path = path.to_owned();
+    // As many links as the kernel follows.
+    for _ in 0..40 {
+        let number = path.file_name().and_then(|name| name.to_str()?.parse().ok());
+        let folder = path.parent().and_then(|folder| folder.canonicalize().ok());
+        if let (Some(number), Some(folder)) = (number, &folder)
+            && ["/proc/self/fd", "/proc/thread-self/fd"]
+                .iter()
+                .any(|own| Path::new(own).canonicalize().is_ok_and(|own| own == *folder))
+        {
+            return Some(number);
+        }
+        path = folder?.join(fs::read_link(&path).ok()?);
+    }
+    None
 }
 
 /// How a path is written.
 enum Place {
+    /// To a descriptor that is open already.
+    Descriptor(i32),
     /// Directly, since a device or a pipe cannot be replaced.
     Into,
     /// Through a temporary file in `folder`.
@@ -85,6 +117,9 @@ enum Place {
 
 impl Place {
     fn of(path: &Path) -> io::Result<Self> {
+        if let Some(number) = descriptor(path) {
+            return Ok(Self::Descriptor(number));
+        }
         let mode = match fs::metadata(path) {
             Ok(there) if there.is_dir() => return Err(rustix::io::Errno::ISDIR.into()),
             Ok(there) if !there.is_file() => return Ok(Self::Into),

@@ -34,7 +34,24 @@ pub(crate) use truncation::was_truncated;
 pub use usage::usage;
 pub(crate) use usage::{process_cpu, thread_cpu_ns};
 
+use std::io;
+use std::os::fd::{FromRawFd, OwnedFd};
+
 use rustix::io::Errno;
+
+/// A duplicate of a descriptor that this process was given by number.
+///
+/// # Errors
+/// It is not open.
+pub(crate) fn duplicate(number: i32) -> io::Result<OwnedFd> {
+    // SAFETY: the call touches no memory, and any number may be asked for.
+    let duplicate = unsafe { libc::fcntl(number, libc::F_DUPFD_CLOEXEC, 3) };
+    if duplicate < 0 {
+        return Err(last_errno().into());
+    }
+    // SAFETY: the descriptor has just been made, and nothing else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(duplicate) })
+}
 
 /// The error of the libc call that has just failed.
 #[cold]

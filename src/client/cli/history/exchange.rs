@@ -8,11 +8,10 @@ use clap::Args;
 
 use super::select::{CellArgs, LocationArgs, RunsArgs, report_empty};
 use crate::client::Failure;
-use crate::client::cli::output::to_stdout;
 use crate::client::export::prometheus;
 use crate::client::history::{Filter, HistoryError, ImportError, Imported, LineError, Pick, write_line};
 use crate::client::report::file;
-use crate::diagnostics::{error_chain, print_line};
+use crate::diagnostics::{error_chain, print_line, to_stdout};
 use crate::exit::Exit;
 
 #[derive(Debug, Args)]
@@ -58,7 +57,7 @@ pub(super) fn export(location: &LocationArgs, args: &ExportArgs) -> Result<Exit,
         })
     };
     let written = if args.output == Path::new("-") {
-        to_stdout(&mut write)
+        to_stdout(&mut write).map_err(file::FileError::stdout)
     } else {
         file::write_whole(&args.output, &mut write)
     };

@@ -1,7 +1,7 @@
 //! `history list` and `history show`.
 
 use std::collections::BTreeSet;
-use std::io::{self, BufWriter, Write};
+use std::io::Write;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -15,7 +15,7 @@ use crate::client::merge::MergedRuns;
 use crate::client::report::file::write_whole;
 use crate::client::report::ranking::rank;
 use crate::client::report::{Report, hdr_log, json};
-use crate::diagnostics::{Printable, print_line};
+use crate::diagnostics::{Printable, print_line, to_stdout};
 use crate::exit::Exit;
 use crate::units::{latency, utc};
 
@@ -50,26 +50,27 @@ pub(super) fn list(location: &LocationArgs, args: &ListArgs) -> Result<Exit, Fai
     let filter = args.runs.narrow(args.cells.filter()?);
     let history = location.open()?;
     let limit = (args.limit > 0).then_some(args.limit);
-    let mut out = BufWriter::new(io::stdout().lock());
     let mut none = true;
     // Row by row, so that a list of a million needs no memory.
-    if args.json {
-        let name = if filter.selects_cells() { "results" } else { "runs" };
-        write!(out, "{{\"schema\": {LIST_SCHEMA}, \"{name}\": [")?;
-    }
-    if filter.selects_cells() {
-        history.results(&filter, limit, |row| {
-            write_row(&mut out, args.json, std::mem::take(&mut none), &row, RESULT_HEAD, result_line)
-        })?;
-    } else {
-        history.runs(&filter, limit, |row| {
-            write_row(&mut out, args.json, std::mem::take(&mut none), &row, RUN_HEAD, run_line)
-        })?;
-    }
-    if args.json {
-        writeln!(out, "{}]}}", if none { "" } else { "\n" })?;
-    }
-    out.flush()?;
+    to_stdout(|out| {
+        if args.json {
+            let name = if filter.selects_cells() { "results" } else { "runs" };
+            write!(out, "{{\"schema\": {LIST_SCHEMA}, \"{name}\": [")?;
+        }
+        if filter.selects_cells() {
+            history.results(&filter, limit, |row| {
+                write_row(out, args.json, std::mem::take(&mut none), &row, RESULT_HEAD, result_line)
+            })?;
+        } else {
+            history.runs(&filter, limit, |row| {
+                write_row(out, args.json, std::mem::take(&mut none), &row, RUN_HEAD, run_line)
+            })?;
+        }
+        if args.json {
+            writeln!(out, "{}]}}", if none { "" } else { "\n" })?;
+        }
+        Ok::<_, Failure>(())
+    })?;
     if none { report_empty(&history) } else { Ok(Exit::Success) }
 }
 
@@ -144,6 +145,8 @@ pub(super) struct ShowArgs {
 }
 
 pub(super) fn show(location: &LocationArgs, args: &ShowArgs) -> Result<Exit, Failure> {
+    args.report.check()?;
+    args.report.check_hdr_log(args.hdr_log.as_deref())?;
     let history = location.open()?;
     let Some(mut report) = find(&history, args)? else { return report_empty(&history) };
     let filter = args.cells.filter()?;
@@ -153,11 +156,10 @@ pub(super) fn show(location: &LocationArgs, args: &ShowArgs) -> Result<Exit, Fai
         print_line(format_args!("ipc-client: no matching cells in the named runs"));
         return Ok(Exit::Nothing);
     }
-    args.report.check_hdr_log(args.hdr_log.as_deref())?;
     if let Some(path) = &args.hdr_log {
         write_whole(path, |out| hdr_log::write(&report, out))?;
     }
-    args.report.write(&report)?;
+    args.report.write(&report, true)?;
     Ok(Exit::Success)
 }
 

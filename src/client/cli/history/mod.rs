@@ -12,11 +12,10 @@ use serde::Serialize;
 
 pub(super) use self::exchange::{PrometheusArgs, export_prometheus};
 use self::select::LocationArgs;
-use super::output::to_stdout;
 use crate::client::Failure;
 use crate::client::history::{Baseline, Filter, HistoryError, Label, Pick};
 use crate::client::report::json;
-use crate::diagnostics::{Printable, print_line};
+use crate::diagnostics::{Printable, print_line, to_stdout};
 use crate::exit::Exit;
 use crate::units;
 

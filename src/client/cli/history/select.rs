@@ -132,7 +132,7 @@ impl CellArgs {
     /// The filter, without conditions on runs.
     pub(crate) fn filter(&self) -> Result<Filter, Failure> {
         let mut methods = Vec::new();
-        for name in &self.methods {
+        for name in self.methods.iter().filter(|name| !name.trim().is_empty()) {
             match meaning(name) {
                 Ok(Meaning::One(mechanism)) => methods.push(mechanism.info().name.to_owned()),
                 Ok(Meaning::Several(group)) => {

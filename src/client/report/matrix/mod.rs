@@ -48,6 +48,8 @@ pub(crate) struct Matrix {
     pub subject: Subject,
     /// Trials of each pair.
     pub trials: usize,
+    /// If the run was interrupted: how many passes over all pairs were complete.
+    pub complete: Option<usize>,
     /// The host, its CPUs and its kernel, as far as they are known.
     pub host: String,
     /// The CPUs, in ascending order.
@@ -192,8 +194,12 @@ impl Matrix {
 
     /// How and on what it was measured.
     fn subtitle(&self) -> String {
-        let trials = if self.trials == 1 { "1 trial" } else { &format!("{} trials", self.trials) };
-        if self.host.is_empty() { trials.to_owned() } else { format!("{trials}; {}", self.host) }
+        let mut trials =
+            if self.trials == 1 { "1 trial".to_owned() } else { format!("{} trials", self.trials) };
+        if let Some(complete) = self.complete {
+            trials = format!("partial: interrupted after {complete} of {trials}");
+        }
+        if self.host.is_empty() { trials } else { format!("{trials}; {}", self.host) }
     }
 
     /// The pairs of each client's CPU.
@@ -300,7 +306,8 @@ impl Matrix {
         let pair = |cpus| rows.remove(&cpus).unwrap_or_else(|| Pair::new(cpus.0, cpus.1, None));
         let pairs: Vec<Pair> = all.map(pair).collect();
         let trials = pairs.iter().map(|pair| pair.trials).max().unwrap_or(0);
-        Ok(Self { subject, trials, host: String::new(), cpus: cpus.into_iter().collect(), pairs })
+        let cpus = cpus.into_iter().collect();
+        Ok(Self { subject, trials, complete: None, host: String::new(), cpus, pairs })
     }
 }
 
@@ -327,6 +334,7 @@ pub(super) mod fixture {
                 wait: Wait::Adaptive,
             },
             trials: 3,
+            complete: None,
             host: "lab <1>, CPUs & Sons 3000, Linux 6.12".to_owned(),
             cpus: cpus.to_vec(),
             pairs: cpus.iter().flat_map(|client| cpus.iter().map(|server| pair(*client, *server))).collect(),

@@ -123,15 +123,19 @@ fn write_legend(levels: Levels, out: &mut dyn Write) -> io::Result<()> {
 /// Why pairs have no median.
 fn write_missing(matrix: &Matrix, out: &mut dyn Write) -> io::Result<()> {
     let pairs = matrix.pairs.len();
-    let missing = |failed: bool| {
+    let missing = |reason: fn(&Pair) -> bool| {
         let without = matrix.pairs.iter().filter(|pair| pair.p50_ns.is_none());
-        without.filter(|pair| pair.error.is_some() == failed).count()
+        without.filter(|pair| reason(pair)).count()
     };
-    match missing(true) {
+    match missing(|pair| pair.error.is_some()) {
         0 => {}
         failed => writeln!(out, "{NONE}: {failed} of {pairs} failed")?,
     }
-    match missing(false) {
+    match missing(|pair| pair.error.is_none() && pair.trials == 0) {
+        0 => {}
+        unmeasured => writeln!(out, "{NONE}: {unmeasured} of {pairs} were not measured")?,
+    }
+    match missing(|pair| pair.error.is_none() && pair.trials > 0) {
         0 => Ok(()),
         few => writeln!(
             out,
@@ -238,6 +242,8 @@ cross-core    median 221 ns, from 214 ns to 228 ns, 2 pairs
         let mut one = matrix(&[5], |_, _| (Placement::SameCore, 12_000.0));
         assert!(plain(&one, None).contains("     5   12.0\n"), "{}", plain(&one, None));
         clear(&mut one);
+        assert!(plain(&one, None).contains("-: 1 of 1 were not measured"));
+        one.pairs[0].trials = 1;
         assert!(plain(&one, None).contains("-: 1 of 1 had too few rounds a trial for a median"));
         one.pairs[0].error = Some("refused".to_owned());
         assert!(plain(&one, None).ends_with("-: 1 of 1 failed\n"));
