@@ -204,6 +204,11 @@ pub(crate) fn ago(age: Duration) -> u64 {
     SystemTime::now().checked_sub(age).and_then(unix_s).unwrap_or(0)
 }
 
+/// The time now, in seconds since 1970.
+pub(crate) fn now_unix_s() -> u64 {
+    unix_s(SystemTime::now()).unwrap_or(0)
+}
+
 fn unix_s(time: SystemTime) -> Option<u64> {
     time.duration_since(SystemTime::UNIX_EPOCH).ok().map(|time| time.as_secs())
 }
@@ -366,6 +371,13 @@ pub(crate) fn utc(unix_s: u64) -> String {
     // No measurement is later than the year 9999, the last that this format can write.
     let time = SystemTime::UNIX_EPOCH + Duration::from_secs(unix_s.min(253_402_300_799));
     humantime::format_rfc3339_seconds(time).to_string()
+}
+
+/// When a recorded run began; a time in the future, which a wrong clock has recorded, is marked.
+pub(crate) fn began(unix_s: u64) -> String {
+    const TOLERANCE_S: u64 = 60;
+    let future = if unix_s > now_unix_s() + TOLERANCE_S { " (in the future)" } else { "" };
+    format!("{}{future}", utc(unix_s))
 }
 
 #[cfg(test)]

@@ -61,9 +61,9 @@ pub(super) fn statistic(text: &str) -> Result<Statistic, String> {
 pub(super) fn compare(args: &CompareArgs) -> Result<Exit, Failure> {
     let filter = args.cells.filter()?;
     let history = args.location.open_if_any()?;
-    let a = args.location.run(&args.a, history.as_ref(), &filter)?;
-    let b = args.location.run(&args.b, history.as_ref(), &filter)?;
-    let comparison = Comparison::new(&a, &b, args.quantile, history.as_ref())?;
+    let a = args.location.runs(&args.a, history.as_ref(), &filter)?;
+    let b = args.location.runs(&args.b, history.as_ref(), &filter)?;
+    let comparison = Comparison::new(&a, &b, args.quantile, None, history.as_ref())?;
     to_stdout(|out| match if args.json { Format::Json } else { args.format } {
         Format::Text => comparison.write_text(&mut Printable::new(out)),
         Format::Markdown => comparison.write_markdown(&mut Printable::new(out)),
@@ -81,8 +81,8 @@ pub(super) fn compare(args: &CompareArgs) -> Result<Exit, Failure> {
 Exit codes: 0 everything is within limits, 12 something is slower than allowed, 13 the figures are too uncertain to decide, 14 there \
 is nothing to compare (also for a single cell that only one of the two has, or that was aborted, and for a run that is the \
 baseline itself). The first of 12, 13, 14 that applies decides.\n\n\
-Without --max-regression, 0 means that nothing is slower by more than this host's noise, which the output shows. With it, 0 means \
-that a regression of that size would have been detected. With fewer than two trials the result is 13.")]
+Without --max-regression, 0 means that nothing is slower by more than unchanged runs differ, which the output shows. With it, 0 means \
+that a regression of that size would have been detected: the upper end of the interval is within the limit. With fewer than two trials the result is 13.")]
 pub(super) struct CheckArgs {
     /// The run: an id, last, last~1, a label, a UUID, or a file.
     #[arg(value_name = "RUN", default_value = "last")]
@@ -155,11 +155,11 @@ pub(super) fn check(args: &CheckArgs) -> Result<Exit, Failure> {
     }
     let filter = args.cells.filter()?;
     let history = args.location.open_if_any()?;
-    let run = args.location.run(&args.run, history.as_ref(), &filter)?;
+    let run = args.location.runs(&args.run, history.as_ref(), &filter)?;
     let baseline = args.baseline.as_ref();
-    let baseline = baseline.map(|pick| args.location.run(pick, history.as_ref(), &filter)).transpose()?;
+    let baseline = baseline.map(|pick| args.location.runs(pick, history.as_ref(), &filter)).transpose()?;
     let limits = Limits { statistic: args.quantile, max_regression: args.max_regression, bounds };
-    let check = Check::new(&run, baseline.as_ref(), &limits, history.as_ref())?;
+    let check = Check::new(&run, baseline.as_deref(), &limits, history.as_ref())?;
     to_stdout(|out| match args.json {
         true => json::write(&check, out),
         false => check.write_text(&mut Printable::new(out)),

@@ -142,7 +142,7 @@ impl CellLabels {
 
 impl Results {
     /// Adds a result, with its noise.
-    pub(super) fn add(&mut self, newest: &Newest, noise: Option<&Noise>) {
+    pub(super) fn add(&mut self, newest: &Newest, noise: &Noise) {
         let result = &newest.result;
         let cell = CellLabels::of(newest);
         let labels = cell.and(&[]);
@@ -161,9 +161,7 @@ impl Results {
             }
         }
         for (quantile, statistic) in QUANTILES {
-            let known = result.headline_ns.get(statistic).and(noise);
-            if let Some(fraction) = known.map(|noise| noise.fraction(statistic)).filter(|one| one.is_finite())
-            {
+            if let Some(fraction) = result.headline_ns.get(statistic).and(noise.fraction(statistic)) {
                 self.noise.add(&cell.and(&[("quantile", &quantile.to_string())]), fraction);
             }
         }

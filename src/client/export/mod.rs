@@ -48,7 +48,7 @@ pub(crate) fn prometheus(history: &History, filter: &Filter) -> Result<Exported,
     let mut results = Results::default();
     for (index, one) in newest.iter().enumerate() {
         let noise = Noise::of_runs(&one.series, (one.run, one.environment), &mut known)?;
-        results.add(one, noise.as_ref());
+        results.add(one, &noise);
         for judged in verdicts.iter().filter(|(of, _)| *of == index).map(|(_, judged)| judged) {
             results.add_verdict(one, judged);
         }
@@ -64,15 +64,16 @@ fn verdicts(history: &History, newest: &[Newest]) -> Result<Vec<(usize, Judged)>
     let mut runs: Vec<i64> = newest.iter().map(|one| one.run).collect();
     runs.sort_unstable();
     runs.dedup();
-    for Baseline { name, run, .. } in history.baselines()? {
-        let baseline = side(history, run)?;
-        let host = baseline.report.environment.hostname.clone().unwrap_or_default();
+    for Baseline { name, runs: of_baseline, .. } in history.baselines()? {
+        let baseline = of_baseline.iter().map(|run| side(history, *run)).collect::<Result<Vec<_>, _>>()?;
+        let host = baseline[0].report.environment.hostname.clone().unwrap_or_default();
         for run in runs.iter().copied() {
             let of_run = |one: &Newest| one.run == run && one.series.host == host;
             if !newest.iter().any(of_run) {
                 continue;
             }
-            let comparison = Comparison::new(&baseline, &side(history, run)?, Statistic::P50, Some(history))?;
+            let newest_run = [side(history, run)?];
+            let comparison = Comparison::new(&baseline, &newest_run, Statistic::P50, None, Some(history))?;
             for cell in comparison.cells {
                 let place = newest.iter().position(|one| of_run(one) && one.series.cell == cell.cell);
                 let change = cell.change(Statistic::P50).map(|change| change.change_fraction);

@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::run::{Cause, decode, encode, insert};
+use super::run::{Cause, Origin, decode, encode, insert};
 use super::{History, HistoryError, Label, Run};
 use crate::client::report::{Report, SCHEMA, json};
 use crate::diagnostics::{is_unprintable, printable};
@@ -222,7 +222,9 @@ impl History {
                 }
             }
             let new = self.write(|transaction| {
-                let insert = |run: &Run| insert(transaction, run.uuid, run.label.as_deref(), &run.report);
+                let insert = |run: &Run| {
+                    insert(transaction, run.uuid, run.label.as_deref(), &run.report, Origin::Imported)
+                };
                 batch.iter().try_fold(0, |new, run| Ok(new + u64::from(insert(run)?.is_some())))
             })?;
             imported.new += new;

@@ -1,18 +1,20 @@
 //! Which runs are kept: baselines by name, and the removal of old runs.
 
-use rusqlite::{OptionalExtension, params};
+use rusqlite::params;
 
 use super::{History, HistoryError, Label};
 
-/// A run that others are compared with.
+/// Runs that others are compared with.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub(crate) struct Baseline {
     /// Its name.
     pub name: String,
-    /// The run's id.
+    /// The newest run's id.
     pub run: i64,
-    /// When the run began.
+    /// When that run began.
     pub started_unix_s: u64,
+    /// The ids of all its runs, the newest first.
+    pub runs: Vec<i64>,
 }
 
 /// What a prune removes.
@@ -27,26 +29,28 @@ pub(crate) struct Pruned {
 }
 
 impl History {
-    /// Makes a run a baseline. Returns the id of the run that had the name before.
+    /// Makes these runs a baseline. Returns the ids of the runs that had the name before, the newest first.
     ///
     /// # Errors
-    /// The run does not exist, or the database fails.
-    pub(crate) fn set_baseline(&mut self, name: &Label, run: i64) -> Result<Option<i64>, HistoryError> {
-        let (before, set) = self.write(|transaction| {
-            let before = transaction
-                .query_row("SELECT run FROM baseline WHERE name = ?1", [name.as_str()], |row| row.get(0))
-                .optional()?;
-            let set = transaction.execute(
-                "INSERT INTO baseline (name, run) SELECT ?1, id FROM run WHERE id = ?2
-                 ON CONFLICT (name) DO UPDATE SET run = excluded.run",
-                params![name.as_str(), run],
-            )?;
-            Ok((before, set > 0))
+    /// A run does not exist, or the database fails; then the name means what it did before.
+    pub(crate) fn set_baseline(&mut self, name: &Label, runs: &[i64]) -> Result<Vec<i64>, HistoryError> {
+        let known = |run: &i64| self.rows("SELECT 1 FROM run WHERE id = ?1", &[(*run).into()], |_| Ok(()));
+        for run in runs {
+            if known(run)?.is_empty() {
+                return Err(HistoryError::NoRun(*run));
+            }
+        }
+        let before = self.baselines()?.into_iter().find(|baseline| baseline.name == name.as_str());
+        self.write(|transaction| {
+            transaction.execute("DELETE FROM baseline WHERE name = ?1", [name.as_str()])?;
+            let mut add =
+                transaction.prepare_cached("INSERT OR IGNORE INTO baseline (name, run) VALUES (?1, ?2)")?;
+            runs.iter().try_for_each(|run| add.execute(params![name.as_str(), run]).map(drop))
         })?;
-        if set { Ok(before) } else { Err(HistoryError::NoRun(run)) }
+        Ok(before.map_or_else(Vec::new, |baseline| baseline.runs))
     }
 
-    /// Removes a baseline's name; the run stays. Returns whether there was such a baseline.
+    /// Removes a baseline's name; its runs stay. Returns whether there was such a baseline.
     ///
     /// # Errors
     /// The database's.
@@ -60,11 +64,19 @@ impl History {
     /// # Errors
     /// The database's.
     pub(crate) fn baselines(&self) -> Result<Vec<Baseline>, HistoryError> {
-        let sql = "SELECT name, run, started_unix_s FROM baseline JOIN run ON id = run ORDER BY name";
-        self.rows(sql, &[], |row| {
-            let started_unix_s = row.get::<_, i64>(2)?.cast_unsigned();
-            Ok(Baseline { name: row.get(0)?, run: row.get(1)?, started_unix_s })
-        })
+        let sql =
+            "SELECT name, run, started_unix_s FROM baseline JOIN run ON id = run ORDER BY name, ordinal DESC";
+        let rows = self.rows(sql, &[], |row| {
+            Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?, row.get::<_, i64>(2)?.cast_unsigned()))
+        })?;
+        let mut baselines: Vec<Baseline> = Vec::new();
+        for (name, run, started_unix_s) in rows {
+            match baselines.last_mut().filter(|last| last.name == name) {
+                Some(last) => last.runs.push(run),
+                None => baselines.push(Baseline { name, run, started_unix_s, runs: vec![run] }),
+            }
+        }
+        Ok(baselines)
     }
 
     /// Removes the runs that began before this time, except baselines, and shrinks the file; without `remove`, only

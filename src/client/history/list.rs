@@ -199,7 +199,7 @@ impl History {
                 (SELECT group_concat(name, char(10)) FROM (SELECT name FROM baseline WHERE run = run.id ORDER BY name)),
                 (SELECT group_concat(cell, char(10)) FROM
                     (SELECT cell FROM result JOIN series ON series.id = series WHERE run = run.id ORDER BY result.id))
-             FROM run WHERE {} ORDER BY started_unix_s DESC, id DESC LIMIT {}",
+             FROM run WHERE {} ORDER BY ordinal DESC, id DESC LIMIT {}",
             runs.sql,
             limit.map_or(-1, i64::from)
         );
@@ -241,14 +241,14 @@ impl History {
             let newest = format!(
                 "result.id IN (SELECT id FROM result AS newest
                     WHERE newest.series = series.id AND started_unix_s >= ? AND started_unix_s < ?
-                    ORDER BY started_unix_s DESC, id DESC LIMIT {limit})"
+                    ORDER BY ordinal DESC, id DESC LIMIT {limit})"
             );
             all = all.and(&newest, filter.span());
             "series CROSS JOIN result CROSS JOIN run ON run.id = result.run"
         };
         let sql = format!(
             "SELECT run.id, run.started_unix_s, series.host, label, cell, result.grade, {LATENCY}
-             FROM {tables} WHERE {} ORDER BY run.started_unix_s DESC, run.id DESC, result.id DESC LIMIT {limit}",
+             FROM {tables} WHERE {} ORDER BY run.ordinal DESC, run.id DESC, result.id DESC LIMIT {limit}",
             all.sql
         );
         let row = |row: &Row<'_>| {

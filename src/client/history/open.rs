@@ -16,7 +16,8 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 use super::{History, HistoryError, MOST_STEPS, STEP};
 
 /// Each brings a history from the version before it (its index) to the next. A released one is never changed.
-const MIGRATIONS: [&str; 2] = [include_str!("schema/1.sql"), include_str!("schema/2.sql")];
+const MIGRATIONS: [&str; 3] =
+    [include_str!("schema/1.sql"), include_str!("schema/2.sql"), include_str!("schema/3.sql")];
 
 /// The layout's version, kept in the file's `user_version`.
 pub(super) const SCHEMA: i64 = MIGRATIONS.len() as i64;

@@ -14,10 +14,10 @@ use super::{History, HistoryError};
 pub(crate) enum Pick {
     /// The run with this id.
     Id(i64),
-    /// The newest run with results, or the one this many before it: `last`, `last~1`.
+    /// The run with results that was recorded here last, or the one this many before it: `last`, `last~1`.
     Last(u32),
     /// The baseline of this name, else the newest run with this label and with results, or the one this many before it:
-    /// `NAME`, `NAME~1`.
+    /// `NAME`, `NAME~1`. [`History::find_all`] finds all runs of a baseline, [`History::find`] the newest of them.
     Named(Label, u32),
     /// The run with this name in every history.
     Uuid(Uuid),
@@ -83,7 +83,7 @@ impl History {
             format!(
                 "SELECT id FROM run
                  WHERE {condition} AND EXISTS (SELECT 1 FROM result WHERE run = run.id AND samples > 0)
-                 ORDER BY started_unix_s DESC, id DESC LIMIT 1 OFFSET ?2"
+                 ORDER BY ordinal DESC, id DESC LIMIT 1 OFFSET ?2"
             )
         };
         let (sql, values): (_, Vec<Value>) = match pick {
@@ -94,7 +94,10 @@ impl History {
             Pick::Last(back) => (newest("?1 IS NULL"), vec![Value::Null, (*back).into()]),
             Pick::Named(name, back) => (
                 format!(
-                    "SELECT coalesce((SELECT run FROM baseline WHERE name = ?1 AND ?2 = 0), ({}))",
+                    "SELECT coalesce(
+                        (SELECT run FROM baseline JOIN run ON id = run WHERE name = ?1 AND ?2 = 0
+                         ORDER BY ordinal DESC LIMIT 1),
+                        ({}))",
                     newest("label = ?1")
                 ),
                 vec![name.to_string().into(), (*back).into()],
@@ -106,6 +109,21 @@ impl History {
             Pick::Id(id) => self.absent(HistoryError::NoRun(*id)),
             pick => self.absent(HistoryError::NoSuchRun { pick: pick.to_string() }),
         })
+    }
+
+    /// The ids of all runs that are meant, the newest first: several, if it is a baseline of several.
+    ///
+    /// # Errors
+    /// There is none.
+    pub(crate) fn find_all(&self, pick: &Pick) -> Result<Vec<i64>, HistoryError> {
+        if let Pick::Named(name, 0) = pick {
+            let sql = "SELECT run FROM baseline JOIN run ON id = run WHERE name = ?1 ORDER BY ordinal DESC";
+            let runs = self.rows(sql, &[name.to_string().into()], |row| row.get(0))?;
+            if !runs.is_empty() {
+                return Ok(runs);
+            }
+        }
+        Ok(vec![self.find(pick)?])
     }
 
     /// Why a run was not found: `absence`, unless the file is damaged where it would be. SQLite itself checks no more of

@@ -19,6 +19,7 @@ use super::list::LATENCY;
 use super::{History, HistoryError, Label};
 use crate::client::measure::histogram;
 use crate::client::report::{CellReport, Report, json};
+use crate::units::now_unix_s;
 
 /// A recorded run.
 #[derive(Debug, Clone, PartialEq)]
@@ -40,7 +41,8 @@ impl History {
     /// The database's: a full disk, another writer that does not end.
     pub fn record(&mut self, report: &Report, label: Option<&Label>) -> Result<i64, HistoryError> {
         let label = label.map(Label::as_str);
-        let id = self.write(|transaction| insert(transaction, Uuid::new_v4(), label, report))?;
+        let id =
+            self.write(|transaction| insert(transaction, Uuid::new_v4(), label, report, Origin::Recorded))?;
         Ok(id.expect("a random UUID is new"))
     }
 
@@ -108,12 +110,25 @@ impl History {
     }
 }
 
+/// Where a run comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// It was measured now.
+    Recorded,
+    /// It is from another history.
+    Imported,
+}
+
+/// Runs recorded here come after all others, in the order of their ids: the clock may have been wrong.
+const RECORDED: i64 = 1 << 61;
+
 /// Inserts a run and returns its id, or `None` if one with this UUID exists.
 pub(super) fn insert(
     transaction: &Transaction<'_>,
     uuid: Uuid,
     label: Option<&str>,
     report: &Report,
+    origin: Origin,
 ) -> rusqlite::Result<Option<i64>> {
     let host = report.environment.hostname.as_deref().unwrap_or_default();
     let started_unix_s = report.started_unix_s.cast_signed();
@@ -147,6 +162,11 @@ pub(super) fn insert(
         )
         .optional()?;
     let Some(run) = run else { return Ok(None) };
+    let ordinal = match origin {
+        Origin::Recorded => RECORDED + run,
+        Origin::Imported => started_unix_s.min(now_unix_s().cast_signed()),
+    };
+    transaction.prepare_cached("UPDATE run SET ordinal = ?2 WHERE id = ?1")?.execute([run, ordinal])?;
     for cell in &report.results {
         transaction
             .prepare_cached(
@@ -167,12 +187,13 @@ pub(super) fn insert(
         let latency = &cell.headline_ns;
         let result = transaction
             .prepare_cached(&format!(
-                "INSERT INTO result (run, series, started_unix_s, grade, {LATENCY})
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)"
+                "INSERT INTO result (run, series, ordinal, started_unix_s, grade, {LATENCY})
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)"
             ))?
             .insert(params![
                 run,
                 series,
+                ordinal,
                 started_unix_s,
                 cell.grade.to_string(),
                 latency.samples.cast_signed(),

@@ -109,7 +109,7 @@ impl History {
         let sql = format!(
             "SELECT run.id, run.started_unix_s, environment, {LATENCY} FROM result JOIN run ON run.id = run
              WHERE series = ?1 AND result.started_unix_s >= ?2 AND result.started_unix_s < ?3
-             ORDER BY result.started_unix_s DESC, result.id DESC LIMIT ?4"
+             ORDER BY result.ordinal DESC, result.id DESC LIMIT ?4"
         );
         let [since, until] = filter.span();
         let mut points = self.rows(&sql, &[series.id.into(), since, until, limit.into()], point)?;
@@ -133,7 +133,7 @@ impl History {
             "SELECT run.id, run.started_unix_s, environment, {LATENCY}, series
              FROM run CROSS JOIN result ON result.run = run.id
              WHERE label = ?1 AND run.started_unix_s >= ?2 AND run.started_unix_s < ?3
-             ORDER BY run.started_unix_s DESC, run.id DESC"
+             ORDER BY run.ordinal DESC, run.id DESC"
         );
         let [since, until] = filter.span();
         let mut by_series = BTreeMap::<i64, Vec<Point>>::new();
@@ -163,7 +163,7 @@ impl History {
             "SELECT run.id, uuid, label, run.started_unix_s, environment, run.report, detail.report
              FROM result JOIN run ON run.id = run JOIN detail ON detail.result = result.id
              WHERE series = ? AND result.started_unix_s >= ? AND result.started_unix_s < ? {label}
-             ORDER BY result.started_unix_s DESC, result.id DESC LIMIT 1"
+             ORDER BY result.ordinal DESC, result.id DESC LIMIT 1"
         );
         let mut newest = Vec::new();
         for series in self.series(filter)? {

@@ -181,7 +181,7 @@ fn results_are_those_that_the_filter_means() {
 fn runs_are_found_by_every_name() {
     let (_folder, mut history) = ten();
     let uuid = history.run(5).unwrap().uuid.to_string();
-    history.set_baseline(&label("stable"), 5).unwrap();
+    history.set_baseline(&label("stable"), &[5]).unwrap();
     for (pick, id) in [
         ("3", 3),
         ("last", 10),
@@ -221,9 +221,41 @@ fn the_last_runs_are_those_that_have_results() {
 }
 
 #[test]
+fn the_last_run_is_the_one_recorded_last_whatever_the_clock_said() {
+    let (_folder, mut history) = fresh();
+    let year = 365 * 86_400;
+    let mut record = |started_unix_s| {
+        let report = Report { started_unix_s, ..sample::single() };
+        history.record(&report, Some(&label("nightly"))).unwrap()
+    };
+    let now = crate::units::now_unix_s();
+    let ids = [now - 60, now + year, now - 30, now].map(&mut record);
+    let last = |history: &History, pick: &str| history.find(&pick.parse().unwrap()).unwrap();
+    for (pick, id) in [("last", ids[3]), ("last~2", ids[1]), ("nightly", ids[3]), ("nightly~1", ids[2])] {
+        assert_eq!(last(&history, pick), id, "{pick}");
+    }
+    assert_eq!(history.newest(&Filter::default()).unwrap()[0].run, ids[3]);
+    let [series] = &history.series(&Filter::default()).unwrap()[..] else { panic!("one cell on one host") };
+    let points = history.points(series, &Filter::default(), 2).unwrap();
+    assert_eq!(points.iter().map(|point| point.run).collect::<Vec<_>>(), [ids[2], ids[3]]);
+
+    // Runs of other histories come before them, by their times.
+    let (_other_folder, mut other) = fresh();
+    for started_unix_s in [now - 10, now - year] {
+        other.record(&Report { started_unix_s, ..sample::single() }, None).unwrap();
+    }
+    let lines = exported(&other);
+    history.import(&lines[..], &mut Imported::default(), Err).unwrap();
+    assert_eq!(last(&history, "last"), ids[3]);
+    let (_third_folder, mut third) = fresh();
+    third.import(&lines[..], &mut Imported::default(), Err).unwrap();
+    assert_eq!(third.run(last(&third, "last")).unwrap().report.started_unix_s, now - 10);
+}
+
+#[test]
 fn age_removes_runs_but_no_baselines_and_gives_room_back() {
     let (_folder, mut history) = ten();
-    history.set_baseline(&label("stable"), 2).unwrap();
+    history.set_baseline(&label("stable"), &[2]).unwrap();
     let size = |history: &History| std::fs::metadata(history.path()).unwrap().len();
     let would = history.prune(8 * 86_400, false).unwrap();
     assert_eq!((would.runs, would.baselines_kept), (7, 1));
@@ -247,9 +279,13 @@ fn age_removes_runs_but_no_baselines_and_gives_room_back() {
 #[test]
 fn a_baseline_is_moved_by_naming_it_again() {
     let (_folder, mut history) = ten();
-    assert_eq!(history.set_baseline(&label("stable"), 2).unwrap(), None);
-    assert_eq!(history.set_baseline(&label("stable"), 3).unwrap(), Some(2));
-    assert!(matches!(history.set_baseline(&label("stable"), 99), Err(HistoryError::NoRun(99))));
+    assert_eq!(history.set_baseline(&label("stable"), &[2]).unwrap(), Vec::<i64>::new());
+    assert_eq!(history.set_baseline(&label("stable"), &[5, 2]).unwrap(), [2]);
+    assert_eq!(history.find(&"stable".parse().unwrap()).unwrap(), 5, "the newest");
+    assert_eq!(history.find_all(&"stable".parse().unwrap()).unwrap(), [5, 2]);
+    assert_eq!(history.find_all(&"third".parse().unwrap()).unwrap(), [10], "a label is one run");
+    assert_eq!(history.set_baseline(&label("stable"), &[3]).unwrap(), [5, 2]);
+    assert!(matches!(history.set_baseline(&label("stable"), &[3, 99]), Err(HistoryError::NoRun(99))));
     let names: Vec<_> = history.baselines().unwrap().into_iter().map(|one| (one.name, one.run)).collect();
     assert_eq!(names, [("stable".to_owned(), 3)]);
     assert_eq!(runs(&history, &Filter::default(), None)[7].baselines, ["stable"]);

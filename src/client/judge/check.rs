@@ -1,20 +1,21 @@
 //! `check`: a comparison with limits, against a baseline and against bounds.
 //!
-//! A check has three answers for each limit, since a limit inside a confidence interval is neither kept nor exceeded.
-//! `docs/history.md` has the rules.
+//! A check has three answers for each limit, since a limit inside an interval is neither kept nor exceeded.
+//! `docs/statistics.md` has the rules.
 
 use std::io::{self, Write};
 
 use serde::{Serialize, Serializer};
 
 use super::compare::{
-    CellComparison, Change, Comparison, Reason, Side, SideSummary, Verdict, change_text, over_trials,
-    unsigned,
+    CellComparison, Comparison, FalseAlarms, LIMIT_IN_INTERVAL, Reason, Side, SideSummary, Verdict,
+    change_text, step, unsigned,
 };
 use super::differences::{Difference, in_one_line};
+use super::noise::{Known, Measured, Noise};
 use crate::client::history::{History, HistoryError};
 use crate::client::report::{CellReport, TrialReport};
-use crate::client::stats::{Interval, Statistic, median, median_interval};
+use crate::client::stats::{Interval, RunEstimate, Statistic, geometric_mean, median_interval};
 use crate::exit::Exit;
 use crate::units::latency;
 
@@ -91,6 +92,9 @@ pub(crate) struct Check {
     baseline: Option<SideSummary>,
     /// The findings.
     findings: Vec<Finding>,
+    /// How many false alarms to expect against the baseline.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    false_alarms: Option<FalseAlarms>,
     /// What else differs from the baseline.
     differences: Vec<Difference>,
 }
@@ -101,32 +105,44 @@ impl Check {
     /// # Errors
     /// The history's.
     pub(crate) fn new(
-        run: &Side,
-        baseline: Option<&Side>,
+        run: &[Side],
+        baseline: Option<&[Side]>,
         limits: &Limits,
         history: Option<&History>,
     ) -> Result<Self, HistoryError> {
         let names = ["the baseline", "the run"];
-        let comparison = baseline
-            .map(|baseline| Comparison::named(names, baseline, run, limits.statistic, history))
-            .transpose()?;
-        let compared = comparison.iter().flat_map(|comparison| {
-            comparison.cells.iter().map(|cell| against_baseline(cell, comparison, limits.max_regression))
-        });
-        let bounds = limits.bounds.iter().flat_map(|(statistic, most_ns)| {
-            run.report.results.iter().map(|cell| against_bound(cell, *statistic, *most_ns))
-        });
-        let findings: Vec<Finding> = compared.chain(bounds).collect();
+        let compare = |baseline| {
+            Comparison::named(names, baseline, run, limits.statistic, limits.max_regression, history)
+        };
+        let comparison = baseline.map(compare).transpose()?;
+        let mut findings: Vec<Finding> = Vec::new();
+        if let Some(comparison) = &comparison {
+            let against = |cell| against_baseline(cell, comparison, limits.max_regression);
+            findings.extend(comparison.cells.iter().map(against));
+        }
+        let mut known = history.map(Known::new);
+        for (statistic, most_ns) in &limits.bounds {
+            for cell in &run[0].report.results {
+                let measured = [run[0].measured(cell, cell.headline_of)];
+                let noise = Noise::of([&measured, &measured[..0]], known.as_mut())?;
+                findings.push(against_bound(&measured[0], *statistic, *most_ns, &noise));
+            }
+        }
         let verdict = findings.iter().map(|finding| finding.verdict).max();
-        let (baseline, differences) =
-            comparison.map(|comparison| (comparison.a, comparison.differences)).unzip();
+        let (false_alarms, baseline, differences) = match comparison {
+            Some(Comparison { false_alarms, a, differences, .. }) => {
+                (Some(false_alarms), Some(a), differences)
+            }
+            None => (None, None, Vec::new()),
+        };
         Ok(Self {
             schema: 1,
             verdict: verdict.unwrap_or(Verdict::NotComparable),
             run: SideSummary::of(run),
             baseline,
             findings,
-            differences: differences.unwrap_or_default(),
+            false_alarms,
+            differences,
         })
     }
 
@@ -209,22 +225,19 @@ impl Finding {
     }
 }
 
-/// A cell of the run against the baseline, which is the comparison's A. Slower by more than `most`, a fraction, is a
-/// regression; without a `most`, any real slowdown is.
+/// A cell of the run against the baseline, which is the comparison's A; its verdict is the comparison's.
 fn against_baseline(cell: &CellComparison, comparison: &Comparison, most: Option<f64>) -> Finding {
     let statistic = comparison.decided_by;
-    let change = cell.change(statistic).filter(|_| cell.reason.is_none() && !comparison.same_run);
-    let (verdict, reason) = match (change, &cell.reason, most) {
+    let change = cell.change(statistic).filter(|_| !comparison.same_run);
+    let (verdict, reason) = match change {
         _ if comparison.same_run => {
-            (Verdict::NotComparable, Some(Reason::new("same_run", "the run is the baseline itself")))
+            (Verdict::NotComparable, Some(Reason::new("same_run", "the run is one of the baseline's")))
         }
-        (_, Some(reason), _) => (cell.verdict, Some(reason.clone())),
-        (Some(change), None, Some(most)) => regression(change, most),
-        (Some(_), None, None) => (cell.verdict, None),
-        (None, None, _) => {
+        None if cell.reason.is_none() => {
             let text = "a trial that took no time cannot be compared (--timing batch:1000)";
             (Verdict::Inconclusive, Some(Reason::new("no_time", text)))
         }
+        _ => (cell.verdict, cell.reason.clone()),
     };
     Finding {
         limit_fraction: most,
@@ -237,33 +250,17 @@ fn against_baseline(cell: &CellComparison, comparison: &Comparison, most: Option
     }
 }
 
-const LIMIT_IN_INTERVAL: &str = "the limit is within the interval";
-
-/// A regression if the whole interval is above the limit and the change exceeds the noise; fine if the whole interval is
-/// below, and the noise could not hide a regression of the limit's size.
-fn regression(change: &Change, most: f64) -> (Verdict, Option<Reason>) {
-    let Interval { low, high } = change.confidence_95;
-    let noise = change.noise_fraction;
-    let inconclusive = |kind, text: &str| (Verdict::Inconclusive, Some(Reason::new(kind, text)));
-    if low > most && change.change_fraction > noise {
-        (Verdict::Slower, None)
-    } else if low > most {
-        inconclusive("within_noise", "slower than allowed, but by no more than the noise")
-    } else if noise > most && high + noise > most {
-        let text = format!("the noise could hide a regression of {}", unsigned(most));
-        inconclusive("noise_hides_limit", &text)
-    } else if high > most {
-        inconclusive("limit_in_interval", LIMIT_IN_INTERVAL)
-    } else {
-        (Verdict::NoDifference, None)
-    }
-}
-
-/// A cell against a bound that a statistic has to stay below.
-fn against_bound(cell: &CellReport, statistic: Statistic, most_ns: f64) -> Finding {
-    let values = over_trials(cell, cell.headline_of, statistic);
-    let figure = values.as_ref().map_or_else(|_| cell.headline_ns.get(statistic), |values| median(values));
-    let interval = values.as_ref().ok().and_then(|values| median_interval(values));
+/// A cell against a bound that a statistic has to stay below, in this run and in others like it.
+fn against_bound(run: &Measured<'_>, statistic: Statistic, most_ns: f64, noise: &Noise) -> Finding {
+    let cell = run.cell;
+    let values = run.trials(statistic);
+    let ns = run.figure(statistic).or(cell.headline_ns.get(statistic));
+    let interval = values.as_ref().ok().and_then(|values| {
+        let Interval { low, high } = median_interval(values)?;
+        let ns = geometric_mean(&[ns?])?;
+        let step = step(std::iter::once(run), ns);
+        Some(RunEstimate::new(ns, 1.0, &noise.spread(statistic), (high / low).ln() / 2.0, step).interval())
+    });
     let because = |verdict, kind, text: String| (verdict, Some(Reason::new(kind, text)));
     let (verdict, reason) = match (&cell.error, &values, interval) {
         (Some(error), ..) => because(Verdict::NotComparable, "broke_off", format!("it failed: {error}")),
@@ -292,7 +289,7 @@ fn against_bound(cell: &CellReport, statistic: Statistic, most_ns: f64) -> Findi
     let failed = cell.error.is_some();
     Finding {
         limit_ns: Some(most_ns),
-        b_ns: figure.filter(|_| !failed),
+        b_ns: ns.filter(|_| !failed),
         confidence_95_ns: interval.filter(|_| !failed),
         ..Finding::new(&cell.cell, Against::Bound, statistic, verdict, reason)
     }
@@ -310,45 +307,96 @@ fn at_least(cell: &CellReport, quantile: Statistic) -> Vec<f64> {
 
 #[cfg(test)]
 mod tests {
+    use uuid::Uuid;
+
     use super::*;
     use crate::client::judge::warnings::sample;
+    use crate::client::report::Report;
 
-    fn change(by: f64, half: f64, noise: f64) -> Change {
-        Change {
-            statistic: Statistic::P50,
-            a_ns: 1000.0,
-            b_ns: 1000.0 * (1.0 + by),
-            change_fraction: by,
-            confidence_95: Interval { low: by - half, high: by + half },
-            noise_fraction: noise,
-            real: by.abs() > half && by.abs() > noise,
+    fn side(report: Report) -> Side {
+        Side { name: "run".to_owned(), run: None, uuid: Some(Uuid::new_v4()), label: None, report }
+    }
+
+    /// The sample with all trials this much slower, and trials up to 0.2 % apart.
+    fn scaled(scale: f64, cells: usize) -> Side {
+        let mut report = sample::report();
+        let mut cell = report.results.remove(0);
+        for (index, trial) in cell.trials.iter_mut().enumerate() {
+            let ns = 10_000.0 * scale * (1.0 + 0.0005 * index as f64);
+            trial.latency_ns.p50 = Some(ns);
         }
+        for index in 0..cells {
+            cell.size_bytes = 8 << index;
+            cell.cell = format!("cell {index}");
+            report.results.push(cell.clone());
+        }
+        side(report)
+    }
+
+    /// Six runs; their figures have a standard deviation of 1.4 %.
+    fn six(cells: usize) -> Vec<Side> {
+        [0.98, 0.99, 1.0, 1.0, 1.01, 1.02].map(|scale| scaled(scale, cells)).into()
+    }
+
+    fn checked(scales: &[f64], baseline: &[Side], most: Option<f64>) -> (Verdict, Option<&'static str>) {
+        let runs: Vec<Side> =
+            scales.iter().map(|scale| scaled(*scale, baseline[0].report.results.len())).collect();
+        let limits = Limits { statistic: Statistic::P50, max_regression: most, bounds: Vec::new() };
+        let check = Check::new(&runs, Some(baseline), &limits, None).unwrap();
+        let worst = check.findings.iter().max_by_key(|finding| finding.verdict).unwrap();
+        (worst.verdict, worst.reason.as_ref().map(|why| why.kind))
     }
 
     #[test]
-    fn a_host_that_could_not_show_the_regression_is_inconclusive() {
-        for (by, half, noise, state, kind) in [
-            (0.008, 0.02, 0.05, Verdict::NoDifference, None),
-            // The same figures, and a noise in which ten percent are lost.
-            (0.008, 0.02, 0.23, Verdict::Inconclusive, Some("noise_hides_limit")),
-            // Faster by far more than that.
-            (-0.50, 0.02, 0.23, Verdict::NoDifference, None),
-            (-0.10, 0.02, 0.23, Verdict::Inconclusive, Some("noise_hides_limit")),
-            (0.09, 0.02, 0.05, Verdict::Inconclusive, Some("limit_in_interval")),
-            (0.15, 0.02, 0.05, Verdict::Slower, None),
-            (0.15, 0.02, 0.23, Verdict::Inconclusive, Some("within_noise")),
-            (0.40, 0.02, 0.23, Verdict::Slower, None),
+    fn fine_means_that_the_limit_is_above_the_interval() {
+        // Half of the interval is 4.1 %.
+        for (scale, verdict, kind) in [
+            (1.0, Verdict::NoDifference, None),
+            (1.05, Verdict::NoDifference, None),
+            (1.07, Verdict::Inconclusive, Some("limit_in_interval")),
+            (1.10, Verdict::Inconclusive, Some("limit_in_interval")),
+            (1.13, Verdict::Inconclusive, Some("limit_in_interval")),
+            (1.16, Verdict::Slower, None),
         ] {
-            let (verdict, reason) = regression(&change(by, half, noise), 0.1);
-            assert_eq!((verdict, reason.map(|why| why.kind)), (state, kind), "{by} with noise {noise}");
+            assert_eq!(checked(&[scale], &six(1), Some(0.10)), (verdict, kind), "{scale}");
         }
+        assert_eq!(checked(&[1.0], &six(1), Some(0.03)), (Verdict::Inconclusive, Some("noise_hides_limit")));
+        assert_eq!(checked(&[1.03], &six(1), None).0, Verdict::NoDifference);
+        assert_eq!(checked(&[1.05], &six(1), None).0, Verdict::Slower);
+        assert_eq!(checked(&[0.95], &six(1), None).0, Verdict::Faster);
+        // Six runs against six show less: 1.9 %.
+        assert_eq!(checked(&[1.01, 1.02, 1.03, 1.03, 1.04, 1.05], &six(1), None).0, Verdict::Slower);
+    }
+
+    #[test]
+    fn without_six_runs_a_verdict_needs_the_floor() {
+        let one = [scaled(1.0, 1)];
+        assert_eq!(checked(&[1.045], &one, None).0, Verdict::NoDifference);
+        assert_eq!(checked(&[1.06], &one, None).0, Verdict::Slower);
+        assert_eq!(checked(&[1.0], &one, Some(0.04)), (Verdict::Inconclusive, Some("noise_hides_limit")));
+        assert_eq!(checked(&[1.0], &one, Some(0.10)).0, Verdict::NoDifference);
+    }
+
+    #[test]
+    fn among_many_cells_a_difference_has_to_be_larger() {
+        assert_eq!(checked(&[1.05], &six(1), None).0, Verdict::Slower);
+        // All of 23 would differ alike, and each may be the one by chance.
+        assert_eq!(checked(&[1.05], &six(23), None).0, Verdict::NoDifference);
+        assert_eq!(checked(&[1.16], &six(23), Some(0.10)), (Verdict::Inconclusive, Some("by_chance")));
+        assert_eq!(checked(&[1.12], &six(23), None).0, Verdict::Slower);
     }
 
     #[test]
     fn a_trial_that_was_too_slow_for_the_quantile_is_not_ignored() {
         let mut cell = sample::cell();
         let found = |cell: &CellReport| {
-            let finding = against_bound(cell, Statistic::P99, 20_000.0);
+            let side = side(sample::report());
+            let finding = against_bound(
+                &side.measured(cell, cell.headline_of),
+                Statistic::P99,
+                20_000.0,
+                &Noise::default(),
+            );
             (finding.verdict, finding.b_ns, finding.reason.map(|why| why.text))
         };
         assert_eq!(found(&cell), (Verdict::Faster, Some(12_000.0), None));

@@ -1,8 +1,7 @@
-//! Two runs side by side: how much each cell differs, whether that is real, and what else differs.
+//! Runs side by side: how much each cell differs, whether that is real, and what else differs.
 //!
-//! A difference is real only if chance does not explain it (the 95 % confidence interval over trials excludes zero) and
-//! it is larger than the differences that this host shows where nothing differs (its A/A noise, [`Noise`]).
-//! `docs/history.md` has the rules.
+//! One verdict holds for `compare` and `check`: a change counts if its 95 % interval, which has the spread between
+//! unchanged runs in it ([`Noise`]), is beyond the limit, whatever the number of cells. `docs/statistics.md` has the rules.
 
 use std::fmt;
 use std::io::{self, Write};
@@ -11,13 +10,15 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::differences::{self, Difference, in_one_line};
-use super::noise::NoiseSource;
+use super::noise::{Measured, NoiseSource, over_trials};
 use super::warnings::Grade;
 use crate::client::history::{History, HistoryError, Pick};
 use crate::client::report::{CellReport, HeadlineOf, Report};
-use crate::client::stats::{Interval, Statistic, compare_groups, median};
+use crate::client::stats::{
+    Interval, RunEstimate, RunSpread, Statistic, compare_groups, geometric_mean, holm,
+};
 use crate::exit::Exit;
-use crate::units::{latency, signed, utc};
+use crate::units::{began, latency, signed};
 
 pub(crate) use super::noise::{COMPARED, Known, Noise};
 
@@ -52,6 +53,20 @@ impl Side {
         })
     }
 
+    /// The runs of the history that this names: several, if it is a baseline of several; the newest first.
+    ///
+    /// # Errors
+    /// There is none, or one cannot be read.
+    pub(crate) fn all_recorded(pick: &Pick, history: &History) -> Result<Vec<Self>, HistoryError> {
+        let side = |id| Ok(Self { name: pick.to_string(), ..Self::recorded(&Pick::Id(id), history)? });
+        history.find_all(pick)?.into_iter().map(side).collect()
+    }
+
+    /// One of its cells.
+    pub(super) fn measured<'a>(&'a self, cell: &'a CellReport, of: HeadlineOf) -> Measured<'a> {
+        Measured { run: self.run, report: &self.report, cell, of }
+    }
+
     /// Whether both are the same run, however each was named.
     fn is(&self, other: &Self) -> bool {
         match (self.uuid, other.uuid) {
@@ -67,9 +82,12 @@ impl Side {
 pub(crate) struct SideSummary {
     /// How it was named.
     pub name: String,
-    /// Its id, if it comes from the history.
+    /// Its id, if it comes from the history; of several runs, the newest one's, as all that follows.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub run: Option<i64>,
+    /// The ids of all runs, the newest first, if there are several.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub runs: Vec<i64>,
     /// Its name in all histories, if it was ever recorded.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub uuid: Option<String>,
@@ -86,10 +104,16 @@ pub(crate) struct SideSummary {
 }
 
 impl SideSummary {
-    pub(crate) fn of(side: &Side) -> Self {
+    pub(crate) fn of(sides: &[Side]) -> Self {
+        let [side, others @ ..] = sides else { unreachable!("what is compared has a run") };
         Self {
             name: side.name.clone(),
             run: side.run,
+            runs: if others.is_empty() {
+                Vec::new()
+            } else {
+                sides.iter().filter_map(|side| side.run).collect()
+            },
             uuid: side.uuid.map(|uuid| uuid.to_string()),
             label: side.label.clone(),
             started_unix_s: side.report.started_unix_s,
@@ -107,13 +131,16 @@ impl fmt::Display for SideSummary {
             Some(run) if self.name == run.to_string() => write!(f, "run {run}")?,
             run => {
                 f.write_str(&self.name)?;
-                parts.extend(run.map(|run| format!("run {run}")));
+                match self.runs.len() {
+                    0 => parts.extend(run.map(|run| format!("run {run}"))),
+                    count => parts.push(format!("{count} runs, the newest {}", self.runs[0])),
+                }
             }
         }
         parts.extend(
             self.label.iter().filter(|label| **label != self.name).map(|label| format!("label {label}")),
         );
-        parts.push(utc(self.started_unix_s));
+        parts.push(began(self.started_unix_s));
         parts.extend(self.host.clone());
         parts.push(format!("grade {}", self.grade));
         write!(f, " ({})", parts.join(", "))
@@ -185,46 +212,59 @@ impl fmt::Display for Reason {
 pub(crate) struct Change {
     /// Of what.
     pub statistic: Statistic,
-    /// A's figure: the median over its trials.
+    /// A's figure: the median over the trials of a run; of several runs, the geometric mean.
     pub a_ns: f64,
-    /// B's figure: the median over its trials.
+    /// B's figure.
     pub b_ns: f64,
-    /// From A to B, as a fraction of A, over trials: above 0 is slower. It is estimated from all pairs of trials, and so
-    /// differs slightly from the ratio of the two medians.
+    /// From A to B, as a fraction of A: above 0 is slower.
     pub change_fraction: f64,
-    /// Its 95 % confidence interval.
+    /// Its 95 % interval, the spread between runs included.
     pub confidence_95: Interval,
-    /// The noise of this host.
+    /// The smallest change that these runs can show.
     pub noise_fraction: f64,
-    /// Whether the interval excludes zero and the change exceeds the noise.
+    /// Whether the verdict is that there is one; only for the deciding statistic, the others are estimates.
     pub real: bool,
+    #[serde(skip)]
+    estimate: RunEstimate,
 }
 
 impl Change {
     /// The change of a statistic, if all trials have it.
-    fn of(statistic: Statistic, one: &CellReport, other: &CellReport, noise: &Noise) -> Option<Self> {
-        let of = common_headline(one, other);
-        let (a, b) = (over_trials(one, of, statistic).ok()?, over_trials(other, of, statistic).ok()?);
-        let compared = compare_groups(&a, &b)?;
-        let noise_fraction = noise.fraction(statistic);
+    fn of(statistic: Statistic, [a, b]: [&[Measured<'_>]; 2], noise: &Noise) -> Option<Self> {
+        let figures = |side: &[Measured<'_>]| -> Option<Vec<f64>> {
+            side.iter().map(|run| run.figure(statistic)).collect()
+        };
+        let trials = |side: &[Measured<'_>]| -> Option<Vec<f64>> {
+            let runs: Option<Vec<Vec<f64>>> = side.iter().map(|run| run.trials(statistic).ok()).collect();
+            Some(runs?.concat())
+        };
+        let (a_ns, b_ns) = (geometric_mean(&figures(a)?)?, geometric_mean(&figures(b)?)?);
+        let Interval { low, high } = compare_groups(&trials(a)?, &trials(b)?)?.interval;
+        let share = 1.0 / a.len() as f64 + 1.0 / b.len() as f64;
+        let within = ((1.0 + high) / (1.0 + low)).ln() / 2.0;
+        let step = step([a, b].concat().iter(), a_ns.min(b_ns));
+        let estimate = RunEstimate::new(b_ns / a_ns, share, &noise.spread(statistic), within, step);
+        let Interval { low, high } = estimate.interval();
         Some(Self {
             statistic,
-            a_ns: median(&a)?,
-            b_ns: median(&b)?,
-            change_fraction: compared.change,
-            confidence_95: compared.interval,
-            noise_fraction,
-            real: compared.is_real() && compared.change.abs() > noise_fraction,
+            a_ns,
+            b_ns,
+            change_fraction: estimate.value() - 1.0,
+            confidence_95: Interval { low: low - 1.0, high: high - 1.0 },
+            noise_fraction: estimate.half_width().exp_m1(),
+            real: false,
+            estimate,
         })
     }
+}
 
-    fn verdict(&self) -> Verdict {
-        match self.real {
-            true if self.change_fraction > 0.0 => Verdict::Slower,
-            true => Verdict::Faster,
-            false => Verdict::NoDifference,
-        }
-    }
+/// The width of a bucket of a histogram with three digits.
+const BUCKET: f64 = 0.001;
+
+/// The smallest change of a figure that clock and histogram can show, in logarithms.
+pub(super) fn step<'a>(runs: impl Iterator<Item = &'a Measured<'a>>, ns: f64) -> f64 {
+    let clock = runs.map(|run| run.report.clock.resolution_ns).fold(0.0, f64::max);
+    BUCKET.max(clock / ns).ln_1p()
 }
 
 /// A change and its interval: `+4.90 % [+3.10 %, +6.60 %]`.
@@ -249,14 +289,60 @@ pub(crate) struct CellComparison {
     /// The pinned CPUs of A and B, if they differ.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub other_cpus: Option<String>,
-    /// Where the noise comes from.
+    /// How many runs of A and B have it.
+    pub runs: [usize; 2],
+    /// Where the spread between runs comes from.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub noise: Option<Noise>,
+    pub noise: Option<NoiseOrigin>,
+    /// How far rounds, trials and runs lie apart.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub spread: Option<Levels>,
     /// The change of each statistic that all trials have.
     pub changes: Vec<Change>,
     /// The statistics that a trial lacks because it had too few rounds.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub left_out: Vec<Statistic>,
+}
+
+/// The noise in JSON.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub(crate) struct NoiseOrigin {
+    pub source: NoiseSource,
+}
+
+/// Standard deviations of the deciding statistic, as fractions of it: of rounds in a trial, of trials in a run, and of runs.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub(crate) struct Levels {
+    /// Half of the distance between the 16 % and the 84 % quantile of B's rounds, as a fraction of their median.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub round_fraction: Option<f64>,
+    /// Over the trials of all compared runs, each beside its run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trial_fraction: Option<f64>,
+    /// Over unchanged runs, what their trials add to it taken off; missing with fewer than six.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub run_fraction: Option<f64>,
+}
+
+impl Levels {
+    fn of(sides: [&[Measured<'_>]; 2], statistic: Statistic, runs: RunSpread) -> Self {
+        let mut trials = RunSpread::default();
+        let all = || sides.into_iter().flatten();
+        all().filter_map(|run| run.trials(statistic).ok()).for_each(|values| trials.add(&values));
+        let of_trials = trials.variance();
+        // A median of n values varies by π/2n of their variance.
+        let each = all().map(|run| run.cell.trials.len()).min().unwrap_or(1) as f64;
+        let of_medians = of_trials.unwrap_or(0.0) * std::f64::consts::FRAC_PI_2 / each;
+        let rounds = sides[1].first().map(|run| &run.cell.histogram).filter(|rounds| !rounds.is_empty());
+        Self {
+            round_fraction: rounds.map(|rounds| {
+                let at = |quantile| rounds.value_at_quantile(quantile) as f64;
+                (at(0.84) - at(0.16)) / (2.0 * at(0.5))
+            }),
+            trial_fraction: of_trials.map(f64::sqrt),
+            run_fraction: runs.sd().map(|sd| (sd * sd - of_medians).max(0.0).sqrt()),
+        }
+    }
 }
 
 impl CellComparison {
@@ -279,7 +365,20 @@ impl CellComparison {
     }
 }
 
-/// Two runs, A and B, side by side.
+/// What chance alone does to the verdicts of a comparison.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub(crate) struct FalseAlarms {
+    /// The cells that are judged.
+    cells: usize,
+    /// How their number is accounted for.
+    control: &'static str,
+    /// The most verdicts of a difference to expect, on average, where nothing differs.
+    expected: f64,
+    /// How many intervals exclude zero then.
+    expected_intervals: f64,
+}
+
+/// A and B, side by side: each is a run, or several.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct Comparison {
     /// The version of this layout.
@@ -293,6 +392,8 @@ pub(crate) struct Comparison {
     pub(crate) same_run: bool,
     /// The statistic that decides the verdicts.
     pub(crate) decided_by: Statistic,
+    /// How many false alarms to expect.
+    pub(crate) false_alarms: FalseAlarms,
     /// What else differs from A to B.
     pub(crate) differences: Vec<Difference>,
     /// The cells of A, in their order, and those that only B has.
@@ -300,44 +401,53 @@ pub(crate) struct Comparison {
 }
 
 impl Comparison {
-    /// Compares B with A. The noise is the host's, if there is a history.
+    /// Compares B with A. Of several runs on a side, the first has the settings that are compared. `limit` is how much slower
+    /// B may be, as a fraction; without one, any difference counts. The spread between runs comes from the history.
     ///
     /// # Errors
     /// The history's.
     pub(crate) fn new(
-        a: &Side,
-        b: &Side,
+        a: &[Side],
+        b: &[Side],
         decided_by: Statistic,
+        limit: Option<f64>,
         history: Option<&History>,
     ) -> Result<Self, HistoryError> {
-        Self::named(["A", "B"], a, b, decided_by, history)
+        Self::named(["A", "B"], a, b, decided_by, limit, history)
     }
 
     /// The same, with other names for A and B in the reasons.
     pub(super) fn named(
         names: [&str; 2],
-        a: &Side,
-        b: &Side,
+        a: &[Side],
+        b: &[Side],
         decided_by: Statistic,
+        limit: Option<f64>,
         history: Option<&History>,
     ) -> Result<Self, HistoryError> {
         let mut known = history.map(Known::new);
-        let (these, those) = (&a.report.results, &b.report.results);
+        let ([first_a, ..], [first_b, ..]) = (a, b) else { unreachable!("what is compared has a run") };
+        let (these, those) = (&first_a.report.results, &first_b.report.results);
         let of_a = these.iter().map(|one| (Some(one), counterpart(one, these, those)));
         let only_b = those.iter().filter(|other| counterpart(other, those, these).is_none());
         let mut cells = Vec::new();
         for (one, other) in of_a.chain(only_b.map(|other| (None, Some(other)))) {
-            let noise =
-                |one: &_, other: &_| Noise::of((&a.report, one), (&b.report, other), b.run, known.as_mut());
-            cells.push(compare_cells(names, [&a.report, &b.report], [one, other], decided_by, noise)?);
+            cells.push(compare_cells(names, [a, b], [one, other], decided_by, known.as_mut())?);
         }
+        let judged = decide(&mut cells, decided_by, limit);
         Ok(Self {
             schema: 1,
             a: SideSummary::of(a),
             b: SideSummary::of(b),
-            same_run: a.is(b),
+            same_run: a.iter().any(|one| b.iter().any(|other| one.is(other))),
             decided_by,
-            differences: differences::between(&a.report, &b.report),
+            false_alarms: FalseAlarms {
+                cells: judged,
+                control: "holm",
+                expected: if judged > 0 { FALSE_ALARMS } else { 0.0 },
+                expected_intervals: FALSE_ALARMS * judged as f64,
+            },
+            differences: differences::between(&first_a.report, &first_b.report),
             cells,
         })
     }
@@ -376,20 +486,13 @@ impl Comparison {
                 writeln!(out, "\t{}: too few rounds per trial", all.join(", "))?;
             }
             if let (Some(noise), Some(change)) = (&cell.noise, cell.change(self.decided_by)) {
-                let fraction = unsigned(change.noise_fraction);
-                let source = match noise.source {
-                    NoiseSource::History { steps } => {
-                        format!("from {steps} steps between unchanged runs of the history")
-                    }
-                    NoiseSource::Trials { pairs } => format!("from {pairs} pairs of trials of these runs"),
-                    NoiseSource::Resolution => "the smallest step of clock and histogram".to_owned(),
-                };
-                writeln!(out, "\tnoise of {}: {fraction}, {source}", change.statistic.label())?;
+                let (label, smallest) = (change.statistic.label(), unsigned(change.noise_fraction));
+                writeln!(
+                    out,
+                    "\t{label}: differences below {smallest} cannot be shown ({})",
+                    noise.source.text()
+                )?;
             }
-        }
-        let any_real = self.cells.iter().flat_map(|cell| &cell.changes).any(|change| change.real);
-        if any_real && self.cells.len() > 1 {
-            writeln!(out, "\nOne comparison of equal things in twenty shows a difference by chance.")?;
         }
         Ok(())
     }
@@ -429,27 +532,76 @@ impl Comparison {
     }
 }
 
-const SAME_RUN: &str = "A and B are the same run, which makes the comparison meaningless.";
+const SAME_RUN: &str = "A and B have a run in common, which makes the comparison meaningless.";
+
+/// How often, at most, a comparison without any difference has a verdict of one.
+const FALSE_ALARMS: f64 = 0.05;
+
+/// Gives the cells that can be compared their verdicts, and returns their number. A change counts if its interval is beyond
+/// the limit, and still would if the family of all cells had one chance in twenty of a false alarm; it is fine if the
+/// upper end of its interval is within the limit.
+fn decide(cells: &mut [CellComparison], decided_by: Statistic, limit: Option<f64>) -> usize {
+    let mut judged: Vec<(&mut CellComparison, Change)> = cells
+        .iter_mut()
+        .filter(|cell| cell.reason.is_none())
+        .filter_map(|cell| cell.change(decided_by).copied().map(|change| (cell, change)))
+        .collect();
+    let of_chance: Vec<f64> = judged
+        .iter()
+        .map(|(_, change)| match limit {
+            Some(limit) if change.change_fraction <= limit => 1.0,
+            limit => change.estimate.p_value(1.0 + limit.unwrap_or(0.0)),
+        })
+        .collect();
+    let family = holm(&of_chance);
+    let count = judged.len();
+    for (((cell, change), alone), together) in judged.iter_mut().zip(of_chance).zip(family) {
+        let is_beyond = together <= FALSE_ALARMS;
+        let inconclusive = |kind, text| (Verdict::Inconclusive, Some(Reason::new(kind, text)));
+        (cell.verdict, cell.reason) = match limit {
+            _ if is_beyond && change.change_fraction > 0.0 => (Verdict::Slower, None),
+            None if is_beyond => (Verdict::Faster, None),
+            None => (Verdict::NoDifference, None),
+            Some(limit) if change.confidence_95.high <= limit => (Verdict::NoDifference, None),
+            Some(_) if alone <= FALSE_ALARMS => inconclusive(
+                "by_chance",
+                format!("slower than allowed, but one of {count} cells may be by chance"),
+            ),
+            Some(limit) if change.noise_fraction > limit => inconclusive(
+                "noise_hides_limit",
+                format!("these runs cannot show less than {}", unsigned(change.noise_fraction)),
+            ),
+            Some(_) => inconclusive("limit_in_interval", LIMIT_IN_INTERVAL.to_owned()),
+        };
+        let real = limit.is_none() && is_beyond;
+        cell.changes.iter_mut().for_each(|one| one.real = real && one.statistic == decided_by);
+    }
+    count
+}
+
+pub(super) const LIMIT_IN_INTERVAL: &str = "the limit is within the interval";
 
 /// A fraction in percent, without a sign.
 pub(super) fn unsigned(fraction: f64) -> String {
     signed(fraction).replace('+', "")
 }
 
-/// Compares a cell of A, B or both.
+/// Compares a cell of A, B or both; [`decide`] gives the verdict.
 fn compare_cells(
     names: [&str; 2],
-    reports: [&Report; 2],
+    sides: [&[Side]; 2],
     cells: [Option<&CellReport>; 2],
     decided_by: Statistic,
-    noise: impl FnOnce(&CellReport, &CellReport) -> Result<Noise, HistoryError>,
+    known: Option<&mut Known<'_>>,
 ) -> Result<CellComparison, HistoryError> {
     let mut found = CellComparison {
         cell: cells.iter().rev().flatten().next().map_or_else(String::new, |cell| cell.cell.clone()),
         verdict: Verdict::NotComparable,
         reason: None,
         other_cpus: None,
+        runs: [0; 2],
         noise: None,
+        spread: None,
         changes: Vec::new(),
         left_out: Vec::new(),
     };
@@ -458,21 +610,50 @@ fn compare_cells(
         found.reason = Some(Reason::new("only_in_one", format!("only {name} has it")));
         return Ok(found);
     };
+    let reports = sides.map(|side| &side[0].report);
     if let Some((verdict, reason)) = obstacle(names, reports, [one, other], decided_by) {
         (found.verdict, found.reason) = (verdict, Some(reason));
         return Ok(found);
     }
-    let noise = noise(one, other)?;
+    let of = common_headline(one, other);
+    let [a, b] =
+        [(sides[0], one), (sides[1], other)].map(|(side, first)| measured(side, first, of, decided_by));
+    let both = [&a[..], &b[..]];
+    let noise = Noise::of(both, known)?;
+    found.runs = both.map(<[_]>::len);
     found.changes =
-        COMPARED.into_iter().filter_map(|statistic| Change::of(statistic, one, other, &noise)).collect();
+        COMPARED.into_iter().filter_map(|statistic| Change::of(statistic, both, &noise)).collect();
     found.left_out = COMPARED.into_iter().filter(|statistic| found.change(*statistic).is_none()).collect();
-    found.verdict = found.change(decided_by).map_or(Verdict::NoDifference, Change::verdict);
-    found.noise = Some(noise);
+    found.verdict = Verdict::NoDifference;
+    found.noise = Some(NoiseOrigin { source: noise.source(decided_by) });
+    found.spread = Some(Levels::of(both, decided_by, noise.spread(decided_by)));
     let shown = |cpu: Option<u32>| cpu.map_or_else(|| "-".to_owned(), |cpu| cpu.to_string());
     let pair = |cell: &CellReport| format!("{}→{}", shown(cell.client_cpu), shown(cell.server_cpu));
     let (a, b) = (pair(one), pair(other));
     found.other_cpus = (a != b).then(|| format!("CPUs {a} and {b}"));
     Ok(found)
+}
+
+/// The cell in each of a side's runs that was measured as the first was and has the deciding statistic.
+fn measured<'a>(
+    side: &'a [Side],
+    of_first: &'a CellReport,
+    of: HeadlineOf,
+    decided_by: Statistic,
+) -> Vec<Measured<'a>> {
+    let usable = |cell: &&CellReport| {
+        cell.method == of_first.method
+            && cell.size_bytes == of_first.size_bytes
+            && other_settings(cell, of_first).is_none()
+            && cell.error.is_none()
+            && cell.trials.len() >= 2
+            && over_trials(cell, of, decided_by).is_ok()
+    };
+    let alike = |run: &&Side| obstacle_of_runs(&side[0].report, &run.report).is_none();
+    let others = side[1..].iter().filter(alike);
+    std::iter::once(side[0].measured(of_first, of))
+        .chain(others.filter_map(|run| Some(run.measured(run.report.results.iter().find(usable)?, of))))
+        .collect()
 }
 
 /// Why two cells cannot be compared.
@@ -516,23 +697,6 @@ fn obstacle(
 /// What two cells are compared by. An older run has no response times per trial.
 fn common_headline(one: &CellReport, other: &CellReport) -> HeadlineOf {
     if one.headline_of == other.headline_of { one.headline_of } else { HeadlineOf::RoundTrip }
-}
-
-/// The values of a statistic, one for each trial.
-///
-/// # Errors
-/// The number of trials that lack it. Of trials of a fixed duration those are the slow ones, so the others do not
-/// represent them.
-pub(super) fn over_trials(
-    cell: &CellReport,
-    of: HeadlineOf,
-    statistic: Statistic,
-) -> Result<Vec<f64>, usize> {
-    let values: Vec<f64> = cell.trials.iter().filter_map(|trial| trial.headline(of).get(statistic)).collect();
-    match cell.trials.len() - values.len() {
-        0 => Ok(values),
-        lacking => Err(lacking),
-    }
 }
 
 /// The differing settings of two cells of a method and size: `placement unpinned and same-core`.

@@ -1,4 +1,4 @@
-//! Noise: how far equal things differ on a host, which a difference has to exceed.
+//! Noise: how far runs of a cell lie apart on a host where nothing has changed. It is what the verdicts rest on.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -8,8 +8,8 @@ use serde::Serialize;
 use super::differences::{Conditions, Difference};
 use crate::client::history::{Filter, History, HistoryError, Point, RunConditions, Series};
 use crate::client::host::Environment;
-use crate::client::report::{CellReport, Report, TrialReport};
-use crate::client::stats::{Statistic, compare_pairs, median};
+use crate::client::report::{CellReport, HeadlineOf, Report};
+use crate::client::stats::{ASSUMED_RUN_SD, RunSpread, Statistic, median};
 
 /// The statistics that are compared.
 pub(crate) const COMPARED: [Statistic; 6] =
@@ -18,65 +18,89 @@ pub(crate) const COMPARED: [Statistic; 6] =
 /// The newest runs of a series that are considered.
 const RUNS: u32 = 50;
 
-/// The fewest steps between unchanged runs that give the noise; with fewer, the trials do.
-const STEPS: usize = 6;
-
-/// From the median step between two equal runs to the one that 95 % do not exceed, if runs are distributed normally: the
-/// ratio of those two quantiles of the absolute value of a normal variable, 1.960 / 0.674.
-const MEDIAN_TO_95: f64 = 2.906;
-
-/// The width of a bucket of a histogram with three digits.
-const BUCKET: f64 = 0.001;
-
-/// Where the noise comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case", tag = "kind")]
-pub(crate) enum NoiseSource {
-    /// The differences between successive runs of the history between which nothing changed.
-    History {
-        /// The number of such steps.
-        steps: usize,
-    },
-    /// The differences between successive trials of the two runs, as in the self-test of `doctor`.
-    Trials {
-        /// The number of pairs.
-        pairs: usize,
-    },
-    /// The smallest step of the clock and the histogram: there are too few trials.
-    Resolution,
+/// A cell of a run.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Measured<'a> {
+    /// The run's id, if it comes from the history.
+    pub run: Option<i64>,
+    pub report: &'a Report,
+    pub cell: &'a CellReport,
+    /// What it is compared by.
+    pub of: HeadlineOf,
 }
 
-/// The smallest change that counts, by statistic, as a fraction.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+impl Measured<'_> {
+    /// The values of a statistic, one for each trial.
+    ///
+    /// # Errors
+    /// See [`over_trials`].
+    pub(super) fn trials(&self, statistic: Statistic) -> Result<Vec<f64>, usize> {
+        over_trials(self.cell, self.of, statistic)
+    }
+
+    /// The run's figure: the median over its trials, if all of them have it.
+    pub(super) fn figure(&self, statistic: Statistic) -> Option<f64> {
+        median(&self.trials(statistic).ok()?)
+    }
+}
+
+/// The values of a statistic, one for each trial.
+///
+/// # Errors
+/// The number of trials that lack it. Of trials of a fixed duration those are the slow ones, so the others do not
+/// represent them.
+pub(super) fn over_trials(
+    cell: &CellReport,
+    of: HeadlineOf,
+    statistic: Statistic,
+) -> Result<Vec<f64>, usize> {
+    let values: Vec<f64> = cell.trials.iter().filter_map(|trial| trial.headline(of).get(statistic)).collect();
+    match cell.trials.len() - values.len() {
+        0 => Ok(values),
+        lacking => Err(lacking),
+    }
+}
+
+/// How far unchanged runs of a cell lie apart, by statistic.
+#[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Noise {
-    /// Where it comes from.
-    pub source: NoiseSource,
-    #[serde(skip)]
-    fractions: [f64; COMPARED.len()],
+    spreads: [RunSpread; COMPARED.len()],
+}
+
+/// Where a noise comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case", tag = "kind")]
+pub(crate) enum NoiseSource {
+    /// Unchanged runs.
+    History {
+        /// The independent differences between them: for each level, one less than its runs.
+        steps: usize,
+    },
+    /// There are fewer than six unchanged runs.
+    Assumed,
 }
 
 impl Noise {
-    /// The noise of a cell of two runs; B's id, if it is recorded.
+    /// The noise of a cell: from both sides' runs, and from the other runs of B's host that were measured as A or B was.
     pub(super) fn of(
-        (a, one): (&Report, &CellReport),
-        (b, other): (&Report, &CellReport),
-        b_run: Option<i64>,
+        sides: [&[Measured<'_>]; 2],
         known: Option<&mut Known<'_>>,
     ) -> Result<Self, HistoryError> {
-        let recorded = match known {
-            Some(known) => Self::from_history(a, (b, other), b_run, known)?,
-            None => None,
+        let mut noise = match known {
+            Some(known) => Self::from_others(sides, known)?,
+            None => Self::default(),
         };
-        let mut noise = recorded.unwrap_or_else(|| Self::from_trials(one, other));
-        let step_ns = a.clock.resolution_ns.max(b.clock.resolution_ns);
-        for (fraction, statistic) in noise.fractions.iter_mut().zip(COMPARED) {
-            let smallest = [one, other].into_iter().filter_map(|cell| cell.headline_ns.get(statistic));
-            *fraction = smallest.map(|ns| step_ns / ns).fold(BUCKET, f64::max).max(*fraction);
+        for (spread, statistic) in noise.spreads.iter_mut().zip(COMPARED) {
+            for side in sides {
+                let figures: Vec<f64> = side.iter().filter_map(|run| run.figure(statistic)).collect();
+                spread.add(&figures);
+            }
         }
         Ok(noise)
     }
 
-    /// From the other runs of a series that were measured as this one was; `None` if there are too few.
+    /// The noise of a series, from the runs that were measured as this one was. The run itself is left out: it must not affect
+    /// what it is judged by.
     ///
     /// # Errors
     /// The history's.
@@ -84,82 +108,73 @@ impl Noise {
         series: &Series,
         (run, environment): (i64, i64),
         known: &mut Known<'_>,
-    ) -> Result<Option<Self>, HistoryError> {
+    ) -> Result<Self, HistoryError> {
         known.read(run, environment)?;
-        let points = known.points(series, Some(run))?;
-        Ok(Self::of_points(&points, &[&known.conditions[&run]], known))
+        let points = known.points(series, &[run])?;
+        let mut noise = Self::default();
+        noise.add(&points, &known.conditions[&run], known);
+        Ok(noise)
     }
 
-    /// For one of [`COMPARED`].
-    pub(crate) fn fraction(&self, statistic: Statistic) -> f64 {
-        let at = COMPARED.iter().position(|compared| *compared == statistic);
-        at.map_or(f64::INFINITY, |at| self.fractions[at])
-    }
-
-    /// From runs of B's host that were measured as A or B was.
-    fn from_history(
-        a: &Report,
-        (b, cell): (&Report, &CellReport),
-        b_run: Option<i64>,
-        known: &mut Known<'_>,
-    ) -> Result<Option<Self>, HistoryError> {
-        let host = b.environment.hostname.clone().unwrap_or_default();
-        let filter = Filter { methods: vec![cell.method.clone()], hosts: vec![host], ..Filter::default() };
-        let series = known.history.series(&filter)?.into_iter().find(|series| series.cell == cell.cell);
-        let Some(series) = series else { return Ok(None) };
-        let points = known.points(&series, b_run)?;
-        let (a, b) = (Conditions::of(a), Conditions::of(b));
-        // If both were measured alike, a step between two runs must count once.
-        let different = if a.is_unchanged(&b) { &[&b][..] } else { &[&b, &a] };
-        Ok(Self::of_points(&points, different, known))
-    }
-
-    /// From the steps between successive runs under the same conditions, for each of these.
-    fn of_points(points: &[Point], conditions: &[&Conditions], known: &Known<'_>) -> Option<Self> {
-        let mut steps: Vec<(&Point, &Point)> = Vec::new();
-        for wanted in conditions {
-            let alike: Vec<&Point> =
-                points.iter().filter(|point| wanted.is_unchanged(&known.conditions[&point.run])).collect();
-            steps.extend(alike.windows(2).map(|pair| (pair[0], pair[1])));
+    fn from_others(sides: [&[Measured<'_>]; 2], known: &mut Known<'_>) -> Result<Self, HistoryError> {
+        let mut noise = Self::default();
+        let [Some(a), Some(b)] = sides.map(|side| side.first()) else { return Ok(noise) };
+        let host = b.report.environment.hostname.clone().unwrap_or_default();
+        let filter = Filter { methods: vec![b.cell.method.clone()], hosts: vec![host], ..Filter::default() };
+        let series = known.history.series(&filter)?.into_iter().find(|series| series.cell == b.cell.cell);
+        let Some(series) = series else { return Ok(noise) };
+        let compared: Vec<i64> = sides.into_iter().flatten().filter_map(|run| run.run).collect();
+        let points = known.points(&series, &compared)?;
+        let (a, b) = (Conditions::of(a.report), Conditions::of(b.report));
+        noise.add(&points, &b, known);
+        // If both were measured alike, each run counts once.
+        if !a.is_unchanged(&b) {
+            noise.add(&points, &a, known);
         }
-        let fraction = |statistic: Statistic| {
-            let sizes: Vec<f64> = steps
-                .iter()
-                .filter_map(|(one, next)| {
-                    let ratio = next.latency_ns.get(statistic)? / one.latency_ns.get(statistic)?;
-                    Some(ratio.ln().abs()).filter(|step| step.is_finite())
-                })
-                .collect();
-            (sizes.len() >= STEPS).then(|| MEDIAN_TO_95 * median(&sizes).unwrap_or(0.0))
-        };
-        // A quantile with too few steps gets the median's noise as a lower bound: a tail is noisier.
-        let least = fraction(Statistic::P50)?;
-        Some(Self {
-            source: NoiseSource::History { steps: steps.len() },
-            fractions: COMPARED.map(|statistic| fraction(statistic).unwrap_or(least)),
-        })
+        Ok(noise)
     }
 
-    /// From pairs of successive trials of either run, each trial compared with its neighbour.
-    fn from_trials(one: &CellReport, other: &CellReport) -> Self {
-        let mut most = 0;
-        let fractions = COMPARED.map(|statistic| {
-            let pairs: Vec<(f64, f64)> = [one, other]
-                .into_iter()
-                .flat_map(|cell| cell.trials.chunks_exact(2).map(|pair| (pair, cell.headline_of)))
-                .filter_map(|(pair, of)| {
-                    let figure = |trial: &TrialReport| trial.headline(of).get(statistic);
-                    Some((figure(&pair[0])?, figure(&pair[1])?))
-                })
-                .collect();
-            most = most.max(pairs.len());
-            compare_pairs(&pairs).map_or(0.0, |comparison| comparison.smallest_detectable())
-        });
-        let source = if most >= 2 { NoiseSource::Trials { pairs: most } } else { NoiseSource::Resolution };
-        Self { source, fractions }
+    /// Adds the runs under these conditions, in their order.
+    fn add(&mut self, points: &[Point], conditions: &Conditions, known: &Known<'_>) {
+        let alike: Vec<&Point> =
+            points.iter().filter(|point| conditions.is_unchanged(&known.conditions[&point.run])).collect();
+        for (spread, statistic) in self.spreads.iter_mut().zip(COMPARED) {
+            let values: Vec<f64> = alike.iter().filter_map(|point| point.latency_ns.get(statistic)).collect();
+            spread.add_history(&values);
+        }
+    }
+
+    /// That of one of [`COMPARED`].
+    pub(crate) fn spread(&self, statistic: Statistic) -> RunSpread {
+        let at = COMPARED.iter().position(|compared| *compared == statistic);
+        at.map_or_else(RunSpread::default, |at| self.spreads[at])
+    }
+
+    /// By how much two unchanged runs differ, as a fraction that 95 % do not exceed; `None` with fewer than six such runs.
+    pub(crate) fn fraction(&self, statistic: Statistic) -> Option<f64> {
+        let spread = self.spread(statistic);
+        spread.sd().map(|_| spread.smallest_difference(1))
+    }
+
+    /// Where that of a statistic comes from.
+    pub(crate) fn source(&self, statistic: Statistic) -> NoiseSource {
+        let spread = self.spread(statistic);
+        spread.sd().map_or(NoiseSource::Assumed, |_| NoiseSource::History { steps: spread.degrees() })
     }
 }
 
+impl NoiseSource {
+    /// In half a line.
+    pub(crate) fn text(self) -> String {
+        match self {
+            Self::History { steps } => format!("from {steps} differences between unchanged runs"),
+            Self::Assumed => format!(
+                "fewer than six unchanged runs: assumes that runs differ by {:.1} %",
+                100.0 * ASSUMED_RUN_SD
+            ),
+        }
+    }
+}
 /// What the runs of a history were measured under, each read once.
 #[derive(Debug)]
 pub(crate) struct Known<'a> {
@@ -198,10 +213,10 @@ impl<'a> Known<'a> {
         Ok(())
     }
 
-    /// The newest runs of a series, read. The run to be judged is left out: it must not affect the noise.
-    fn points(&mut self, series: &Series, judged: Option<i64>) -> Result<Vec<Point>, HistoryError> {
+    /// The newest runs of a series, read, except these.
+    fn points(&mut self, series: &Series, except: &[i64]) -> Result<Vec<Point>, HistoryError> {
         let mut points = self.history.points(series, &Filter::default(), RUNS)?;
-        points.retain(|point| Some(point.run) != judged);
+        points.retain(|point| !except.contains(&point.run));
         for point in &points {
             self.read(point.run, point.environment)?;
         }

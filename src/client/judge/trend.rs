@@ -8,7 +8,7 @@ use super::compare::{Known, change_text};
 use super::differences::{Difference, in_one_line};
 use crate::client::history::{Filter, History, HistoryError, Point, Series};
 use crate::client::stats::{FEWEST_FOR_A_CHANGE, Interval, Statistic, change_points, compare_groups, median};
-use crate::units::{latency, utc};
+use crate::units::{began, latency};
 
 /// If nothing changed at a change of the level, the differences up to this many runs before and after it are searched.
 const NEAR: usize = 3;
@@ -237,7 +237,7 @@ pub(crate) fn write_text(trends: &[Trend], width: usize, out: &mut dyn Write) ->
         if !trend.changes.is_empty() {
             writeln!(out, "{}", marks(trend, columns).trim_end())?;
         }
-        writeln!(out, "from {} to {}", utc(first.started_unix_s), utc(last.started_unix_s))?;
+        writeln!(out, "from {} to {}", began(first.started_unix_s), began(last.started_unix_s))?;
         for change in &trend.changes {
             writeln!(out, "\t{}", change_line(change))?;
         }
@@ -262,7 +262,7 @@ pub(in crate::client) fn change_line(change: &LevelChange) -> String {
     };
     format!(
         "{} run {}: {} → {}, {}: {when}{differences}",
-        utc(change.started_unix_s),
+        began(change.started_unix_s),
         change.run,
         latency(change.before_ns),
         latency(change.after_ns),

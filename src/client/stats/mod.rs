@@ -8,7 +8,8 @@
 //! | do the trials agree? | [`spread`](spread()) |
 //! | did latencies rise or fall while they were measured? | [`drift`](drift()) |
 //! | since when is it different, over months of runs? | [`change_points`](change_points()) |
-//! | are two things different? | [`compare_pairs`], [`compare_groups`] |
+//! | are two things different within one session? | [`compare_pairs`], [`compare_groups`] |
+//! | are runs different from other runs? | [`RunEstimate`], [`RunSpread`], [`holm`] |
 //!
 //! Apart from [`Latency`], nothing here depends on the unit. The unit of chance is the trial, never the round:
 //! rounds of one trial share a process, its memory and its CPUs, so they resemble each other, and an interval
@@ -44,6 +45,7 @@ mod interval;
 #[cfg(test)]
 #[path = "tests/reference.rs"]
 mod reference;
+mod runs;
 mod summary;
 
 pub(crate) use change_points::{FEWEST_FOR_A_CHANGE, change_points};
@@ -51,5 +53,6 @@ pub(crate) use comparison::{Comparison, compare_groups, compare_pairs};
 pub(crate) use drift::{Drift, drift};
 pub use interval::median;
 pub(crate) use interval::{CONFIDENCE, Interval, median_interval, relative_half_width, spread};
+pub(crate) use runs::{ASSUMED_RUN_SD, RunEstimate, RunSpread, geometric_mean, holm};
 pub use summary::Latency;
 pub(crate) use summary::{MIN_SAMPLES_BEYOND, Outliers, PS_PER_NS, Statistic, quantile};

@@ -17,7 +17,7 @@ use crate::client::report::ranking::rank;
 use crate::client::report::{Report, hdr_log, json};
 use crate::diagnostics::{Printable, print_line, to_stdout};
 use crate::exit::Exit;
-use crate::units::{latency, utc};
+use crate::units::{began, latency};
 
 /// The version of the layout of lists in JSON, described in `docs/json.md`.
 pub(super) const LIST_SCHEMA: u32 = 1;
@@ -121,10 +121,10 @@ fn result_line(row: &ResultRow) -> String {
     )
 }
 
-fn start(run: i64, began: u64, grade: &str, host: &str, label: &Option<String>) -> String {
+fn start(run: i64, started: u64, grade: &str, host: &str, label: &Option<String>) -> String {
     let label = label.as_deref().unwrap_or("-");
     let host = if host.is_empty() { "-" } else { host };
-    format!("{run:>6}  {}  {grade:<5}  {host:<12}  {label:<12}", utc(began))
+    format!("{run:>6}  {}  {grade:<5}  {host:<12}  {label:<12}", began(started))
 }
 
 #[derive(Debug, Args)]
@@ -211,6 +211,6 @@ fn find(history: &History, args: &ShowArgs) -> Result<Option<Report>, Failure> {
 /// A run's report; says which run it is, which the report does not contain.
 fn named(run: Run) -> Report {
     let label = run.label.map_or_else(String::new, |label| format!(", label {label}"));
-    print_line(format_args!("ipc-client: run {} of {}{label}", run.id, utc(run.report.started_unix_s)));
+    print_line(format_args!("ipc-client: run {} of {}{label}", run.id, began(run.report.started_unix_s)));
     run.report
 }

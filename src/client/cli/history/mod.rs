@@ -4,6 +4,7 @@ mod exchange;
 mod list;
 pub(super) mod select;
 
+use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::time::Duration;
 
@@ -11,9 +12,9 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 
 pub(super) use self::exchange::{PrometheusArgs, export_prometheus};
-use self::select::LocationArgs;
+use self::select::{LocationArgs, RunsArgs};
 use crate::client::Failure;
-use crate::client::history::{Baseline, Filter, HistoryError, Label, Pick};
+use crate::client::history::{Baseline, Filter, History, HistoryError, Label, Pick};
 use crate::client::report::json;
 use crate::diagnostics::{Printable, print_line, to_stdout};
 use crate::exit::Exit;
@@ -38,7 +39,7 @@ enum HistoryCommand {
     Show(list::ShowArgs),
     /// Remove runs older than an age, except baselines.
     Prune(PruneArgs),
-    /// Name a run that others are compared with; without arguments, list the names.
+    /// Name runs that others are compared with; without arguments, list the names.
     Baseline(BaselineArgs),
     /// Export complete runs as lines of JSON.
     Export(exchange::ExportArgs),
@@ -86,16 +87,19 @@ fn prune(location: &LocationArgs, args: &PruneArgs) -> Result<Exit, Failure> {
 #[derive(Debug, Args)]
 struct BaselineArgs {
     /// The baseline's name.
-    #[arg(value_name = "NAME", requires = "what")]
+    #[arg(value_name = "NAME")]
     name: Option<Label>,
-    /// The run: an id, last, last~1, a label, another baseline.
-    #[arg(value_name = "RUN", group = "what")]
-    run: Option<Pick>,
-    /// Remove the name; the run is kept.
-    #[arg(long, group = "what", requires = "name")]
+    /// The runs: ids, last, last~1, labels, other baselines. Six or more show how far unchanged runs lie apart.
+    #[arg(value_name = "RUN", requires = "name")]
+    picks: Vec<Pick>,
+    /// The runs that these select, in place of named ones.
+    #[command(flatten)]
+    runs: RunsArgs,
+    /// Remove the name; its runs are kept.
+    #[arg(long, conflicts_with = "picks", requires = "name")]
     remove: bool,
     /// Print one JSON document.
-    #[arg(long, conflicts_with = "what")]
+    #[arg(long, conflicts_with = "name")]
     json: bool,
 }
 
@@ -116,37 +120,71 @@ fn baseline(location: &LocationArgs, args: &BaselineArgs) -> Result<Exit, Failur
             }
             let mut out = Printable::new(out);
             baselines.iter().try_for_each(|baseline| {
-                writeln!(
-                    out,
-                    "{}: run {}, {}",
-                    baseline.name,
-                    baseline.run,
-                    units::utc(baseline.started_unix_s)
-                )
+                let (name, runs) = (&baseline.name, ids(&baseline.runs));
+                writeln!(out, "{name}: {runs}, {}", units::began(baseline.started_unix_s))
             })
         })?;
         return Ok(Exit::Success);
     };
-    match &args.run {
-        Some(run) => {
-            let id = history.find(run)?;
-            let before = history.set_baseline(name, id)?.filter(|before| *before != id);
-            let before = before.map_or_else(String::new, |before| format!("; it was run {before}"));
-            print_line(format_args!("ipc-client: baseline {name} is run {id}{before}"));
-            let labelled = Filter { label: Some(name.clone()), ..Filter::default() };
-            history.runs(&labelled, Some(1), |run| {
-                print_line(format_args!(
-                    "ipc-client: runs have the label {name} too, the newest of them run {}: from now on {name} means the \
-                     baseline; \"history --label {name}\" lists the others",
-                    run.id
-                ));
-                Ok::<_, HistoryError>(())
-            })?;
+    if args.remove {
+        if !history.remove_baseline(name)? {
+            return Err(Failure::new(Exit::Nothing, format!("no baseline `{name}` in the history")));
         }
-        None if history.remove_baseline(name)? => {
-            print_line(format_args!("ipc-client: baseline {name} removed"))
-        }
-        None => return Err(Failure::new(Exit::Nothing, format!("no baseline `{name}` in the history"))),
+        print_line(format_args!("ipc-client: baseline {name} removed"));
+        return Ok(Exit::Success);
     }
+    let runs = runs_of_baseline(&history, args)?;
+    let before = history.set_baseline(name, &runs)?;
+    let changed = !before.is_empty() && before != runs;
+    let was = if changed { format!("; it was {}", ids(&before)) } else { String::new() };
+    print_line(format_args!("ipc-client: baseline {name} is {}{was}", ids(&runs)));
+    let labelled = Filter { label: Some(name.clone()), ..Filter::default() };
+    history.runs(&labelled, Some(1), |run| {
+        print_line(format_args!(
+            "ipc-client: runs have the label {name} too, the newest of them run {}: from now on {name} means the baseline; \
+             \"history --label {name}\" lists the others",
+            run.id
+        ));
+        Ok::<_, HistoryError>(())
+    })?;
     Ok(Exit::Success)
+}
+
+/// The ids of the runs that are named or selected, the newest first.
+fn runs_of_baseline(history: &History, args: &BaselineArgs) -> Result<Vec<i64>, Failure> {
+    let filter = args.runs.narrow(Filter::default());
+    match (args.picks.is_empty(), filter == Filter::default()) {
+        (true, true) => {
+            return Err(Failure::usage("name the runs of the baseline, such as last, or --label nightly"));
+        }
+        (false, false) => return Err(Failure::usage("name runs or give a filter, not both")),
+        _ => {}
+    }
+    let mut named = BTreeSet::new();
+    for pick in &args.picks {
+        named.extend(history.find_all(pick)?);
+    }
+    let mut ids = Vec::new();
+    // In the order of the history.
+    history.runs(&filter, None, |row| {
+        if args.picks.is_empty() || named.contains(&row.id) {
+            ids.push(row.id);
+        }
+        Ok::<_, HistoryError>(())
+    })?;
+    match ids.is_empty() {
+        true => Err(Failure::new(Exit::Nothing, "no matching runs")),
+        false => Ok(ids),
+    }
+}
+
+/// `run 3`, or `6 runs (9, 8, 7, 6, 5, 4)`.
+fn ids(runs: &[i64]) -> String {
+    match runs {
+        [run] => format!("run {run}"),
+        runs => {
+            let all: Vec<String> = runs.iter().map(i64::to_string).collect();
+            format!("{} runs ({})", runs.len(), all.join(", "))
+        }
+    }
 }

@@ -47,6 +47,23 @@ impl LocationArgs {
         }
     }
 
+    /// The same, or all runs of a baseline; the newest first.
+    pub(crate) fn runs(
+        &self,
+        pick: &Pick,
+        history: Option<&History>,
+        filter: &Filter,
+    ) -> Result<Vec<Side>, Failure> {
+        match (pick, history) {
+            (Pick::Named(..), Some(history)) => {
+                let mut runs = Side::all_recorded(pick, history)?;
+                runs.iter_mut().for_each(|run| run.report.results.retain(|cell| filter.matches(cell)));
+                Ok(runs)
+            }
+            _ => Ok(vec![self.run(pick, history, filter)?]),
+        }
+    }
+
     /// A run of the history or a file, with the cells that the filter matches.
     pub(crate) fn run(
         &self,

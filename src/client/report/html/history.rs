@@ -8,7 +8,7 @@ use crate::client::report::charts::{Axis, Chart, Mark, Series, classes};
 use crate::client::report::escape::Text;
 use crate::client::report::table::{Datum, Table};
 use crate::client::stats::{FEWEST_FOR_A_CHANGE, Statistic};
-use crate::units::{latency, utc};
+use crate::units::{began, latency};
 
 /// The colours' numbers of the dots, the level, and the runs of this report.
 const RUNS: usize = 0;
@@ -63,7 +63,7 @@ fn write_trend(trend: &Trend, reported: &[i64], number: usize, out: &mut Vec<u8>
     let rows = trend.points.iter().enumerate().map(|(index, point)| {
         let change = trend.changes.iter().find(|change| change.index == index);
         vec![
-            Datum::word(utc(point.started_unix_s)),
+            Datum::word(began(point.started_unix_s)),
             Datum { text: point.run.to_string(), key: Some(point.run as f64) },
             Datum::figure(Some(point.ns), latency),
             Datum::word(change.map(change_line).unwrap_or_default()),

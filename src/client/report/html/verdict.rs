@@ -12,7 +12,7 @@ use crate::client::report::cells::{Entry, Facet, groups, names};
 use crate::client::report::charts::{Mark, bar};
 use crate::client::report::escape::Text;
 use crate::client::report::ranking::ratio_of;
-use crate::units::{latency, percent, utc};
+use crate::units::{began, latency, percent};
 
 /// Of more rankings, the winners are counted.
 const MOST_SENTENCES: usize = 4;
@@ -193,7 +193,7 @@ pub(super) fn write_rankings(
 pub(super) fn write_runs(runs: &[Side], out: &mut dyn Write) -> io::Result<()> {
     for run in runs {
         let (report, grade) = (&run.report, run.report.grade);
-        let mut parts = vec![run_name(run), utc(report.started_unix_s)];
+        let mut parts = vec![run_name(run), began(report.started_unix_s)];
         let environment = &report.environment;
         parts.extend([environment.hostname.clone(), environment.cpu.model.clone()].into_iter().flatten());
         writeln!(
