@@ -278,6 +278,17 @@ pub(crate) fn rate(per_second: f64) -> String {
     }
 }
 
+/// Bytes per second: `812 MiB/s`, `7.90 GiB/s`.
+#[must_use]
+pub(crate) fn throughput(bytes_per_second: f64) -> String {
+    let (scaled, unit) = match bytes_per_second {
+        bytes if bytes < 999.5 * 1024.0 => (bytes / 1024.0, "KiB/s"),
+        bytes if bytes < 999.5 * 1_048_576.0 => (bytes / 1_048_576.0, "MiB/s"),
+        bytes => (bytes / 1_073_741_824.0, "GiB/s"),
+    };
+    format!("{} {unit}", three_digits(scaled))
+}
+
 /// A share: `0.84 %`.
 #[must_use]
 pub(crate) fn percent(fraction: f64) -> String {
@@ -525,6 +536,9 @@ mod tests {
             [(0.2, "0.20/s"), (9_881.6, "9882/s"), (43_205.0, "43.2k/s"), (2_518_270.1, "2.52M/s")]
         {
             assert_eq!(rate(per_second), shown);
+        }
+        for (bytes, shown) in [(5e3, "4.88 KiB/s"), (851e6, "812 MiB/s"), (8.5e9, "7.92 GiB/s")] {
+            assert_eq!(throughput(bytes), shown);
         }
         for (fraction, shown) in
             [(0.0, "0 %"), (0.000_01, "<0.01 %"), (0.0084, "0.84 %"), (-0.12, "12.0 %"), (7072.0, ">999 %")]

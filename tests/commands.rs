@@ -336,7 +336,7 @@ fn a_result_below_the_required_grade_is_printed_and_has_its_exit_code() {
         let bench = ["bench", "--method", "futex", "-n", "10"];
         let required = |grade| private(sandbox, &[&bench[..], &["--require-grade", grade]].concat());
         let output = required("A").expect(Exit::Doubtful);
-        let output = output.says(&[", and A was required:", "ipc-client: Warning: "]);
+        let output = output.says(&[", and A was required:", "ipc-client: severe: p50 needs 20 samples"]);
         assert!(
             output.stdout.contains("10 cycles completed"),
             "the results are printed all the same: {output:#?}"

@@ -194,7 +194,10 @@ fn several_runs_are_shown_as_their_sum() {
         text(sandbox, &place, &["history", "export", "1", "-o", &file]);
         check(sandbox, &place, &[&file, "--baseline", "1"], Exit::Nothing);
         let shown = text(sandbox, &place, &["history", "show", "1", "2", "3", "-m", "pipe"]);
-        assert!(shown.contains("18000 cycles") && shown.contains("runs: the sum of 3"), "{shown}");
+        assert!(
+            shown.contains("18000 cycles") && shown.contains("\t3 runs merged, the first of "),
+            "{shown}"
+        );
         let mut other = made(&real, 0, 1.0);
         other.environment.cpu.model = Some("Another CPU".to_owned());
         record(&place, &[other]);

@@ -1,5 +1,6 @@
 //! A benchmark: cells, each measured in several trials, interleaved.
 
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
@@ -7,7 +8,7 @@ use rustix::io::Errno;
 
 use hdrhistogram::Histogram;
 
-use super::measure::{self, Interval, Plan, Recorder, Trial, histogram};
+use super::measure::{self, Interval, Plan, Recorder, Trial, WakeUp, histogram};
 use super::{Client, ClientError};
 use crate::client::host::placement::Placement;
 use crate::client::stats::{median, median_interval, relative_half_width};
@@ -69,6 +70,15 @@ impl Bench {
         let cpu = self.cells.first().and_then(|cell| cell.client_cpu);
         let _pinned = cpu.map(Pinned::to).transpose()?;
         Ok(Calibration::run(choice))
+    }
+
+    /// What waking an idle CPU costs, for the CPUs of each cell whose sides block on two of them.
+    pub(crate) fn idle_wake_ups(&self) -> Vec<WakeUp> {
+        let blocking = self.cells.iter().filter(|cell| cell.wait == Wait::Block);
+        let pairs: BTreeSet<(u32, u32)> =
+            blocking.filter_map(|cell| Some((cell.client_cpu?, cell.spec.server_cpu?))).collect();
+        let apart = pairs.into_iter().filter(|(client, server)| client != server);
+        apart.filter_map(|(client, server)| WakeUp::measure(client, server)).collect()
     }
 }
 

@@ -41,7 +41,7 @@ pub(super) fn run(
     options: &MethodOptions,
     profile_flags: Option<Vec<String>>,
 ) -> Result<Exit, Failure> {
-    let ProfileArgs { plan, clock, output: output_args, require_grade, verbose, record } = &args.run;
+    let ProfileArgs { plan, clock, output: output_args, require_grade, record } = &args.run;
     output_args.check(plan.parallel)?;
     plan.check()?;
     record.check()?;
@@ -69,7 +69,7 @@ pub(super) fn run(
     let written = output_args.write(&report, hdr_log);
     let failed = [recorded.err().map(Failure::from), written.err()];
     let failed = failed.iter().flatten().map(Failure::report).fold(Exit::Success, Exit::or);
-    if *verbose {
+    if output_args.report.verbose {
         show_times(&report.times);
     }
     let exit = exit(&outcomes, check_grade(&report, *require_grade)).or(failed);
@@ -136,6 +136,7 @@ impl Session {
         watch.lap(&mut times.channels_ns);
         let calibration = bench.calibrate(clock)?.map_err(Failure::unavailable)?;
         watch.lap(&mut times.clock_ns);
+        let idle_wake_ups = bench.idle_wake_ups();
         let mut environment = Environment::capture();
         let mut at_start = Snapshot::capture();
         // A private daemon is confined as its client is.
@@ -155,6 +156,7 @@ impl Session {
             environment,
             at_end: at_start.clone(),
             at_start,
+            idle_wake_ups,
             results: Vec::new(),
             ranking: Vec::new(),
             warnings: Vec::new(),

@@ -21,6 +21,7 @@ use crate::client::history::{History, HistoryError, Label, history_path};
 use crate::client::measure::{Interval, Plan, Recorder, Stop};
 use crate::client::report::file::{self, FileError};
 use crate::client::report::hdr_log::{HdrLog, RESPONSE};
+use crate::client::report::text::Style;
 use crate::client::report::{IntervalReport, Report, cell_name, csv, json, markdown, text};
 use crate::diagnostics::{Printable, print_line, to_stdout};
 use crate::exit::Exit;
@@ -39,6 +40,9 @@ pub(super) enum Format {
     /// A table for a forge.
     #[value(alias = "md")]
     Markdown,
+    /// Text without the tables, for a journal.
+    #[value(hide = true)]
+    Summary,
 }
 
 /// Where results go. Their format `F` has text as its first value; the names and aliases of the values are file endings.
@@ -111,7 +115,8 @@ fn text<F: ValueEnum>() -> F {
 fn unknown_ending<F: ValueEnum>(ending: &str, path: &Path) -> Failure {
     let shortest =
         |value: PossibleValue| value.get_name_and_aliases().min_by_key(|name| name.len()).map(str::to_owned);
-    let known = F::value_variants().iter().filter_map(|format| shortest(format.to_possible_value()?));
+    let known = F::value_variants().iter().filter_map(|format| format.to_possible_value());
+    let known = known.filter(|value| !value.is_hide_set()).filter_map(shortest);
     Failure::usage(format!(
         "unknown ending \".{ending}\" of {}: known are .{}; with --format, any ending is accepted",
         path.display(),
@@ -130,11 +135,15 @@ pub(super) struct ReportArgs {
     /// Print one JSON document: the same as --format json.
     #[arg(long, conflicts_with = "format")]
     json: bool,
-    /// The format on stdout, and of files whose ending names none: text, json, csv, markdown [default: text].
+    /// The format on stdout, and of files whose ending names none: text, json, csv, markdown, or
+    /// summary, which is text without tables [default: text].
     #[arg(long, value_name = "FORMAT", hide_possible_values = true)]
     format: Option<Format>,
     #[command(flatten)]
     targets: TargetArgs,
+    /// Show every figure of each cell, each warning with advice, and, after a run, where its time went.
+    #[arg(short, long)]
+    pub(super) verbose: bool,
 }
 
 impl ReportArgs {
@@ -162,7 +171,12 @@ impl ReportArgs {
     /// Writes the report to files and, if it is for the `screen`, to standard output.
     pub(super) fn write(&self, report: &Report, screen: bool) -> Result<(), Failure> {
         self.targets.write(self.named_format(), screen, |format, width, out| match format {
-            Format::Text => text::write(report, width, &mut Printable::new(out)),
+            Format::Text | Format::Summary => {
+                let summary = format == Format::Summary;
+                // Only a terminal has a width.
+                let color = width.is_some() && AutoStream::choice(&io::stdout()) != ColorChoice::Never;
+                text::write(report, Style { width, verbose: self.verbose, summary, color }, out)
+            }
             Format::Json => json::write(report, out),
             Format::Csv => csv::write(report, &mut Printable::new(out)),
             Format::Markdown => markdown::write(report, &mut Printable::new(out)),
@@ -174,7 +188,7 @@ impl ReportArgs {
 #[derive(Debug, Args)]
 pub(super) struct OutputArgs {
     #[command(flatten)]
-    report: ReportArgs,
+    pub(super) report: ReportArgs,
     /// Write the latencies as an HdrHistogram log, in nanoseconds: a line per trial or interval, tagged with its cell.
     #[arg(long, value_name = "FILE")]
     hdr_log: Option<PathBuf>,

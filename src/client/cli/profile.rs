@@ -37,9 +37,6 @@ pub(super) struct ProfileArgs {
     /// Fail with exit code 11 if the results' grade, from A to F, is below this one.
     #[arg(long, value_name = "GRADE")]
     pub require_grade: Option<Grade>,
-    /// Show where the time of the run went.
-    #[arg(short, long)]
-    pub verbose: bool,
     #[command(flatten)]
     pub record: RecordArgs,
 }

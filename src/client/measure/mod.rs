@@ -14,12 +14,14 @@ pub(crate) mod parallel;
 mod recorder;
 mod spent;
 mod trial;
+mod wake_up;
 
 use std::str::FromStr;
 
 pub(crate) use interval::Interval;
 pub(crate) use recorder::{Recorder, histogram};
 pub(crate) use trial::{CpusSeen, Plan, Probe, Stop, Trial, Warmup, run};
+pub(crate) use wake_up::WakeUp;
 
 /// What is timed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

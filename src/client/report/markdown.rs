@@ -1,40 +1,38 @@
-//! Markdown: a table that any forge renders, and below it what a reader needs to trust it.
+//! Markdown: tables that any forge renders, and below them what a reader needs to trust them.
 
 use std::io::{self, Write};
 
 use super::escape::markdown as escape;
-use super::table::{overview, shown};
-use super::{Report, cells, text, warnings};
+use super::sizes::{Tables, verdicts};
+use super::{Report, text};
 
-/// Writes the table as Markdown, and below it what a reader needs to trust it.
+/// Writes the tables as Markdown, and below them what a reader needs to trust them.
 ///
 /// # Errors
 /// The writer's.
 pub(crate) fn write(report: &Report, out: &mut dyn Write) -> io::Result<()> {
-    let (table, common) = overview(&cells::entries("", report).collect::<Vec<_>>(), false);
-    let common =
-        if common.is_empty() { String::new() } else { format!(" All with {}.", escape(&common.join(", "))) };
-    writeln!(out, "Round trips; CPU time per round.{common}\n")?;
-    let mut row = |cells: Vec<String>| writeln!(out, "| {} |", cells.join(" | "));
-    row(table.heads.clone())?;
-    let rule = |column| if column < table.names { ":---" } else { "---:" }.to_owned();
-    row((0..table.heads.len()).map(rule).collect())?;
-    for cells in &table.rows {
-        row(cells.iter().map(|datum| escape(shown(datum))).collect())?;
+    writeln!(out, "{}.", escape(&text::heading(report)))?;
+    let Tables { tables, .. } = Tables::of(report);
+    for table in &tables {
+        writeln!(out)?;
+        let mut row = |cells: &[String]| {
+            let cells: Vec<String> = cells.iter().map(|cell| escape(cell)).collect();
+            writeln!(out, "| {} |", cells.join(" | "))
+        };
+        row(&table.heads)?;
+        let rule = |column| if column == 0 { ":---" } else { "---:" }.to_owned();
+        row(&(0..table.heads.len()).map(rule).collect::<Vec<_>>())?;
+        table.rows.iter().try_for_each(|cell| row(&cell.entries))?;
     }
     writeln!(out)?;
-    if let Some(samples) = text::samples(report) {
-        writeln!(out, "- samples: {samples}")?;
+    let verdicts = verdicts(report);
+    if !verdicts.is_empty() {
+        writeln!(out, "{}\n", escape(&verdicts.join(" ")))?;
     }
     writeln!(out, "- clock: {}", escape(&text::clock(report)))?;
     writeln!(out, "- host: {}", escape(&text::host(&report.environment)))?;
     if report.results.iter().any(|cell| cell.confidence_95_ns.is_some()) {
-        writeln!(out, "- ±95%: half of the median's 95 % confidence interval, over trials")?;
+        writeln!(out, "- ±95 %: half of the median's 95 % confidence interval, over trials")?;
     }
-    for cell in &report.results {
-        if let Some(error) = &cell.error {
-            writeln!(out, "- {} failed: {}", escape(&cell.cell), escape(error))?;
-        }
-    }
-    warnings::lines(report).iter().try_for_each(|line| writeln!(out, "- {}", escape(line)))
+    text::qualifications(report).try_for_each(|line| writeln!(out, "- {}", escape(&line)))
 }

@@ -28,6 +28,7 @@ pub(in crate::client) mod ranking;
 #[cfg(test)]
 #[path = "tests/sample.rs"]
 pub(in crate::client) mod sample;
+mod sizes;
 mod table;
 pub(crate) mod text;
 pub(in crate::client) mod warnings;

@@ -10,7 +10,7 @@ use crate::client::bench::{Cell, Outcome};
 use crate::client::host::placement::Placement;
 use crate::client::host::{Environment, Snapshot};
 use crate::client::judge::warnings::{Grade, Warning, with_text};
-use crate::client::measure::{Trial, histogram};
+use crate::client::measure::{Trial, WakeUp, histogram};
 use crate::client::stats::{
     CONFIDENCE, Drift, Interval, Latency, Outliers, PS_PER_NS, Statistic, drift, median_interval,
 };
@@ -42,6 +42,9 @@ pub struct Report {
     pub at_start: Snapshot,
     /// The host after the last trial.
     pub at_end: Snapshot,
+    /// What waking an idle CPU costs, for each pair of CPUs on which both sides of a cell block.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub idle_wake_ups: Vec<WakeUp>,
     /// The cells, in the order in which they were asked for. Left out of the last line of a stream, where
     /// they come before.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -5,6 +5,7 @@
 
 use super::{CellReport, Ranked, Ranking, Ratio, Report};
 use crate::client::stats::{Interval, compare_pairs};
+use crate::transports::{Group, find};
 
 /// How many times as long a round takes in `cell` as in `other`, trial by trial; `None` if one of them has no result.
 pub(crate) fn ratio_of(cell: &CellReport, other: &CellReport) -> Option<Ratio> {
@@ -31,7 +32,9 @@ pub(crate) fn rank(report: &Report) -> Vec<Ranking> {
     sizes.sort_unstable();
     sizes.dedup();
     let of_size = |size_bytes: u64| {
-        let of_size = |cell: &&CellReport| cell.size_bytes == size_bytes && cell.error.is_none();
+        let of_size = |cell: &&CellReport| {
+            cell.size_bytes == size_bytes && cell.error.is_none() && !measures_the_tool(cell)
+        };
         let mut cells: Vec<(&CellReport, f64)> = report
             .results
             .iter()
@@ -49,6 +52,11 @@ pub(crate) fn rank(report: &Report) -> Vec<Ranking> {
     sizes.into_iter().map(of_size).filter(|ranking| !ranking.cells.is_empty()).collect()
 }
 
+/// Whether the method is none to choose.
+fn measures_the_tool(cell: &CellReport) -> bool {
+    find(&cell.method).is_ok_and(|method| method.info().group == Group::Tool)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -64,12 +72,13 @@ mod tests {
     }
 
     #[test]
-    fn cells_are_ranked_within_their_size_and_failed_ones_left_out() {
+    fn cells_are_ranked_within_their_size_without_failed_ones_and_the_tool_itself() {
         let mut report = sample::report();
         report.results = vec![
             cell("slow", 64, &[300.0, 303.0, 299.0]),
             cell("large", 4096, &[900.0, 900.0, 900.0]),
             cell("fast", 64, &[100.0, 101.0, 100.0]),
+            cell("null", 64, &[10.0, 10.0, 10.0]),
             CellReport { error: Some("gone".into()), ..cell("broken", 64, &[1.0, 1.0, 1.0]) },
         ];
         let rankings = rank(&report);

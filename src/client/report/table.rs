@@ -1,15 +1,8 @@
-//! The cells of a report as a table: its columns, which all formats share, and how a terminal shows it.
-
-use std::io::{self, Write};
-
-use comfy_table::{CellAlignment, ContentArrangement, presets};
+//! The cells of a report as one table, for the page.
 
 use super::CellReport;
 use super::cells::{Entry, Facet};
 use crate::units::{latency, percent, rate};
-
-/// Spaces between columns.
-const GAP: usize = 2;
 
 /// A table.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -137,92 +130,5 @@ fn key(cell: &CellReport, facet: Facet) -> Option<f64> {
         Facet::Pace => Some(cell.gap_ns.or(cell.interval_ns).unwrap_or(0) as f64),
         Facet::Parallel => Some(cell.parallel.into()),
         _ => None,
-    }
-}
-
-/// Writes the table for a terminal. Where that is too narrow, the figures are split into several tables below each other,
-/// each with the names of the cells, since a wrapped figure is illegible.
-///
-/// # Errors
-/// The writer's.
-pub(super) fn write(mut table: Table, width: Option<u16>, out: &mut dyn Write) -> io::Result<()> {
-    if split(&widths(&table), table.names, width).len() > 1 {
-        table.heads.iter_mut().for_each(|head| *head = head.replace(' ', "\n"));
-    }
-    let widths = widths(&table);
-    for (number, figures) in split(&widths, table.names, width).into_iter().enumerate() {
-        if number > 0 {
-            writeln!(out)?;
-        }
-        writeln!(out, "{}", draw(&table, &widths, &figures, width))?;
-    }
-    Ok(())
-}
-
-pub(super) fn shown(datum: &Datum) -> &str {
-    if datum.text.is_empty() { "-" } else { &datum.text }
-}
-
-fn widths(table: &Table) -> Vec<usize> {
-    let width = |(column, head): (usize, &String)| {
-        let cells = table.rows.iter().map(|row| shown(&row[column]));
-        cells.chain(head.lines()).map(|text| text.chars().count()).max().unwrap_or(0)
-    };
-    table.heads.iter().enumerate().map(width).collect()
-}
-
-/// The figures' columns, in as few tables as fit the width, each of at least one.
-fn split(widths: &[usize], names: usize, width: Option<u16>) -> Vec<Vec<usize>> {
-    let limit = width.map_or(usize::MAX, usize::from);
-    let start: usize = widths[..names].iter().map(|wide| wide + GAP).sum();
-    let mut tables: Vec<Vec<usize>> = Vec::new();
-    let mut used = usize::MAX;
-    for (column, wide) in widths.iter().enumerate().skip(names) {
-        // No gap after the last one.
-        match tables.last_mut().filter(|_| used.saturating_add(*wide) <= limit) {
-            Some(table) => table.push(column),
-            None => {
-                tables.push(vec![column]);
-                used = start;
-            }
-        }
-        used += wide + GAP;
-    }
-    tables
-}
-
-fn draw(table: &Table, widths: &[usize], figures: &[usize], width: Option<u16>) -> String {
-    let columns: Vec<usize> = (0..table.names).chain(figures.iter().copied()).collect();
-    let mut drawn = comfy_table::Table::new();
-    drawn.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
-    drawn.set_header(columns.iter().map(|column| &table.heads[*column]));
-    for row in &table.rows {
-        drawn.add_row(columns.iter().map(|column| shown(&row[*column])));
-    }
-    for (place, column) in drawn.column_iter_mut().enumerate() {
-        column.set_padding((0, GAP as u16));
-        if place >= table.names {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-    }
-    let total: usize = columns.iter().map(|column| widths[*column] + GAP).sum();
-    // The names alone are too long: they wrap.
-    if let Some(width) = width.filter(|width| total - GAP > usize::from(*width)) {
-        drawn.set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
-    }
-    drawn.trim_fmt()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn figures_that_do_not_fit_go_into_further_tables() {
-        let widths = [5, 8, 7, 7, 7];
-        assert_eq!(split(&widths, 1, None), [vec![1, 2, 3, 4]]);
-        assert_eq!(split(&widths, 1, Some(42)), [vec![1, 2, 3, 4]], "just fits");
-        assert_eq!(split(&widths, 1, Some(41)), [vec![1, 2, 3], vec![4]]);
-        assert_eq!(split(&widths, 1, Some(3)), [vec![1], vec![2], vec![3], vec![4]], "never none");
     }
 }

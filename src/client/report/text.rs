@@ -1,53 +1,275 @@
-//! Text for a terminal: for each cell the lines of the proof of concept and the round trip's latency, then the clock and the
-//! host, a table where there is something to compare, and the warnings.
+//! Text for a terminal: a table for each size with the fastest cell first, what follows from it in sentences, and what
+//! qualifies it: warnings and the grade. A single cell with a number of rounds has the lines of the proof of concept.
 
 use std::collections::BTreeSet;
 use std::io::{self, Write};
 
+use anstyle::AnsiColor;
 use textwrap::{Options, WordSeparator, WordSplitter};
 
-use super::cells::{Entry, Facet, client_cpus, entries, server_cpus};
-use super::{CellReport, Cost, HeadlineOf, IntervalReport, ProbeReport, Report, table, warnings};
+use super::cells::{Entry, Facet, client_cpus, entries, names, server_cpus};
+use super::sizes::{Tables, verdicts};
+use super::{CellReport, Cost, HeadlineOf, IntervalReport, ProbeReport, Report, warnings};
 use crate::client::host::Environment;
+use crate::client::judge::warnings::{Grade, Severity};
 use crate::client::stats::{Drift, Latency};
+use crate::diagnostics::printable;
+use crate::units;
 use crate::units::{elapsed, latency, per_round, percent, rate, utc};
 
 /// A tab at the start of a line, in columns.
 const TAB: usize = 8;
 
 /// These stay on the line of their number.
-const UNITS: [&str; 8] = ["ns", "µs", "ms", "s", "%", "B", "KiB", "MiB"];
+const UNITS: [&str; 9] = ["ns", "µs", "ms", "s", "%", "B", "KiB", "MiB", "·"];
 
-/// Writes the report. It keeps to `width` columns, if there is a limit.
+/// How a report is shown.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Style {
+    /// The columns of the terminal, if it is one.
+    pub(crate) width: Option<u16>,
+    /// With every figure of each cell, and with advice.
+    pub(crate) verbose: bool,
+    /// Without the tables.
+    pub(crate) summary: bool,
+    /// With colours: for the fastest cells, warnings and errors.
+    pub(crate) color: bool,
+}
+
+/// At most this many lines of warnings, unless more are severe.
+const MOST_WARNINGS: usize = 10;
+
+/// The same for a single cell, whose figures take few lines.
+const MOST_WARNINGS_OF_ONE: usize = 2;
+
+/// Writes the report: the figures, what they say, and what qualifies them.
 ///
 /// # Errors
 /// The writer's.
-pub(crate) fn write(report: &Report, width: Option<u16>, out: &mut dyn Write) -> io::Result<()> {
+pub(crate) fn write(report: &Report, style: Style, out: &mut dyn Write) -> io::Result<()> {
     let mut lines = Vec::new();
+    let one = match (&report.results[..], report.settings.rounds) {
+        ([cell], Some(_)) => Some(cell),
+        _ => None,
+    };
+    if let Some(cell) = one {
+        lines.extend(origin(cell).into_iter().map(Line::plain));
+        lines.extend(merged(report).map(|merged| Line::plain(format!("\t{merged}"))));
+    } else {
+        lines.push(Line::plain(heading(report)));
+        if !style.summary {
+            tables(report, style.width, &mut lines);
+        }
+        lines.push(Line::default());
+        let verdicts = verdicts(report);
+        let gap = (!verdicts.is_empty()).then(Line::default);
+        lines.extend(verdicts.into_iter().map(Line::plain).chain(gap));
+    }
+    if style.verbose {
+        details(report, one.is_none(), &mut lines)?;
+        lines.extend(warnings::lines(report).into_iter().map(Line::plain));
+    } else {
+        let most = if one.is_some() { MOST_WARNINGS_OF_ONE } else { MOST_WARNINGS };
+        lines.extend(qualify(report, Some(most)));
+    }
+    lines.iter().try_for_each(|line| line.write(style, out))
+}
+
+/// What all cells have in common.
+pub(super) fn heading(report: &Report) -> String {
+    let entries: Vec<Entry<'_>> = entries("", report).collect();
+    let shared = |facet: Facet| {
+        let mut words = entries.iter().map(|entry| entry.facet(facet));
+        let first = words.next()?;
+        (!first.is_empty() && words.all(|word| word == first)).then_some(first)
+    };
+    // The pace says from which start they count.
+    let all_respond = report.results.iter().all(|cell| cell.headline_of == HeadlineOf::Response);
+    let settings = &report.settings;
+    let trials = report.results.iter().map(|cell| cell.trials.len()).max().unwrap_or(0);
+    let length = match (settings.rounds, settings.duration_ns) {
+        (Some(rounds), _) => format!("{rounds} rounds"),
+        (None, Some(ns)) => latency(ns as f64).replace(".00 ", " "),
+        (None, None) => "unknown length".to_owned(),
+    };
+    let trials = match trials {
+        0 | 1 => format!("one trial of {length}"),
+        n if settings.precision_fraction.is_some() => format!("up to {n} trials of {length} each"),
+        n => format!("{n} trials of {length} each"),
+    };
+    let cpus = shared(Facet::Cpus).map(|cpus| match cpus.split_once('→') {
+        Some((client, server)) if client == server => format!("both sides on CPU {client}"),
+        Some((client, server)) => format!("CPU {client} → CPU {server}"),
+        None => cpus,
+    });
+    let parts = [
+        Some(match (all_respond, samples(report)) {
+            (true, _) => "Response times".to_owned(),
+            (_, Some(samples)) => format!("Round trips ({samples})"),
+            _ => "Round trips".to_owned(),
+        }),
+        cpus.or_else(|| shared(Facet::Placement)),
+        Some(trials),
+        shared(Facet::Wait).map(|wait| format!("wait {wait}")),
+        shared(Facet::Pace).map(|pace| if pace.ends_with("/s") { format!("at {pace}") } else { pace }),
+        shared(Facet::Parallel).map(|channels| format!("{channels} channels at once")),
+        merged(report),
+    ];
+    parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
+}
+
+/// How many runs it is the sum of, if not one.
+fn merged(report: &Report) -> Option<String> {
+    let runs = report.summed_runs.len();
+    (runs > 0).then(|| format!("{runs} runs merged, the first of {}", utc(report.started_unix_s)))
+}
+
+fn tables(report: &Report, width: Option<u16>, lines: &mut Vec<Line>) {
+    let mut tables = Tables::of(report);
+    if let Some(width) = width {
+        tables.fit(width.into());
+    }
+    for table in &tables.tables {
+        lines.push(Line::default());
+        for (text, row) in tables.lines(table) {
+            let paint = match row {
+                Some(row) if row.failed => Paint::Error,
+                Some(row) if row.fastest => Paint::Fastest,
+                _ => Paint::None,
+            };
+            let painted = row.map_or(0, |row| row.entries[0].len());
+            lines.push(Line { text, paint, painted, wraps: false });
+        }
+    }
+}
+
+/// The kinds of warnings in a line each, no more than `most` except for severe ones, and the grade.
+fn qualify(report: &Report, most: Option<usize>) -> Vec<Line> {
+    let (notes, kinds): (Vec<_>, Vec<_>) =
+        warnings::kinds(report, |_| true).into_iter().partition(|kind| kind.severity == Severity::Note);
+    let severe = kinds.iter().filter(|kind| kind.severity >= Severity::Severe).count();
+    let shown = most.unwrap_or(usize::MAX).max(severe).min(kinds.len());
+    let line = |kind: &warnings::Kind| {
+        let paint = if kind.severity >= Severity::Severe { Paint::Error } else { Paint::Warning };
+        Line { text: kind.to_string(), paint, painted: kind.severity.label().len(), wraps: true }
+    };
+    let mut lines: Vec<Line> = kinds[..shown].iter().map(line).collect();
+    let count = |grade| report.results.iter().filter(|cell| cell.grade == grade).count();
+    let grades = Grade::ALL.into_iter().filter(|grade| count(*grade) > 0);
+    let grades: Vec<String> = grades.map(|grade| format!("{} {grade}", count(grade))).collect();
+    let grades = if grades.len() > 1 { format!(" ({})", grades.join(", ")) } else { String::new() };
+    let mut parts = vec![format!("Grade: {}{grades}: {}", report.grade, report.grade.meaning())];
+    parts.extend(notes.into_iter().map(|note| note.text));
+    if kinds.len() > shown {
+        parts.push(format!("{} more kinds of warnings", kinds.len() - shown));
+    }
+    if most.is_some() && (parts.len() > 1 || shown > 0) {
+        parts.push("details: --verbose".to_owned());
+    }
+    lines.push(Line::plain(parts.join(" · ")));
+    lines
+}
+
+/// The same as text.
+pub(super) fn qualifications(report: &Report) -> impl Iterator<Item = String> {
+    qualify(report, None).into_iter().map(|line| line.text)
+}
+
+/// Every figure of each cell, the clock and the host.
+fn details(report: &Report, is_several: bool, lines: &mut Vec<Line>) -> io::Result<()> {
+    let mut text = Vec::new();
     let samples = samples(report);
-    for cell in &report.results {
-        write_cell(cell, samples.as_deref(), report.settings.precision_fraction, &mut lines)?;
+    let names = names(&entries("", report).collect::<Vec<_>>(), " ");
+    for (cell, name) in report.results.iter().zip(names) {
+        if is_several {
+            writeln!(text, "{name}")?;
+        }
+        write_cell(cell, samples.as_deref(), report.settings.precision_fraction, &mut text)?;
     }
-    writeln!(lines)?;
-    writeln!(lines, "clock: {}", clock(report))?;
-    writeln!(lines, "host: {}", host(&report.environment))?;
-    if !report.summed_runs.is_empty() {
-        let (runs, first) = (report.summed_runs.len(), utc(report.started_unix_s));
-        writeln!(lines, "runs: the sum of {runs}; the first began {first}")?;
+    writeln!(text, "\nclock: {}", clock(report))?;
+    writeln!(text, "host: {}", host(&report.environment))?;
+    for wake_up in &report.idle_wake_ups {
+        let (from, to, ns) = (wake_up.client_cpu, wake_up.server_cpu, wake_up.round_trip_ns);
+        writeln!(text, "idle wake-ups: {} of a round trip from CPU {from} to CPU {to}", latency(ns))?;
     }
-    write_wrapped(&lines, width, out)?;
-    if report.results.len() > 1 || report.settings.trials > 1 {
-        writeln!(out)?;
-        let (table, common) = table::overview(&entries("", report).collect::<Vec<_>>(), false);
-        let all = if common.is_empty() { "" } else { ". All with " };
-        let caption = format!("Round trips; CPU time per round{all}{}\n", common.join(", "));
-        write_wrapped(caption.as_bytes(), width, out)?;
-        table::write(table, width, out)?;
+    writeln!(text)?;
+    lines.extend(String::from_utf8_lossy(&text).lines().map(|line| Line::plain(line.to_owned())));
+    Ok(())
+}
+
+/// A line, and how its beginning is painted.
+#[derive(Debug, Default)]
+struct Line {
+    text: String,
+    paint: Paint,
+    /// Bytes.
+    painted: usize,
+    /// Whether it may be wrapped to the width; else it fits as far as possible.
+    wraps: bool,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+enum Paint {
+    #[default]
+    None,
+    Fastest,
+    Warning,
+    Error,
+}
+
+impl Line {
+    fn plain(text: String) -> Self {
+        Self { text, wraps: true, ..Self::default() }
     }
-    writeln!(out)?;
-    let mut lines = warnings::lines(report).join("\n");
-    lines.push('\n');
-    write_wrapped(lines.as_bytes(), width, out)
+
+    fn write(&self, style: Style, out: &mut dyn Write) -> io::Result<()> {
+        let (head, tail) = self.text.split_at(self.painted);
+        let (head, tail) = (printable(head, &['\t']), printable(tail, &['\t']));
+        let width = style.width.filter(|_| self.wraps);
+        let mut text = Vec::new();
+        write_wrapped(format!("{head}{tail}\n").as_bytes(), width, &mut text)?;
+        let color = match self.paint {
+            _ if !style.color => None,
+            Paint::None => None,
+            Paint::Fastest => Some(AnsiColor::Green),
+            Paint::Warning => Some(AnsiColor::Yellow),
+            Paint::Error => Some(AnsiColor::Red),
+        };
+        let Some(color) = color else { return out.write_all(&text) };
+        // A word that is painted is not wrapped.
+        let paint = color.on_default().bold();
+        write!(out, "{paint}{head}{paint:#}")?;
+        out.write_all(&text[head.len().min(text.len())..])
+    }
+}
+
+/// The lines of the proof of concept, and its round trip.
+fn origin(cell: &CellReport) -> Vec<String> {
+    let entry = Entry { run: "", cell };
+    // The proof of concept had messages of 8 bytes.
+    let size = if cell.size_bytes == 8 { String::new() } else { format!(" {}", entry.facet(Facet::Size)) };
+    let mut lines = vec![format!("IPC method - {}{size}", entry.method())];
+    if cell.rounds > 0 {
+        let mean = cell.elapsed_ns / cell.rounds as f64;
+        lines.push(format!("\t{} cycles completed in {}", cell.rounds, elapsed(cell.elapsed_ns)));
+        lines.push(format!("\t{:.1} per second", 1e9 / mean));
+        lines.push(match cell.parallel {
+            1 => format!("\t{} per operation", elapsed(mean.round())),
+            // One operation takes as long as its round trip; several are under way at once.
+            n => format!("\t{n} channels at once, whose cycles add up"),
+        });
+        let shown = |latency: &Latency| {
+            let known = latency.named().into_iter().filter(|(name, _)| !["min", "mean"].contains(name));
+            let known = known.filter_map(|(name, ns)| Some(format!("{name} {}", units::latency(ns?))));
+            known.collect::<Vec<_>>().join(" · ")
+        };
+        lines.push(format!("\t{}", shown(&cell.round_trip_ns())));
+        if let (Some(interval), HeadlineOf::Response) = (cell.interval_ns, cell.headline_of) {
+            let rate = rate(1e9 / interval as f64);
+            lines.push(format!("\tfrom the intended start at {rate}: {}", shown(&cell.headline_ns)));
+        }
+    }
+    lines
 }
 
 /// Writes the line of one interval.
@@ -77,27 +299,16 @@ pub(crate) fn write_interval(interval: &IntervalReport, out: &mut dyn Write) -> 
     writeln!(out)
 }
 
-/// Writes the origin's lines, and what else is known. `samples` says what a sample is if it is not a round,
-/// `precision` what was asked for.
+/// Writes all that is known about a cell. `samples` says what a sample is if it is not a round, `precision` what was asked
+/// for.
 fn write_cell(
     cell: &CellReport,
     samples: Option<&str>,
     precision: Option<f64>,
     out: &mut dyn Write,
 ) -> io::Result<()> {
-    let entry = Entry { run: "", cell };
-    // The proof of concept had messages of 8 bytes.
-    let size = if cell.size_bytes == 8 { String::new() } else { format!(" {}", entry.facet(Facet::Size)) };
-    writeln!(out, "IPC method - {}{size}", entry.method())?;
     if cell.rounds > 0 {
-        let mean = cell.elapsed_ns / cell.rounds as f64;
-        writeln!(out, "\t{} cycles completed in {}", cell.rounds, elapsed(cell.elapsed_ns))?;
-        writeln!(out, "\t{:.1} per second", 1e9 / mean)?;
-        match cell.parallel {
-            1 => writeln!(out, "\t{} per operation", elapsed(mean.round()))?,
-            // One operation takes as long as its round trip; several are under way at once.
-            n => writeln!(out, "\t{n} channels at once, whose cycles add up")?,
-        }
+        writeln!(out, "\trounds: {} in {}", cell.rounds, elapsed(cell.elapsed_ns))?;
         match samples {
             Some(samples) => writeln!(out, "\tround trip ({samples}): {}", quantiles(&cell.round_trip_ns()))?,
             None => writeln!(out, "\tround trip: {}", quantiles(&cell.round_trip_ns()))?,
@@ -133,7 +344,7 @@ fn write_details(cell: &CellReport, precision: Option<f64>, out: &mut dyn Write)
         writeln!(out, "\tresponse, from the intended start at {rate}: {}", quantiles(&cell.headline_ns))?;
     }
     if let Some(gap) = cell.gap_ns {
-        writeln!(out, "\tidle before each round: {}, in the cycles' time above", elapsed(gap as f64))?;
+        writeln!(out, "\tidle before each round: {}, in the rounds' time above", elapsed(gap as f64))?;
     }
     write_confidence(cell, precision, out)?;
     if let Some(probe) = &cell.probe {

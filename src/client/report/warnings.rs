@@ -1,5 +1,9 @@
 //! The warnings in words, each with the cells that it is about, and the grade.
 
+use std::cmp::Reverse;
+use std::fmt;
+use std::mem::discriminant;
+
 use super::Report;
 use super::cells::{entries, names};
 use crate::client::judge::warnings::{Grade, Severity, Warning};
@@ -13,16 +17,81 @@ pub(in crate::client) fn lines(report: &Report) -> Vec<String> {
         true => format!(" ({})", grades.collect::<Vec<_>>().join(", ")),
         false => String::new(),
     };
-    let mut lines = lines_of(&found(report, |_| true));
+    let mut lines = lines_of(&found(report));
     lines.push(format!("Grade: {}{grades}: {}", report.grade, report.grade.meaning()));
     lines
 }
 
-/// Why the report is not of the required grade: the warnings, but notes, of the run and of the cells below it.
+/// Why the report is not of the required grade: the warnings, but notes, of the run and of the cells below it, a line for
+/// each kind.
 pub(in crate::client) fn reasons(report: &Report, required: Grade) -> Vec<String> {
-    let mut found = found(report, |grade| grade > required);
-    found.retain(|found| found.warning.severity() > Severity::Note);
-    lines_of(&found)
+    let kinds = kinds(report, |grade| grade > required).into_iter();
+    kinds.filter(|kind| kind.severity > Severity::Note).map(|kind| kind.to_string()).collect()
+}
+
+/// All warnings of one kind in a line: the worst finding, and how many cells have one.
+pub(super) struct Kind {
+    pub(super) severity: Severity,
+    pub(super) text: String,
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.severity.label(), self.text)
+    }
+}
+
+/// Each kind of the warnings of the run and of its cells of such a grade, the most severe first.
+pub(super) fn kinds(report: &Report, graded: impl Fn(Grade) -> bool) -> Vec<Kind> {
+    let names = names(&entries("", report).collect::<Vec<_>>(), " ");
+    let of_run = report.warnings.iter().map(|warning| (None, warning.finding(), warning));
+    let of_cells = report.results.iter().zip(&names).filter(|(cell, _)| graded(cell.grade));
+    let of_cells = of_cells.flat_map(|(cell, name)| {
+        cell.warnings.iter().map(move |warning| match (&cell.error, warning) {
+            // Its error says more.
+            (Some(error), Warning::BrokenOff { .. }) => (Some(name), error.clone(), warning),
+            _ => (Some(name), warning.finding(), warning),
+        })
+    });
+    let mut kinds: Vec<Vec<(Option<&String>, String, &Warning)>> = Vec::new();
+    for found in of_run.chain(of_cells) {
+        let is_alike = |kind: &&mut Vec<(Option<&String>, String, &Warning)>| {
+            let (cell, finding, warning) = &kind[0];
+            discriminant(*warning) == discriminant(found.2)
+                && cell.is_some() == found.0.is_some()
+                && (!matches!(warning, Warning::BrokenOff { .. }) || *finding == found.1)
+        };
+        match kinds.iter_mut().find(is_alike) {
+            Some(kind) => kind.push(found),
+            None => kinds.push(vec![found]),
+        }
+    }
+    let badness = |warning: &Warning| (warning.severity(), warning.magnitude());
+    let descending = |a: &Warning, b: &Warning| {
+        let (a, b) = (badness(a), badness(b));
+        b.0.cmp(&a.0).then(b.1.total_cmp(&a.1))
+    };
+    for kind in &mut kinds {
+        kind.sort_by(|a, b| descending(a.2, b.2));
+    }
+    kinds.sort_by_key(|kind| Reverse(kind[0].2.severity()));
+    let kind = |found: &Vec<(Option<&String>, String, &Warning)>| {
+        let cells: Vec<&str> = found.iter().filter_map(|(cell, ..)| cell.map(String::as_str)).collect();
+        let alike = found.iter().all(|(_, finding, _)| *finding == found[0].1);
+        let cells = match cells.len() {
+            0 => String::new(),
+            _ if names.len() == 1 => String::new(),
+            // The worst comes first.
+            1..=3 => format!(" ({})", cells.join(", ")),
+            n => {
+                let worst = if alike { String::new() } else { format!("{}, the worst of ", cells[0]) };
+                let of = if n == names.len() { String::new() } else { format!(" of {}", names.len()) };
+                format!(" ({worst}{n}{of} cells)")
+            }
+        };
+        Kind { severity: found[0].2.severity(), text: format!("{}{cells}", found[0].1) }
+    };
+    kinds.iter().map(kind).collect()
 }
 
 fn lines_of(found: &[Found<'_>]) -> Vec<String> {
@@ -44,13 +113,13 @@ struct Found<'a> {
     warning: &'a Warning,
 }
 
-/// The warnings of the run, and of its cells of such a grade.
-fn found(report: &Report, graded: impl Fn(Grade) -> bool) -> Vec<Found<'_>> {
+/// The warnings of the run, and of its cells.
+fn found(report: &Report) -> Vec<Found<'_>> {
     let names = names(&entries("", report).collect::<Vec<_>>(), " ");
     let mut all: Vec<Found<'_>> =
         report.warnings.iter().map(|warning| Found { cells: Vec::new(), warning }).collect();
     let of_run = all.len();
-    for (cell, name) in report.results.iter().zip(names).filter(|(cell, _)| graded(cell.grade)) {
+    for (cell, name) in report.results.iter().zip(names) {
         for warning in &cell.warnings {
             let alike = |found: &Found<'_>| found.warning.advice() == warning.advice();
             match all[of_run..].iter_mut().find(|found| found.warning == warning) {
@@ -134,6 +203,31 @@ mod tests {
     }
 
     #[test]
+    fn each_kind_is_a_line_with_its_worst_finding_and_the_most_severe_is_first() {
+        let mut report = sample::report();
+        report.results = (0..5).map(|_| sample::cell()).collect();
+        for (index, cell) in report.results.iter_mut().enumerate() {
+            cell.size_bytes = 1 << index;
+            cell.lost = 10 * (index as u64 + 1);
+        }
+        report.results[4].latency_ns.max = Some(2e9);
+        report.results[1].trials.truncate(1);
+        (report.results[2].error, report.results[3].error) = (Some("gone".into()), Some("gone".into()));
+        judge(&mut report);
+        let kinds = kinds(&report, |_| true);
+        let shown: Vec<String> = kinds.iter().map(Kind::to_string).collect();
+        assert_eq!(
+            shown,
+            [
+                "failed: gone (tcp 4 B, tcp 8 B)",
+                "doubtful: a round took 2.00 s (tcp 16 B)",
+                "slight: datagrams lost: 50 (0.05 % of all rounds) (tcp 16 B, the worst of 5 cells)",
+                "note: no confidence interval: only one trial (tcp 2 B)",
+            ]
+        );
+    }
+
+    #[test]
     fn reasons_are_those_of_the_cells_below_the_required_grade() {
         let mut report = sample::report();
         report.results.push(sample::cell());
@@ -144,9 +238,6 @@ mod tests {
         judge(&mut report);
         let reasons = reasons(&report, Grade::B);
         assert_eq!(reasons.len(), 1, "{reasons:?}");
-        assert!(
-            reasons[0].starts_with("Warning: udp: datagrams lost: 50000 (33.3 % of all rounds)"),
-            "{reasons:?}"
-        );
+        assert_eq!(reasons[0], "severe: datagrams lost: 50000 (33.3 % of all rounds) (udp)");
     }
 }

@@ -5,6 +5,7 @@ use std::ops::Range;
 use hdrhistogram::Histogram;
 
 use super::warning::*;
+use crate::client::measure::WakeUp;
 use crate::client::report::{CellReport, Costs, Report, TrialReport};
 use crate::client::stats::{Drift, MIN_SAMPLES_BEYOND, Statistic, median, spread};
 use crate::protocol::{ChannelSpec, Wait};
@@ -29,6 +30,7 @@ pub(super) fn warnings(cell: &CellReport, report: &Report) -> Vec<Warning> {
         lost(cell),
         preempted(cell),
         precision_missed(cell, report),
+        idle_wake_up(cell, report),
         clock_cost(cell, report),
         too_few_samples(cell, report),
         (cell.trials.len() == 1 && cell.error.is_none()).then_some(Warning::SingleTrial),
@@ -212,6 +214,16 @@ fn precision_missed(cell: &CellReport, report: &Report) -> Option<Warning> {
         .then_some(Warning::PrecisionMissed { wanted, reached })
 }
 
+/// Only of pinned sides that block at once: the others' CPUs do not sleep, or it is unknown which they are.
+fn idle_wake_up(cell: &CellReport, report: &Report) -> Option<Warning> {
+    let median_ns = cell.round_trip_ns().p50.filter(|_| cell.wait == Wait::Block)?;
+    let on_its_cpus = |wake_up: &&WakeUp| {
+        (Some(wake_up.client_cpu), Some(wake_up.server_cpu)) == (cell.client_cpu, cell.server_cpu)
+    };
+    let wake_up_ns = report.idle_wake_ups.iter().find(on_its_cpus)?.round_trip_ns;
+    (wake_up_ns >= WAKE_UP_SHARE * median_ns).then_some(Warning::IdleWakeUp { wake_up_ns, median_ns })
+}
+
 /// With fewer samples, chance makes peaks.
 const FEWEST_SAMPLES: u64 = 1000;
 
@@ -342,6 +354,28 @@ mod tests {
         };
         assert_eq!(of_cell(two_peaks), []);
         assert!(matches!(of_cell(unpinned)[..], [Warning::TwoModes { .. }]));
+    }
+
+    #[test]
+    fn a_blocking_cell_that_mostly_wakes_idle_cpus_is_named() {
+        let with = |median_ns: f64, wait, server_cpu| {
+            of(|report| {
+                report.idle_wake_ups =
+                    vec![WakeUp { client_cpu: 0, server_cpu: 1, round_trip_ns: 42_000.0, samples: 50 }];
+                let cell = &mut report.results[0];
+                (cell.client_cpu, cell.server_cpu, cell.wait) = (Some(0), Some(server_cpu), wait);
+                cell.headline_ns.p50 = Some(median_ns);
+            })
+        };
+        let [warning] = &with(45_000.0, Wait::Block, 1)[..] else { panic!("one warning") };
+        assert_eq!(warning.wake_up().unwrap(), "about 42.0 of 45.0 µs wakes an idle CPU");
+        assert_eq!(
+            with(41_000.0, Wait::Block, 1)[0].wake_up().unwrap(),
+            "nearly all of 41.0 µs wakes an idle CPU"
+        );
+        assert_eq!(with(90_000.0, Wait::Block, 1), [], "the mechanism takes more");
+        assert_eq!(with(45_000.0, Wait::Adaptive, 1), [], "it polls first");
+        assert_eq!(with(45_000.0, Wait::Block, 2), [], "other CPUs");
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::client::stats::{Drift, Statistic};
-use crate::units::{latency, percent};
+use crate::units::{latency, percent, three_digits, time_unit};
 
 /// How much a warning affects a result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -22,6 +22,19 @@ pub(crate) enum Severity {
     Severe,
     /// No result.
     Fatal,
+}
+
+impl Severity {
+    /// The word that a line of the warning begins with.
+    pub(crate) fn label(self) -> &'static str {
+        match self {
+            Self::Note => "note",
+            Self::Slight => "slight",
+            Self::Doubtful => "doubtful",
+            Self::Severe => "severe",
+            Self::Fatal => "failed",
+        }
+    }
 }
 
 /// Something to know before trusting a result, about the result itself or about the host. It has a severity, a finding
@@ -138,6 +151,13 @@ pub enum Warning {
         /// The half-width reached; `None` if too few trials were completed.
         #[serde(skip_serializing_if = "Option::is_none")]
         reached: Option<f64>,
+    },
+    /// A large part of the latency is the time that a sleeping CPU takes to wake up.
+    IdleWakeUp {
+        /// What the wake-ups of both sides take in a round trip on this host.
+        wake_up_ns: f64,
+        /// The median latency.
+        median_ns: f64,
     },
     /// The program was built without optimization.
     DebugBuild,
@@ -267,6 +287,33 @@ impl Warning {
     /// What it means, where that is not obvious, and what to do.
     pub(crate) fn advice(&self) -> &'static str {
         self.describe().2
+    }
+
+    /// How bad it is among those of one kind and severity: more is worse.
+    pub(crate) fn magnitude(&self) -> f64 {
+        match self {
+            Self::NoisyHost { spread, .. } => *spread,
+            Self::TwoModes { low_ns, high_ns, .. } => high_ns / low_ns,
+            Self::Drifts { change, .. } => change.abs(),
+            Self::ClockCost { fraction, .. } | Self::LostDatagrams { fraction, .. } => *fraction,
+            Self::TooFewSamples { needed, samples, .. } => *needed as f64 / (*samples).max(1) as f64,
+            Self::LongGap { max_ns, .. } => *max_ns,
+            Self::Preempted { per_second, .. } => *per_second,
+            Self::PrecisionMissed { reached, .. } => reached.unwrap_or(f64::INFINITY),
+            Self::IdleWakeUp { wake_up_ns, median_ns } => wake_up_ns / median_ns,
+            _ => 0.0,
+        }
+    }
+
+    /// How much of a cell's latency wakes an idle CPU, if the warning is about that.
+    pub(crate) fn wake_up(&self) -> Option<String> {
+        let Self::IdleWakeUp { wake_up_ns, median_ns } = self else { return None };
+        let (unit_ns, unit) = time_unit(*median_ns);
+        let share = match three_digits(wake_up_ns / unit_ns) {
+            _ if wake_up_ns >= median_ns => "nearly all".to_owned(),
+            share => format!("about {share}"),
+        };
+        Some(format!("{share} of {} {unit} wakes an idle CPU", three_digits(median_ns / unit_ns)))
     }
 
     fn describe(&self) -> (Severity, String, &'static str) {
@@ -416,6 +463,12 @@ impl Warning {
                     "Allow more time, stop other load (\"ipc-client doctor\"), or request less precision.",
                 )
             }
+            Self::IdleWakeUp { .. } => (
+                Slight,
+                format!("{}: --wait spin measures the mechanism alone", self.wake_up().unwrap_or_default()),
+                "Both CPUs go to sleep while they wait. A program that blocks pays for that too, on a host with as little \
+                 load; boot with idle=poll, or keep the CPUs busy, to pay less.",
+            ),
             Self::DebugBuild => (
                 Severe,
                 "this is a debug build, whose overhead is a large part of what was measured".to_owned(),
@@ -649,6 +702,9 @@ pub(super) const PREEMPTED_TIMES: f64 = 10.0;
 
 /// Preemptions per round above which they show in the p99.
 pub(super) const PREEMPTED_PER_ROUND: f64 = 0.01;
+
+/// From this share of the median on, a cell mostly measures how fast idle CPUs wake up.
+pub(super) const WAKE_UP_SHARE: f64 = 0.5;
 
 /// The smallest change of a CPU's frequency between start and end that is reported; turbo alone changes it by some
 /// percent.

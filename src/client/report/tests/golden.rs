@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use super::text::Style;
 use super::{IntervalReport, Report, csv, json, markdown, sample, text};
 use crate::client::host::placement::Placement;
 use crate::client::measure::histogram;
@@ -31,8 +32,9 @@ pub(super) fn assert_golden(name: &str, shown: &[u8]) {
     assert_eq!(shown.len(), golden.len(), "{}; IPCD_BLESS=1 rewrites it", path.display());
 }
 
-fn samples() -> [(&'static str, Report); 4] {
+fn samples() -> [(&'static str, Report); 5] {
     [
+        ("methods", sample::methods()),
         ("sweep", sample::sweep()),
         ("single", sample::single()),
         ("paced", sample::paced()),
@@ -49,17 +51,87 @@ fn shown(write: impl FnOnce(&mut Vec<u8>) -> std::io::Result<()>) -> Vec<u8> {
 #[test]
 fn golden_text() {
     for (name, report) in samples() {
-        assert_golden(&format!("{name}.txt"), &shown(|out| text::write(&report, None, out)));
-        for width in [80, 160] {
-            let text = shown(|out| text::write(&report, Some(width), out));
+        assert_golden(&format!("{name}.txt"), &shown(|out| text::write(&report, Style::default(), out)));
+        for width in [80, 120] {
+            let text =
+                shown(|out| text::write(&report, Style { width: Some(width), ..Style::default() }, out));
             assert_golden(&format!("{name}-{width}.txt"), &text);
             let text = String::from_utf8(text).unwrap();
-            let table = text.lines().skip_while(|line| !line.starts_with("method"));
-            for line in table {
+            for line in text.lines() {
                 assert!(line.chars().count() <= usize::from(width), "{name}: wider than {width}: {line}");
             }
         }
     }
+}
+
+#[test]
+fn golden_verbose_text() {
+    let style = Style { width: Some(80), verbose: true, ..Style::default() };
+    for (name, report) in [("methods", sample::methods()), ("single", sample::single())] {
+        assert_golden(&format!("{name}-verbose.txt"), &shown(|out| text::write(&report, style, out)));
+    }
+}
+
+#[test]
+fn many_warnings_take_at_most_12_lines_and_all_severe_ones_are_there() {
+    use crate::client::judge::warnings::Warning;
+    let mut report = sample::methods();
+    report.warnings = vec![
+        Warning::Turbo,
+        Warning::Smt,
+        Warning::HugePages,
+        Warning::NoIsolatedCpus,
+        Warning::StealTime { cpus: 0.01 },
+        Warning::Throttled { periods: 3, time_ns: 1_000, responder: false },
+        Warning::DebugBuild,
+    ];
+    for (at, cell) in report.results.iter_mut().enumerate() {
+        let spread = 0.2 + at as f64;
+        cell.warnings.extend([
+            Warning::NoisyHost { spread, pinned: true },
+            Warning::LongGap { max_ns: 2e9, block_rounds: None },
+            Warning::Preempted { per_round: 0.001, per_second: 300.0 },
+            Warning::LostDatagrams { lost: 9, fraction: 0.5 },
+            Warning::SelfTestDiffers { change: 0.1 },
+            Warning::Virtualized { hypervisor: None },
+        ]);
+    }
+    let text = String::from_utf8(shown(|out| text::write(&report, Style::default(), out))).unwrap();
+    let qualified: Vec<&str> = text.lines().skip_while(|line| !line.starts_with("severe: ")).collect();
+    assert_eq!(qualified.len(), 11, "{text}");
+    assert!(qualified[10].contains(" · 4 more kinds of warnings · details: --verbose"), "{text}");
+    for severe in ["severe: this is a debug build", "severe: the trials' medians", "severe: datagrams lost"] {
+        assert!(qualified[..3].iter().any(|line| line.starts_with(severe)), "{severe} in {text}");
+    }
+    // Even if that takes more lines.
+    report.warnings = vec![Warning::DebugBuild; 1];
+    let changes = |kind: &str| Warning::EnvironmentChanged { changes: vec![kind.to_owned()] };
+    report.warnings.extend([changes("a"), Warning::Suspended { time_ns: 1 }]);
+    report.results.truncate(1);
+    report.settings.rounds = Some(10);
+    let text = String::from_utf8(shown(|out| text::write(&report, Style::default(), out))).unwrap();
+    assert_eq!(text.lines().filter(|line| line.starts_with("severe: ")).count(), 4, "{text}");
+}
+
+#[test]
+fn a_summary_has_no_tables_and_what_follows_from_them() {
+    let style = Style { summary: true, ..Style::default() };
+    assert_golden("methods-summary.txt", &shown(|out| text::write(&sample::methods(), style, out)));
+}
+
+#[test]
+fn only_the_fastest_cell_warnings_and_errors_are_painted() {
+    let style = Style { width: Some(80), color: true, ..Style::default() };
+    let report = sample::sweep();
+    let text = String::from_utf8(shown(|out| text::write(&report, style, out))).unwrap();
+    for painted in
+        ["\x1b[1m\x1b[32mtcp\x1b[0m ", "\x1b[1m\x1b[33mslight\x1b[0m: ", "\x1b[1m\x1b[31mfailed\x1b[0m: "]
+    {
+        assert!(text.contains(painted), "{painted:?} in {text:?}");
+    }
+    let plain = shown(|out| text::write(&report, Style { color: false, ..style }, out));
+    let stripped = anstream::adapter::strip_str(&text).to_string();
+    assert_eq!(stripped, String::from_utf8(plain).unwrap(), "colours change nothing else");
 }
 
 #[test]

@@ -11,7 +11,7 @@ use crate::client::host::fixture::Tree;
 use crate::client::host::placement::Placement;
 use crate::client::host::{Build, Environment, Snapshot, Throttling};
 use crate::client::judge::warnings::{Grade, judge};
-use crate::client::measure::{CpusSeen, Probe, Recorder, Trial, histogram};
+use crate::client::measure::{CpusSeen, Probe, Recorder, Trial, WakeUp, histogram};
 use crate::client::stats::Latency;
 use crate::protocol::{ChannelSpec, Usage, Wait};
 use crate::transports::Pace;
@@ -39,6 +39,30 @@ pub(in crate::client) fn sweep() -> Report {
         },
     ];
     report(&outcomes, "auto", &["bench", "--method", "all", "--size", "8,64,64k"], 5)
+}
+
+/// Methods that block on two CPUs, where waking an idle one is most of it, and one that does not, at two sizes; two of them tie.
+pub(in crate::client) fn methods() -> Report {
+    let of = |method: &str, size, wait, ns| outcome(cell(method, size, wait, Some((0, 1))), 5, 10_000, ns);
+    let mut pipe = of("pipe", 64, Wait::Block, 44_900);
+    // In the other order, each is slower than the other in some trials.
+    pipe.trials.reverse();
+    let outcomes = [
+        of("tcp", 64, Wait::Block, 56_500),
+        of("tcp", 65_536, Wait::Block, 93_000),
+        of("unix", 64, Wait::Block, 44_800),
+        of("unix", 65_536, Wait::Block, 71_000),
+        of("shmem", 64, Wait::Adaptive, 1_120),
+        of("shmem", 65_536, Wait::Adaptive, 7_700),
+        pipe,
+    ];
+    let mut report =
+        report(&outcomes, "round", &["bench", "tcp", "unix", "shmem", "pipe", "--size", "64,64k"], 5);
+    report.settings.precision_fraction = None;
+    report.idle_wake_ups =
+        vec![WakeUp { client_cpu: 0, server_cpu: 1, round_trip_ns: 42_000.0, samples: 50 }];
+    judge(&mut report);
+    report
 }
 
 /// One cell, one trial.
@@ -104,8 +128,8 @@ fn report(outcomes: &[Outcome], timing: &str, arguments: &[&str], trials: u32) -
             arguments: arguments.iter().map(|&argument| argument.to_owned()).collect(),
             profile_flags: None,
             trials,
-            rounds: None,
-            duration_ns: Some(600_000_000),
+            rounds: (trials == 1).then_some(10_000),
+            duration_ns: (trials > 1).then_some(600_000_000),
             warmup_rounds: None,
             warmup_ns: Some(60_000_000),
             timing: timing.to_owned(),
@@ -126,6 +150,7 @@ fn report(outcomes: &[Outcome], timing: &str, arguments: &[&str], trials: u32) -
         at_end: snapshot(3_000),
         results: outcomes.iter().map(|outcome| rounded(CellReport::of(outcome, 20.0))).collect(),
         ranking: Vec::new(),
+        idle_wake_ups: Vec::new(),
         warnings: Vec::new(),
         grade: Grade::F,
         summed_runs: Vec::new(),

@@ -51,6 +51,7 @@ pub(crate) fn report() -> Report {
         },
         results: vec![cell()],
         ranking: Vec::new(),
+        idle_wake_ups: Vec::new(),
         warnings: Vec::new(),
         grade: Grade::F,
         summed_runs: Vec::new(),
