@@ -317,7 +317,9 @@ fn a_check_has_an_exit_code_for_each_answer() {
         ] {
             // Halves of a microsecond are not a time that is read.
             let bound = bound.replace("1.2us", "1200ns").replace("1.1us", "1100ns");
-            check(sandbox, &place, &[run, &bound], exit);
+            let checked = check(sandbox, &place, &[run, &bound], exit).stdout;
+            // It is not slower than another run: it exceeds a limit.
+            assert_eq!(checked.contains("check: limit exceeded"), exit == Exit::Regressed, "{checked}");
         }
         // What counts most decides, and the last run is what is checked.
         let both = [&["3", "--p50-below", "1s"], &against[..]].concat();

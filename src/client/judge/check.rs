@@ -161,13 +161,15 @@ impl Check {
             None => writeln!(out, "{}", self.run)?,
         }
         for finding in &self.findings {
-            let (state, cell) = (finding.verdict.checked().1, &finding.cell);
+            let (state, cell) = (finding.state(), &finding.cell);
             writeln!(out, "{state}: {cell}: required: {}: {}", finding.limit(), finding.figures())?;
         }
         if !self.differences.is_empty() {
             writeln!(out, "since the baseline: {}", in_one_line(&self.differences))?;
         }
-        writeln!(out, "check: {}", self.verdict.checked().1)
+        let mut deciding = self.findings.iter().filter(|finding| finding.verdict == self.verdict);
+        let state = deciding.next().map_or(self.verdict.checked().1, Finding::state);
+        writeln!(out, "check: {state}")
     }
 }
 
@@ -193,6 +195,14 @@ impl Finding {
             change_fraction: None,
             confidence_95: None,
             noise_fraction: None,
+        }
+    }
+
+    /// The verdict in words. A run above a bound has not become slower than another: it exceeds a limit.
+    fn state(&self) -> &'static str {
+        match (self.against, self.verdict) {
+            (Against::Bound, Verdict::Slower) => "limit exceeded",
+            (_, verdict) => verdict.checked().1,
         }
     }
 

@@ -212,7 +212,9 @@ pub(super) fn verdicts(report: &Report) -> Vec<String> {
         let [fastest, rest @ ..] = &places[..] else { continue };
         let is_tie = |ratio: &Option<Ratio>| ratio.is_some_and(|ratio| ratio.tie);
         let tied: Vec<usize> = (1..cells.len()).filter(|place| is_tie(&cells[*place].to_fastest)).collect();
-        let next = (1..cells.len()).find(|place| !is_tie(&cells[*place].to_fastest));
+        // Behind all of them: with intervals of different widths, one in between may be known to be slower.
+        let next = tied.last().map_or(1, |last| last + 1);
+        let next = (next < cells.len()).then_some(next);
         let next = next.and_then(|place| Some((name(places[place]), cells[place].to_fastest?)));
         let mut sentence = match &tied[..] {
             [] if rest.is_empty() => continue,
@@ -226,8 +228,8 @@ pub(super) fn verdicts(report: &Report) -> Vec<String> {
             }
         };
         if let Some((next, ratio)) = next {
-            let than = if tied.is_empty() { ": " } else { "; " };
-            sentence += &format!("{than}{} faster than {next}", ratio_text(ratio));
+            let subject = if tied.is_empty() { ": ".to_owned() } else { format!("; {} is ", name(*fastest)) };
+            sentence += &format!("{subject}{} faster than {next}", ratio_text(ratio));
         }
         if cells.iter().all(|cell| cell.to_fastest.is_none_or(|ratio| ratio.confidence_95.is_none())) {
             sentence += " (one trial: no interval)";
@@ -260,5 +262,52 @@ fn ratio_text(ratio: Ratio) -> String {
             )
         }
         None => times(ratio.times),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::judge::warnings::sample;
+
+    /// A report of cells with these trial medians.
+    fn report(cells: &[(&str, [f64; 3])]) -> Report {
+        let mut report = sample::report();
+        report.results = cells
+            .iter()
+            .map(|(method, medians)| {
+                let mut cell = sample::cell();
+                (cell.method, cell.cell, cell.size_bytes) = ((*method).to_owned(), (*method).to_owned(), 64);
+                cell.trials = medians.iter().map(|median| sample::trial(*median)).collect();
+                cell.headline_ns.p50 = crate::client::stats::median(medians);
+                cell
+            })
+            .collect();
+        report
+    }
+
+    #[test]
+    fn a_verdict_says_by_how_much_and_calls_a_tie_a_tie() {
+        let fast = ("shmem", [100.0, 101.0, 100.0]);
+        let slow = ("tcp", [400.0, 404.0, 400.0]);
+        assert_eq!(
+            verdicts(&report(&[slow, fast])),
+            ["shmem is fastest at 64 B: 4.00× [4.00, 4.00] faster than tcp."]
+        );
+        let near = ("memfd", [103.0, 98.0, 102.0]);
+        let said = verdicts(&report(&[near, slow, fast]));
+        assert!(said[0].starts_with("shmem and memfd tie at 64 B (1.02× [0.9"), "{said:?}");
+        assert!(said[0].ends_with("; shmem is 4.00× [4.00, 4.00] faster than tcp."), "{said:?}");
+        assert_eq!(said.len(), 1);
+        assert_eq!(verdicts(&report(&[fast])), [""; 0], "nothing to compare");
+    }
+
+    #[test]
+    fn a_cell_between_ties_is_not_called_the_next() {
+        // Known to be 2 % slower, and a noisier one that may be 20 % slower or faster.
+        let cells = [("a", [100.0; 3]), ("b", [102.0, 102.1, 101.9]), ("c", [85.0, 103.0, 120.0])];
+        assert_eq!(verdicts(&report(&cells)).len(), 1);
+        let said = &verdicts(&report(&cells))[0];
+        assert!(said.starts_with("a and c tie at 64 B (") && !said.contains("than b"), "{said}");
     }
 }

@@ -85,8 +85,10 @@ pub(super) fn kinds(report: &Report, graded: impl Fn(Grade) -> bool) -> Vec<Kind
             1..=3 => format!(" ({})", cells.join(", ")),
             n => {
                 let worst = if alike { String::new() } else { format!("{}, the worst of ", cells[0]) };
-                let of = if n == names.len() { String::new() } else { format!(" of {}", names.len()) };
-                format!(" ({worst}{n}{of} cells)")
+                match n == names.len() {
+                    true => format!(" ({worst}all {n} cells)"),
+                    false => format!(" ({worst}{n} of {} cells)", names.len()),
+                }
             }
         };
         Kind { severity: found[0].2.severity(), text: format!("{}{cells}", found[0].1) }
@@ -221,7 +223,7 @@ mod tests {
             [
                 "failed: gone (tcp 4 B, tcp 8 B)",
                 "doubtful: a round took 2.00 s (tcp 16 B)",
-                "slight: datagrams lost: 50 (0.05 % of all rounds) (tcp 16 B, the worst of 5 cells)",
+                "slight: datagrams lost: 50 (0.05 % of all rounds) (tcp 16 B, the worst of all 5 cells)",
                 "note: no confidence interval: only one trial (tcp 2 B)",
             ]
         );
