@@ -4,9 +4,8 @@ use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
-use rustix::io::Errno;
-
 use hdrhistogram::Histogram;
+use rustix::io::Errno;
 
 use super::measure::{self, Interval, Plan, Recorder, Trial, WakeUp, histogram};
 use super::{Client, ClientError};
@@ -105,10 +104,10 @@ pub(crate) struct Outcome {
 
 /// Is notified while a benchmark runs, between blocks of rounds.
 pub(crate) trait Observer {
-    /// A trial begins. `index` is the cell's index in the benchmark.
-    fn begins(&mut self, index: usize, cell: &Cell, trial: u32);
-    /// The rounds of the trial so far, and the time that they took.
-    fn progress(&mut self, rounds: u64, elapsed: Duration);
+    /// A trial begins. `index` is the cell's index in the benchmark; `median_ns` is the median over its trials so far.
+    fn begins(&mut self, index: usize, cell: &Cell, trial: u32, median_ns: Option<f64>);
+    /// The rounds of the trial so far, the time that they took, and, of a single channel, their latencies in picoseconds.
+    fn progress(&mut self, rounds: u64, elapsed: Duration, latencies: Option<&Histogram<u64>>);
     /// An interval of the trial is over. A break ends the whole run.
     fn interval(&mut self, index: usize, cell: &Cell, trial: u32, interval: &Interval<'_>)
     -> ControlFlow<()>;
@@ -139,7 +138,7 @@ pub(crate) fn run(
             if outcome.error.is_some() || outcome.is_complete(bench) {
                 continue;
             }
-            observer.begins(index, &outcome.cell, trial);
+            observer.begins(index, &outcome.cell, trial, median(&outcome.medians()));
             let flow = match run_trial(client, bench, calibration, outcome, index, trial, observer) {
                 Ok((result, latencies, flow)) => {
                     observer.ends(index, &outcome.cell, trial, &latencies);
@@ -186,7 +185,7 @@ fn run_trial(
     let mut flow = ControlFlow::Continue(());
     if cell.parallel > 1 {
         let overhead = &mut outcome.overhead;
-        let mut progress = |rounds, elapsed| observer.progress(rounds, elapsed);
+        let mut progress = |rounds, elapsed| observer.progress(rounds, elapsed, None);
         let (spec, count) = (&cell.spec, cell.parallel);
         let (trial, latencies) =
             measure::parallel::run(client, spec, count, calibration, &plan, overhead, &mut progress)?;
@@ -202,7 +201,7 @@ fn run_trial(
         &mut channel,
         calibration,
         &plan,
-        &mut |rounds, elapsed| observer.borrow_mut().progress(rounds, elapsed),
+        &mut |rounds, elapsed, latencies| observer.borrow_mut().progress(rounds, elapsed, Some(latencies)),
         &mut |interval| {
             flow = observer.borrow_mut().interval(index, cell, trial, interval);
             flow

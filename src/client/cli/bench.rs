@@ -47,7 +47,7 @@ pub(super) fn run(
     record.check()?;
     let mut session = Session::begin(&args.socket, &args.lease, plan, options, *clock)?;
     session.bench.plan.interval = output_args.interval;
-    let mut output = LiveOutput::new(output_args, &session.bench.plan, session.started, session.started_at)?;
+    let mut output = LiveOutput::new(output_args, &session.bench, session.started, session.started_at)?;
     let interrupt = Interrupt::listen(&session.client.interrupt()).map_err(Failure::unavailable)?;
     let outcomes = bench::run(&mut session.client, &session.bench, &session.calibration, &mut output);
     interrupt.restore_default();

@@ -101,7 +101,11 @@ pub(super) fn run(args: &DoctorArgs) -> Result<Exit, Failure> {
         to_stdout(|out| write_checks(&checks, prose_width(), out))?;
     }
 
-    let mut progress = Progress::of_each_trial(session.bench.plan.stop);
+    let mut progress = {
+        let bench = &session.bench;
+        // Each cell is measured twice.
+        Progress::new(2 * bench.cells.len(), bench.trials, bench.plan.stop)
+    };
     let mut outcomes = Vec::new();
     for cell in 0..session.bench.cells.len() {
         let cells = twice(&session.bench, cell);

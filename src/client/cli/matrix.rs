@@ -140,8 +140,8 @@ fn measure(
     let mut pairs: Vec<Pair> = plan.pairs.iter().map(pair).collect();
     let mut trials: Vec<Vec<_>> = vec![Vec::new(); pairs.len()];
     let (mut errors, mut complete) = (Vec::new(), 0);
-    let all = u64::try_from(pairs.len()).unwrap_or(u64::MAX).saturating_mul(plan.trials.into());
-    let mut progress = Progress::of_trials(all);
+    let passes = usize::try_from(plan.trials).unwrap_or(usize::MAX);
+    let mut progress = Progress::new(pairs.len().saturating_mul(passes), 1, plan.trial.stop);
     'passes: for pass in 0..plan.trials {
         for batch in order(pairs.len(), pass).chunks(BATCH) {
             let indices: Vec<usize> =
@@ -149,7 +149,6 @@ fn measure(
             let cells = indices.iter().map(|index| plan.cell(*index)).collect();
             let bench = Bench { cells, trials: 1, precision: None, plan: plan.trial };
             let outcomes = bench::run(client, &bench, calibration, &mut progress);
-            progress.advance(batch.len());
             for (index, outcome) in indices.into_iter().zip(outcomes) {
                 let latencies = outcome.trials.iter().map(Trial::headline);
                 trials[index].extend(latencies.filter(|latency| latency.samples > 0));

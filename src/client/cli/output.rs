@@ -16,9 +16,9 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use terminal_size::{Width, terminal_size_of};
 
 use crate::client::Failure;
-use crate::client::bench::{Cell, Observer};
+use crate::client::bench::{Bench, Cell, Observer};
 use crate::client::history::{History, HistoryError, Label, history_path};
-use crate::client::measure::{Interval, Plan, Recorder, Stop};
+use crate::client::measure::{Interval, Recorder, Stop};
 use crate::client::report::file::{self, FileError};
 use crate::client::report::hdr_log::{HdrLog, RESPONSE};
 use crate::client::report::text::Style;
@@ -280,18 +280,18 @@ impl LiveOutput {
     /// For a run that began at `start`, on the date `started_at`.
     pub(super) fn new(
         args: &OutputArgs,
-        plan: &Plan,
+        bench: &Bench,
         start: Instant,
         started_at: SystemTime,
     ) -> Result<Self, FileError> {
         let begin = |path: &PathBuf| {
             let file = tempfile::tempfile().and_then(|file| HdrLog::begin(BufWriter::new(file), started_at));
-            let by_interval = plan.interval.is_some();
+            let by_interval = bench.plan.interval.is_some();
             file.map(|log| Log { path: path.clone(), log, by_interval })
                 .map_err(|source| FileError { path: path.clone(), source })
         };
         Ok(Self {
-            progress: Progress::of_each_trial(plan.stop),
+            progress: Progress::new(bench.cells.len(), bench.trials, bench.plan.stop),
             write_interval: args.interval_writer(),
             hdr_log: args.hdr_log.as_ref().map(begin).transpose()?,
             start,
@@ -336,14 +336,14 @@ impl LiveOutput {
 }
 
 impl Observer for LiveOutput {
-    fn begins(&mut self, index: usize, cell: &Cell, trial: u32) {
-        self.progress.begins(index, cell, trial);
+    fn begins(&mut self, index: usize, cell: &Cell, trial: u32, median_ns: Option<f64>) {
+        self.progress.begins(index, cell, trial, median_ns);
     }
 
-    fn progress(&mut self, rounds: u64, elapsed: Duration) {
+    fn progress(&mut self, rounds: u64, elapsed: Duration, latencies: Option<&Histogram<u64>>) {
         self.block_end = Instant::now();
         self.trial_elapsed = elapsed;
-        self.progress.progress(rounds, elapsed);
+        self.progress.progress(rounds, elapsed, latencies);
     }
 
     fn interval(&mut self, _: usize, cell: &Cell, trial: u32, interval: &Interval<'_>) -> ControlFlow<()> {
@@ -359,7 +359,8 @@ impl Observer for LiveOutput {
         if self.error.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 
-    fn ends(&mut self, _: usize, cell: &Cell, _: u32, latencies: &Recorder) {
+    fn ends(&mut self, index: usize, cell: &Cell, trial: u32, latencies: &Recorder) {
+        self.progress.ends(index, cell, trial, latencies);
         if self.hdr_log.as_ref().is_some_and(|log| !log.by_interval) {
             self.log(cell, &latencies.histogram, latencies.response.as_ref(), self.trial_elapsed);
         }
@@ -369,71 +370,101 @@ impl Observer for LiveOutput {
 /// A run that ends sooner shows no bar.
 const BAR_AFTER: Duration = Duration::from_secs(1);
 
-/// A progress bar on stderr, on a terminal only, redrawn between blocks of rounds only.
+/// How often the bar is redrawn.
+const REDRAWS_PER_S: u8 = 5;
+
+/// The length of the bar for each trial.
+const TRIAL: u64 = 1000;
+
+/// A progress bar over a whole run, with its share done, the time left and the running median: on stderr, on a terminal only,
+/// redrawn between blocks of rounds only.
 pub(super) struct Progress {
     started: Instant,
+    /// When the bar last changed.
+    changed: Instant,
     bar: ProgressBar,
-    /// When a trial ends; `None` where the bar counts trials.
-    stop: Option<Stop>,
+    stop: Stop,
+    /// Trials of each cell; with a precision, more may follow.
+    trials: u32,
+    /// Trials of the whole run that are complete.
+    done: u64,
+    /// The cell that is measured, and which trial of it.
+    current: String,
+    /// The median over the trials of the current cell, if it has any.
+    median_ns: Option<f64>,
     drawn: bool,
 }
 
 impl Progress {
-    /// The bar of each trial in turn.
-    pub(super) fn of_each_trial(stop: Stop) -> Self {
-        Self { started: Instant::now(), bar: ProgressBar::hidden(), stop: Some(stop), drawn: false }
-    }
-
-    /// One bar over a number of trials.
-    pub(super) fn of_trials(trials: u64) -> Self {
+    /// For so many cells of so many trials.
+    pub(super) fn new(cells: usize, trials: u32, stop: Stop) -> Self {
         let bar = ProgressBar::hidden();
-        bar.set_length(trials);
-        let progress = Self { started: Instant::now(), bar, stop: None, drawn: true };
-        progress.draw("{msg} {wide_bar} {percent} %, {eta} left");
-        progress
+        let all = u64::try_from(cells).unwrap_or(u64::MAX).saturating_mul(trials.into());
+        bar.set_length(all.max(1).saturating_mul(TRIAL));
+        let (started, current, median_ns) = (Instant::now(), String::new(), None);
+        Self { started, changed: started, bar, stop, trials, done: 0, current, median_ns, drawn: false }
     }
 
-    /// Trials that are done, or left out.
-    pub(super) fn advance(&self, trials: usize) {
-        self.bar.inc(u64::try_from(trials).unwrap_or(0));
+    /// Shows the bar, on a terminal, unless the run ends soon.
+    fn draw(&mut self) {
+        if !self.drawn && self.started.elapsed() >= BAR_AFTER {
+            let style = ProgressStyle::with_template("{msg} {wide_bar} {percent} %, {eta} left");
+            self.bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+            self.bar.set_draw_target(ProgressDrawTarget::stderr_with_hz(REDRAWS_PER_S));
+            self.drawn = true;
+        }
     }
 
-    fn draw(&self, template: &str) {
-        let style = ProgressStyle::with_template(template);
-        self.bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-        self.bar.set_draw_target(ProgressDrawTarget::stderr_with_hz(5));
+    /// `share` is how much of the current trial is done; `median_ns` the running median of its cell.
+    fn show(&mut self, share: f64, median_ns: Option<f64>) {
+        let trial = (share.clamp(0.0, 1.0) * TRIAL as f64) as u64;
+        // With a precision, the trials that follow are not known.
+        let most = self.bar.length().unwrap_or(TRIAL).saturating_sub(1);
+        self.bar.set_position((self.done.saturating_mul(TRIAL) + trial).min(most));
+        let median = median_ns.map(|ns| format!(", p50 {}", units::latency(ns)));
+        self.bar.set_message(format!("{}{}", self.current, median.unwrap_or_default()));
+        self.draw();
     }
 }
 
 impl Observer for Progress {
-    fn begins(&mut self, _: usize, cell: &Cell, trial: u32) {
-        let (method, size) = (&cell.spec.method, cell.spec.size_bytes);
-        self.bar.set_message(match (self.stop, cell.client_cpu, cell.spec.server_cpu) {
-            (None, Some(client), Some(server)) => format!("{method}, CPU {client} to CPU {server}"),
-            _ => format!("{method}, {size} bytes, trial {}", trial + 1),
-        });
+    fn begins(&mut self, _: usize, cell: &Cell, trial: u32, median_ns: Option<f64>) {
+        let cpus = match (cell.client_cpu, cell.spec.server_cpu) {
+            (Some(client), Some(server)) => format!(", CPU {client} to CPU {server}"),
+            _ => String::new(),
+        };
+        let trial =
+            if self.trials > 1 { format!(", trial {} of {}", trial + 1, self.trials) } else { String::new() };
+        self.current =
+            format!("{}, {}{cpus}{trial}", cell.spec.method, units::size(cell.spec.size_bytes.into()));
+        self.median_ns = median_ns;
+        self.show(0.0, median_ns);
     }
 
-    fn progress(&mut self, rounds: u64, elapsed: Duration) {
-        let Some(stop) = self.stop else { return };
-        if !self.drawn {
-            if self.started.elapsed() < BAR_AFTER {
-                return;
-            }
-            self.draw("{msg} {wide_bar} {percent} %");
-            self.drawn = true;
+    fn progress(&mut self, rounds: u64, elapsed: Duration, latencies: Option<&Histogram<u64>>) {
+        // Nothing is computed that no terminal shows.
+        if self.drawn && self.bar.is_hidden() {
+            return;
         }
-        let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-        let (position, length) = match stop {
-            Stop::Rounds(total) => (rounds, total),
-            Stop::Time(total) => (millis(elapsed), millis(total)),
+        if self.changed.elapsed() < Duration::from_secs(1) / REDRAWS_PER_S.into() {
+            return;
+        }
+        self.changed = Instant::now();
+        let share = match self.stop {
+            Stop::Rounds(total) => rounds as f64 / total.max(1) as f64,
+            Stop::Time(total) => elapsed.as_secs_f64() / total.as_secs_f64().max(f64::MIN_POSITIVE),
         };
-        self.bar.set_length(length);
-        self.bar.set_position(position.min(length));
+        let first = latencies.filter(|histogram| !histogram.is_empty());
+        let first_ns = || Some(first?.value_at_quantile(0.5) as f64 / 1000.0);
+        self.show(share, self.median_ns.or_else(first_ns));
     }
 
     fn interval(&mut self, _: usize, _: &Cell, _: u32, _: &Interval<'_>) -> ControlFlow<()> {
         ControlFlow::Continue(())
+    }
+
+    fn ends(&mut self, _: usize, _: &Cell, _: u32, _: &Recorder) {
+        self.done += 1;
     }
 }
 
@@ -503,5 +534,57 @@ impl RecordArgs {
             print_line(format_args!("ipc-client: recorded as run {id} in {}", history.path().display()));
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::host::placement::Placement;
+    use crate::client::measure::histogram;
+    use crate::protocol::{ChannelSpec, Wait};
+
+    fn cell(method: &str) -> Cell {
+        Cell {
+            spec: ChannelSpec::new(method),
+            wait: Wait::Block,
+            placement: Placement::Unpinned,
+            client_cpu: None,
+            pace: None,
+            parallel: 1,
+            optional: false,
+        }
+    }
+
+    #[test]
+    fn progress_is_that_of_the_whole_run_with_the_running_median() {
+        let (tcp, udp, latencies) = (cell("tcp"), cell("udp"), Recorder::default());
+        let mut progress = Progress::new(2, 3, Stop::Rounds(100));
+        let shown = |progress: &Progress| {
+            let share = progress.bar.position() as f64 / progress.bar.length().unwrap() as f64;
+            (progress.bar.message(), (share * 12.0).round() / 12.0)
+        };
+        progress.begins(0, &tcp, 0, None);
+        assert_eq!(shown(&progress), ("tcp, 8 B, trial 1 of 3".to_owned(), 0.0));
+        // A block that ends before the bar is drawn again changes nothing.
+        progress.progress(25, Duration::ZERO, None);
+        assert_eq!(shown(&progress).1, 0.0);
+        let mut so_far = histogram();
+        so_far.record_n(4_000_000, 10).unwrap();
+        progress.changed -= Duration::from_secs(1);
+        progress.progress(50, Duration::ZERO, Some(&so_far));
+        assert_eq!(shown(&progress), ("tcp, 8 B, trial 1 of 3, p50 4.00 µs".to_owned(), 1.0 / 12.0));
+        progress.ends(0, &tcp, 0, &latencies);
+        progress.begins(1, &udp, 0, None);
+        assert_eq!(shown(&progress), ("udp, 8 B, trial 1 of 3".to_owned(), 2.0 / 12.0));
+        progress.ends(1, &udp, 0, &latencies);
+        progress.begins(0, &tcp, 1, Some(6_000.0));
+        progress.changed -= Duration::from_secs(1);
+        progress.progress(50, Duration::ZERO, Some(&so_far));
+        assert_eq!(shown(&progress), ("tcp, 8 B, trial 2 of 3, p50 6.00 µs".to_owned(), 5.0 / 12.0));
+        // With a precision more trials follow: the bar waits for the end.
+        (0..9).for_each(|trial| progress.ends(0, &tcp, trial, &latencies));
+        progress.begins(0, &tcp, 9, None);
+        assert!(progress.bar.position() < progress.bar.length().unwrap());
     }
 }

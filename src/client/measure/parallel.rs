@@ -180,7 +180,7 @@ impl Side<'_> {
             counted = rounds;
         };
         let start = Instant::now();
-        let outcome = runner.measure(&mut |rounds, _| count(rounds), &mut |_| ControlFlow::Continue(()));
+        let outcome = runner.measure(&mut |rounds, _, _| count(rounds), &mut |_| ControlFlow::Continue(()));
         let end = Instant::now();
         let spent = own.spent();
         if let Err(error) = outcome {

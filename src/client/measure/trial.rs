@@ -4,6 +4,8 @@ use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use hdrhistogram::Histogram;
+
 use super::block::{BlockLen, MAX_ROUNDS};
 use super::interval::Intervals;
 use super::spent::{Own, Spent};
@@ -124,8 +126,10 @@ pub(crate) struct CpusSeen {
     pub server: Vec<u32>,
 }
 
-/// Runs one trial over a fresh channel. `progress` hears, between blocks, how many rounds are done and how long they
-/// took; `on_interval` hears the plan's intervals, and ends the trial where it breaks.
+/// What hears of a trial's rounds: how many are done, how long they took, and their latencies in picoseconds.
+pub(super) type Progress<'a> = dyn FnMut(u64, Duration, &Histogram<u64>) + 'a;
+
+/// Runs one trial over a fresh channel. `progress` hears of it between blocks; `on_interval` hears the plan's intervals, and ends the trial where it breaks.
 ///
 /// # Errors
 /// The channel fails, with the reason if the daemon reports one; or [`ClientError::Interrupted`].
@@ -134,7 +138,7 @@ pub(crate) fn run(
     channel: &mut Channel,
     calibration: &Calibration,
     plan: &Plan,
-    progress: &mut dyn FnMut(u64, Duration),
+    progress: &mut Progress<'_>,
     on_interval: &mut dyn FnMut(&Interval<'_>) -> ControlFlow<()>,
 ) -> Result<(Trial, Recorder), ClientError> {
     let interrupt = client.interrupt();
@@ -264,7 +268,7 @@ impl<'a> Runner<'a> {
 
     pub(super) fn measure(
         &mut self,
-        progress: &mut dyn FnMut(u64, Duration),
+        progress: &mut Progress<'_>,
         on_interval: &mut dyn FnMut(&Interval<'_>) -> ControlFlow<()>,
     ) -> Result<(), RoundError> {
         let scale = self.calibration.scale();
@@ -292,7 +296,7 @@ impl<'a> Runner<'a> {
             let block = self.block(left, whole, pacer.as_mut(), intervals.as_mut());
             looked = self.note_time_outside_of_blocks(looked, self.elapsed_ps - before_ps);
             self.settle(block)?;
-            progress(self.rounds, start.elapsed());
+            progress(self.rounds, start.elapsed(), &self.recorder.histogram);
             if let Some(intervals) = &mut intervals
                 && intervals.report(self.rounds, self.lost, false, on_interval).is_break()
             {

@@ -79,7 +79,7 @@ fn measure(
     };
     let mut runner = Runner::new(&mut channel, &calibration, &plan);
     runner.warm_up().unwrap();
-    runner.measure(&mut |_, _| (), &mut |_| std::ops::ControlFlow::Continue(())).unwrap();
+    runner.measure(&mut |_, _, _| (), &mut |_| std::ops::ControlFlow::Continue(())).unwrap();
     let (trial, recorder) = runner.into_trial((0, Duration::ZERO), Spent::default(), Spent::default());
     Measured {
         runner_rounds: trial.rounds,
