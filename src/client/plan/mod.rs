@@ -132,9 +132,12 @@ pub(crate) struct PlanArgs {
     pub parallel: u32,
 
     /// Start rounds at a fixed rate, such as 10k/s, on each channel, and report latencies from the intended start beside
-    /// service times.
-    #[arg(long, value_name = "RATE", value_parser = units::parse_rate, conflicts_with = "gaps")]
-    pub rate: Option<Duration>,
+    /// service times; several make a sweep, which shows from which rate on the host cannot keep up.
+    #[arg(
+        long = "rate", value_name = "RATE,...", value_delimiter = ',', value_parser = units::parse_rate,
+        conflicts_with = "gaps",
+    )]
+    pub rates: Vec<Duration>,
     /// Idle time before each round, such as 0, 10us, 1ms; several make a sweep.
     #[arg(long = "gap", value_name = "TIME,...", value_delimiter = ',', value_parser = units::parse_gap)]
     pub gaps: Vec<Duration>,
@@ -193,10 +196,10 @@ impl PlanArgs {
             [] => vec![None],
             waits => waits.iter().copied().map(Some).collect(),
         };
-        let paces: Vec<Option<Pace>> = match (self.rate, &self.gaps[..]) {
-            (Some(interval), _) => vec![Some(Pace::Every(interval))],
-            (None, []) => vec![None],
-            (None, gaps) => gaps.iter().map(|gap| (!gap.is_zero()).then_some(Pace::Gap(*gap))).collect(),
+        let paces: Vec<Option<Pace>> = match (&self.rates[..], &self.gaps[..]) {
+            ([], []) => vec![None],
+            (rates @ [_, ..], _) => rates.iter().map(|interval| Some(Pace::Every(*interval))).collect(),
+            ([], gaps) => gaps.iter().map(|gap| (!gap.is_zero()).then_some(Pace::Gap(*gap))).collect(),
         };
         let mut seen = BTreeSet::new();
         let sizes: Vec<u32> = self.sizes.iter().copied().filter(|size| seen.insert(*size)).collect();
