@@ -396,7 +396,7 @@ pub(super) struct Progress {
 }
 
 impl Progress {
-    /// For so many cells of so many trials.
+    /// For a number of cells and of trials of each.
     pub(super) fn new(cells: usize, trials: u32, stop: Stop) -> Self {
         let bar = ProgressBar::hidden();
         let all = u64::try_from(cells).unwrap_or(u64::MAX).saturating_mul(trials.into());

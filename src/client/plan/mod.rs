@@ -132,7 +132,7 @@ pub(crate) struct PlanArgs {
     pub parallel: u32,
 
     /// Start rounds at a fixed rate, such as 10k/s, on each channel, and report latencies from the intended start beside
-    /// service times; several make a sweep, which shows from which rate on the host cannot keep up.
+    /// service times; several make a sweep, which shows where the host cannot keep up.
     #[arg(
         long = "rate", value_name = "RATE,...", value_delimiter = ',', value_parser = units::parse_rate,
         conflicts_with = "gaps",
