@@ -43,7 +43,7 @@ pub mod transports {
         contract::{
             ConnectError, Delivery, Endpoint, Exposure, Group, Info, Mechanism, Naming, Reach, RoundError,
         },
-        find, instance_name, memory_of,
+        find, memory_of,
         rounds::Rounds,
         settings::{Grant, Owner, Settings},
         states,
@@ -52,7 +52,8 @@ pub mod transports {
         sys::mq::{End, MessageQueue},
         sys::signal::Words,
         sys::sysv::{Message, Queue},
-        sys::{Region, Semaphore, VsockAddress, allow_descriptors, process_vm, usage},
+        sys::{Region, Semaphore, VsockAddress, allow_descriptors, process_vm, reveal_sender, sender, usage},
+        unique_name,
         watch::Watch,
     };
 }

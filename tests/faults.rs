@@ -42,7 +42,6 @@ fn private(sandbox: &Sandbox, mechanism: &dyn Mechanism) -> (Process, Peer, Peer
     let client = sandbox.start(command.process_group(0));
     let pid = client.wait_for_line("ipc-client: as asked for: a private daemon, process ");
     let daemon = pid.split(',').next().unwrap().parse().unwrap();
-    sandbox.note_daemon(daemon);
     let responder =
         eventually("the private daemon has a responder", PATIENCE, || responders(daemon).first().copied());
     let daemon = Peer::find(daemon).expect("its client runs");
@@ -243,6 +242,26 @@ fn a_private_daemon_is_killed() {
             daemon.signal(Signal::KILL);
             client.wait(SOON).expect(Exit::Broken).says(&["the daemon is lost"]);
             assert!(responder.ends_within(SOON));
+            sandbox.settle();
+        }
+    });
+}
+
+/// As the end of a control group does. What is left has no owner, and the next run of any kind removes it.
+#[test]
+fn a_private_run_is_killed_whole_and_the_next_one_removes_what_it_leaves() {
+    run(|sandbox| {
+        for mechanism in here() {
+            let (client, daemon, responder) = private(sandbox, mechanism);
+            for signal in [Signal::STOP, Signal::KILL] {
+                client.signal(signal);
+                daemon.signal(signal);
+                responder.signal(signal);
+            }
+            client.wait(SOON).expect_signal(Signal::KILL);
+            assert!(daemon.ends_within(SOON) && responder.ends_within(SOON));
+            let next = ["bench", "--private", "-m", "pipe", "-n", "10", "--trials", "1"];
+            sandbox.finish(&mut sandbox.client(&next)).expect(Exit::Success);
             sandbox.settle();
         }
     });

@@ -17,7 +17,8 @@ use crate::protocol::{
     ChannelId, ChannelSpec, Confinement, End, Event, MethodState, Refusal, Reply, Request, Resource,
     SocketAddress, Status, Usage, dial,
 };
-use crate::transports::{CallError, ConnectError, Endpoint, RoundError, Settings, only_cpu};
+use crate::transports::sys::{reveal_sender, sender};
+use crate::transports::{CallError, ConnectError, Endpoint, Owner, Reach, RoundError, Settings, only_cpu};
 
 /// How long the daemon may take to reply. Opening a channel takes longest, at most 5 s.
 const REPLY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -51,6 +52,8 @@ pub struct Client {
     channels: BTreeMap<ChannelId, Option<End>>,
     /// Why the daemon ends the connection, if it has said so.
     ending: Option<Ending>,
+    /// Who has sent the first reply. The socket's own peer would be the process that listened: a service manager.
+    daemon: Option<Owner>,
     /// The daemon's socket; `None` for a private daemon.
     path: Option<PathBuf>,
     /// Once set, ends what is being measured through this connection.
@@ -88,7 +91,9 @@ impl Client {
 
     fn new(link: Link, path: Option<PathBuf>, process: Option<Process>) -> Self {
         let (channels, interrupt) = (BTreeMap::new(), Arc::default());
-        Self { link, channels, ending: None, path, interrupt, _process: process }
+        // Without it, what depends on the daemon's user is refused.
+        let _ = reveal_sender(&link);
+        Self { link, channels, ending: None, daemon: None, path, interrupt, _process: process }
     }
 
     /// A flag that, once set, ends a run of trials with [`ClientError::Interrupted`], the current trial between two
@@ -250,7 +255,13 @@ impl Client {
                 CallError { what: "taking over its descriptors", source: rustix::io::Errno::MFILE.into() };
             return Err(self.not_connected(channel, settings.method, error.into()));
         }
-        Ok(Opened::new(channel, mechanism, settings, Endpoint { address, descriptors }, responder_pid))
+        let own = Owner::this();
+        let daemon = self.daemon.unwrap_or(Owner { pid: 0, uid: u32::MAX, gid: u32::MAX });
+        if mechanism.info().reach == Reach::SameUser && daemon.uid != own.uid {
+            return Err(self.not_connected(channel, settings.method, ConnectError::OtherUser(daemon.uid)));
+        }
+        let endpoint = Endpoint { address, descriptors, daemon };
+        Ok(Opened::new(channel, mechanism, settings, endpoint, responder_pid))
     }
 
     /// Finds out from the daemon why connecting failed, and closes the channel.
@@ -410,7 +421,14 @@ impl Client {
     }
 
     fn request(&mut self, request: &Request) -> Result<Reply, ClientError> {
-        let Err(error) = self.link.send(request, &[]) else { return self.reply(Some(REPLY_TIMEOUT)) };
+        let Err(error) = self.link.send(request, &[]) else {
+            let mut deadline = Deadline::after(REPLY_TIMEOUT);
+            if self.daemon.is_none() {
+                self.link.wait(&mut deadline)?;
+                self.daemon = sender(&self.link).ok();
+            }
+            return self.reply_by(Some(&mut deadline));
+        };
         // Its last reply says more than that it closed the connection.
         match self.reply(Some(EVENT_TIMEOUT)) {
             Err(reason @ (ClientError::Stopping | ClientError::Revoked { .. } | ClientError::Refused(_))) => {
@@ -421,9 +439,12 @@ impl Client {
     }
 
     fn reply(&mut self, timeout: Option<Duration>) -> Result<Reply, ClientError> {
-        let mut deadline = timeout.map(Deadline::after);
+        self.reply_by(timeout.map(Deadline::after).as_mut())
+    }
+
+    fn reply_by(&mut self, mut deadline: Option<&mut Deadline>) -> Result<Reply, ClientError> {
         loop {
-            let received = self.link.receive_by(deadline.as_mut());
+            let received = self.link.receive_by(deadline.as_deref_mut());
             if let (Some(ending), true) = (self.ending, received.is_err()) {
                 return Err(ending.error());
             }

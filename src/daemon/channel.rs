@@ -26,7 +26,7 @@ use crate::protocol::{
 use crate::shortage::explain_spawn;
 use crate::transports::sys::find_descriptors;
 use crate::transports::{
-    Announcement, Assignment, Grant, Mechanism, Owner, Settings, available_to, instance_name,
+    Announcement, Assignment, Grant, Mechanism, Owner, Settings, available_to, unique_name,
 };
 
 /// Descriptors that starting a channel takes, most of them for a moment: to probe the mechanism, to start a process, and to
@@ -55,13 +55,11 @@ pub(super) struct Channels {
     /// Those that ended early, whose clients have not seen that yet and may read their memory.
     ended: Vec<Channel>,
     next: ChannelId,
-    /// The start of the names of resources; unique on this host.
-    instance: String,
 }
 
 impl Channels {
-    pub(super) fn new() -> io::Result<Self> {
-        Ok(Self { open: BTreeMap::new(), ended: Vec::new(), next: 1, instance: instance_name()? })
+    pub(super) fn new() -> Self {
+        Self { open: BTreeMap::new(), ended: Vec::new(), next: 1 }
     }
 
     /// Starts a channel for a client, if the limits allow. It is open once its responder announces itself.
@@ -77,7 +75,8 @@ impl Channels {
         let mut token = [0; 32];
         retry_on_intr(|| getrandom(&mut token, GetRandomFlags::empty()))
             .map_err(|error| spawn_failed(error.into()))?;
-        let grant = Grant { token: Token::new(token), name: format!("{}-{id}", self.instance), client };
+        let name = unique_name().map_err(spawn_failed)?;
+        let grant = Grant { token: Token::new(token), name, client };
         let (mechanism, settings) = Settings::of(spec, grant.clone())?;
         let memory = mechanism.holds(settings.size);
         for (resource, asked) in [(Resource::Channels, 1), (Resource::Memory, memory)] {

@@ -214,6 +214,7 @@ pub(super) fn private_daemon() -> Exit {
     forbid_core();
     logging::init(&std::env::var("RUST_LOG").unwrap_or_else(|_| "warn".to_owned()));
     let _ = rustix::thread::set_name(c"ipcd-private");
+    remove_leftovers_of_the_dead();
     match take_stdin().and_then(|socket| serve_client(socket, Limits::private(PRIVATE_CHANNELS))) {
         Ok(()) => Exit::Success,
         // Its client reports this in turn.

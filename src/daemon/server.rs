@@ -115,7 +115,7 @@ impl Server {
             limits: config.limits,
             connections: Connections::new(),
             accept_paused: None,
-            channels: Channels::new()?,
+            channels: Channels::new(),
             lease: Lease::new(config.measurements, config.revoke_after),
             counters: Counters::new(),
             metrics,
@@ -571,7 +571,7 @@ impl Server {
             }
             Some(News::Ended(end)) => {
                 if let Some(channel) = self.channels.remove(id) {
-                    // Removing a folder takes a descriptor.
+                    // That takes a descriptor.
                     self.connections.spare.lend(|| channel.remove_leftovers());
                     self.channel_ended(&channel, end);
                     if channel.state == State::Open {

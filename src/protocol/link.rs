@@ -219,6 +219,14 @@ impl Link {
         }
     }
 
+    /// Waits until something can be received, or the peer has closed.
+    ///
+    /// # Errors
+    /// The deadline has passed.
+    pub(crate) fn wait(&self, deadline: &mut Deadline) -> Result<(), LinkError> {
+        wait_for(self.as_fd(), PollFlags::IN, Some(deadline))
+    }
+
     /// The file descriptors that came with the messages received since the last call.
     pub fn take_descriptors(&mut self) -> Vec<OwnedFd> {
         std::mem::take(&mut self.descriptors)

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::str::FromStr;
 use std::time::Duration;
@@ -112,7 +113,7 @@ pub struct Info {
     pub sizes: Capabilities,
     /// How many copies of a payload its responder holds, its libraries' and the shared ones included.
     pub copies: u64,
-    /// What is named after the channel until the client has proved itself.
+    /// What is named after the channel.
     pub naming: Naming,
     /// How an unauthenticated peer could reach a channel.
     pub exposure: Exposure,
@@ -139,21 +140,20 @@ impl Info {
     };
 }
 
-/// What is named after a channel from its announcement until the client has proved itself. Another process may hold that
-/// name already, and a killed responder leaves it behind.
+/// What is named after a channel while its responder makes it; a responder that is killed then leaves it behind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Naming {
-    /// Nothing: it is handed over, or the kernel chooses a free port or process id.
+    /// Nothing: it has no name, or the kernel chooses a free port or process id.
     Unnamed,
-    /// A folder for sockets, FIFOs or files, in the service's runtime directory or the temporary folder.
-    Folder,
+    /// A socket, pipe or file, in the service's runtime directory or the temporary folder.
+    File,
     /// A POSIX shared memory segment.
     SharedMemory,
-    /// A folder in `/dev/shm`, `NAME-root`.
+    /// A folder in `/dev/shm`, `NAME-root`, until the client has proved itself.
     SharedFolder,
     /// POSIX message queues, `NAME-ping` and `NAME-pong`.
     Queues,
-    /// A System V key, computed from the name.
+    /// A System V key, computed from the name, as long as the channel lives.
     Key,
 }
 
@@ -244,8 +244,7 @@ impl Delivery {
 /// Which users' clients its channels reach, of those that may use a daemon's control socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reach {
-    /// All: it is handed over with its descriptors, or given to the client's user, or goes through the network, where the
-    /// token keeps others out.
+    /// All: it is handed over with its descriptors, or goes through the network, where the token keeps others out.
     Anyone,
     /// Root, the daemon's own user, and its group: it is a socket with a name, whose permissions decide, and the token keeps
     /// others of the group out. A daemon of root gives the name to the client's user.
@@ -315,19 +314,37 @@ impl Capabilities {
     }
 }
 
-/// Where an announced channel is.
+/// Where an announced channel is, as a daemon says that is not trusted: a client opens no file, queue or socket by a name that
+/// it gets.
 #[derive(Debug)]
 pub struct Endpoint {
     /// Its address, in the mechanism's own format.
     pub address: String,
     /// The descriptors that came with it.
     pub descriptors: Vec<OwnedFd>,
+    /// The daemon, as the kernel reports it.
+    pub daemon: Owner,
 }
 
 impl Endpoint {
     /// Its address, as something that is parsed.
     pub(crate) fn parse<T: FromStr>(&self) -> Result<T, ConnectError> {
         self.address.parse().map_err(|_| ConnectError::Endpoint(self.address.clone()))
+    }
+
+    /// The address of a socket, which must be one of the loopback interface.
+    pub(crate) fn loopback(&self) -> Result<SocketAddr, ConnectError> {
+        let address: SocketAddr = self.parse()?;
+        if address.ip().is_loopback() {
+            Ok(address)
+        } else {
+            Err(ConnectError::Endpoint(self.address.clone()))
+        }
+    }
+
+    /// Whether something of this user can be the responder's. A responder of root may have become this user.
+    pub(crate) fn is_from(&self, uid: u32) -> bool {
+        uid == self.daemon.uid || (self.daemon.uid == 0 && uid == Owner::this().uid)
     }
 
     /// Its `N` descriptors.
@@ -401,6 +418,9 @@ pub enum ConnectError {
     /// The responder runs in another PID namespace, where process ids mean other processes.
     #[error("the daemon has another PID namespace than this process")]
     OtherNamespace,
+    /// It works between processes of one user, and the daemon is another's.
+    #[error("it works between processes of one user, and the daemon is user {0}'s; --private measures it")]
+    OtherUser(u32),
     /// The peer is not this channel's responder.
     #[error("the peer does not know this channel's token")]
     WrongToken,
@@ -420,7 +440,7 @@ impl ConnectError {
     /// the daemon's processes are invisible.
     #[must_use]
     pub(crate) fn is_unavailable(&self) -> bool {
-        matches!(self, Self::OtherNamespace)
+        matches!(self, Self::OtherNamespace | Self::OtherUser(_))
             || is_shortage(self)
             || self.is_any_of(&[Errno::PERM, Errno::NOSYS, Errno::AFNOSUPPORT])
     }

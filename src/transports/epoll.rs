@@ -9,8 +9,7 @@ use rustix::event::epoll::{CreateFlags, Event, EventData, EventFlags, add, creat
 use rustix::io::ioctl_fionbio;
 use rustix::net::{AddressFamily, SocketFlags, socketpair};
 
-use super::families::stream::{Pipe, Socket, StreamClient, adaptive_spin, echo};
-use super::families::unix_socket::{accept, dial};
+use super::families::stream::{Pipe, Socket, StreamClient, adaptive_spin, echo, offer_pair, take_pair};
 use super::prelude::*;
 use crate::shortage::explain_sandbox;
 
@@ -23,9 +22,6 @@ static INFO: Info = Info {
     limits: "One system call more for each wait than a blocking read needs. Otherwise as unix.",
     round: "One send, one epoll_wait (level-triggered, one descriptor registered) and one recv on each side; with \
             spin, epoll_wait returns at once and is called again; with adaptive, so for a while, then it waits.",
-    reach: Reach::Group,
-    naming: Naming::Folder,
-    exposure: Exposure::Connections(SocketType::STREAM),
     ..Info::DEFAULT
 };
 
@@ -41,7 +37,6 @@ impl Mechanism for Epoll {
     }
 
     fn probe(&self) -> Result<(), Unavailable> {
-        INFO.naming.probe()?;
         let flags = SocketFlags::CLOEXEC;
         let (ours, _theirs) = socketpair(AddressFamily::UNIX, SocketType::STREAM, flags, None)
             .while_doing("making a socket pair")?;
@@ -55,12 +50,12 @@ impl Mechanism for Epoll {
     }
 
     fn respond(&self, settings: &Settings, supervisor: &mut Supervisor) -> Result<(), ServeError> {
-        let socket = accept(SocketType::STREAM, settings, supervisor)?;
+        let socket = offer_pair(SocketType::STREAM, settings, supervisor)?;
         echo(&Looped::new(socket, settings.wait)?, settings)
     }
 
     fn connect(&self, settings: &Settings, endpoint: Endpoint, watch: &mut Watch) -> Connected {
-        let socket = dial(SocketType::STREAM, &endpoint.address, settings, watch)?;
+        let socket = take_pair(settings, endpoint, watch)?;
         Ok(Box::new(StreamClient::new(Looped::new(socket, settings.wait)?, settings)?))
     }
 }

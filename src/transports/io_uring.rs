@@ -1,7 +1,6 @@
 //! `io-uring`: a unix stream socket through io_uring on both sides.
 
-use super::families::stream::Socket;
-use super::families::unix_socket::{accept, dial};
+use super::families::stream::{Socket, offer_pair, take_pair};
 use super::prelude::*;
 use super::sys::{Ring, RingOptions};
 use crate::shortage::{FORBIDDEN, HIDDEN, explain};
@@ -20,10 +19,7 @@ static INFO: Info = Info {
             payload above a quarter of the socket's send buffer is sent by a separate call. With spin, the call \
             does not wait and is repeated. With sqpoll the submission is a store that the kernel's thread sees, and with \
             spin the completion is a load: then no system call is made.",
-    reach: Reach::Group,
     options: &[SQPOLL],
-    naming: Naming::Folder,
-    exposure: Exposure::Connections(SocketType::STREAM),
     ..Info::DEFAULT
 };
 
@@ -54,12 +50,11 @@ impl Mechanism for IoUring {
         Ring::probe(RingOptions { sqpoll: false, wait: Wait::Block }).map_err(|error| {
             let why = why_not(&error, &disabled(), false);
             Unavailable(why.unwrap_or_else(|| format!("no io_uring can be made: {error}")))
-        })?;
-        Ok(INFO.naming.probe()?)
+        })
     }
 
     fn respond(&self, settings: &Settings, supervisor: &mut Supervisor) -> Result<(), ServeError> {
-        let mut ring = ring(accept(SocketType::STREAM, settings, supervisor)?, settings)?;
+        let mut ring = ring(offer_pair(SocketType::STREAM, settings, supervisor)?, settings)?;
         let mut buffer = Buffer::new(settings.size);
         let mut echoed = ring.receive(&mut buffer, &mut Unwatched, 0);
         loop {
@@ -71,7 +66,7 @@ impl Mechanism for IoUring {
     }
 
     fn connect(&self, settings: &Settings, endpoint: Endpoint, watch: &mut Watch) -> Connected {
-        let socket = dial(SocketType::STREAM, &endpoint.address, settings, watch)?;
+        let socket = take_pair(settings, endpoint, watch)?;
         let ring = ring(socket, settings)?;
         Ok(Box::new(IoUringClient { ring, payload: Payload::new(settings.size, &settings.token) }))
     }

@@ -1,17 +1,17 @@
 //! `local-socket`: the `interprocess` crate's local socket, through its own reads and writes.
 
 use std::io::{Read, Write};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use interprocess::local_socket::traits::Stream as _;
+use interprocess::local_socket::traits::{Listener as _, Stream as _};
 use interprocess::local_socket::{
-    GenericFilePath, GenericNamespaced, Listener, ListenerOptions, Stream, ToFsName, ToNsName,
+    GenericFilePath, GenericNamespaced, ListenerOptions, Stream, ToFsName, ToNsName,
 };
 
-use super::families::stream::{self, Pipe, accept_peer, echo};
+use super::families::stream::{Pipe, StreamClient, echo, offer, take_pair};
 use super::families::unix_socket::{NAMESPACE, Name};
 use super::prelude::*;
-use super::sys::refuse_descriptors;
+use super::sys::peer;
 
 static INFO: Info = Info {
     name: "local-socket",
@@ -23,10 +23,8 @@ static INFO: Info = Info {
              descriptors, are out of reach.",
     round: "One write and one read of the library on each side, each of which is one system call on a unix stream \
             socket.",
-    reach: Reach::Group,
     options: &[NAMESPACE],
-    naming: Naming::Folder,
-    exposure: Exposure::Connections(SocketType::STREAM),
+    naming: Naming::File,
     ..Info::DEFAULT
 };
 
@@ -39,38 +37,32 @@ impl Mechanism for LocalSocket {
     }
 
     fn respond(&self, settings: &Settings, supervisor: &mut Supervisor) -> Result<(), ServeError> {
-        let name = Name::make(settings)?;
-        let listener = local_name(&name.text)
-            .and_then(|name| ListenerOptions::new().name(name).create_sync())
-            .map_err(|error| name.failed(error))
-            .while_doing("listening on a local socket")?;
-        let Listener::UdSocket(listener) = listener;
-        refuse_descriptors(&listener);
-        name.let_client_in(settings)?;
-        supervisor.ready(&name.text, &[])?;
-        let peer = accept_peer(&listener, &settings.token, supervisor)?;
-        drop((listener, name));
-        supervisor.proven()?;
-        echo(&Local(Stream::UdSocket(peer.0.into())), settings)
+        let socket = offer(connection(settings)?, settings, supervisor)?;
+        echo(&Local(Stream::UdSocket(socket.0.into())), settings)
     }
 
     fn connect(&self, settings: &Settings, endpoint: Endpoint, watch: &mut Watch) -> Connected {
-        watch.restart();
-        let stream = loop {
-            let name = local_name(&endpoint.address)
-                .map_err(|_| ConnectError::Endpoint(endpoint.address.clone()))?;
-            match Stream::connect(name).map_err(|error| (error.kind(), error)) {
-                Ok(stream) => break Local(stream),
-                // Other peers fill the queue.
-                Err((io::ErrorKind::Interrupted, _)) => watch.check(0)?,
-                // The responder ended between its announcement and this.
-                Err((io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused, _)) => {
-                    return Err(RoundError::PeerClosed.into());
-                }
-                Err((_, error)) => Err(error).while_doing("connecting to the channel's socket")?,
-            }
-        };
-        stream::connect(stream, settings, watch)
+        let socket = take_pair(settings, endpoint, watch)?;
+        Ok(Box::new(StreamClient::new(Local(Stream::UdSocket(socket.0.into())), settings)?))
+    }
+}
+
+/// Both ends of a connection, made by the library: the responder's and its client's.
+fn connection(settings: &Settings) -> Result<(OwnedFd, OwnedFd), CallError> {
+    const CONNECTING: &str = "connecting a local socket";
+    let name = Name::of(settings)?;
+    let listener = local_name(name.text())
+        .and_then(|name| ListenerOptions::new().name(name).create_sync())
+        .map_err(|error| name.failed(error))
+        .while_doing(CONNECTING)?;
+    let theirs = local_name(name.text()).and_then(Stream::connect).while_doing(CONNECTING)?;
+    loop {
+        let Stream::UdSocket(ours) = listener.accept().while_doing(CONNECTING)?;
+        // An abstract name has no permissions: another process may have been faster.
+        if peer(&ours).while_doing(CONNECTING)?.pid == std::process::id() {
+            let Stream::UdSocket(theirs) = theirs;
+            return Ok((ours.into(), theirs.into()));
+        }
     }
 }
 

@@ -59,7 +59,7 @@ impl Mechanism for Memfd {
             supervisor.ready(memory::ADDRESS, &[file.as_fd()])?;
             memory
         };
-        memory::serve(&memory, settings, supervisor, || ())
+        memory::serve(&memory, settings, supervisor)
     }
 
     fn connect(&self, settings: &Settings, endpoint: Endpoint, watch: &mut Watch) -> Connected {

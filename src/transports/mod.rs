@@ -66,6 +66,7 @@ pub(crate) use contract::{
 };
 #[cfg(test)]
 pub(crate) use payload::Payload;
+pub use place::unique_name;
 pub(crate) use rounds::{Block, Pace, Pacer, Round, Rounds};
 pub(crate) use settings::{Grant, Owner, Settings, only_cpu};
 pub(crate) use supervisor::{Announcement, Assignment, Supervisor};
@@ -166,21 +167,8 @@ pub fn memory_of(spec: &ChannelSpec) -> Result<u64, Refusal> {
     Ok(find(settings.method)?.holds(settings.size))
 }
 
-/// The prefix of a daemon's resource names: no other process on this host has had it since boot.
-///
-/// # Errors
-/// `/proc` does not show when this process was started.
-pub fn instance_name() -> std::io::Result<String> {
-    let pid = std::process::id();
-    let start = place::start_time(&pid.to_string()).map_err(|source| {
-        std::io::Error::other(CallError { what: "reading this process's start time from /proc", source })
-    })?;
-    Ok(format!("ipcd-{pid}-{start}"))
-}
-
 /// Removes what daemons of this user have left that were killed together with their responders, or during a probe.
 pub(crate) fn remove_leftovers_of_the_dead() {
-    ALL.iter().for_each(|mechanism| mechanism.remove_leftovers(&place::probe_name()));
     for name in place::dead_names() {
         log::info!("removing {name}, left by a killed daemon");
         for mechanism in ALL {

@@ -1,14 +1,13 @@
 //! `mq`: two POSIX message queues, one for each direction.
 
 use std::ffi::CString;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
-use std::path::PathBuf;
+use std::os::fd::{AsFd, BorrowedFd};
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Resource, getrlimit};
 
 use super::families::messages::{self, Else, Messages};
-use super::place::{Access, give_to_client, probe_name};
+use super::place::unique_name;
 use super::prelude::*;
 use super::sys::find_descriptors;
 use super::sys::mq::{End, MessageQueue};
@@ -62,72 +61,53 @@ impl Mechanism for PosixQueue {
 
     fn probe(&self) -> Result<(), Unavailable> {
         messages::probe_queue("POSIX message queues (CONFIG_POSIX_MQUEUE)", || {
-            let names = Names::of(&probe_name());
-            let _ping = make(&names.ping, MIN_SIZE, End::Receive)?;
-            make(&names.pong, MIN_SIZE, End::Send).map(drop)
+            let name = unique_name().while_doing(MAKING)?;
+            let _ping = make(&name, PING, MIN_SIZE, End::Receive)?;
+            make(&name, PONG, MIN_SIZE, End::Send).map(drop)
         })
     }
 
     fn respond(&self, settings: &Settings, supervisor: &mut Supervisor) -> Result<(), ServeError> {
-        let names = Names::of(&settings.name);
-        let (pings, access) = make_for(&names.ping, settings, End::Receive)?;
-        let (pongs, _) = make_for(&names.pong, settings, End::Send)?;
-        let mut ends = Ends { receiver: pings, sender: pongs, nonblocking: false };
-
-        let address = format!("/{}", settings.name);
-        if access == Access::Handed {
+        let mut ends = {
+            let (receiver, ping) = make(&settings.name, PING, settings.size, End::Receive)?;
+            let (sender, pong) = make(&settings.name, PONG, settings.size, End::Send)?;
             // Opened separately: whether calls block belongs to the open description, and is for each side to choose.
-            let theirs = open_ends(&names.ping, &names.pong)?;
-            supervisor.ready(&address, &[theirs.receiver.as_fd(), theirs.sender.as_fd()])?;
-        } else {
-            supervisor.ready(&address, &[])?;
-        }
-        messages::check_peer(&mut ends, settings, supervisor)?;
-        drop(names);
-        supervisor.proven()?;
-        messages::echo(&mut ends, settings)
+            let pings = MessageQueue::open(&ping.0, End::Send).while_doing(OPENING)?;
+            let pongs = MessageQueue::open(&pong.0, End::Receive).while_doing(OPENING)?;
+            drop((ping, pong));
+            supervisor.ready("two message queues", &[pongs.as_fd(), pings.as_fd()])?;
+            Ends { receiver, sender, nonblocking: false }
+        };
+        messages::serve(&mut ends, settings, supervisor)
     }
 
     fn connect(&self, settings: &Settings, endpoint: Endpoint, watch: &mut Watch) -> Connected {
         let address = endpoint.address.clone();
-        let unknown = || ConnectError::Endpoint(address.clone());
-        let name = address.strip_prefix('/').filter(|name| !name.contains('\0')).ok_or_else(unknown)?;
-        let ends = if endpoint.descriptors.is_empty() {
-            open_ends(&queue_name(name, "ping"), &queue_name(name, "pong"))?
-        } else {
-            let [receiver, sender] = endpoint.handed()?;
-            Ends { receiver: receiver.into(), sender: sender.into(), nonblocking: false }
-        };
+        let [receiver, sender] = endpoint.handed()?;
+        let ends = Ends { receiver: receiver.into(), sender: sender.into(), nonblocking: false };
         let size = ends.receiver.message_size().while_doing("reading the queue's message size")?;
         if size != settings.size {
-            return Err(unknown());
+            return Err(ConnectError::Endpoint(address));
         }
         messages::connect(ends, settings, watch)
     }
 
     fn remove_leftovers(&self, name: &str) {
-        drop(Names::of(name));
+        [PING, PONG].iter().for_each(|end| MessageQueue::remove_own(&queue_name(name, end)));
     }
 }
 
-/// The queues' names, which are removed with this value.
-struct Names {
-    ping: CString,
-    pong: CString,
-}
+/// A queue's name, which is removed with this value.
+struct Name(CString);
 
-impl Names {
-    fn of(name: &str) -> Self {
-        Self { ping: queue_name(name, "ping"), pong: queue_name(name, "pong") }
-    }
-}
-
-impl Drop for Names {
+impl Drop for Name {
     fn drop(&mut self) {
-        MessageQueue::remove(&self.ping);
-        MessageQueue::remove(&self.pong);
+        MessageQueue::remove(&self.0);
     }
 }
+
+const PING: &str = "ping";
+const PONG: &str = "pong";
 
 fn queue_name(name: &str, direction: &str) -> CString {
     CString::new(format!("/{name}-{direction}")).expect("a channel's name has no zero byte")
@@ -149,24 +129,13 @@ fn largest(longest: usize, bytes: Option<u64>) -> (usize, String) {
     (size, limit)
 }
 
-/// The client's ends of these queues.
-fn open_ends(ping: &CString, pong: &CString) -> Result<Ends, CallError> {
-    let sender = MessageQueue::open(ping, End::Send).while_doing("opening the message queue")?;
-    let receiver = MessageQueue::open(pong, End::Receive).while_doing("opening the message queue")?;
-    Ok(Ends { receiver, sender, nonblocking: false })
-}
+const MAKING: &str = "making a message queue";
+const OPENING: &str = "opening the message queue for the client";
 
-/// Makes a queue that the client may open or is handed.
-fn make_for(name: &CString, settings: &Settings, end: End) -> Result<(MessageQueue, Access), CallError> {
-    let queue = make(name, settings.size, end)?;
-    // Its name is a file only where the queues' file system is mounted; its descriptor always is.
-    let path = PathBuf::from(format!("/proc/self/fd/{}", queue.as_fd().as_raw_fd()));
-    let access = give_to_client(&path, settings.client).while_doing("opening the queue to the client")?;
-    Ok((queue, access))
-}
-
-fn make(name: &CString, size: usize, end: End) -> Result<MessageQueue, CallError> {
-    MessageQueue::make(name, size, end)
+fn make(name: &str, direction: &str, size: usize, end: End) -> Result<(MessageQueue, Name), CallError> {
+    let name = queue_name(name, direction);
+    MessageQueue::make(&name, size, end)
+        .map(|queue| (queue, Name(name)))
         .map_err(|error| match error.raw_os_error() {
             // The kernel reports a lack of descriptors by the same number.
             Some(libc::EMFILE) if find_descriptors(1).is_ok() => explain(
@@ -193,7 +162,7 @@ fn make(name: &CString, size: usize, end: End) -> Result<MessageQueue, CallError
             Some(libc::EPERM) => explain(error, FORBIDDEN),
             _ => error,
         })
-        .while_doing("making a message queue")
+        .while_doing(MAKING)
 }
 
 /// A limit of the kernel's on all queues.
@@ -251,30 +220,14 @@ mod tests {
 
     #[test]
     fn leftover_queues_are_removed_by_their_name() {
-        let name = format!("ipcd-{}-0-0", std::process::id());
-        for direction in ["ping", "pong"] {
+        let name = unique_name().unwrap();
+        for direction in [PING, PONG] {
             MessageQueue::make(&queue_name(&name, direction), 8, End::Send).unwrap();
         }
         PosixQueue.remove_leftovers(&name);
-        for direction in ["ping", "pong"] {
+        for direction in [PING, PONG] {
             let error = MessageQueue::open(&queue_name(&name, direction), End::Receive).unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::NotFound);
-        }
-    }
-
-    #[test]
-    fn a_probe_removes_the_leftovers_of_a_killed_probe() {
-        let names = Names::of(&probe_name());
-        // It exists already if another test probes at the same time.
-        let _ = MessageQueue::make(&names.pong, MIN_SIZE, End::Send);
-        PosixQueue.probe().unwrap();
-        let gone = |name| {
-            MessageQueue::open(name, End::Receive).is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
-        };
-        let start = std::time::Instant::now();
-        while !(gone(&names.ping) && gone(&names.pong)) {
-            assert!(start.elapsed().as_secs() < 5, "it is left");
-            std::thread::yield_now();
         }
     }
 
@@ -294,7 +247,7 @@ mod tests {
 
     #[test]
     fn a_nonblocking_queue_returns_instead_of_waiting() {
-        let name = queue_name(&format!("ipcd-{}-0-1", std::process::id()), "test");
+        let name = queue_name(&unique_name().unwrap(), "test");
         let mut ends = Ends {
             receiver: MessageQueue::make(&name, 8, End::Receive).unwrap(),
             sender: MessageQueue::open(&name, End::Send).unwrap(),

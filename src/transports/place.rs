@@ -1,16 +1,21 @@
-//! Named resources: where they are, how leftovers are removed, and who may open them.
+//! Named resources: where they are, what they are called, and how leftovers are removed.
+//!
+//! A name exists for as long as it takes a responder to make a resource and open both ends, of which it hands one to the client: no
+//! client opens a name.
 
-use std::fs::{self, DirBuilder};
+use std::fs;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, chown};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustix::fs::{
-    Access as May, CWD, FallocateFlags, Mode, OFlags, access, fallocate, fstatvfs, mkfifoat, open, statvfs,
+    Access as May, AtFlags, CWD, FallocateFlags, FlockOperation, Mode, OFlags, access, fallocate, flock,
+    fstatvfs, linkat, mkfifoat, open, statvfs,
 };
-use rustix::io::{Errno, pwrite};
-use rustix::shm;
+use rustix::io::{Errno, pwrite, retry_on_intr};
+use rustix::rand::{GetRandomFlags, getrandom};
 
 use super::contract::{CallError, Naming, While};
 use super::{Owner, Settings};
@@ -23,7 +28,7 @@ impl Naming {
     /// Whether a resource of this kind can be made here, as far as that takes one system call or two.
     pub(super) fn probe(self) -> Result<(), CallError> {
         match self {
-            Self::Folder => probe_folder(),
+            Self::File => probe_entry(),
             _ => Ok(()),
         }
     }
@@ -31,70 +36,41 @@ impl Naming {
     /// Removes what a killed responder may have left under this name, if that takes no more than the name.
     pub(super) fn remove_leftovers(self, name: &str) {
         match self {
-            Self::Folder => remove_entry(name),
-            // It may be gone already.
-            Self::SharedMemory => drop(shm::unlink(format!("/{name}"))),
+            Self::File => {
+                ["", "-ping", "-pong"].iter().for_each(|end| remove_entry(&path_of(&format!("{name}{end}"))))
+            }
+            Self::SharedMemory => remove_entry(&Path::new(SHARED_MEMORY).join(name)),
             _ => {}
         }
     }
 }
 
-/// The folder of one channel's sockets, FIFOs and files. It is removed with this value, and its contents with it.
+/// A file, pipe or socket that has this path, until this value is dropped: as long as it takes to open its ends.
 #[derive(Debug)]
-pub(super) struct Folder {
-    pub(super) path: PathBuf,
-    /// Closed for the descriptor that it takes to remove the folder.
-    spare: Option<OwnedFd>,
-}
+pub(super) struct Entry(pub(super) PathBuf);
 
-impl Folder {
-    /// Makes it. Other users may pass through it, not list it: each entry has its own permissions.
-    pub(super) fn make(settings: &Settings) -> Result<Self, CallError> {
-        let path = path_of(&settings.name);
-        DirBuilder::new()
-            .mode(0o711)
-            .create(&path)
-            .map_err(|error| in_place(error, &place()))
-            .while_doing(MAKING_A_FOLDER)?;
-        let mut folder = Self { path, spare: None };
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        folder.spare =
-            Some(open(&folder.path, flags, Mode::empty()).while_doing("opening the channel's folder")?);
-        // The umask does not apply here.
-        fs::set_permissions(&folder.path, fs::Permissions::from_mode(0o711))
-            .while_doing("opening the channel's folder to the client")?;
-        Ok(folder)
+impl Entry {
+    /// A path for this channel's.
+    pub(super) fn of(settings: &Settings, end: &str) -> Self {
+        Self(path_of(&format!("{}{end}", settings.name)))
     }
 
-    /// The error of a call that makes something in it.
+    /// The error of the call that makes it.
     pub(super) fn failed(&self, error: impl Into<io::Error>) -> io::Error {
-        in_place(error.into(), &self.path)
-    }
-
-    /// The path of something in it.
-    pub(super) fn join(&self, name: &str) -> PathBuf {
-        self.path.join(name)
+        in_place(error.into(), &place())
     }
 }
 
-impl Drop for Folder {
+impl Drop for Entry {
     fn drop(&mut self) {
-        // It may be gone already.
-        let _ = match self.spare.take() {
-            Some(spare) => {
-                drop(spare);
-                fs::remove_dir_all(&self.path)
-            }
-            // It is still empty.
-            None => fs::remove_dir(&self.path),
-        };
+        remove_entry(&self.0);
     }
 }
 
-const MAKING_A_FOLDER: &str = "making a folder for the channel";
+const MAKING_AN_ENTRY: &str = "making a file for the channel";
 
-/// Whether a channel's folder could be made. None is made: it would remain if the process were killed then.
-fn probe_folder() -> Result<(), CallError> {
+/// Whether a file could be made for a channel. None is made: it would remain if the process were killed then.
+fn probe_entry() -> Result<(), CallError> {
     let place = place();
     access(&place, May::WRITE_OK | May::EXEC_OK)
         .and_then(|()| match statvfs(&place)? {
@@ -103,33 +79,30 @@ fn probe_folder() -> Result<(), CallError> {
             _ => Ok(()),
         })
         .map_err(|error| in_place(error.into(), &place))
-        .while_doing(MAKING_A_FOLDER)
+        .while_doing(MAKING_AN_ENTRY)
 }
 
 /// The smallest unit of memory and of a file system.
 pub(super) const PAGE: usize = 4096;
 
-/// Whether a file can be made in a channel's folder and its blocks be reserved.
+/// Whether a file can be made for a channel and its blocks be reserved.
 pub(super) fn probe_file() -> Result<(), CallError> {
-    probe_folder()?;
+    probe_entry()?;
     let place = place();
     let file = nameless(&place).map_err(|error| in_place(error.into(), &place));
-    match file.while_doing("making a file for the channel")? {
+    match file.while_doing(MAKING_AN_ENTRY)? {
         Some(file) => reserve(&file, PAGE).while_doing("reserving blocks for a file"),
         None => Ok(()),
     }
 }
 
-/// Whether a named pipe can be made in a channel's folder: makes one beside it, and removes it at once.
+/// Whether a named pipe can be made for a channel: makes one, and removes it at once.
 pub(super) fn probe_pipe() -> Result<(), CallError> {
-    probe_folder()?;
-    let name = probe_name();
-    match mkfifoat(CWD, path_of(&name), Mode::RUSR | Mode::WUSR) {
-        // It is allowed: a leftover, another process's probe, or another user's file has the name.
-        Ok(()) | Err(Errno::EXIST) => remove_entry(&name),
-        Err(error) => return Err(no_pipe(error, &place())).while_doing(MAKING_A_PIPE),
-    }
-    Ok(())
+    probe_entry()?;
+    let entry = Entry(path_of(&unique_name().while_doing(MAKING_A_PIPE)?));
+    mkfifoat(CWD, &entry.0, Mode::RUSR | Mode::WUSR)
+        .map_err(|error| no_pipe(error, &place()))
+        .while_doing(MAKING_A_PIPE)
 }
 
 pub(super) const MAKING_A_PIPE: &str = "making a named pipe";
@@ -196,104 +169,89 @@ fn in_place(error: io::Error, folder: &Path) -> io::Error {
     }
 }
 
-/// Removes the folder or the pipe of this name, if this user owns it.
-fn remove_entry(name: &str) {
-    let path = path_of(name);
-    if is_own(&path) {
-        let _ = fs::remove_dir_all(&path).or_else(|_| fs::remove_file(path));
+/// Removes a file, if this user owns it.
+fn remove_entry(path: &Path) {
+    if is_own(path) {
+        // It may be gone already.
+        let _ = fs::remove_file(path);
     }
 }
 
-/// Whether this user owns what is there. In a shared folder another user may have taken the name: its contents are that
-/// user's responsibility, and may take forever to remove.
+/// Whether this user owns what is there. What another user has put there is that user's.
 pub(super) fn is_own(path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok_and(|meta| meta.uid() == Owner::this().uid)
 }
 
-/// Names of resources that dead daemons of this user have left: `ipcd-PID-START-CHANNEL`, where no process PID
-/// started at START is alive. They remain when a daemon and its responder are killed within the same few milliseconds.
+/// The name of a channel's resources, or the start of their names: no process can guess it.
+///
+/// # Errors
+/// The kernel has no random numbers yet.
+pub fn unique_name() -> io::Result<String> {
+    let mut random = [0; 8];
+    retry_on_intr(|| getrandom(&mut random, GetRandomFlags::empty()))?;
+    Ok(format!("{START}{:0DIGITS$x}", u64::from_ne_bytes(random)))
+}
+
+const START: &str = "ipcd-";
+const DIGITS: usize = 16;
+
+/// Ends the name of a file that its owner holds locked as long as it lives.
+pub(super) const LOCKED: &str = "-lock";
+
+/// A name is that of something for so long at most, unless its owner was killed: the ends are opened at once.
+const OLD: Duration = Duration::from_secs(60);
+
+/// Names of resources that this user's daemons and responders have left, if they were killed together.
 pub(super) fn dead_names() -> Vec<String> {
-    let uid = Owner::this().uid;
+    let is_dead = |entry: &fs::DirEntry, name: &str| match name.ends_with(LOCKED) {
+        true => take_lock(&entry.path()).is_some(),
+        false => {
+            let age = entry.metadata().and_then(|meta| meta.modified()).map(|at| at.elapsed());
+            age.is_ok_and(|age| age.is_ok_and(|age| age > OLD))
+        }
+    };
     let places = [place(), SHARED_MEMORY.into(), "/dev/mqueue".into()];
     let entries = places.iter().filter_map(|place| fs::read_dir(place).ok()).flatten().filter_map(Result::ok);
     entries
-        .filter(|entry| entry.metadata().is_ok_and(|meta| meta.uid() == uid))
-        .filter_map(|entry| entry.file_name().into_string().ok())
-        .filter_map(|name| {
-            let mut parts = name.strip_prefix("ipcd-")?.split('-');
-            let (pid, start, channel) = (parts.next()?, parts.next()?, parts.next()?);
-            let numbers = [pid, start, channel].iter().all(|part| part.parse::<u64>().is_ok());
-            let lives = start_time(pid).is_ok_and(|lives| lives == start);
-            (numbers && !lives).then(|| format!("ipcd-{pid}-{start}-{channel}"))
+        .filter_map(|entry| {
+            let name = entry.file_name().into_string().ok()?;
+            let digits = name.strip_prefix(START)?.get(..DIGITS)?;
+            let is_ours = digits.bytes().all(|digit| digit.is_ascii_hexdigit()) && is_own(&entry.path());
+            (is_ours && is_dead(&entry, &name)).then(|| format!("{START}{digits}"))
         })
         .collect()
 }
 
-/// The name of what a probe makes, if it needs one. Always the same for a user, so that the next probe removes what a killed
-/// one has left.
-pub(super) fn probe_name() -> String {
-    format!("ipcd-probe-{}", Owner::this().uid)
+/// Makes a file in shared memory that this process holds locked: it has its name only once it is. `None` where there is no
+/// place for it.
+pub(super) fn make_locked(name: &str) -> Option<OwnedFd> {
+    let file = nameless(Path::new(SHARED_MEMORY)).ok()??;
+    flock(&file, FlockOperation::NonBlockingLockExclusive).ok()?;
+    let own = format!("/proc/self/fd/{}", file.as_raw_fd());
+    linkat(CWD, own, CWD, locked_path(name), AtFlags::SYMLINK_FOLLOW).ok()?;
+    Some(file)
 }
 
-/// When the process was started, in clock ticks since boot, from `/proc`.
-///
-/// # Errors
-/// The process is dead, or the system's error.
-pub(super) fn start_time(pid: &str) -> io::Result<String> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    // The 22nd field of proc(5), the 20th behind the command's parenthesis.
-    let field = stat.rsplit(')').next().and_then(|fields| fields.split_whitespace().nth(19));
-    Ok(field.ok_or(io::ErrorKind::InvalidData)?.to_owned())
+/// Locks a file whose owner has died.
+fn take_lock(path: &Path) -> Option<OwnedFd> {
+    let file = open(path, OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty()).ok()?;
+    flock(&file, FlockOperation::NonBlockingLockExclusive).ok()?;
+    Some(file)
+}
+
+/// Where the locked file of this name is.
+pub(super) fn locked_path(name: &str) -> PathBuf {
+    Path::new(SHARED_MEMORY).join(format!("{name}{LOCKED}"))
 }
 
 /// The service's runtime directory if it has one, which its clients see too; else the temporary folder.
-fn place() -> PathBuf {
+pub(super) fn place() -> PathBuf {
     let runtime = std::env::var_os("RUNTIME_DIRECTORY").and_then(|list| std::env::split_paths(&list).next());
     runtime.filter(|folder| folder.is_absolute()).unwrap_or_else(std::env::temp_dir)
 }
 
 fn path_of(name: &str) -> PathBuf {
     place().join(name)
-}
-
-/// How a client reaches a resource that this process has made with mode 0600.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Access {
-    /// By its name.
-    Named,
-    /// By a descriptor that it is handed, since it may not open the resource.
-    Handed,
-}
-
-/// Gives the client alone access to a resource that belongs to the first process to open it, or that every process with it
-/// open can read and corrupt.
-///
-/// A client of the same user may open it already, and root gives it away. No other daemon can, and access for its group would
-/// be too broad: another member could open it before the client and take its place.
-pub(super) fn give_to_client(path: &Path, client: Owner) -> io::Result<Access> {
-    let own = Owner::this();
-    if own.uid == client.uid {
-        Ok(Access::Named)
-    } else if own.uid == 0 {
-        chown(path, Some(client.uid), Some(client.gid)).map(|()| Access::Named)
-    } else {
-        Ok(Access::Handed)
-    }
-}
-
-/// Lets the client connect to a socket that this process has made with mode 0600, where other peers are dropped.
-///
-/// A client of the same user may already. Root gives the socket away. Any other daemon admits its group, which is how
-/// a client of another user reaches its control socket; one that reached it otherwise is refused when it connects.
-pub(super) fn let_client_in(path: &Path, client: Owner) -> io::Result<()> {
-    let own = Owner::this();
-    if own.uid == client.uid {
-        Ok(())
-    } else if own.uid == 0 {
-        chown(path, Some(client.uid), Some(client.gid))
-    } else {
-        fs::set_permissions(path, fs::Permissions::from_mode(0o660))
-    }
 }
 
 /// Reserves a file's blocks: a full file system is an error here instead of a SIGBUS on the first write to its memory.

@@ -77,7 +77,7 @@ impl Mechanism for ProcessMemory {
     }
 
     fn connect(&self, settings: &Settings, endpoint: Endpoint, watch: &mut Watch) -> Connected {
-        let Responder { pid, supervisor } = Responder::of(&endpoint.address)?;
+        let Responder { pid, supervisor } = Responder::of(&endpoint)?;
         // A process admits one other and its children: all responders of this daemon.
         process_vm::let_in(supervisor);
         process_vm::may_read(pid).while_doing("reading the responder's memory as a debugger does")?;
@@ -112,19 +112,37 @@ pub(super) struct Responder {
 }
 
 impl Responder {
-    /// Parses a [`process_address`].
-    pub(super) fn of(address: &str) -> Result<Self, ConnectError> {
-        let words: Vec<_> = address.split(' ').collect();
-        let ["process", pid, "of", supervisor, "for", client] = words[..] else {
-            return Err(ConnectError::Endpoint(address.to_owned()));
-        };
-        let number = |word: &str| word.parse().map_err(|_| ConnectError::Endpoint(address.to_owned()));
+    /// Parses a [`process_address`]. Nothing is done to a process that is neither the daemon nor its child.
+    pub(super) fn of(endpoint: &Endpoint) -> Result<Self, ConnectError> {
+        let unknown = || ConnectError::Endpoint(endpoint.address.clone());
+        let words: Vec<_> = endpoint.address.split(' ').collect();
+        let ["process", pid, "of", supervisor, "for", client] = words[..] else { return Err(unknown()) };
+        let number = |word: &str| word.parse().map_err(|_| unknown());
         // The responder knows this process by another id, so its own id is another process here.
         if number(client)? != std::process::id().cast_signed() {
             return Err(ConnectError::OtherNamespace);
         }
-        Ok(Self { pid: number(pid)?, supervisor: number(supervisor)? })
+        let responder = Self { pid: number(pid)?, supervisor: number(supervisor)? };
+        let daemon = endpoint.daemon.pid.cast_signed();
+        let is_its = responder.pid == daemon
+            || parent(responder.pid).while_doing("reading the responder's parent from /proc")?
+                == Some(daemon);
+        if responder.supervisor != daemon || !is_its {
+            return Err(unknown());
+        }
+        Ok(responder)
     }
+}
+
+/// The parent of a process, from `/proc`; `None` if there is no such process, or it is hidden.
+fn parent(pid: i32) -> io::Result<Option<i32>> {
+    let stat = match fs::read_to_string(format!("/proc/{pid}/stat")) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        stat => stat?,
+    };
+    // The fourth field of proc(5), the second behind the command's parenthesis.
+    let fields = stat.rsplit(')').next().unwrap_or_default();
+    Ok(fields.split_whitespace().nth(1).and_then(|parent| parent.parse().ok()))
 }
 
 #[cfg(test)]
@@ -132,12 +150,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_is_valid_for_its_own_client_only() {
+    fn an_address_is_that_of_the_daemons_child_for_its_own_client() {
         let own = std::process::id().cast_signed();
-        let responder = Responder::of(&process_address(own)).unwrap();
-        assert_eq!(responder.pid, own);
-        assert!(responder.supervisor > 0);
-        assert!(matches!(Responder::of(&process_address(own + 1)), Err(ConnectError::OtherNamespace)));
-        assert!(matches!(Responder::of("process x of y for z"), Err(ConnectError::Endpoint(_))));
+        let daemon =
+            Owner { pid: process_address(own).split(' ').nth(3).unwrap().parse().unwrap(), ..Owner::this() };
+        let of = |address: &str, daemon| {
+            Responder::of(&Endpoint { address: address.to_owned(), descriptors: Vec::new(), daemon })
+        };
+        assert_eq!(of(&process_address(own), daemon).unwrap().pid, own);
+        assert!(matches!(of(&process_address(own + 1), daemon), Err(ConnectError::OtherNamespace)));
+        assert!(matches!(of("process x of y for z", daemon), Err(ConnectError::Endpoint(_))));
+        // Another process, not its child.
+        let stranger = format!("process 1 of {} for {own}", daemon.pid);
+        assert!(matches!(of(&stranger, daemon), Err(ConnectError::Endpoint(_))));
+        assert!(matches!(of(&process_address(own), Owner::this()), Err(ConnectError::Endpoint(_))));
     }
 }

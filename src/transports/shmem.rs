@@ -1,14 +1,13 @@
 //! `shmem`: a POSIX shared memory segment, made with the `shared_memory` crate.
 
 use std::os::fd::AsFd;
-use std::path::Path;
 
 use rustix::fs::Mode;
 use rustix::shm;
 use shared_memory::{ShmemConf, ShmemError};
 
 use super::families::memory;
-use super::place::{Access, PAGE, SHARED_MEMORY, give_to_client, probe_shared_memory, reserve};
+use super::place::{PAGE, probe_shared_memory, reserve};
 use super::prelude::*;
 use super::sys::Region;
 
@@ -57,34 +56,21 @@ impl Mechanism for SharedMemory {
             .create()
             .map_err(system_error)
             .while_doing("making a shared memory segment")?;
-        // `name` removes it, before the segment is dropped.
+        // `name` removes it.
         segment.set_owner(false);
         let file = shm::open(&name.0, shm::OFlags::RDWR, Mode::empty())
             .while_doing("opening the segment for the client")?;
+        drop(name);
         // A full /dev/shm is an error here instead of a SIGBUS on the first write.
         reserve(&file, len).while_doing(RESERVING)?;
-        let access = give_to_client(&Path::new(SHARED_MEMORY).join(&settings.name), settings.client)
-            .while_doing("opening the segment to the client")?;
         let memory = Region::of_shmem(segment);
-        let handed = (access == Access::Handed).then_some(file.as_fd());
-        supervisor.ready(&name.0, handed.as_slice())?;
+        supervisor.ready("shared memory segment", &[file.as_fd()])?;
         drop(file);
-        memory::serve(&memory, settings, supervisor, || drop(name))
+        memory::serve(&memory, settings, supervisor)
     }
 
     fn connect(&self, settings: &Settings, endpoint: Endpoint, watch: &mut Watch) -> Connected {
-        if !endpoint.descriptors.is_empty() {
-            return memory::connect(memory::open_file(endpoint, memory::len(settings))?, settings, watch);
-        }
-        let segment = ShmemConf::new()
-            .os_id(&endpoint.address)
-            .open()
-            .map_err(system_error)
-            .while_doing("opening the shared memory segment")?;
-        if segment.len() < memory::len(settings) {
-            return Err(ConnectError::Endpoint(endpoint.address));
-        }
-        memory::connect(Region::of_shmem(segment), settings, watch)
+        memory::connect(memory::open_file(endpoint, memory::len(settings))?, settings, watch)
     }
 }
 

@@ -65,7 +65,7 @@ impl Mechanism for RealTimeSignal {
     }
 
     fn connect(&self, settings: &Settings, endpoint: Endpoint, watch: &mut Watch) -> Connected {
-        let pid = Responder::of(&endpoint.address)?.pid;
+        let pid = Responder::of(&endpoint)?.pid;
         // A responder has one thread.
         let mut peer = Peer { words: words()?, pid, tid: pid };
         let tid = u64::from(rustix::thread::gettid().as_raw_nonzero().get().cast_unsigned());

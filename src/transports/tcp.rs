@@ -74,7 +74,7 @@ impl Mechanism for Tcp {
     }
 
     fn connect(&self, settings: &Settings, endpoint: Endpoint, watch: &mut Watch) -> Connected {
-        let address: SocketAddr = endpoint.parse()?;
+        let address = endpoint.loopback()?;
         let stream = TcpStream::connect_timeout(&address, Watch::PATIENCE)
             .map_err(no_port)
             .while_doing("connecting")?;

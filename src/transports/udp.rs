@@ -1,6 +1,6 @@
 //! `udp` and `udp6`: datagrams over the loopback interface.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 
 use super::families::datagram::{self, DatagramClient};
 use super::families::stream::Socket;
@@ -75,7 +75,7 @@ impl Mechanism for Udp {
     }
 
     fn connect(&self, settings: &Settings, endpoint: Endpoint, watch: &mut Watch) -> Connected {
-        let address: SocketAddr = endpoint.parse()?;
+        let address = endpoint.loopback()?;
         let socket = self.bind()?;
         socket.connect(address).while_doing("connecting")?;
         Ok(Box::new(DatagramClient::prove(socket.into(), self.info.delivery, settings, watch)?))

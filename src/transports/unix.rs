@@ -1,10 +1,8 @@
 //! `unix`, `unix-seqpacket` and `unix-dgram`: unix sockets of each type.
 
-use rustix::net::{SocketAddrUnix, bind};
-
 use super::families::datagram::{self, DatagramClient};
-use super::families::stream::{Socket, StreamClient, echo};
-use super::families::unix_socket::{NAMESPACE, accept, bound, connect_to, dial, largest_message, new_socket};
+use super::families::stream::{StreamClient, echo, offer, take_pair};
+use super::families::unix_socket::{NAMESPACE, connection, datagrams, largest_message};
 use super::prelude::*;
 
 static STREAM_INFO: Info = Info {
@@ -18,10 +16,8 @@ static STREAM_INFO: Info = Info {
              remove it; an abstract name does not, but has no permissions and belongs to a network namespace.",
     round: "One send and one recv on each side; the kernel queues a buffer at the peer and wakes it, and no network \
             stack is run.",
-    reach: Reach::Group,
     options: &[NAMESPACE],
-    naming: Naming::Folder,
-    exposure: Exposure::Connections(SocketType::STREAM),
+    naming: Naming::File,
     ..Info::DEFAULT
 };
 
@@ -35,7 +31,7 @@ static SEQPACKET_INFO: Info = Info {
              do not have it.",
     round: "One send and one recv on each side; the kernel queues a buffer at the peer and wakes it.",
     delivery: Delivery::Message,
-    exposure: Exposure::Connections(SocketType::SEQPACKET),
+    exposure: Exposure::Peer(SocketType::SEQPACKET),
     ..STREAM_INFO
 };
 
@@ -46,7 +42,7 @@ static DATAGRAM_INFO: Info = Info {
              none is lost, since a sender waits while the receiver's queue is full.",
     limits: "A message fits into the sender's send buffer (net.core.wmem_default, or SO_SNDBUF). A receiver does not \
              learn that its peer has died. Few messages wait at a receiver (net.unix.max_dgram_qlen).",
-    exposure: Exposure::Datagrams,
+    exposure: Exposure::Peer(SocketType::DGRAM),
     ..SEQPACKET_INFO
 };
 
@@ -59,11 +55,12 @@ impl Mechanism for Unix {
     }
 
     fn respond(&self, settings: &Settings, supervisor: &mut Supervisor) -> Result<(), ServeError> {
-        echo(&accept(SocketType::STREAM, settings, supervisor)?, settings)
+        let pair = connection(SocketType::STREAM, settings)?;
+        echo(&offer(pair, settings, supervisor)?, settings)
     }
 
     fn connect(&self, settings: &Settings, endpoint: Endpoint, watch: &mut Watch) -> Connected {
-        let socket = dial(SocketType::STREAM, &endpoint.address, settings, watch)?;
+        let socket = take_pair(settings, endpoint, watch)?;
         Ok(Box::new(StreamClient::new(socket, settings)?))
     }
 }
@@ -81,12 +78,12 @@ impl Mechanism for UnixSeqpacket {
     }
 
     fn respond(&self, settings: &Settings, supervisor: &mut Supervisor) -> Result<(), ServeError> {
-        let peer = accept(SocketType::SEQPACKET, settings, supervisor)?;
+        let peer = offer(connection(SocketType::SEQPACKET, settings)?, settings, supervisor)?;
         datagram::echo(&peer, SEQPACKET_INFO.delivery, settings)
     }
 
     fn connect(&self, settings: &Settings, endpoint: Endpoint, watch: &mut Watch) -> Connected {
-        let socket = dial(SocketType::SEQPACKET, &endpoint.address, settings, watch)?;
+        let socket = take_pair(settings, endpoint, watch)?;
         Ok(Box::new(DatagramClient::new(socket, SEQPACKET_INFO.delivery, settings)?))
     }
 }
@@ -104,20 +101,12 @@ impl Mechanism for UnixDgram {
     }
 
     fn respond(&self, settings: &Settings, supervisor: &mut Supervisor) -> Result<(), ServeError> {
-        let (socket, name) = bound(SocketType::DGRAM, settings)?;
-        supervisor.ready(&name.text, &[])?;
-        let socket = Socket(socket);
-        datagram::meet(&socket, settings, supervisor)?;
-        drop(name);
-        supervisor.proven()?;
+        let socket = offer(datagrams(settings)?, settings, supervisor)?;
         datagram::echo(&socket, DATAGRAM_INFO.delivery, settings)
     }
 
     fn connect(&self, settings: &Settings, endpoint: Endpoint, watch: &mut Watch) -> Connected {
-        let socket = new_socket(SocketType::DGRAM)?;
-        // The kernel chooses an abstract name, which the answers go to.
-        bind(&socket, &SocketAddrUnix::new_unnamed()).while_doing("binding the client's socket")?;
-        connect_to(&socket, &endpoint.address, watch)?;
-        Ok(Box::new(DatagramClient::prove(socket, DATAGRAM_INFO.delivery, settings, watch)?))
+        let socket = take_pair(settings, endpoint, watch)?;
+        Ok(Box::new(DatagramClient::new(socket, DATAGRAM_INFO.delivery, settings)?))
     }
 }

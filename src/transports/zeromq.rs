@@ -1,20 +1,24 @@
 //! `zeromq`: ZeroMQ's request and reply over ipc://, by the pure Rust crate of that name.
 
 use std::collections::HashSet;
-use std::os::unix::fs::PermissionsExt;
+use std::fs::{Permissions, set_permissions};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::net::UnixListener;
+use std::path::Path;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::{Either, select};
 use futures_util::stream::{BoxStream, StreamExt};
+use rustix::fs::{FileType, Mode, OFlags, fstat, open};
 use zeromq::util::PeerIdentity;
 use zeromq::{
     RepSocket, ReqSocket, Socket, SocketEvent, SocketOptions, SocketRecv, SocketSend, ZmqError, ZmqMessage,
 };
 
 use super::families::async_side::{self, Exchange, Runtime, broken, rounds};
-use super::place::{Folder, let_client_in};
+use super::place::Entry;
 use super::prelude::*;
 
 // Not libzmq: its bindings (the crate zmq) compile C++ and link libsodium, which every build machine would then need, and it is
@@ -35,7 +39,7 @@ static INFO: Info = Info {
     reach: Reach::Group,
     waits: &[Wait::Block, Wait::Spin],
     copies: 4,
-    naming: Naming::Folder,
+    naming: Naming::File,
     exposure: Exposure::Connections(SocketType::STREAM),
     ..Info::DEFAULT
 };
@@ -54,30 +58,27 @@ impl Mechanism for ZeroMq {
     }
 
     fn respond(&self, settings: &Settings, supervisor: &mut Supervisor) -> Result<(), ServeError> {
-        let folder = Folder::make(settings)?;
-        let path = folder.join("zeromq");
-        let listener = UnixListener::bind(&path)
-            .map_err(|error| folder.failed(error))
+        let entry = Entry::of(settings, "");
+        let listener = UnixListener::bind(&entry.0)
+            .map_err(|error| entry.failed(error))
             .while_doing("listening on a unix socket")?;
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))
-            .and_then(|()| let_client_in(&path, settings.client))
-            .while_doing("letting the client in")?;
+        let_client_in(&entry.0, settings.client).while_doing("letting the client in")?;
         let mut runtime = Runtime::with_timers(settings.wait)?;
         let mut peers = Peers::new();
         let bind = async { peers.socket.bind_listener(listener).await.map_err(refused) };
         let bound = runtime.wait_for(bind, supervisor, 0)?;
-        supervisor.ready(&format!("ipc://{}", path.display()), &[])?;
+        supervisor.ready(&format!("ipc://{}", entry.0.display()), &[])?;
 
         let check_peer = async {
             // Other peers get no answer.
             while !peers.next().await.is_some_and(|message| is(&message, settings.token.client_half())) {}
-            // No more peers; the folder, and the socket file with it, goes.
+            // No more peers; the socket's file goes.
             peers.socket.unbind(bound).await.map_err(refused)?;
             let proof = Bytes::copy_from_slice(settings.token.responder_half());
             peers.socket.send(proof.into()).await.map_err(refused)
         };
         runtime.wait_for(check_peer, supervisor, 0)?;
-        drop(folder);
+        drop(entry);
         supervisor.proven()?;
         // The client's arrival may be reported after another peer's departure.
         peers.catch_up();
@@ -99,8 +100,18 @@ impl Mechanism for ZeroMq {
         options.no_connect_timeout();
         let mut socket = ReqSocket::with_options(options);
         watch.restart();
+        // The library connects by name only: to a socket that is the responder's, whatever has its name by then.
+        let unknown = || ConnectError::Endpoint(endpoint.address.clone());
+        let path = endpoint.address.strip_prefix("ipc://").ok_or_else(unknown)?;
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let there = open(path, flags, Mode::empty()).while_doing("finding the channel's socket")?;
+        let stat = fstat(&there).while_doing("finding the channel's socket")?;
+        if FileType::from_raw_mode(stat.st_mode) != FileType::Socket || !endpoint.is_from(stat.st_uid) {
+            return Err(unknown());
+        }
+        let address = format!("ipc:///proc/self/fd/{}", there.as_raw_fd());
         let prove = async {
-            socket.connect(&endpoint.address).await.map_err(refused)?;
+            socket.connect(&address).await.map_err(refused)?;
             let proof = Bytes::copy_from_slice(settings.token.client_half());
             socket.send(proof.into()).await.map_err(refused)?;
             socket.recv().await.map_err(refused)
@@ -111,6 +122,15 @@ impl Mechanism for ZeroMq {
         }
         Ok(rounds(socket, runtime, settings))
     }
+}
+
+/// Lets the client connect. A client of the same user may already, and root gives the socket away. Any other daemon admits its
+/// group, which is how a client of another user reaches its control socket; one that reached it otherwise is refused.
+fn let_client_in(path: &Path, client: Owner) -> io::Result<()> {
+    let own = Owner::this();
+    let mode = if own.uid == client.uid || own.uid == 0 { 0o600 } else { 0o660 };
+    set_permissions(path, Permissions::from_mode(mode))?;
+    if own.uid == 0 { chown(path, Some(client.uid), Some(client.gid)) } else { Ok(()) }
 }
 
 /// The responder's socket and its peers: its client, and others that connected before the client had proved itself.

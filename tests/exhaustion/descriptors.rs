@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use ipcd::internals::protocol::{ChannelSpec, Exit, Token, role};
 use ipcd::internals::protocol::{Link, LinkError};
-use ipcd::internals::transports::{Announcement, Assignment, Grant, Mechanism, Owner, instance_name};
+use ipcd::internals::transports::{Announcement, Assignment, Grant, Mechanism, Owner, unique_name};
 use rustix::process::{Resource, Signal};
 
 use super::{Bystander, Limited, TWO, entries, measure, says, under};
@@ -70,9 +70,9 @@ fn limited_steps_were_seen(steps: u32, mechanisms_before: u32) -> bool {
 fn a_responder_without_descriptors_says_so_and_leaves_nothing() {
     run(|sandbox| {
         let (mut steps, mut mechanisms) = (0, 0);
-        for (index, mechanism) in here().enumerate() {
+        for mechanism in here() {
             let method = mechanism.info().name;
-            let name = format!("{}-{}", instance_name().unwrap(), 900_000 + index);
+            let name = unique_name().unwrap();
             let mut ready = false;
             for most in 4..64 {
                 match respond(sandbox, mechanism, &name, most) {
@@ -117,7 +117,6 @@ fn respond(sandbox: &Sandbox, mechanism: &dyn Mechanism, name: &str, most: u32) 
             responder.wait(PATIENCE).expect_signal(Signal::KILL);
             // What its daemon would do.
             mechanism.remove_leftovers(name);
-            let _ = fs::remove_dir_all(sandbox.folder().join(name));
             Ok(())
         }
         Ok(Announcement::Failed { reason }) => {

@@ -7,7 +7,9 @@ use ipcd::internals::protocol::Link;
 use ipcd::internals::protocol::{
     ChannelId, ChannelSpec, End, Event, Reply, Request, SocketAddress, dial, error_chain,
 };
-use ipcd::internals::transports::{ConnectError, Endpoint, RoundError, Rounds, Settings, Watch, find};
+use ipcd::internals::transports::{
+    ConnectError, Endpoint, RoundError, Rounds, Settings, Watch, find, reveal_sender, sender,
+};
 
 use super::daemon::clock;
 use super::{Daemon, PATIENCE};
@@ -42,7 +44,9 @@ impl Announced {
         let lost = |error: &(dyn Error + 'static)| error_chain(error);
         let address = SocketAddress::resolve(Some(&daemon.socket));
         let (mut link, _) = dial(&address).map_err(|error| lost(&error))?;
+        reveal_sender(&link).unwrap();
         link.send(&Request::Acquire { wait: true }, &[]).map_err(|error| lost(&error))?;
+        let daemon = sender(&link).map_err(|error| error.to_string())?;
         let mut patience = Some(PATIENCE);
         loop {
             match link.receive::<Reply>(patience).map_err(|error| lost(&error))? {
@@ -56,7 +60,7 @@ impl Announced {
             Reply::Opened { channel, token, endpoint, .. } => Ok(Self {
                 channel,
                 settings: Settings::of_own(spec, token).unwrap().1,
-                endpoint: Endpoint { address: endpoint, descriptors: link.take_descriptors() },
+                endpoint: Endpoint { address: endpoint, descriptors: link.take_descriptors(), daemon },
                 link,
             }),
             other => Err(Box::new(other)),
@@ -66,7 +70,7 @@ impl Announced {
     /// Where it is, for another who wants to get there.
     pub(crate) fn endpoint(&self) -> Endpoint {
         let descriptors = self.endpoint.descriptors.iter().map(|one| one.try_clone().unwrap()).collect();
-        Endpoint { address: self.endpoint.address.clone(), descriptors }
+        Endpoint { address: self.endpoint.address.clone(), descriptors, daemon: self.endpoint.daemon }
     }
 
     /// Connects as the client that it was opened for. The channel goes with the connection, the second value.

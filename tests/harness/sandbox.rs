@@ -11,7 +11,6 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use super::leftovers::Named;
 use super::process::Processes;
 use super::{Daemon, Output, PATIENCE, Process, SOON, leftovers, not_tested};
 
@@ -62,9 +61,6 @@ fn program(built: &str) -> PathBuf {
     copy
 }
 
-/// How many daemons' message queues are searched for.
-const LOOKED_FOR: usize = 8;
-
 /// A shell starts what it runs in the background with SIGINT ignored, which every program of a test would inherit. What is
 /// handled here is not ignored there.
 fn heed_interrupts() {
@@ -77,8 +73,6 @@ fn heed_interrupts() {
 pub(crate) struct Sandbox {
     folder: TempDir,
     processes: Processes,
-    /// Those that name what they make after themselves.
-    daemons: Mutex<Vec<Named>>,
 }
 
 impl Sandbox {
@@ -87,7 +81,6 @@ impl Sandbox {
         Self {
             folder: tempfile::Builder::new().prefix("ipcd-test-").tempdir().unwrap(),
             processes: Processes::default(),
-            daemons: Mutex::default(),
         }
     }
 
@@ -154,24 +147,11 @@ impl Sandbox {
         Daemon::start(self, self.ipcd(&[&["start"], arguments].concat()))
     }
 
-    /// Remembers a process that names what it makes after itself.
-    pub(crate) fn note_daemon(&self, pid: u32) {
-        self.daemons.lock().unwrap().push(Named::of(pid));
-    }
-
-    /// What is there of processes, shared memory, message queues and channels' folders.
+    /// What is there of processes, shared memory, message queues and channels' files.
     pub(crate) fn left(&self) -> Vec<String> {
         let mut left = leftovers::processes(self.folder());
-        left.extend(leftovers::channel_folders(self.folder()));
-        let daemons = self.daemons.lock().unwrap();
-        for daemon in daemons.iter() {
-            left.extend(leftovers::shared_memory(daemon.pid));
-        }
-        // A soak starts thousands, and each is asked for by a thousand names.
-        for daemon in daemons.iter().rev().take(LOOKED_FOR) {
-            left.extend(leftovers::posix_queues(daemon));
-        }
-        left.extend(leftovers::system_v_queues(&daemons, |pid| self.processes.has(pid)));
+        left.extend(leftovers::named(self.folder()));
+        left.extend(leftovers::system_v_queues(|pid| self.processes.has(pid)));
         left
     }
 

@@ -1,27 +1,26 @@
 //! Strangers at a channel's door, before its client: with no token, with half of one, with a wrong one.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, IoSlice, Write};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use ipcd::internals::protocol::{End, Token};
+use ipcd::internals::transports::MessageQueue;
 use ipcd::internals::transports::Region;
 use ipcd::internals::transports::{
     ALL, ConnectError, Delivery, Endpoint, Exposure, Info, Naming, Settings, Watch,
 };
-use ipcd::internals::transports::{End as QueueEnd, MessageQueue};
 use ipcd::internals::transports::{Message, Queue};
 use rustix::io::Errno;
-use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketType, sendmsg};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::thread::futex;
 
 use super::{MANY, attacked, every_door};
-use crate::harness::{Announced, SOON, connected, datagrams, exposure, info, run};
+use crate::harness::{Announced, SOON, connected, datagrams, exposure, run};
 
 /// What a stranger does.
 struct Knock {
@@ -60,14 +59,14 @@ pub(super) fn knock(way: Exposure, method: &str, endpoint: Endpoint, shows: &[u8
             rustix::net::send(&socket, shows, rustix::net::SendFlags::NOSIGNAL)?;
             Ok(Box::new(socket))
         }
-        Exposure::Messages => leave_messages(method, address, shows).map(|()| Box::new(()) as Held),
+        Exposure::Messages => leave_messages(&endpoint, shows).map(|()| Box::new(()) as Held),
         Exposure::Peer(_) => {
             let (reader, mut writer) = stream_ends(method, endpoint)?;
             writer.write_all(shows)?;
             Ok(Box::new((reader, writer)))
         }
         Exposure::Memory => {
-            let memory = memory_of(method, endpoint)?;
+            let memory = memory_of(&endpoint)?;
             if !shows.is_empty() {
                 // As the client does: its half, and the word.
                 memory.write(16, shows);
@@ -89,22 +88,9 @@ pub(super) fn knock(way: Exposure, method: &str, endpoint: Endpoint, shows: &[u8
 }
 
 /// Leaves messages of 8 bytes at most, which is the channel's size. Where the queue is full they are not waited for long.
-fn leave_messages(method: &str, address: &str, shows: &[u8]) -> io::Result<()> {
-    type Send = dyn FnMut(&[u8]) -> Result<(), Errno>;
+fn leave_messages(endpoint: &Endpoint, shows: &[u8]) -> io::Result<()> {
     let messages = if shows.is_empty() { vec![shows] } else { shows.chunks(8).collect() };
-    let mut send: Box<Send> = if info(method).naming == Naming::Queues {
-        let name = std::ffi::CString::new(format!("{address}-ping")).unwrap();
-        let queue = MessageQueue::open(&name, QueueEnd::Send)?;
-        queue.set_nonblocking()?;
-        Box::new(move |bytes| queue.send(bytes))
-    } else {
-        let queue = sysv_queue(address)?;
-        Box::new(move |bytes| {
-            let mut message = Message::new(bytes.len());
-            message.bytes().copy_from_slice(bytes);
-            queue.send(1, &mut message, bytes.len(), false)
-        })
-    };
+    let mut send = sender_to(endpoint)?;
     for bytes in messages {
         let start = Instant::now();
         while let Err(error) = send(bytes) {
@@ -117,18 +103,30 @@ fn leave_messages(method: &str, address: &str, shows: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
+/// Sends a message without waiting.
+type Sender = Box<dyn FnMut(&[u8]) -> Result<(), Errno> + Send>;
+
+/// Sends to a channel's queue.
+pub(super) fn sender_to(endpoint: &Endpoint) -> io::Result<Sender> {
+    if let [_, pings] = &endpoint.descriptors[..] {
+        let queue: MessageQueue = pings.try_clone()?.into();
+        queue.set_nonblocking()?;
+        return Ok(Box::new(move |bytes| queue.send(bytes)));
+    }
+    let queue = sysv_queue(&endpoint.address)?;
+    Ok(Box::new(move |bytes| {
+        let mut message = Message::new(bytes.len());
+        message.bytes().copy_from_slice(bytes);
+        queue.send(1, &mut message, bytes.len(), false)
+    }))
+}
+
 pub(super) fn sysv_queue(address: &str) -> io::Result<Queue> {
     Queue::open(u32::from_str_radix(address.trim_start_matches("0x"), 16).unwrap().cast_signed())
 }
 
-/// The ends of a stream that is handed over, or found by its name.
+/// The ends of a stream that is handed over.
 fn stream_ends(method: &str, endpoint: Endpoint) -> io::Result<(File, File)> {
-    // Pipes in the channel's folder.
-    if info(method).naming == Naming::Folder {
-        let folder = Path::new(&endpoint.address);
-        let writer = OpenOptions::new().write(true).open(folder.join("ping"))?;
-        return Ok((File::open(folder.join("pong"))?, writer));
-    }
     if method == "pipe" {
         return hand_pipes(&endpoint.descriptors[0]);
     }
@@ -151,20 +149,15 @@ fn hand_pipes(socket: &OwnedFd) -> io::Result<(File, File)> {
 }
 
 /// A channel's memory, as one more process may map it that is let in.
-pub(super) fn memory_of(method: &str, endpoint: Endpoint) -> io::Result<Region> {
-    let file = memory_file(method, &endpoint)?;
+fn memory_of(endpoint: &Endpoint) -> io::Result<Region> {
+    let file = memory_file(endpoint)?;
     let len = usize::try_from(file.metadata()?.len()).unwrap();
     Region::of_file(&file, len)
 }
 
 /// The file below a channel's memory.
-pub(super) fn memory_file(method: &str, endpoint: &Endpoint) -> io::Result<File> {
-    let open = |path: &str| OpenOptions::new().read(true).write(true).open(path);
-    match info(method).naming {
-        Naming::SharedMemory => open(&format!("/dev/shm{}", endpoint.address)),
-        Naming::Folder => open(&endpoint.address),
-        _ => Ok(endpoint.descriptors[0].as_fd().try_clone_to_owned()?.into()),
-    }
+pub(super) fn memory_file(endpoint: &Endpoint) -> io::Result<File> {
+    Ok(endpoint.descriptors[0].try_clone()?.into())
 }
 
 /// What comes of a knock.
@@ -182,7 +175,8 @@ fn check(knock: &Knock, way: Exposure, announced: Announced) {
             assert_eq!(failure(announced), "a peer with a wrong token");
         }
         Exposure::Peer(_) if knock.stays => assert_eq!(failure(announced), no_client),
-        // Opening a FIFO once more, after it was closed, is like opening it first.
+        // The kernel does not report that it has gone.
+        Exposure::Peer(SocketType::DGRAM) => assert_eq!(failure(announced), no_client),
         Exposure::Peer(_) => {
             let reason = failure(announced);
             assert!(reason.contains("the peer closed the channel"), "{reason}");
@@ -284,9 +278,9 @@ fn a_mechanisms_facts_agree() {
     for info in ALL.iter().map(|mechanism| mechanism.info()) {
         let Info { name, exposure, delivery, naming, .. } = info;
         let agree = match exposure {
-            Exposure::Datagrams => matches!(delivery, Delivery::Message | Delivery::UnreliableMessage),
+            Exposure::Datagrams => *delivery == Delivery::UnreliableMessage,
             Exposure::Messages => matches!(naming, Naming::Queues | Naming::Key),
-            Exposure::Peer(_) => matches!(naming, Naming::Unnamed | Naming::Folder),
+            Exposure::Peer(_) => matches!(naming, Naming::Unnamed | Naming::File),
             Exposure::Memory => *delivery == Delivery::Memory,
             Exposure::Connections(_) | Exposure::Counters | Exposure::Unreachable(_) => true,
         };

@@ -1,6 +1,6 @@
 //! An impostor's ends of a channel: what its responder would have, by the system's calls.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -25,7 +25,7 @@ pub(super) enum Ends {
     Queues { pings: MessageQueue, pongs: MessageQueue },
     Queue(Queue),
     Semaphores(Region),
-    Memory { memory: Region, published: u32 },
+    Memory { file: File, memory: Region, published: u32 },
     ProcessVm { page: Region, client: i32, sent: Vec<u8>, messages: u32 },
     Counters { pings: File, pongs: File },
 }
@@ -122,7 +122,7 @@ impl Ends {
                 until(over, || Semaphore::at(memory, 0).take(false).ok())?;
                 memory.read(SLOT, &mut ping);
             }
-            Self::Memory { memory, published } => {
+            Self::Memory { memory, published, .. } => {
                 until(over, || (memory.word(128).load(Ordering::SeqCst) == *published + 1).then_some(()))?;
                 memory.read(144, &mut ping);
             }
@@ -161,7 +161,7 @@ impl Ends {
                 memory.word(192).store(u32::try_from(bytes.len()).unwrap(), Ordering::SeqCst);
                 Semaphore::at(memory, 128).post().ok()
             }
-            Self::Memory { memory, published } => {
+            Self::Memory { memory, published, .. } => {
                 memory.write(144, bytes);
                 *published += 2;
                 memory.word(128).store(*published, Ordering::SeqCst);
@@ -179,10 +179,9 @@ impl Ends {
     }
 
     /// The file below its memory has no bytes any more.
-    pub(super) fn truncate(address: &str) {
-        let path =
-            if address.starts_with("/ipcd") { format!("/dev/shm{address}") } else { address.to_owned() };
-        OpenOptions::new().write(true).open(path).unwrap().set_len(0).unwrap();
+    pub(super) fn truncate(&self) {
+        let Self::Memory { file, .. } = self else { panic!("it has no memory") };
+        file.set_len(0).unwrap();
     }
 }
 

@@ -8,8 +8,6 @@ use std::os::unix::fs::{FileTypeExt, PermissionsExt, chown};
 use std::path::PathBuf;
 
 use ipcd::internals::protocol::{Refusal, Reply, Token};
-use ipcd::internals::transports::Queue;
-use ipcd::internals::transports::{End as QueueEnd, MessageQueue};
 use ipcd::internals::transports::{Exposure, Mechanism, Naming, Reach};
 use rustix::fs::{Access, access};
 use rustix::io::Errno;
@@ -32,13 +30,11 @@ fn daemon_of_a_group(sandbox: &Sandbox) -> (Daemon, [User; 2]) {
     (daemon, [member, User { group: Some(owner.gid), ..stranger }])
 }
 
-/// What has a name and is one channel's: files of the folders where there are such.
-fn named(sandbox: &Sandbox, daemon: &Daemon) -> Vec<PathBuf> {
-    let start = format!("ipcd-{}-", daemon.pid);
+/// What has a channel's name.
+fn named(sandbox: &Sandbox) -> Vec<PathBuf> {
+    let is_named = |path: &PathBuf| path.file_name().unwrap().to_string_lossy().starts_with("ipcd-");
     let memory = std::fs::read_dir("/dev/shm").unwrap().map(|entry| entry.unwrap().path());
-    let memory = memory.filter(|path| path.file_name().unwrap().to_string_lossy().starts_with(&start));
-    let own = files(sandbox.folder()).into_iter().filter(|path| path.to_string_lossy().contains(&start));
-    memory.chain(own).collect()
+    files(sandbox.folder()).into_iter().chain(memory).filter(is_named).collect()
 }
 
 /// What a stranger may open of these.
@@ -46,23 +42,6 @@ fn opened(named: &[PathBuf]) -> Vec<&PathBuf> {
     let may =
         |path: &&PathBuf| [Access::READ_OK, Access::WRITE_OK].iter().any(|how| access(*path, *how).is_ok());
     named.iter().filter(may).collect()
-}
-
-/// Queues are not files everywhere: the results of opening them by name.
-fn opened_queues(method: &str, address: &str) -> Vec<Result<(), Option<i32>>> {
-    let errno = |error: std::io::Error| error.raw_os_error();
-    match info(method).naming {
-        Naming::Queues => {
-            [("ping", QueueEnd::Send), ("ping", QueueEnd::Receive), ("pong", QueueEnd::Receive)]
-                .map(|(direction, end)| {
-                    let name = std::ffi::CString::new(format!("{address}-{direction}")).unwrap();
-                    MessageQueue::open(&name, end).map(drop).map_err(errno)
-                })
-                .into()
-        }
-        Naming::Key => vec![sysv_queue(address).map(|_: Queue| ()).map_err(errno)],
-        _ => Vec::new(),
-    }
 }
 
 /// Of a channel that one member has opened, another can open nothing but sockets, where it is dropped without an answer.
@@ -92,10 +71,10 @@ fn between(sandbox: &Sandbox, daemon: &Daemon, mechanism: &dyn Mechanism, client
         }
     };
     let address = announced.endpoint.address.clone();
-    let named = named(sandbox, daemon);
+    let named = named(sandbox);
     let (sockets, files): (Vec<_>, Vec<_>) =
         named.into_iter().partition(|path| path.metadata().is_ok_and(|there| there.file_type().is_socket()));
-    let (queues, stranger) = other.does(|| {
+    let (queue, stranger) = other.does(|| {
         assert_eq!(opened(&files), Vec::<&PathBuf>::new(), "{method}");
         let stranger = match exposure(method) {
             Exposure::Connections(_) => Some(connected(method, &address).unwrap()),
@@ -105,15 +84,16 @@ fn between(sandbox: &Sandbox, daemon: &Daemon, mechanism: &dyn Mechanism, client
         if let Some(stranger) = &stranger {
             send(stranger, &[7; Token::HALF_LEN], SendFlags::NOSIGNAL).unwrap();
         }
-        (opened_queues(method, &address), stranger)
+        let is_queue = info(method).naming == Naming::Key;
+        let queue = is_queue.then(|| sysv_queue(&address).map(drop).map_err(|error| error.raw_os_error()));
+        (queue, stranger)
     });
     let denied = Some(Errno::ACCESS.raw_os_error());
-    assert!(queues.iter().all(|opened| *opened == Err(denied)), "{method}: {queues:?}");
+    assert!(queue.is_none_or(|opened| opened == Err(denied)), "{method}");
     eprintln!(
-        "{method}: {} sockets, where a stranger is dropped; {} files and {} queues that it may not open",
+        "{method}: {} sockets, where a stranger is dropped; {} files that it may not open",
         sockets.len(),
-        files.len(),
-        queues.len()
+        files.len()
     );
     client.does(|| announced.serves_its_client());
     // ZeroMQ greets every peer.

@@ -1,12 +1,12 @@
 //! A responder that is not what it seems, for the real client: it stands where the client is sent, proves itself or does
 //! not, and answers pings as it likes.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::IoSliceMut;
 use std::mem::MaybeUninit;
 use std::net::{TcpListener, UdpSocket};
-use std::os::fd::OwnedFd;
-use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
@@ -15,10 +15,10 @@ use ipcd::internals::transports::{Delivery, Exposure, Info, Naming};
 use ipcd::internals::transports::{End as QueueEnd, MessageQueue};
 use ipcd::internals::transports::{Region, Semaphore, VsockAddress, process_vm};
 use rustix::event::{EventfdFlags, eventfd};
-use rustix::fs::{CWD, MemfdFlags, Mode, SealFlags, fcntl_add_seals, ftruncate, memfd_create, mkfifoat};
+use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create};
 use rustix::net::{
-    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SocketAddrUnix, SocketFlags,
-    SocketType, accept_with, bind, listen, recvmsg, socket_with, socketpair,
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SocketFlags, SocketType,
+    accept_with, bind, listen, recvmsg, socket_with, socketpair,
 };
 
 use super::ends::{Ends, SLOT, until};
@@ -77,9 +77,7 @@ enum Post {
     Tcp(TcpListener),
     Unix(UnixListener),
     Vsock(OwnedFd),
-    Seqpacket(OwnedFd),
     Datagrams(OwnedFd),
-    Fifos(PathBuf),
     /// Where its client sends pipes.
     Pipes(UnixStream),
     /// Mapped by the thread that uses it.
@@ -133,19 +131,6 @@ impl Impostor {
                 left.0.push(path);
                 (if method == "zeromq" { format!("ipc://{text}") } else { text }, Vec::new(), post)
             }
-            (_, _, Exposure::Connections(_)) => {
-                let flags = SocketFlags::CLOEXEC;
-                let socket = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None).unwrap();
-                bind(&socket, &SocketAddrUnix::new(&path).unwrap()).unwrap();
-                listen(&socket, 1).unwrap();
-                left.0.push(path);
-                (text, Vec::new(), Post::Seqpacket(socket))
-            }
-            (_, Naming::Folder, Exposure::Datagrams) => {
-                let socket = UnixDatagram::bind(&path).unwrap();
-                left.0.push(path);
-                (text, Vec::new(), Post::Datagrams(socket.into()))
-            }
             (_, _, Exposure::Datagrams) => {
                 let any = if method == "udp6" { "[::1]:0" } else { "127.0.0.1:0" };
                 let socket = UdpSocket::bind(any).unwrap();
@@ -156,14 +141,12 @@ impl Impostor {
                     socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None).unwrap();
                 ("a socket to send two pipes to".to_owned(), vec![theirs], Post::Pipes(ours.into()))
             }
-            (_, Naming::Folder, Exposure::Peer(_)) => {
-                std::fs::create_dir(&path).unwrap();
-                for end in ["ping", "pong"] {
-                    mkfifoat(CWD, path.join(end), Mode::RUSR | Mode::WUSR).unwrap();
-                }
-                let folder = path.clone();
-                left.1.push(Box::new(move || drop(std::fs::remove_dir_all(folder))));
-                (text, Vec::new(), Post::Fifos(path))
+            ("fifo", ..) => {
+                let (ping_reader, ping_writer) = rustix::pipe::pipe().unwrap();
+                let (pong_reader, pong_writer) = rustix::pipe::pipe().unwrap();
+                let (reader, writer) = (ping_reader.into(), pong_writer.into());
+                let ends = Box::new(move || Ends::Stream { reader, writer });
+                ("two pipes".to_owned(), vec![pong_reader, ping_writer], Post::Ready(ends))
             }
             (_, _, Exposure::Peer(kind)) => {
                 let (ours, theirs) =
@@ -194,21 +177,21 @@ impl Impostor {
                 ("two counters".to_owned(), descriptors, Post::Ready(ends))
             }
             (_, Naming::Queues, _) => {
-                let queue = |direction: &str, end| {
+                let queue = |direction: &str, ours, theirs| {
                     let name = std::ffi::CString::new(format!("/{name}-{direction}")).unwrap();
-                    let queue = MessageQueue::make(&name, size, end).unwrap();
+                    let queue = MessageQueue::make(&name, size, ours).unwrap();
                     queue.set_nonblocking().unwrap();
-                    (queue, move || MessageQueue::remove(&name))
+                    let handed = MessageQueue::open(&name, theirs).unwrap();
+                    MessageQueue::remove(&name);
+                    (queue, handed.as_fd().try_clone_to_owned().unwrap())
                 };
-                let (pings, undo) = queue("ping", QueueEnd::Receive);
-                left.1.push(Box::new(undo));
-                let (pongs, undo) = queue("pong", QueueEnd::Send);
-                left.1.push(Box::new(undo));
+                let (pings, ping) = queue("ping", QueueEnd::Receive, QueueEnd::Send);
+                let (pongs, pong) = queue("pong", QueueEnd::Send, QueueEnd::Receive);
                 let ends = Box::new(move || Ends::Queues { pings, pongs });
-                (format!("/{name}"), Vec::new(), Post::Ready(ends))
+                ("two queues".to_owned(), vec![pong, ping], Post::Ready(ends))
             }
             (_, Naming::Key, _) => {
-                let key = super::names::key(name);
+                let key = key(name);
                 let queue = Queue::make(key).unwrap();
                 left.1.push(Box::new(move || queue.remove()));
                 (
@@ -217,14 +200,11 @@ impl Impostor {
                     Post::Ready(Box::new(move || Ends::Queue(queue))),
                 )
             }
-            (_, Naming::SharedMemory | Naming::Folder, Exposure::Memory) => {
-                let is_shared = naming == Naming::SharedMemory;
-                let path = if is_shared { Path::new("/dev/shm").join(name) } else { path };
-                let file = OpenOptions::new().read(true).write(true).create_new(true).open(&path).unwrap();
+            (_, Naming::SharedMemory | Naming::File, Exposure::Memory) => {
+                let file = tempfile::tempfile_in("/dev/shm").unwrap();
                 file.set_len(1 << 16).unwrap();
-                left.0.push(path);
-                let address = if is_shared { format!("/{name}") } else { text };
-                (address, Vec::new(), Post::Memory(file, Mapped::Words))
+                let handed = file.try_clone().unwrap().into();
+                ("a file".to_owned(), vec![handed], Post::Memory(file, Mapped::Words))
             }
             (_, _, Exposure::Memory) | ("semaphore" | "process-vm", ..) => {
                 let len = if method == "process-vm" { SLOT } else { 1 << 16 };
@@ -271,14 +251,11 @@ impl Impostor {
             }
             // The client comes, or closes its control connection, after which the test ends.
             Post::Vsock(listener) => accept_with(&listener, SocketFlags::CLOEXEC).ok().map(stream_of),
-            Post::Seqpacket(listener) => {
-                accept_with(&listener, SocketFlags::CLOEXEC).ok().map(Ends::Datagrams)
-            }
             Post::Memory(file, mapped) => {
                 let len = usize::try_from(file.metadata().unwrap().len()).unwrap();
                 let memory = Region::of_file(&file, len).unwrap();
                 Some(match mapped {
-                    Mapped::Words => Ends::Memory { memory, published: 0 },
+                    Mapped::Words => Ends::Memory { file, memory, published: 0 },
                     Mapped::Semaphores => Ends::Semaphores(memory),
                     Mapped::Page(client) => {
                         process_vm::let_in(client);
@@ -290,11 +267,6 @@ impl Impostor {
             Post::Pipes(socket) => {
                 socket.set_nonblocking(true).unwrap();
                 until(over, || receive_pipes(&socket)).map(|(reader, writer)| Ends::Stream { reader, writer })
-            }
-            Post::Fifos(folder) => {
-                let reader = File::open(folder.join("ping")).unwrap();
-                let writer = OpenOptions::new().write(true).open(folder.join("pong")).unwrap();
-                Some(Ends::Stream { reader, writer })
             }
         };
         ends.map(|ends| (ends, self.left))
@@ -312,6 +284,13 @@ fn receive_pipes(socket: &UnixStream) -> Option<(File, File)> {
     });
     let mut pipes = pipes.next()?;
     Some((pipes.next()?, pipes.next()?))
+}
+
+/// A key of this impostor's own.
+fn key(name: &str) -> i32 {
+    let hash =
+        name.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+    hash.max(1).cast_signed()
 }
 
 fn stream_of(socket: OwnedFd) -> Ends {

@@ -90,7 +90,7 @@ fn is_an_end(end: &End, method: &str) -> bool {
 /// Rounds while the memory is scribbled over: they come to an end, whatever it is, and the responder does not crash.
 fn rounds_over_scribbled_memory(daemon: &Daemon, spec: &ChannelSpec, spared: &[usize], seed: u64) {
     let announced = Announced::by(daemon, spec);
-    let file = memory_file(&spec.method, &announced.endpoint).unwrap();
+    let file = memory_file(&announced.endpoint).unwrap();
     let channel = announced.channel;
     // A round that waits for what was overwritten waits no longer than this is open.
     let (news, open) = pipe_with(PipeFlags::CLOEXEC).unwrap();
@@ -160,7 +160,7 @@ fn random_words_before_its_client_comes_end_a_channel_with_a_reason() {
             let mut all = Vec::new();
             for mechanism in shared() {
                 let announced = Announced::by(&daemon, &ChannelSpec::new(mechanism.info().name));
-                let file = memory_file(mechanism.info().name, &announced.endpoint).unwrap();
+                let file = memory_file(&announced.endpoint).unwrap();
                 all.push((announced, file));
             }
             let over = AtomicBool::new(false);
@@ -187,9 +187,9 @@ fn random_words_before_its_client_comes_end_a_channel_with_a_reason() {
     });
 }
 
-/// Whether any process that may open the memory's file, by its name, can truncate it.
+/// Whether any process that has the memory's file open can truncate it.
 fn is_truncatable(mechanism: &dyn Mechanism) -> bool {
-    matches!(mechanism.info().naming, Naming::SharedMemory | Naming::Folder)
+    matches!(mechanism.info().naming, Naming::SharedMemory | Naming::File)
 }
 
 #[test]
@@ -212,7 +212,7 @@ fn truncated_memory_ends_its_responder_and_is_reported_to_its_client() {
 
 fn truncate(daemon: &Daemon, spec: &ChannelSpec) {
     let announced = Announced::by(daemon, spec);
-    let (channel, file) = (announced.channel, memory_file(&spec.method, &announced.endpoint).unwrap());
+    let (channel, file) = (announced.channel, memory_file(&announced.endpoint).unwrap());
     let (mut connected, mut link) = announced.connect();
     connected.rounds(5).unwrap();
     file.set_len(0).unwrap();
@@ -234,7 +234,7 @@ fn sealed_memory_cannot_be_truncated() {
         let daemon = sandbox.daemon();
         for mechanism in shared().filter(|one| !is_truncatable(*one)) {
             let announced = Announced::by(&daemon, &ChannelSpec::new(mechanism.info().name));
-            let file = memory_file(mechanism.info().name, &announced.endpoint).unwrap();
+            let file = memory_file(&announced.endpoint).unwrap();
             for len in [0, 1 << 20] {
                 let error = file.set_len(len).expect_err(mechanism.info().name);
                 assert_eq!(error.raw_os_error(), Some(rustix::io::Errno::PERM.raw_os_error()));

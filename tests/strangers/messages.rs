@@ -4,19 +4,16 @@
 //! No process can write to another channel's eventfd, pipe or socket pair: they have no name, and their descriptors are handed
 //! to their client alone.
 
-use std::ffi::CString;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use ipcd::internals::protocol::{ChannelSpec, Exit, Token};
 use ipcd::internals::transports::Words;
-use ipcd::internals::transports::{End as QueueEnd, MessageQueue};
-use ipcd::internals::transports::{Exposure, Naming, RoundError};
-use ipcd::internals::transports::{Message, Queue};
+use ipcd::internals::transports::{Exposure, RoundError};
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 
-use super::doors::sysv_queue;
+use super::doors::sender_to;
 use super::{MANY, attacked, carrying, spec};
 use crate::harness::{Announced, PATIENCE, connected, datagrams, eventually, responder_of, run};
 
@@ -69,7 +66,7 @@ fn leave(over: &AtomicBool, mut send: impl FnMut()) {
     }
 }
 
-/// Who had opened the queue before its name was gone, and is of its user.
+/// Who has the queue open, or may open it.
 #[test]
 fn a_strangers_message_in_a_queue_ends_the_channel_and_no_other() {
     run(|sandbox| {
@@ -78,25 +75,12 @@ fn a_strangers_message_in_a_queue_ends_the_channel_and_no_other() {
             for mechanism in carrying().filter(|one| one.info().exposure == Exposure::Messages) {
                 let method = mechanism.info().name;
                 let announced = Announced::by(&daemon, &spec(mechanism));
-                let address = announced.endpoint.address.clone();
-                let mut send: Box<dyn FnMut() + Send> = if mechanism.info().naming == Naming::Queues {
-                    let name = CString::new(format!("{address}-ping")).unwrap();
-                    let queue = MessageQueue::open(&name, QueueEnd::Send).unwrap();
-                    queue.set_nonblocking().unwrap();
-                    Box::new(move || {
-                        let _ = queue.send(&[7; 8]);
-                    })
-                } else {
-                    let queue: Queue = sysv_queue(&address).unwrap();
-                    Box::new(move || {
-                        let _ = queue.send(1, &mut Message::new(8), 8, false);
-                    })
-                };
+                let mut send = sender_to(&announced.endpoint).unwrap();
                 let (mut connected, link) = announced.connect();
                 connected.rounds(10).unwrap();
                 let over = AtomicBool::new(false);
                 let error = std::thread::scope(|scope| {
-                    scope.spawn(|| leave(&over, &mut send));
+                    scope.spawn(|| leave(&over, || send(&[7; 8]).unwrap_or_default()));
                     let error = eventually("a round fails", PATIENCE, || connected.rounds(100).err());
                     over.store(true, Ordering::SeqCst);
                     error

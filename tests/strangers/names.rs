@@ -1,164 +1,88 @@
-//! Names that a stranger has taken before a channel could: the channel is refused with a reason, the next one opens.
+//! Names of channels' resources: no process can guess or take one, and nothing keeps one for longer than it needs it.
 
-use std::fs;
-use std::os::unix::fs::chown;
-use std::path::Path;
+use std::fs::{self, File, Permissions};
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
 
-use ipcd::internals::protocol::{ChannelSpec, Refusal, Reply};
-use ipcd::internals::transports::Queue;
-use ipcd::internals::transports::{End as QueueEnd, MessageQueue};
-use ipcd::internals::transports::{Exposure, Mechanism, Naming};
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, socket_with};
+use ipcd::internals::protocol::Exit;
+use ipcd::internals::transports::{Mechanism, Naming, unique_name};
 
-use super::{MANY, attacked, carrying, spec};
-use crate::harness::{
-    Announced, Daemon, NOBODY, Sandbox, by_abstract_name, exposure, is_root, not_tested, run,
-};
+use super::{MANY, attacked, every_door};
+use crate::harness::{Announced, NOBODY, files, is_root, run};
 
-/// What a stranger has taken. It goes with its value, if the service has not removed it.
-struct Taken(Box<dyn FnOnce()>);
-
-fn take(sandbox: &Sandbox, naming: Naming, name: &str) -> Option<Taken> {
-    let undo: Box<dyn FnOnce()> = match naming {
-        Naming::Folder => {
-            let path = sandbox.folder().join(name);
-            fs::create_dir(&path).unwrap();
-            Box::new(move || drop(fs::remove_dir_all(path)))
-        }
-        Naming::SharedMemory => {
-            let path = format!("/dev/shm/{name}");
-            fs::write(&path, "").unwrap();
-            Box::new(move || drop(fs::remove_file(path)))
-        }
-        Naming::SharedFolder => {
-            let path = format!("/dev/shm/{name}-root");
-            fs::create_dir(&path).unwrap();
-            Box::new(move || drop(fs::remove_dir_all(path)))
-        }
-        Naming::Queues => {
-            let name = std::ffi::CString::new(format!("/{name}-ping")).unwrap();
-            MessageQueue::make(&name, 8, QueueEnd::Send).unwrap();
-            Box::new(move || MessageQueue::remove(&name))
-        }
-        Naming::Key => {
-            let queue = Queue::make(key(name)).unwrap();
-            Box::new(move || queue.remove())
-        }
-        Naming::Unnamed => return None,
-    };
-    Some(Taken(undo))
-}
-
-/// As `src/transports/sysv_mq.rs` has it, where a test holds it.
-pub(super) fn key(name: &str) -> i32 {
-    let hash =
-        name.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
-    hash.max(1).cast_signed()
-}
-
-/// What this daemon will call its channel of this number.
-fn name_of(daemon: &Daemon, channel: u64) -> String {
-    let stat = fs::read_to_string(format!("/proc/{}/stat", daemon.pid)).unwrap();
-    let start = stat.rsplit(')').next().unwrap().split_whitespace().nth(19).unwrap().to_owned();
-    format!("ipcd-{}-{start}-{channel}", daemon.pid)
-}
-
-/// The number of the daemon's next channel.
-fn next_channel(daemon: &Daemon) -> u64 {
-    Announced::by(daemon, &ChannelSpec::new("pipe")).channel + 1
-}
-
-#[track_caller]
-fn is_refused(daemon: &Daemon, spec: &ChannelSpec) {
-    let opened = Announced::try_by(daemon, spec).map(|announced| announced.endpoint.address);
-    match opened.map_err(|refused| *refused) {
-        Err(Reply::Refused(Refusal::NotOpened { end })) => {
-            let end = end.to_string();
-            let taken = ["exists", "in use", "iceoryx2"].iter().any(|reason| end.contains(reason));
-            assert!(taken, "{spec:?}: {end}");
-        }
-        other => panic!("{spec:?}: {other:?}"),
-    }
-}
-
-fn exercise(sandbox: &Sandbox, daemon: &Daemon, mechanism: &dyn Mechanism) {
-    let method = mechanism.info().name;
-    let name = name_of(daemon, next_channel(daemon));
-    eprintln!("{method}:");
-    match take(sandbox, mechanism.info().naming, &name) {
-        Some(Taken(undo)) => {
-            is_refused(daemon, &spec(mechanism));
-            undo();
-        }
-        // It must have no name then.
-        None => {
-            let announced = Announced::by(daemon, &spec(mechanism));
-            assert!(!announced.endpoint.address.contains(&name), "{method}: {:?}", announced.endpoint);
-            for folder in [sandbox.folder(), Path::new("/dev/shm"), Path::new("/dev/mqueue")] {
-                let entries = fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok);
-                let named = entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(&name));
-                assert_eq!(named.count(), 0, "{method}, in {}", folder.display());
-            }
-        }
-    }
-    daemon.serves(method);
+/// The only ones that keep a name until their client has proved itself: libraries find each other by it.
+fn keeps_a_name(mechanism: &dyn Mechanism) -> bool {
+    mechanism.info().name == "zeromq" || mechanism.info().naming == Naming::SharedFolder
 }
 
 #[test]
-fn a_name_that_a_stranger_has_taken_refuses_the_channel_with_a_reason() {
+fn an_announced_channel_has_no_name_that_another_process_could_find() {
     run(|sandbox| {
         let daemon = sandbox.daemon_with(&MANY);
+        let before = files(sandbox.folder());
         attacked(&daemon, || {
-            for mechanism in carrying() {
-                exercise(sandbox, &daemon, mechanism);
+            for (mechanism, spec) in every_door().filter(|(mechanism, _)| !keeps_a_name(*mechanism)) {
+                let method = mechanism.info().name;
+                let announced = Announced::by(&daemon, &spec);
+                assert_eq!(files(sandbox.folder()), before, "{method}");
+                let bound = fs::read_to_string("/proc/net/unix").unwrap();
+                let by_name =
+                    bound.lines().filter(|line| line.contains("@ipcd-") && line.contains("00010000"));
+                assert_eq!(by_name.count(), 0, "{method} listens");
+                announced.serves_its_client();
             }
         });
     });
 }
 
 #[test]
-fn what_a_stranger_has_put_there_is_not_the_services_to_remove() {
+fn what_killed_daemons_have_left_is_removed_and_nothing_else() {
     run(|sandbox| {
-        if !is_root() {
-            return not_tested("root", "this needs root, which may make a stranger's folder");
-        }
-        let daemon = sandbox.daemon_with(&MANY);
-        let has_folder = |mechanism: &&dyn Mechanism| mechanism.info().naming == Naming::Folder;
-        for mechanism in carrying().filter(has_folder) {
-            let path = sandbox.folder().join(name_of(&daemon, next_channel(&daemon)));
-            let kept = path.join("kept");
-            fs::create_dir(&path).unwrap();
-            fs::write(&kept, "").unwrap();
+        let old = SystemTime::now() - Duration::from_secs(3600);
+        let plant = |path: PathBuf, time: SystemTime| {
+            let file = File::create(&path).unwrap();
+            file.set_modified(time).unwrap();
+            // As all that has such a name.
+            file.set_permissions(Permissions::from_mode(0o600)).unwrap();
+            path
+        };
+        let name = |end: &str| format!("{}{end}", unique_name().unwrap());
+        let (own, shared) = (sandbox.folder(), PathBuf::from("/dev/shm"));
+        let dead = [
+            plant(own.join(name("")), old),
+            plant(own.join(name("-ping")), old),
+            plant(shared.join(name("")), old),
+            // It is not locked, however young it is.
+            plant(shared.join(name("-lock")), SystemTime::now()),
+        ];
+        let mut alive = vec![
+            plant(own.join(name("")), SystemTime::now()),
+            plant(own.join("ipcd-of-another-kind"), old),
+            plant(own.join(format!("{}x", &name("")[..20])), old),
+        ];
+        if is_root() {
+            let path = plant(own.join(name("")), old);
             chown(&path, Some(NOBODY), Some(NOBODY)).unwrap();
-            is_refused(&daemon, &spec(mechanism));
-            assert!(kept.exists(), "{}", mechanism.info().name);
-            fs::remove_dir_all(&path).unwrap();
-            daemon.serves(mechanism.info().name);
+            alive.push(path);
         }
+        let private = ["bench", "--private", "-m", "pipe", "-n", "10", "--trials", "1"];
+        sandbox.finish(&mut sandbox.client(&private)).expect(Exit::Success);
+        let left: Vec<_> = dead.iter().filter(|path| path.exists()).collect();
+        assert!(left.is_empty(), "{left:?}");
+        let gone: Vec<_> = alive.iter().filter(|path| !path.exists()).collect();
+        assert!(gone.is_empty(), "{gone:?}");
+        alive.iter().for_each(|path| fs::remove_file(path).unwrap());
     });
 }
 
+/// The daemon's process and its channels' numbers, which any process can find out, are in no name.
 #[test]
-fn an_abstract_name_that_a_stranger_has_taken_does_too() {
-    run(|sandbox| {
-        let daemon = sandbox.daemon_with(&MANY);
-        attacked(&daemon, || {
-            let mut count = 0;
-            for spec in carrying().filter_map(by_abstract_name) {
-                let name = name_of(&daemon, next_channel(&daemon));
-                // Names are taken for sockets of one type.
-                let kind = match exposure(&spec.method) {
-                    Exposure::Connections(kind) => kind,
-                    _ => SocketType::DGRAM,
-                };
-                let squatter = socket_with(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC, None).unwrap();
-                bind(&squatter, &SocketAddrUnix::new_abstract_name(name.as_bytes()).unwrap()).unwrap();
-                is_refused(&daemon, &spec);
-                drop(squatter);
-                Announced::by(&daemon, &spec).serves_its_client();
-                count += 1;
-            }
-            assert!(count > 0, "no mechanism has abstract names");
-        });
-    });
+fn no_name_follows_from_another() {
+    let names: Vec<_> = (0..1000).map(|_| unique_name().unwrap()).collect();
+    let mut sorted = names.clone();
+    sorted.sort();
+    sorted.dedup();
+    assert_eq!(sorted.len(), names.len());
+    assert_ne!(sorted, names, "they are not in order");
 }

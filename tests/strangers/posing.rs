@@ -3,7 +3,6 @@
 
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixListener;
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -154,8 +153,6 @@ fn pose(sandbox: &Sandbox, method: &str, kind: Kind, mischief: Mischief) {
         output
     });
     std::fs::remove_file(&socket).unwrap();
-    // An impostor that is not proved to has no time to take its segment's name away.
-    let _ = std::fs::remove_file(Path::new("/dev/shm").join(&resource));
     let report: Value = serde_json::from_str(&output.stdout).unwrap_or(Value::Null);
     let output = output.expect(Exit::Broken).says(&[words, method]);
     let cell = &report["results"][0];
@@ -276,7 +273,7 @@ fn be_responder(
             Short => drop(answer.pop()),
             Long => answer.push(0),
             Truncates => {
-                Ends::truncate(address);
+                ends.truncate();
                 return linger(&ends, over);
             }
             Closes => return,

@@ -149,7 +149,7 @@ fn send_whole(
 
 /// Drops what a socket had queued before it was connected, up to more than any queue holds: a peer that floods the socket
 /// must not keep this side here.
-fn drop_queued(socket: impl AsFd, buffer: &mut [u8]) {
+pub(crate) fn drop_queued(socket: impl AsFd, buffer: &mut [u8]) {
     let queued = |_: &usize| recv(&socket, &mut *buffer, RecvFlags::DONTWAIT).is_ok();
     let _ = (0..MOST_QUEUED).take_while(queued).count();
 }

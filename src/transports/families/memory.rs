@@ -8,7 +8,7 @@ pub(crate) mod protocol;
 
 use std::os::fd::OwnedFd;
 
-use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, fcntl_get_seals, fstat, memfd_create};
+use rustix::fs::{FileType, MemfdFlags, SealFlags, fcntl_add_seals, fcntl_get_seals, fstat, memfd_create};
 use rustix::io::Errno;
 
 use self::protocol::{
@@ -76,23 +76,22 @@ pub(crate) fn len(settings: &Settings) -> usize {
 pub(crate) fn open_file(endpoint: Endpoint, len: usize) -> Result<Region, ConnectError> {
     let address = endpoint.address.clone();
     let [file] = endpoint.handed()?;
-    let size = fstat(&file).while_doing("reading the file's size")?.st_size;
-    if usize::try_from(size).is_ok_and(|size| size < len) {
+    let there = fstat(&file).while_doing("reading the file's size")?;
+    let is_file = FileType::from_raw_mode(there.st_mode) == FileType::RegularFile;
+    if !is_file || usize::try_from(there.st_size).is_ok_and(|size| size < len) {
         return Err(ConnectError::Endpoint(address));
     }
     Ok(Region::of_file(&file, len).while_doing("mapping the file")?)
 }
 
-/// The responder's side. `remove_name` is called once the client has proved itself.
+/// The responder's side.
 pub(crate) fn serve(
     memory: &Region,
     settings: &Settings,
     supervisor: &mut Supervisor,
-    remove_name: impl FnOnce(),
 ) -> Result<(), ServeError> {
     let ours = Facts::ours(settings);
     let theirs = check_peer(memory, &settings.token, ours, supervisor)?.ok_or(ServeError::WrongToken)?;
-    remove_name();
     supervisor.proven()?;
     echo_ended(choose(Respond { memory }, settings, ours, theirs))
 }
@@ -193,9 +192,10 @@ impl Job for Respond<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::transports::Owner;
 
     fn endpoint(descriptors: Vec<OwnedFd>) -> Endpoint {
-        Endpoint { address: ADDRESS.to_owned(), descriptors }
+        Endpoint { address: ADDRESS.to_owned(), descriptors, daemon: Owner::this() }
     }
 
     #[test]

@@ -38,9 +38,6 @@ pub(crate) trait Messages {
     fn set_wait(&mut self, _wait: Wait) -> Result<(), Errno> {
         Ok(())
     }
-
-    /// A round has failed; no other follows.
-    fn give_up(&mut self) {}
 }
 
 /// Repeats the call until it succeeds; the peer has `size` bytes to move meanwhile.
@@ -170,11 +167,7 @@ fn too_long(error: RoundError, round: u64) -> RoundError {
 impl<M: Messages> Round for MessageClient<M> {
     #[inline(always)]
     fn round(&mut self, round: u64, watch: &mut Watch) -> Result<(), RoundError> {
-        let result = self.exchange(round, watch);
-        if result.is_err() {
-            self.messages.give_up();
-        }
-        result
+        self.exchange(round, watch)
     }
 
     fn payload(&mut self) -> &mut Payload {
@@ -233,24 +226,15 @@ pub(crate) fn echo(messages: &mut impl Messages, settings: &Settings) -> Result<
     }
 }
 
-/// Whether queues of a kind that the kernel may lack can be made. `make` makes and removes one whose name is always the same,
-/// or removes a leftover or another process's probe of that name.
+/// Whether queues of a kind that the kernel may lack can be made; `make` makes and removes one.
 pub(crate) fn probe_queue(
     kind: &str,
-    mut make: impl FnMut() -> Result<(), CallError>,
+    make: impl FnOnce() -> Result<(), CallError>,
 ) -> Result<(), Unavailable> {
-    for _ in 0..3 {
-        let Err(error) = make() else { return Ok(()) };
-        match Errno::from_io_error(&error.source) {
-            Some(Errno::EXIST) => {}
-            Some(Errno::NOSYS) => {
-                return Err(Unavailable(format!("this kernel was built without {kind}, {HIDDEN}")));
-            }
-            _ => return Err(error.into()),
-        }
-    }
-    // Queues can be made: other probes keep making them.
-    Ok(())
+    make().map_err(|error| match Errno::from_io_error(&error.source) {
+        Some(Errno::NOSYS) => Unavailable(format!("this kernel was built without {kind}, {HIDDEN}")),
+        _ => error.into(),
+    })
 }
 
 #[cfg(test)]

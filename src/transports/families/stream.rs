@@ -18,6 +18,7 @@ use crate::transports::contract::{
     CallError, ConnectError, Connected, Endpoint, RoundError, ServeError, While, echo_ended,
 };
 use crate::transports::payload::{Buffer, Payload};
+use crate::transports::sys::refuse_descriptors;
 use crate::transports::{Alive, Round, Settings, Supervisor, Unwatched, Watch};
 
 /// How long an adaptive wait polls before it blocks, where the other side has `size` bytes to move meanwhile: about what a
@@ -255,8 +256,18 @@ pub(crate) fn offer_pair(
     settings: &Settings,
     supervisor: &mut Supervisor,
 ) -> Result<Socket, ServeError> {
-    let (ours, theirs) = socketpair(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC, None)
-        .while_doing("making a pair of sockets")?;
+    let pair = socketpair(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC, None);
+    offer(pair.while_doing("making a pair of sockets")?, settings, supervisor)
+}
+
+/// The same for a pair that has been connected otherwise.
+pub(crate) fn offer(
+    (ours, theirs): (OwnedFd, OwnedFd),
+    settings: &Settings,
+    supervisor: &mut Supervisor,
+) -> Result<Socket, ServeError> {
+    // The client could delay this process by what closing them takes.
+    refuse_descriptors(&ours);
     supervisor.ready("one of a pair of sockets", &[theirs.as_fd()])?;
     // Kept open, it would hide the client's death.
     drop(theirs);

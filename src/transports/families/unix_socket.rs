@@ -1,25 +1,21 @@
-//! Unix sockets that have a name until the client has proved itself: by path, in the channel's folder, or in the
-//! abstract namespace.
+//! Unix sockets that are connected by a name: by path, or in the abstract namespace. The responder connects both ends, and hands
+//! one to its client.
 
 use std::os::fd::OwnedFd;
-use std::path::Path;
 use std::sync::OnceLock;
 
-use rustix::fs::{Mode, chmod};
-use rustix::io::Errno;
+use rustix::io::{Errno, retry_on_intr};
 use rustix::net::sockopt::socket_send_buffer_size;
 use rustix::net::{
-    AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketFlags, SocketType, bind, connect, listen,
-    recv, send, socket_with, socketpair,
+    AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketFlags, SocketType, accept_with, bind, connect,
+    getsockname, listen, recv, send, socket_with, socketpair,
 };
 
-use super::stream::{Socket, accept_peer, prove};
-use crate::transports::contract::{
-    CallError, Capabilities, ConnectError, OptionSpec, RoundError, ServeError, While,
-};
-use crate::transports::place::{Folder, let_client_in};
-use crate::transports::sys::refuse_descriptors;
-use crate::transports::{Alive, Settings, Supervisor, Watch};
+use super::datagram::drop_queued;
+use crate::transports::Settings;
+use crate::transports::contract::{CallError, Capabilities, OptionSpec, While};
+use crate::transports::place::Entry;
+use crate::transports::sys::peer;
 
 /// The namespace of the socket's name.
 pub(crate) const NAMESPACE: OptionSpec = OptionSpec {
@@ -35,111 +31,86 @@ pub(crate) fn is_abstract(namespace: Option<&str>) -> bool {
     namespace == Some(ABSTRACT)
 }
 
-/// Connections that may wait to be accepted.
-const BACKLOG: i32 = 16;
-
-/// A socket's name. A path is removed with this value; an abstract name goes with the socket.
+/// A socket's name while a connection to it is made. A path is removed with this value; an abstract name goes with the socket.
 #[derive(Debug)]
 pub(crate) struct Name {
-    /// As announced to the client: a path, or `@` and an abstract name.
-    pub(crate) text: String,
-    folder: Option<Folder>,
+    /// A path, or `@` and an abstract name.
+    text: String,
+    entry: Option<Entry>,
 }
 
 impl Name {
     /// The name of this channel's socket, in the namespace that the option names; a path if the mechanism has no such option.
-    /// A path's folder exists then, and is empty.
-    pub(crate) fn make(settings: &Settings) -> Result<Self, CallError> {
+    pub(crate) fn of(settings: &Settings) -> Result<Self, CallError> {
         if is_abstract(settings.options.get(NAMESPACE.name).copied()) {
-            return Ok(Self { text: format!("@{}", settings.name), folder: None });
+            return Ok(Self { text: format!("@{}", settings.name), entry: None });
         }
-        let folder = Folder::make(settings)?;
-        let text = folder.join("socket").into_os_string().into_string();
-        let text = text.map_err(|_| Errno::ILSEQ).while_doing("naming a socket in the channel's folder")?;
-        Ok(Self { text, folder: Some(folder) })
+        let entry = Entry::of(settings, "");
+        let text = entry.0.to_str().map(str::to_owned).ok_or(Errno::ILSEQ).while_doing(NAMING)?;
+        Ok(Self { text, entry: Some(entry) })
+    }
+
+    pub(crate) fn text(&self) -> &str {
+        &self.text
     }
 
     /// The error of binding a socket to it.
     pub(crate) fn failed(&self, error: impl Into<std::io::Error>) -> std::io::Error {
-        match &self.folder {
-            Some(folder) => folder.failed(error),
+        match &self.entry {
+            Some(entry) => entry.failed(error),
             None => error.into(),
         }
     }
 
-    /// Lets the client alone connect to the socket that now has this name.
-    pub(crate) fn let_client_in(&self, settings: &Settings) -> Result<(), CallError> {
-        if self.folder.is_none() {
-            return Ok(());
-        }
-        chmod(&*self.text, Mode::RUSR | Mode::WUSR).while_doing("closing the socket to others")?;
-        let_client_in(Path::new(&self.text), settings.client).while_doing("opening the socket to the client")
+    fn bind(&self, socket: &OwnedFd) -> Result<SocketAddrUnix, CallError> {
+        let address = address(&self.text).while_doing(NAMING)?;
+        bind(socket, &address).map_err(|error| self.failed(error)).while_doing(NAMING)?;
+        Ok(address)
     }
 }
 
-/// A new socket under the channel's name.
-pub(crate) fn bound(kind: SocketType, settings: &Settings) -> Result<(OwnedFd, Name), CallError> {
-    let socket = new_socket(kind)?;
-    // Peers without the token could delay this process by what closing them takes.
-    refuse_descriptors(&socket);
-    let name = Name::make(settings)?;
-    let address = address(&name.text).while_doing("naming the socket")?;
-    bind(&socket, &address)
-        .map_err(|error| name.failed(error))
-        .while_doing("binding the socket to its name")?;
-    name.let_client_in(settings)?;
-    Ok((socket, name))
+/// More connections than other processes make between two system calls, of which this process's own is one.
+const BACKLOG: i32 = 128;
+
+const NAMING: &str = "binding the socket to its name";
+const CONNECTING: &str = "connecting to the channel's own socket";
+
+/// Both ends of a connection: the responder's and its client's. The socket that listened and its name are gone.
+pub(crate) fn connection(kind: SocketType, settings: &Settings) -> Result<(OwnedFd, OwnedFd), CallError> {
+    let (listener, theirs) = (new_socket(kind)?, new_socket(kind)?);
+    let name = Name::of(settings)?;
+    let address = name.bind(&listener)?;
+    listen(&listener, BACKLOG).while_doing(CONNECTING)?;
+    retry_on_intr(|| connect(&theirs, &address)).while_doing(CONNECTING)?;
+    loop {
+        let ours = retry_on_intr(|| accept_with(&listener, SocketFlags::CLOEXEC)).while_doing(CONNECTING)?;
+        // An abstract name has no permissions: another process may have been faster.
+        if peer(&ours).while_doing(CONNECTING)?.pid == std::process::id() {
+            return Ok((ours, theirs));
+        }
+    }
 }
 
-/// The responder's side of a connection: listens, announces, and returns the peer that knows the token. Then no name is
-/// left, and the supervisor knows.
-pub(crate) fn accept(
-    kind: SocketType,
-    settings: &Settings,
-    supervisor: &mut Supervisor,
-) -> Result<Socket, ServeError> {
-    let (listener, name) = bound(kind, settings)?;
-    listen(&listener, BACKLOG).while_doing("listening")?;
-    supervisor.ready(&name.text, &[])?;
-    let peer = accept_peer(&listener, &settings.token, supervisor)?;
-    drop((listener, name));
-    supervisor.proven()?;
-    Ok(peer)
-}
-
-/// The client's side of a connection, whose peer has proved itself.
-pub(crate) fn dial(
-    kind: SocketType,
-    name: &str,
-    settings: &Settings,
-    watch: &mut Watch,
-) -> Result<Socket, ConnectError> {
-    let socket = new_socket(kind)?;
-    connect_to(&socket, name, watch)?;
-    let socket = Socket(socket);
-    prove(&socket, &settings.token, watch)?;
-    Ok(socket)
+/// Two datagram sockets that are connected to each other: the responder's, whose name is gone if it was a path, and its
+/// client's.
+pub(crate) fn datagrams(settings: &Settings) -> Result<(OwnedFd, OwnedFd), CallError> {
+    let (ours, theirs) = (new_socket(SocketType::DGRAM)?, new_socket(SocketType::DGRAM)?);
+    let name = Name::of(settings)?;
+    let address = name.bind(&ours)?;
+    // The kernel chooses an abstract name, which the answers go to.
+    bind(&theirs, &SocketAddrUnix::new_unnamed()).while_doing(NAMING)?;
+    connect(&theirs, &address).while_doing(CONNECTING)?;
+    connect(&ours, &getsockname(&theirs).while_doing(CONNECTING)?).while_doing(CONNECTING)?;
+    // From here on the kernel drops other senders' datagrams.
+    for socket in [&ours, &theirs] {
+        drop_queued(socket, &mut [0]);
+    }
+    Ok((ours, theirs))
 }
 
 /// A unix socket without a name.
-pub(crate) fn new_socket(kind: SocketType) -> Result<OwnedFd, CallError> {
+fn new_socket(kind: SocketType) -> Result<OwnedFd, CallError> {
     socket_with(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC, None).while_doing("making a unix socket")
-}
-
-/// Connects to the socket of this name.
-pub(crate) fn connect_to(socket: &OwnedFd, name: &str, watch: &mut Watch) -> Result<(), ConnectError> {
-    let address = address(name).map_err(|_| ConnectError::Endpoint(name.to_owned()))?;
-    watch.restart();
-    loop {
-        match connect(socket, &address) {
-            Ok(()) => return Ok(()),
-            // Other peers fill the queue.
-            Err(Errno::INTR) => watch.check(0)?,
-            // The responder ended between its announcement and this.
-            Err(Errno::NOENT | Errno::CONNREFUSED) => return Err(RoundError::PeerClosed.into()),
-            Err(error) => Err(error).while_doing("connecting to the channel's socket")?,
-        }
-    }
 }
 
 /// The address of a name.

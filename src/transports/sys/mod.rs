@@ -23,7 +23,7 @@ pub use limits::allow_descriptors;
 pub(crate) use limits::{close_inherited, find_descriptors, find_room, survive_file_size_limit};
 pub use region::{Region, Semaphore};
 pub(crate) use ring::{Ring, RingOptions};
-pub use sockets::VsockAddress;
+pub use sockets::{VsockAddress, reveal_sender, sender};
 pub(crate) use sockets::{
     inherited_listeners, may_hold_descriptors, peer, peer_groups, refuse_descriptors, unread_by_peer,
 };

@@ -65,6 +65,14 @@ impl MessageQueue {
         unsafe { libc::mq_unlink(name.as_ptr()) };
     }
 
+    /// The same, if this user has made it.
+    pub(crate) fn remove_own(name: &CStr) {
+        let own = |there: rustix::fs::Stat| there.st_uid == rustix::process::geteuid().as_raw();
+        if Self::open(name, End::Receive).is_ok_and(|queue| rustix::fs::fstat(&queue.0).is_ok_and(own)) {
+            Self::remove(name);
+        }
+    }
+
     /// The longest message that the queue accepts, in bytes.
     ///
     /// # Errors

@@ -9,7 +9,7 @@ use rustix::io::Errno;
 use rustix::net::addr::{SocketAddrArg, SocketAddrLen, SocketAddrOpaque};
 use rustix::net::{AddressFamily, sockopt};
 
-use super::result;
+use super::{last_errno, result};
 use crate::transports::Owner;
 
 /// The peer of this unix socket at the time it connected. The process is 0 if it is outside of this process's PID namespace,
@@ -28,6 +28,51 @@ pub(crate) fn peer(socket: impl AsFd) -> Result<Owner, Errno> {
         (Ok(()), _) => Err(Errno::PROTO),
         (Err(error), _) => Err(error),
     }
+}
+
+/// Has the kernel note with what is sent to this unix socket who has sent it, until [`sender`] has been called. Nothing is
+/// received meanwhile: there would be no room for descriptors beside the note.
+///
+/// # Errors
+/// The system's.
+pub fn reveal_sender(socket: impl AsFd) -> Result<(), Errno> {
+    rustix::net::sockopt::set_socket_passcred(socket, true)
+}
+
+/// The process that has sent what is received next: it may not be the one that listened or that made the socket. Waits
+/// until something has arrived.
+///
+/// # Errors
+/// The system's; [`Errno::PIPE`] if the peer has closed.
+pub fn sender(socket: impl AsFd) -> Result<Owner, Errno> {
+    #[repr(C)]
+    struct Control {
+        header: libc::cmsghdr,
+        sender: libc::ucred,
+    }
+    let mut byte = 0_u8;
+    let mut part = libc::iovec { iov_base: (&raw mut byte).cast(), iov_len: 1 };
+    // SAFETY: all-zero is a valid value of both; every pointer is to a live local of the length that is beside it. There is no
+    // room for descriptors, which stay with the message.
+    let (received, control) = unsafe {
+        let mut control: Control = mem::zeroed();
+        let mut message: libc::msghdr = mem::zeroed();
+        message.msg_iov = &raw mut part;
+        message.msg_iovlen = 1;
+        message.msg_control = (&raw mut control).cast();
+        message.msg_controllen = size_of::<Control>() as _;
+        (libc::recvmsg(socket.as_fd().as_raw_fd(), &raw mut message, libc::MSG_PEEK), control)
+    };
+    let Control { header, sender } = control;
+    let found = match (received, header.cmsg_level, header.cmsg_type) {
+        (..=-1, ..) => Err(last_errno()),
+        (1.., libc::SOL_SOCKET, libc::SCM_CREDENTIALS) => {
+            Ok(Owner { pid: sender.pid.cast_unsigned(), uid: sender.uid, gid: sender.gid })
+        }
+        _ => Err(Errno::PIPE),
+    };
+    rustix::net::sockopt::set_socket_passcred(&socket, false)?;
+    found
 }
 
 /// The supplementary groups of this unix socket's peer.

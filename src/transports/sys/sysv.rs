@@ -56,8 +56,15 @@ impl Queue {
     #[must_use]
     pub(crate) fn find_own(key: i32) -> Option<Self> {
         let queue = Self::get(key, 0).ok()?;
-        let status = queue.status().ok()?;
-        (status.msg_perm.cuid == rustix::process::geteuid().as_raw()).then_some(queue)
+        (queue.creator().ok()? == rustix::process::geteuid().as_raw()).then_some(queue)
+    }
+
+    /// The user who has created the queue.
+    ///
+    /// # Errors
+    /// The system's.
+    pub(crate) fn creator(self) -> Result<u32, Errno> {
+        Ok(self.status()?.msg_perm.cuid)
     }
 
     fn get(key: i32, flags: libc::c_int) -> io::Result<Self> {
