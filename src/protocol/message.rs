@@ -249,6 +249,7 @@ pub struct Confinement {
     /// The CPUs that they may run on.
     pub cpus: Vec<u32>,
     /// The control group that may limit their CPU time.
+    #[serde(deserialize_with = "super::codec::text")]
     pub cgroup: Option<String>,
     /// The tightest CPU quota of that group and those above it, in thousandths of a CPU.
     pub quota_millicpus: Option<u64>,

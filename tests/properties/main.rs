@@ -12,7 +12,8 @@ use std::fmt::Debug;
 use allocation_counter::measure;
 use ipcd::internals::protocol::{Assembler, HEADER_LEN, MAX_BODY, TooLong, frame};
 use ipcd::internals::protocol::{
-    DecodeError, GREETING_LEN, Greeting, MAX_DECODED, PROTOCOL_VERSION, Reply, Request, decode, encode,
+    Confinement, DecodeError, Event, GREETING_LEN, Greeting, MAX_DECODED, PROTOCOL_VERSION, Reply, Request,
+    decode, encode,
 };
 use ipcd::internals::transports::{Announcement, Assignment};
 use proptest::prelude::*;
@@ -267,9 +268,12 @@ fn every_kind_of_message_is_among_those_that_are_tried() {
 /// Bytes that programs of this protocol version have sent: a change of layout without a new version breaks them.
 #[test]
 fn the_layout_of_a_version_stays() {
-    assert_eq!(PROTOCOL_VERSION, 1, "write down the new version's bytes here");
+    assert_eq!(PROTOCOL_VERSION, 2, "write down the new version's bytes here");
     let opens = encode(&Request::Open(ipcd::internals::protocol::ChannelSpec::new("tcp"))).unwrap();
     assert_eq!(opens, [5, 3, b't', b'c', b'p', 8, 0, 0, 0, 0]);
     assert_eq!(encode(&Request::Acquire { wait: true }).unwrap(), [3, 1]);
     assert_eq!(encode(&Reply::Queued { place: 300 }).unwrap(), [4, 251, 44, 1]);
+    assert_eq!(encode(&Request::Confinement).unwrap(), [8]);
+    assert_eq!(encode(&Reply::Confinement(Confinement::default())).unwrap(), [11, 0, 0, 0, 0]);
+    assert_eq!(encode(&Reply::Event(Event::Revoked { after_ms: 9 })).unwrap(), [10, 2, 9]);
 }
