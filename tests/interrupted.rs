@@ -25,7 +25,7 @@ fn completed_trials_of_an_interrupted_run_are_reported_and_recorded() {
             client.wait_for_output(" trial 2 at ");
             client.signal(signal);
             let output = client.wait(SOON).expect_signal(signal);
-            assert!(output.stdout.contains("the trials ended early"), "{}", output.stdout);
+            assert!(output.stdout.contains("failed: the run was interrupted"), "{}", output.stdout);
             let output = output.says(&[
                 "the run was interrupted before all of its trials were completed",
                 &format!("recorded as run {number}"),
