@@ -100,6 +100,7 @@ impl MergedRuns {
         self.report.settings.arguments = arguments;
         for cell in &mut self.report.results {
             cell.latency_ns = Latency::of(&cell.histogram);
+            cell.achieved_hz = cell.achieved_hz.map(|_| cell.rounds as f64 / cell.elapsed_ns * 1e9);
             cell.response_ns = cell.response_histogram.as_ref().map(Latency::of);
             cell.outliers = Outliers::of(&cell.histogram);
             cell.summarize_trials(self.report.clock.resolution_ns);

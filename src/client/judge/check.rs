@@ -274,6 +274,10 @@ fn against_bound(run: &Measured<'_>, statistic: Statistic, most_ns: f64, noise: 
     let because = |verdict, kind, text: String| (verdict, Some(Reason::new(kind, text)));
     let (verdict, reason) = match (&cell.error, &values, interval) {
         (Some(error), ..) => because(Verdict::NotComparable, "broke_off", format!("it failed: {error}")),
+        _ if cell.misses_its_rate() => {
+            let text = "the rate was not reached, so that response times grow without limit";
+            because(Verdict::Slower, "rate_missed", text.to_owned())
+        }
         (None, Err(lacking), _) => {
             let trials = cell.trials.len();
             let few = format!("too few rounds in {lacking} of {trials} trials (-n, --duration)");
@@ -296,7 +300,7 @@ fn against_bound(run: &Measured<'_>, statistic: Statistic, most_ns: f64, noise: 
             because(Verdict::Inconclusive, "too_few_trials", text.to_owned())
         }
     };
-    let failed = cell.error.is_some();
+    let failed = cell.error.is_some() || cell.misses_its_rate();
     Finding {
         limit_ns: Some(most_ns),
         b_ns: ns.filter(|_| !failed),
@@ -321,7 +325,8 @@ mod tests {
 
     use super::*;
     use crate::client::judge::warnings::sample;
-    use crate::client::report::Report;
+    use crate::client::report::{HeadlineOf, Report};
+    use crate::client::stats::Latency;
 
     fn side(report: Report) -> Side {
         Side { name: "run".to_owned(), run: None, uuid: Some(Uuid::new_v4()), label: None, report }
@@ -394,6 +399,26 @@ mod tests {
         assert_eq!(checked(&[1.05], &six(23), None).0, Verdict::NoDifference);
         assert_eq!(checked(&[1.16], &six(23), Some(0.10)), (Verdict::Inconclusive, Some("by_chance")));
         assert_eq!(checked(&[1.12], &six(23), None).0, Verdict::Slower);
+    }
+
+    #[test]
+    fn a_limit_at_a_fixed_rate_is_one_of_response_times() {
+        let mut cell = sample::cell();
+        cell.interval_ns = Some(10_000);
+        let found = |cell: &CellReport| {
+            let side = side(sample::report());
+            let measured = side.measured(cell, cell.headline_of);
+            against_bound(&measured, Statistic::P99, 20_000.0, &Noise::default()).verdict
+        };
+        assert_eq!(found(&cell), Verdict::Faster, "12 µs");
+        for trial in &mut cell.trials {
+            trial.response_ns = Some(Latency { p99: Some(141e6), ..trial.latency_ns });
+        }
+        cell.headline_of = HeadlineOf::Response;
+        assert_eq!(found(&cell), Verdict::Slower);
+        let mut too_high = sample::cell();
+        too_high.interval_ns = Some(100);
+        assert_eq!(found(&too_high), Verdict::Slower, "a rate that was not reached");
     }
 
     #[test]

@@ -55,6 +55,20 @@ pub(crate) struct Plan {
     pub interval: Option<Duration>,
 }
 
+impl Plan {
+    /// At a fixed rate: how many rounds are due within this time.
+    fn due(&self, time: Duration) -> Option<u64> {
+        let Some(Pace::Every(interval)) = self.pace else { return None };
+        Some(u64::try_from(time.as_nanos().div_ceil(interval.as_nanos().max(1))).unwrap_or(u64::MAX))
+    }
+}
+
+/// How long after a trial of this length overdue rounds are still made. If that is too short, the rate is one that cannot
+/// be reached.
+fn catch_up(time: Duration) -> Duration {
+    time.min((time / 10).max(Duration::from_secs(1)))
+}
+
 /// What timing rounds one by one costs, found by timing as many as a whole.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Probe {
@@ -279,13 +293,23 @@ impl<'a> Runner<'a> {
         let mut intervals =
             self.plan.interval.map(|every| Intervals::new(every, self.recorder.response.is_some()));
         let start = Instant::now();
+        let mut overdue_until = None;
         let mut looked = start;
         let mut whole = false;
         loop {
+            let done = self.rounds + self.lost;
             let left = match self.plan.stop {
-                Stop::Rounds(rounds) => rounds.saturating_sub(self.rounds + self.lost),
-                Stop::Time(time) if start.elapsed() < time => u64::MAX,
-                Stop::Time(_) => 0,
+                Stop::Rounds(rounds) => rounds.saturating_sub(done),
+                Stop::Time(time) => match self.plan.due(time) {
+                    Some(due) if start.elapsed() < time => due.saturating_sub(done),
+                    // Rounds that a stall has delayed beyond the end count too: without them the stall would hide itself.
+                    Some(due) => {
+                        let until = overdue_until.get_or_insert_with(|| Instant::now() + catch_up(time));
+                        if Instant::now() < *until { due.saturating_sub(done) } else { 0 }
+                    }
+                    None if start.elapsed() < time => u64::MAX,
+                    None => 0,
+                },
             };
             if left == 0 || self.is_over() {
                 break;

@@ -69,6 +69,7 @@ fn row(report: &Report, cell: &CellReport) -> Row {
     row.put("server_cpus_seen", list(server_cpus(cell)));
     row.may("gap_ns", cell.gap_ns);
     row.may("interval_ns", cell.interval_ns);
+    row.may("achieved_hz", cell.achieved_hz);
     row.put("parallel", cell.parallel);
     row.put("trials", cell.trials.len());
     row.put("rounds", cell.rounds);

@@ -205,6 +205,9 @@ pub struct CellReport {
     /// Time from one round's intended start to the next one's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub interval_ns: Option<u64>,
+    /// At a fixed rate: rounds a second that were reached, over all channels.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub achieved_hz: Option<f64>,
     /// Channels that were open at once, each with its own client thread and responder.
     #[serde(default = "one")]
     pub parallel: u32,
@@ -399,6 +402,9 @@ impl Cost {
     }
 }
 
+/// A rate is reached if this part of its rounds is made in time.
+const REACHED: f64 = 0.95;
+
 /// Buckets of a histogram between a value and its double: each is at most this part of its values wide.
 const BUCKETS: f64 = 1024.0;
 
@@ -463,6 +469,7 @@ impl CellReport {
                 Some(Pace::Every(interval)) => Some(as_ns(interval)),
                 _ => None,
             },
+            achieved_hz: None,
             parallel: cell.parallel,
             rounds,
             lost: trials.iter().map(|trial| trial.lost).sum(),
@@ -496,11 +503,32 @@ impl CellReport {
             histogram: outcome.histogram.clone(),
             response_histogram: outcome.response_histogram.clone(),
         };
+        if cell.interval_ns.is_some() {
+            cell.achieved_hz = (cell.elapsed_ns > 0.0).then(|| cell.rounds as f64 / cell.elapsed_ns * 1e9);
+            if cell.misses_its_rate() {
+                // They would show how long the trial was, and nothing else.
+                (cell.response_ns, cell.response_histogram) = (None, None);
+                cell.trials.iter_mut().for_each(|trial| trial.response_ns = None);
+            }
+        }
         cell.summarize_trials(step_ns);
         cell.precision_reached_fraction = outcome
             .precision_reached
             .map(|reached| cell.half_width().map_or(reached, |half| half.max(reached)));
         cell
+    }
+
+    /// Whether the fixed rate was not reached, in half of the trials or more.
+    pub(crate) fn misses_its_rate(&self) -> bool {
+        let Some(interval_ns) = self.interval_ns else { return false };
+        let misses = |trial: &&TrialReport| {
+            let rounds = (trial.rounds + trial.lost) as f64 / f64::from(self.parallel);
+            // A single stall, even at the end, is not a rate that is too high.
+            let steady_ns = trial.elapsed_ns - trial.latency_ns.max.unwrap_or(0.0);
+            trial.rounds > 0 && rounds * (interval_ns as f64) < REACHED * steady_ns
+        };
+        let missed = self.trials.iter().filter(misses).count();
+        missed > 0 && 2 * missed >= self.trials.len()
     }
 
     /// Takes the headline figures and their intervals from the trials.

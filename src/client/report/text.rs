@@ -343,6 +343,10 @@ fn write_details(cell: &CellReport, precision: Option<f64>, out: &mut dyn Write)
         let rate = rate(1e9 / interval as f64);
         writeln!(out, "\tresponse, from the intended start at {rate}: {}", quantiles(&cell.headline_ns))?;
     }
+    if let (Some(interval), Some(achieved)) = (cell.interval_ns, cell.achieved_hz) {
+        let requested = 1e9 / interval as f64 * f64::from(cell.parallel);
+        writeln!(out, "\trate: {} requested, {} achieved", rate(requested), rate(achieved))?;
+    }
     if let Some(gap) = cell.gap_ns {
         writeln!(out, "\tidle before each round: {}, in the rounds' time above", elapsed(gap as f64))?;
     }

@@ -20,6 +20,7 @@ pub(super) fn warnings(cell: &CellReport, report: &Report) -> Vec<Warning> {
     }
     [
         broken,
+        rate_missed(cell),
         cpu_shared(cell, report),
         too_few_cpus(cell, report),
         noisy(cell),
@@ -71,6 +72,12 @@ fn two_states(sorted: &[f64]) -> Option<usize> {
     let cut = (2..last).max_by(|a, b| ratio(a - 1, *a).total_cmp(&ratio(b - 1, *b)))?;
     let (gap, widest) = (ratio(cut - 1, cut), ratio(0, cut - 1).max(ratio(cut, last)));
     (gap > STATES_APART.ln() && gap > 2.0 * widest).then_some(cut)
+}
+
+fn rate_missed(cell: &CellReport) -> Option<Warning> {
+    let requested_hz =
+        1e9 / cell.interval_ns.filter(|_| cell.misses_its_rate())? as f64 * f64::from(cell.parallel);
+    Some(Warning::RateMissed { requested_hz, achieved_hz: cell.achieved_hz? })
 }
 
 fn pinned(cell: &CellReport) -> bool {
@@ -343,6 +350,25 @@ mod tests {
         {
             assert!(matches!(with_medians(one)[..], [Warning::NoisyHost { .. }]), "{one:?}");
         }
+    }
+
+    #[test]
+    fn a_rate_that_was_not_reached_is_severe_and_a_stall_is_no_such_rate() {
+        let with = |interval_ns, stalled_ns: f64| {
+            of_cell(|cell| {
+                // 20 000 rounds in 0.2 s.
+                (cell.interval_ns, cell.achieved_hz) = (Some(interval_ns), Some(1e5));
+                for trial in &mut cell.trials {
+                    trial.elapsed_ns += stalled_ns;
+                    trial.latency_ns.max = Some(stalled_ns.max(90_000.0));
+                }
+            })
+        };
+        let seen = with(1_000, 0.0);
+        assert_eq!(seen, [Warning::RateMissed { requested_hz: 1e6, achieved_hz: 1e5 }]);
+        assert_eq!(seen[0].severity(), Severity::Severe);
+        assert_eq!(with(10_000, 0.0), []);
+        assert_eq!(with(10_000, 1.5e8), [], "one round took most of the trial");
     }
 
     #[test]

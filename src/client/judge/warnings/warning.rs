@@ -6,7 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::client::stats::{Drift, Statistic};
-use crate::units::{latency, percent, three_digits, time_unit};
+use crate::units::{latency, percent, rate, three_digits, time_unit};
 
 /// How much a warning affects a result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -53,6 +53,13 @@ pub enum Warning {
         spread: f64,
         /// Whether both sides were pinned.
         pinned: bool,
+    },
+    /// The fixed rate was not reached.
+    RateMissed {
+        /// Rounds a second that were requested.
+        requested_hz: f64,
+        /// Those that were reached.
+        achieved_hz: f64,
     },
     /// The trials are in two groups: the host was in one of two states.
     TwoStates {
@@ -336,6 +343,12 @@ impl Warning {
                          load, or take more trials. \"ipc-client doctor\" checks the host."
                     }
                 },
+            ),
+            Self::RateMissed { requested_hz, achieved_hz } => (
+                Severe,
+                format!("rate not reached: {} of {}", rate(*achieved_hz), rate(*requested_hz)),
+                "Response times grow as long as such a trial lasts and are not shown: request less (--rate), or use \
+                 --parallel.",
             ),
             Self::TwoStates { low_ns, high_ns, high_trials, trials } => (
                 if high_ns / low_ns > STATES_FAR_APART { Severe } else { Doubtful },

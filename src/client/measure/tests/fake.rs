@@ -62,16 +62,26 @@ fn measure(
     rounds: u64,
     pace: Option<Pace>,
 ) -> Measured {
+    measure_until(Stop::Rounds(rounds), latency, stall, stall_every, pace)
+}
+
+fn measure_until(
+    stop: Stop,
+    latency: Duration,
+    stall: Duration,
+    stall_every: u64,
+    pace: Option<Pace>,
+) -> Measured {
     let (control, _other) = rustix::pipe::pipe().unwrap();
     let watch = Watch::new(control.as_fd()).unwrap();
     let settings = Settings::check(&ChannelSpec::new("null")).unwrap();
-    let took = Rc::new(RefCell::new(Vec::with_capacity(usize::try_from(rounds).unwrap())));
+    let took = Rc::new(RefCell::new(Vec::with_capacity(20_000)));
     let payload = Payload::new(settings.size, &settings.token);
     let fake = Fake { latency, stall, stall_every, took: Rc::clone(&took), payload };
     let mut channel = Channel::new(1, settings, 0, Box::new(fake), watch);
     let calibration = Calibration::run(ClockChoice::Auto).unwrap();
     let plan = Plan {
-        stop: Stop::Rounds(rounds),
+        stop,
         warmup: Warmup { rounds: 0, time: Duration::MAX },
         timing: Timing::Round,
         pace,
@@ -144,6 +154,25 @@ fn at_a_fixed_rate_every_round_that_a_stall_delayed_shows_it() {
         u64::try_from(stalled).unwrap(),
         "service time shows the stalls alone"
     );
+}
+
+#[test]
+fn rounds_that_a_stall_delays_beyond_the_end_count() {
+    // 500 rounds are due in 50 ms. The 400th stalls from 40 ms on for 100 ms: it and the 100 after it are late.
+    let (every, stall) = (Duration::from_micros(100), Duration::from_millis(100));
+    let stop = Stop::Time(Duration::from_millis(50));
+    let measured = measure_until(stop, Duration::from_micros(5), stall, 400, Some(Pace::Every(every)));
+    assert_eq!(measured.runner_rounds, 500);
+    let late = measured.response.unwrap().count_between(85_000_000_000, u64::MAX);
+    assert!(late >= 100, "{late} rounds are late by 85 ms or more");
+}
+
+#[test]
+fn a_rate_that_cannot_be_reached_ends_the_trial_soon() {
+    let stop = Stop::Time(Duration::from_millis(20));
+    let pace = Some(Pace::Every(Duration::from_nanos(100)));
+    let measured = measure_until(stop, Duration::from_micros(5), Duration::ZERO, u64::MAX, pace);
+    assert!(measured.runner_rounds < 200_000, "{} rounds", measured.runner_rounds);
 }
 
 #[test]

@@ -72,6 +72,7 @@ pub(crate) fn cell() -> CellReport {
         server_cpu: Some(3),
         gap_ns: None,
         interval_ns: None,
+        achieved_hz: None,
         parallel: 1,
         rounds: 100_000,
         lost: 0,
