@@ -10,7 +10,7 @@ use ipcd::internals::protocol::Exit;
 use rustix::process::Signal;
 
 use crate::commands::on_two_cpus;
-use crate::harness::{Process, SOON, Sandbox, responder_of, run, wait_until_measuring};
+use crate::harness::{SOON, Sandbox, responder_of, run, wait_until_measuring};
 use crate::history::Place;
 
 const MANY: [&str; 6] = ["--warmup", "1", "--interval", "50ms", "--trials", "10000"];
@@ -53,6 +53,13 @@ fn completed_trials_of_an_interrupted_run_are_reported_and_recorded() {
     });
 }
 
+/// How often a process has slept, which it does once in a round of a pipe.
+fn sleeps(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let sleeps = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+    sleeps.and_then(|sleeps| sleeps.trim().parse().ok()).unwrap_or(0)
+}
+
 #[test]
 fn an_interrupted_matrix_shows_what_it_has_measured() {
     run(|sandbox| {
@@ -77,29 +84,33 @@ fn an_interrupted_matrix_shows_what_it_has_measured() {
 }
 
 #[test]
-fn without_a_completed_trial_there_is_no_result() {
+fn a_first_trial_that_is_interrupted_is_reported_with_its_rounds() {
     run(|sandbox| {
         let daemon = sandbox.daemon();
         let place = Place::new(sandbox);
-        let interrupt = |client: Process| {
+        let log = place.file("log.hdr");
+        let bench = ["bench", "-m", "pipe", "--duration", "1h", "--warmup", "1", "--record"];
+        let runs = [&["--hdr-log", log.to_str().unwrap()][..], &["--interval", "50ms"], &["--parallel", "3"]];
+        for arguments in runs {
+            let client = sandbox.start(&mut place.client(sandbox, &[&bench[..], arguments].concat()));
+            let channels = if arguments[0] == "--parallel" { 3 } else { 1 };
+            daemon.wait_for_status("rounds are made", |status| {
+                let rounds = status.channels.iter().filter(|channel| sleeps(channel.responder_pid) > 500);
+                rounds.count() == channels
+            });
             client.signal(Signal::INT);
             let output = client.wait(SOON).expect_signal(Signal::INT);
-            let output = output.says(&["interrupted before a trial was completed: no result"]);
-            // Intervals are printed as they end.
-            assert!(!output.stdout.contains("Grade"), "{}", output.stdout);
+            assert!(output.stdout.contains("the trials ended early"), "{}", output.stdout);
             daemon.is_at_rest();
-        };
-        let bench = ["bench", "-m", "pipe", "--duration", "1h", "--record"];
-        let client = sandbox.start(&mut place.client(sandbox, &[&bench[..], &MANY].concat()));
-        wait_until_measuring(&client);
-        interrupt(client);
-        // Parallel channels report no intervals.
-        let parallel = ["--parallel", "3"];
-        let client = sandbox.start(&mut place.client(sandbox, &[&bench[..], &parallel].concat()));
-        daemon.wait_for_status("all channels are open", |status| status.channels.len() == 3);
-        interrupt(client);
-        let list = sandbox.finish(&mut place.client(sandbox, &["history"])).expect(Exit::Nothing);
-        list.says(&["is empty: \"ipc-client bench --record\""]);
+            let mut show = place.client(sandbox, &["history", "show", "last", "--json"]);
+            let report: Report =
+                serde_json::from_str(&sandbox.finish(&mut show).expect(Exit::Success).stdout).unwrap();
+            let cell = &report.results[0];
+            assert!(cell.rounds > 0 && cell.headline_ns.samples > 0, "{arguments:?}");
+            assert_eq!(cell.trials.iter().map(|trial| trial.partial).collect::<Vec<_>>(), [true]);
+            assert_eq!(cell.grade.to_string(), "F");
+        }
+        assert!(std::fs::read_to_string(&log).unwrap().contains("Tag=pipe:8B"), "the log has its rounds");
     });
 }
 

@@ -141,8 +141,14 @@ pub(crate) fn run(
             observer.begins(index, &outcome.cell, trial, median(&outcome.medians()));
             let flow = match run_trial(client, bench, calibration, outcome, index, trial, observer) {
                 Ok((result, latencies, flow)) => {
-                    observer.ends(index, &outcome.cell, trial, &latencies);
-                    outcome.add(result, &latencies);
+                    if result.partial {
+                        outcome.error = Some(ClientError::Interrupted);
+                    }
+                    // Beside complete trials it has no weight that would be right.
+                    if !result.partial || outcome.trials.is_empty() {
+                        observer.ends(index, &outcome.cell, trial, &latencies);
+                        outcome.add(result, &latencies);
+                    }
                     flow
                 }
                 Err(error) => {

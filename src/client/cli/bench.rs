@@ -55,7 +55,7 @@ pub(super) fn run(
     let interrupted = outcomes.iter().any(|outcome| matches!(outcome.error, Some(ClientError::Interrupted)));
     if interrupted && outcomes.iter().all(|outcome| outcome.trials.is_empty()) {
         drop(session);
-        let error = "the run was interrupted before a trial was completed: no result";
+        let error = "the run was interrupted before anything was measured: no result";
         print_message("ipc-client", Level::Error, error);
         interrupt.raise_again();
         return Ok(Exit::Broken);

@@ -681,6 +681,7 @@ mod tests {
             client_usage: Usage::default(),
             server_usage: Usage::default(),
             cpus: Default::default(),
+            partial: false,
         };
         let cell = Cell {
             spec: ChannelSpec::new("tcp"),

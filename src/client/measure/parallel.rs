@@ -52,7 +52,7 @@ pub(crate) fn run(
     thread::scope(|scope| {
         // Whatever the outcome, no thread is left waiting.
         let stop = Stopper { gate: &gate, _writer: writer };
-        let mut lead = Lead { client, gate: &gate, messages, count, sides: Vec::new() };
+        let mut lead = Lead { client, gate: &gate, messages, count, measuring: false, sides: Vec::new() };
         let opening = Instant::now();
         let outcome = (0..count)
             .try_for_each(|number| {
@@ -210,6 +210,8 @@ struct Lead<'a> {
     gate: &'a Gate,
     messages: Receiver<(u32, News)>,
     count: u32,
+    /// Whether rounds are being made, which an interruption ends as time does.
+    measuring: bool,
     /// Channels in the order of their numbers.
     sides: Vec<(ChannelId, &'static str)>,
 }
@@ -245,7 +247,9 @@ impl Lead<'_> {
         self.gate.open(Phase::Rounds);
         let (gate, count) = (self.gate, u64::from(self.count));
         let mut report_progress = || progress(gate.rounds.load(Ordering::Relaxed) / count, start.elapsed());
+        self.measuring = true;
         let times = self.collect(&mut report_progress)?;
+        self.measuring = false;
         report_progress();
 
         let after = self.usages()?;
@@ -296,7 +300,10 @@ impl Lead<'_> {
                 Err(RecvTimeoutError::Timeout) => {
                     meanwhile();
                     if self.client.is_interrupted() {
-                        return Err(ClientError::Interrupted);
+                        if !self.measuring {
+                            return Err(ClientError::Interrupted);
+                        }
+                        self.gate.over.store(true, Ordering::Relaxed);
                     }
                     self.look_around()?;
                 }
@@ -398,6 +405,7 @@ impl Trial {
                 client: seen(trials.iter().map(|trial| &trial.cpus.client)),
                 server: seen(trials.iter().map(|trial| &trial.cpus.server)),
             },
+            partial: trials.iter().any(|trial| trial.partial),
         };
         (trial, recorder)
     }
@@ -437,6 +445,7 @@ mod tests {
             client_usage: Usage { cpu_ns: 50, migrations: Some(2), ..Usage::default() },
             server_usage: Usage { cpu_ns: 30, ..Usage::default() },
             cpus: CpusSeen { client: vec![cpu, 0], server: vec![1] },
+            partial: false,
         };
         let (both, _) = Trial::together(&[trial(3, 10.0), trial(1, 20.0)], &[], Duration::from_nanos(9));
         assert_eq!((both.rounds, both.lost, both.elapsed_ps, both.warmup_rounds), (200, 2, 9000, 10));

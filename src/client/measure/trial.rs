@@ -122,6 +122,8 @@ pub(crate) struct Trial {
     pub server_usage: Usage,
     /// CPUs on which the two sides were seen, before and after the rounds.
     pub cpus: CpusSeen,
+    /// Whether it was interrupted.
+    pub partial: bool,
 }
 
 impl Trial {
@@ -171,8 +173,7 @@ pub(crate) fn run(
     if let Err(error) = runner.measure(progress, on_interval) {
         return Err(failed(client, runner.channel, error));
     }
-    // An incomplete trial is not reported.
-    if runner.is_over() {
+    if runner.partial && runner.rounds == 0 {
         return Err(ClientError::Interrupted);
     }
     let client_spent = own.spent();
@@ -211,6 +212,8 @@ pub(super) struct Runner<'a> {
     /// With a pace: the most that is waited before a round.
     idle_ps: Option<u64>,
     losses_in_a_row: u32,
+    /// Whether it ended before the plan's end.
+    partial: bool,
     /// Ends the trial between two blocks, as soon as it is set.
     over: Option<&'a AtomicBool>,
 }
@@ -243,6 +246,7 @@ impl<'a> Runner<'a> {
                 u64::try_from(idle.as_nanos() * 1000).unwrap_or(u64::MAX)
             }),
             losses_in_a_row: 0,
+            partial: false,
             over: None,
         }
     }
@@ -311,7 +315,11 @@ impl<'a> Runner<'a> {
                     None => 0,
                 },
             };
-            if left == 0 || self.is_over() {
+            if left == 0 {
+                break;
+            }
+            if self.is_over() {
+                self.partial = true;
                 break;
             }
             let left = usize::try_from(left).unwrap_or(usize::MAX);
@@ -452,6 +460,7 @@ impl<'a> Runner<'a> {
             client_usage: client.usage,
             server_usage: server.usage,
             cpus: CpusSeen { client: client.cpus, server: server.cpus },
+            partial: self.partial,
         };
         (trial, self.recorder)
     }

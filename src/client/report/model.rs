@@ -323,6 +323,9 @@ pub struct TrialReport {
     pub client_cpus: Vec<u32>,
     /// CPUs on which the responder was seen.
     pub server_cpus: Vec<u32>,
+    /// Whether it was interrupted.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub partial: bool,
 }
 
 /// Something for each statistic that has it.
@@ -600,6 +603,7 @@ impl TrialReport {
             warmup_ns: u64::try_from(trial.warmup_time.as_nanos()).unwrap_or(u64::MAX),
             client_cpus: trial.cpus.client.clone(),
             server_cpus: trial.cpus.server.clone(),
+            partial: trial.partial,
         }
     }
 }

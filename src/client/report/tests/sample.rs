@@ -241,6 +241,7 @@ fn outcome(cell: Cell, trials: u64, rounds: u64, ns: u64) -> Outcome {
             client_usage: usage(rounds, ns),
             server_usage: usage(rounds, ns / 2),
             cpus: CpusSeen { client: vec![0], server: vec![0, 1] },
+            partial: false,
         };
         outcome.add(trial, &recorder);
     }

@@ -110,6 +110,7 @@ pub(crate) fn trial(p50: f64) -> TrialReport {
         warmup_ns: 0,
         client_cpus: vec![2],
         server_cpus: vec![3],
+        partial: false,
     }
 }
 
