@@ -100,7 +100,7 @@ fn a_first_trial_that_is_interrupted_is_reported_with_its_rounds() {
             });
             client.signal(Signal::INT);
             let output = client.wait(SOON).expect_signal(Signal::INT);
-            assert!(output.stdout.contains("the trials ended early"), "{}", output.stdout);
+            assert!(output.stdout.contains("failed: the run was interrupted"), "{}", output.stdout);
             daemon.is_at_rest();
             let mut show = place.client(sandbox, &["history", "show", "last", "--json"]);
             let report: Report =
