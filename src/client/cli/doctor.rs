@@ -7,18 +7,21 @@ use clap::Args;
 
 use super::bench::{Session, check_grade, exit};
 use super::daemon::{LeaseArgs, SocketArgs};
+use super::history::select::LocationArgs;
 use super::output::{Progress, prose_width};
 use crate::client::Failure;
-use crate::client::bench;
+use crate::client::bench::{self, Outcome};
+use crate::client::history::HistoryError;
 use crate::client::host::Snapshot;
 use crate::client::host::placement::Placement;
 use crate::client::judge::doctor::{
     Diagnosis, Host, SelfTest, checks, twice, write_checks, write_self_tests,
 };
+use crate::client::judge::noise::Noise;
 use crate::client::judge::warnings::Grade;
 use crate::client::plan::PlacementArg;
 use crate::client::plan::PlanArgs;
-use crate::client::report::{Times, json};
+use crate::client::report::{Times, cell_name, json};
 use crate::diagnostics::to_stdout;
 use crate::exit::Exit;
 use crate::protocol::Wait;
@@ -68,6 +71,8 @@ pub(super) struct DoctorArgs {
     require_grade: Option<Grade>,
     #[command(flatten)]
     lease: LeaseArgs,
+    #[command(flatten)]
+    location: LocationArgs,
 }
 
 impl DoctorArgs {
@@ -113,7 +118,16 @@ pub(super) fn run(args: &DoctorArgs) -> Result<Exit, Failure> {
     }
     drop(progress);
 
-    let self_tests = outcomes.chunks_exact(2).map(|pair| SelfTest::of(&pair[0], &pair[1])).collect();
+    let history = args.location.open_if_any()?;
+    let host = session.report.environment.hostname.clone().unwrap_or_default();
+    let self_test = |pair: &[Outcome]| {
+        let noise = match &history {
+            Some(history) => Noise::of_cell(history, &host, &cell_name(&pair[0].cell))?,
+            None => Noise::default(),
+        };
+        Ok::<_, HistoryError>(SelfTest::of(&pair[0], &pair[1], &noise))
+    };
+    let self_tests = outcomes.chunks_exact(2).map(self_test).collect::<Result<Vec<_>, _>>()?;
     let mut report = session.end(&outcomes);
     report.times = Times::default();
     let diagnosis = Diagnosis::new(checks, self_tests, report);

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use serde::Serialize;
 use textwrap::{Options, fill};
 
+use super::noise::{Noise, Resolution};
 use super::warnings::*;
 use crate::client::bench::{Bench, Outcome};
 use crate::client::host::placement::Placement;
@@ -258,9 +259,11 @@ pub(crate) struct SelfTest {
     pub comparison: Option<Comparison>,
     /// Whether chance does not explain that, as it should.
     pub differs: bool,
-    /// The smallest relative difference that is distinguishable from none.
+    /// The smallest relative difference that is distinguishable from none within one session.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub smallest_detectable: Option<f64>,
+    /// The same for runs, which differ by more: what the history can show.
+    pub between_runs: Resolution,
     /// Why it ended early.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
@@ -273,7 +276,7 @@ pub(crate) fn twice(bench: &Bench, cell: usize) -> Bench {
 
 impl SelfTest {
     /// From the outcomes of the two cells of [`twice`].
-    pub(crate) fn of(a: &Outcome, b: &Outcome) -> Self {
+    pub(crate) fn of(a: &Outcome, b: &Outcome, noise: &Noise) -> Self {
         let ns = Outcome::medians;
         let pairs: Vec<(f64, f64)> = ns(a).into_iter().zip(ns(b)).collect();
         let comparison = compare_pairs(&pairs);
@@ -288,6 +291,7 @@ impl SelfTest {
             comparison,
             differs: comparison.is_some_and(|comparison| comparison.is_real()),
             smallest_detectable: comparison.map(|comparison| comparison.smallest_detectable()),
+            between_runs: noise.resolution(Statistic::P50),
             error: a.error.as_ref().or(b.error.as_ref()).map(|error| error_chain(error)),
         }
     }
@@ -379,7 +383,9 @@ fn write_self_test(test: &SelfTest, out: &mut dyn Write) -> io::Result<()> {
             signed(comparison.interval.low),
             signed(comparison.interval.high)
         )?;
-        writeln!(out, "    smallest detectable difference: {}", percent(smallest))?;
+        writeln!(out, "    smallest detectable difference within one session: {}", percent(smallest))?;
+        let Resolution { smallest_difference, source } = test.between_runs;
+        writeln!(out, "    between runs: {} ({})", percent(smallest_difference), source.text())?;
     } else {
         writeln!(out, "too few trials completed")?;
     }
@@ -628,6 +634,7 @@ mod tests {
             comparison,
             differs: comparison.is_some_and(|comparison| comparison.is_real()),
             smallest_detectable: comparison.map(|comparison| comparison.smallest_detectable()),
+            between_runs: Noise::default().resolution(Statistic::P50),
             error: None,
         };
         let mut report = sample::report();
@@ -655,7 +662,9 @@ mod tests {
         let same = text(&diagnosis(&[(100.0, 101.0), (100.0, 99.0), (100.0, 100.0)]));
         assert!(same.contains("tcp, 8 B, cross-core, block: p50 10.0 µs"), "{same}");
         assert!(
-            same.contains("no difference, as it should be") && same.contains("detectable difference: "),
+            same.contains("no difference, as it should be")
+                && same.contains("detectable difference within one session: ")
+                && same.contains("between runs: 4.82 % (fewer than six unchanged runs"),
             "{same}"
         );
         let differs = text(&diagnosis(&[(100.0, 120.0), (100.0, 121.0), (100.0, 119.0), (100.0, 122.0)]));
@@ -699,7 +708,7 @@ mod tests {
     fn equal_trials_do_not_differ_and_show_the_smallest_difference() {
         let a = outcome(&[10_000, 10_100, 9_900, 10_050, 9_950, 10_020, 9_980]);
         let b = outcome(&[10_050, 10_000, 9_950, 9_990, 10_010, 9_970, 10_060]);
-        let test = SelfTest::of(&a, &b);
+        let test = SelfTest::of(&a, &b, &Noise::default());
         assert!(!test.differs && test.medians_ns.len() == 7);
         assert!(
             test.smallest_detectable.is_some_and(|smallest| (0.002..0.02).contains(&smallest)),
@@ -712,7 +721,7 @@ mod tests {
     fn a_host_that_favours_one_of_two_is_detected() {
         let a = outcome(&[10_000, 10_100, 9_900, 10_050, 9_950, 10_020, 9_980]);
         let b = outcome(&[11_000, 11_200, 10_900, 11_060, 10_950, 11_030, 10_990]);
-        let test = SelfTest::of(&a, &b);
+        let test = SelfTest::of(&a, &b, &Noise::default());
         assert!(test.differs && test.smallest_detectable.is_some_and(|smallest| smallest > 0.1));
     }
 
@@ -720,7 +729,7 @@ mod tests {
     fn a_test_that_failed_says_so_and_claims_nothing() {
         let mut b = outcome(&[]);
         b.error = Some(crate::client::ClientError::Stopping);
-        let test = SelfTest::of(&outcome(&[10_000]), &b);
+        let test = SelfTest::of(&outcome(&[10_000]), &b, &Noise::default());
         assert_eq!((test.comparison, test.differs, test.smallest_detectable), (None, false, None));
         assert_eq!(test.error.as_deref(), Some("the daemon is stopping"));
     }

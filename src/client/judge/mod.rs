@@ -5,6 +5,6 @@ pub(crate) mod check;
 pub(crate) mod compare;
 pub(crate) mod differences;
 pub(crate) mod doctor;
-mod noise;
+pub(crate) mod noise;
 pub(crate) mod trend;
 pub(crate) mod warnings;

@@ -67,6 +67,15 @@ pub(crate) struct Noise {
     spreads: [RunSpread; COMPARED.len()],
 }
 
+/// The smallest difference that a new run can show against all unchanged runs of a cell.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub(crate) struct Resolution {
+    /// As a fraction.
+    pub smallest_difference: f64,
+    /// Where the spread between runs comes from.
+    pub source: NoiseSource,
+}
+
 /// Where a noise comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case", tag = "kind")]
@@ -116,6 +125,23 @@ impl Noise {
         Ok(noise)
     }
 
+    /// The noise of a cell on a host, from the runs that were measured as its newest one was.
+    ///
+    /// # Errors
+    /// The history's.
+    pub(crate) fn of_cell(history: &History, host: &str, cell: &str) -> Result<Self, HistoryError> {
+        let filter = Filter { hosts: vec![host.to_owned()], ..Filter::default() };
+        let mut noise = Self::default();
+        let series = history.series(&filter)?.into_iter().find(|series| series.cell == cell);
+        let Some(series) = series else { return Ok(noise) };
+        let mut known = Known::new(history);
+        let points = known.points(&series, &[])?;
+        if let Some(newest) = points.last() {
+            noise.add(&points, &known.conditions[&newest.run], &known);
+        }
+        Ok(noise)
+    }
+
     fn from_others(sides: [&[Measured<'_>]; 2], known: &mut Known<'_>) -> Result<Self, HistoryError> {
         let mut noise = Self::default();
         let [Some(a), Some(b)] = sides.map(|side| side.first()) else { return Ok(noise) };
@@ -154,6 +180,13 @@ impl Noise {
     pub(crate) fn fraction(&self, statistic: Statistic) -> Option<f64> {
         let spread = self.spread(statistic);
         spread.sd().map(|_| spread.smallest_difference(1))
+    }
+
+    /// What a new run can show.
+    pub(crate) fn resolution(&self, statistic: Statistic) -> Resolution {
+        let spread = self.spread(statistic);
+        let others = spread.sd().map_or(1, |_| spread.degrees() + 1);
+        Resolution { smallest_difference: spread.smallest_difference(others), source: self.source(statistic) }
     }
 
     /// Where that of a statistic comes from.

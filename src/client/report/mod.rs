@@ -34,6 +34,8 @@ pub(crate) mod text;
 pub(in crate::client) mod warnings;
 
 pub(crate) use json::IntervalReport;
+#[cfg(test)]
+pub(crate) use model::Quantiles;
 pub use model::Report;
 pub(crate) use model::{
     CellReport, Clock, Cost, Costs, HeadlineOf, LongestGap, ProbeReport, Ranked, Ranking, Ratio, SCHEMA,

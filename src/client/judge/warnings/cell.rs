@@ -23,7 +23,7 @@ pub(super) fn warnings(cell: &CellReport, report: &Report) -> Vec<Warning> {
         rate_missed(cell),
         cpu_shared(cell, report),
         too_few_cpus(cell, report),
-        noisy(cell),
+        noisy(cell).or_else(|| wide_interval(cell)),
         two_modes(cell),
         drifts(cell.drift, true),
         drifts(cell.drift_over_trials, false),
@@ -39,6 +39,13 @@ pub(super) fn warnings(cell: &CellReport, report: &Report) -> Vec<Warning> {
     .into_iter()
     .flatten()
     .collect()
+}
+
+/// Trials that do not agree have a warning of their own; what is left are too few of them.
+fn wide_interval(cell: &CellReport) -> Option<Warning> {
+    // More digits mean nothing, and would not all be read back.
+    let half_width = (cell.half_width()? * 1e4).round() / 1e4;
+    HALF_WIDTH.exceeded(half_width).then_some(Warning::WideInterval { half_width })
 }
 
 fn noisy(cell: &CellReport) -> Option<Warning> {
@@ -302,7 +309,7 @@ mod tests {
     use super::*;
     use crate::client::judge::warnings::{Severity, sample};
     use crate::client::measure::histogram;
-    use crate::client::report::{LongestGap, ProbeReport};
+    use crate::client::report::{LongestGap, ProbeReport, Quantiles, Span};
 
     /// The warnings of the sample's only cell after a change.
     fn of(change: impl FnOnce(&mut Report)) -> Vec<Warning> {
@@ -331,6 +338,27 @@ mod tests {
         assert_eq!(severity(&[100.0, 112.0]), Severity::Slight);
         assert_eq!(severity(&[100.0, 140.0]), Severity::Doubtful);
         assert_eq!(severity(&[100.0, 100.0, 500.0]), Severity::Severe);
+    }
+
+    #[test]
+    fn a_median_that_is_hardly_known_lowers_the_grade_even_if_trials_agree() {
+        let severity = |half_width: f64| {
+            let seen = of_cell(|cell| {
+                let p50 = cell.headline_ns.p50.unwrap();
+                let span = Span { low: p50 * (1.0 - half_width), high: p50 * (1.0 + half_width) };
+                cell.confidence_95_ns =
+                    Some(Quantiles { p50: Some(span), p90: None, p99: None, p99_9: None, mean: None });
+            });
+            seen.first().map(Warning::severity)
+        };
+        for (half_width, expected) in [
+            (0.04, None),
+            (0.08, Some(Severity::Slight)),
+            (0.20, Some(Severity::Doubtful)),
+            (0.51, Some(Severity::Severe)),
+        ] {
+            assert_eq!(severity(half_width), expected, "{half_width}");
+        }
     }
 
     #[test]
@@ -475,9 +503,9 @@ mod tests {
     }
 
     #[test]
-    fn a_single_trial_is_a_note() {
+    fn a_single_trial_is_no_grade_a() {
         let seen = of_cell(|cell| cell.trials.truncate(1));
-        assert_eq!((seen[0].severity(), &seen[..]), (Severity::Note, &[Warning::SingleTrial][..]));
+        assert_eq!((seen[0].severity(), &seen[..]), (Severity::Slight, &[Warning::SingleTrial][..]));
     }
 
     #[test]

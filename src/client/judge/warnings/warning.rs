@@ -112,6 +112,11 @@ pub enum Warning {
     },
     /// One trial: how much another would differ is unknown.
     SingleTrial,
+    /// Trials that are too few or too different to say much about the median.
+    WideInterval {
+        /// Half of its 95 % confidence interval, as a fraction.
+        half_width: f64,
+    },
     /// Both sides spin on one CPU.
     CpuShared {
         /// The CPU, if known.
@@ -413,8 +418,13 @@ impl Warning {
                 "Run more rounds (-n) or longer (--duration).",
             ),
             Self::SingleTrial => {
-                (Note, "no confidence interval: only one trial".to_owned(), "Use --trials 5 or more.")
+                (Slight, "no confidence interval: only one trial".to_owned(), "Use --trials 5 or more.")
             }
+            Self::WideInterval { half_width } => (
+                HALF_WIDTH.severity(*half_width),
+                format!("the median is known to ±{}", percent(*half_width)),
+                "Use --trials 5 or more, or a quieter host.",
+            ),
             Self::CpuShared { cpu, sharing, adaptive } => {
                 let cpu = cpu.map_or("one CPU".to_owned(), |cpu| format!("CPU {cpu}"));
                 let (why, advice) = match sharing {
@@ -423,7 +433,8 @@ impl Warning {
                     Sharing::OnlyOne => ("the only one that this process may use", ALLOW_A_SECOND_CPU),
                 };
                 (
-                    if *adaptive { Slight } else { Severe },
+                    // Adaptive sides block there.
+                    if *adaptive { Note } else { Severe },
                     format!("both sides wait by spinning on {cpu}, {why}"),
                     advice,
                 )
@@ -666,6 +677,10 @@ pub(super) const STATES_APART: f64 = 1.2;
 
 /// States further apart than this make the figure that of a state, and not of the mechanism.
 const STATES_FAR_APART: f64 = 2.0;
+
+/// Half of the median's confidence interval, as a fraction. Unchanged runs differ by 5 %, which hides differences as large; beyond
+/// 15 % most mechanisms cannot be distinguished, and at 50 % not even those of different kinds.
+pub(super) const HALF_WIDTH: Limits = Limits { slight: 0.05, doubtful: 0.15, severe: 0.5 };
 
 /// One in this many trials is left out at either end before the spread is computed, which would otherwise grow with
 /// their number: none of fewer than ten.
