@@ -29,7 +29,6 @@ pub(in crate::client) mod ranking;
 #[path = "tests/sample.rs"]
 pub(in crate::client) mod sample;
 mod sizes;
-mod table;
 pub(crate) mod text;
 pub(in crate::client) mod warnings;
 

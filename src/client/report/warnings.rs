@@ -33,6 +33,10 @@ pub(in crate::client) fn reasons(report: &Report, required: Grade) -> Vec<String
 pub(super) struct Kind {
     pub(super) severity: Severity,
     pub(super) text: String,
+    /// What to do about the worst one.
+    pub(super) advice: String,
+    /// The finding of each cell that has one, the worst first.
+    pub(super) findings: Vec<String>,
 }
 
 impl fmt::Display for Kind {
@@ -91,7 +95,15 @@ pub(super) fn kinds(report: &Report, graded: impl Fn(Grade) -> bool) -> Vec<Kind
                 }
             }
         };
-        Kind { severity: found[0].2.severity(), text: format!("{}{cells}", found[0].1) }
+        let of_cell = |(cell, finding, _): &(Option<&String>, String, &Warning)| {
+            cell.map(|cell| format!("{cell}: {finding}"))
+        };
+        Kind {
+            severity: found[0].2.severity(),
+            text: format!("{}{cells}", found[0].1),
+            advice: found[0].2.advice().to_owned(),
+            findings: found.iter().filter_map(of_cell).collect(),
+        }
     };
     kinds.iter().map(kind).collect()
 }

@@ -1,18 +1,15 @@
 //! What the figures depend on: warnings and grades, the host, the settings and the commands.
 
-use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
-use std::mem::discriminant;
 
-use super::table::{self, run_name};
+use super::table::{self, Datum, Table, run_name};
 use crate::client::judge::compare::Side;
 use crate::client::judge::differences::Conditions;
-use crate::client::judge::warnings::{Severity, Warning};
-use crate::client::report::cells::{entries, names};
+use crate::client::judge::warnings::Severity;
 use crate::client::report::escape::Text;
-use crate::client::report::table::{Datum, Table};
 use crate::client::report::text;
+use crate::client::report::warnings::{self, Kind};
 use crate::units::latency;
 
 /// Writes each run's warnings, one for each kind, the most severe first: the cells that have it are folded away.
@@ -21,52 +18,22 @@ pub(super) fn write_warnings(sides: &[Side], out: &mut Vec<u8>) -> io::Result<()
         if sides.len() > 1 {
             writeln!(out, "<h3>{}</h3>", Text(run_name(side)))?;
         }
-        let report = &side.report;
-        for cell in &report.results {
-            if let Some(error) = &cell.error {
-                writeln!(out, "<p class=\"bad\">{} failed: {}</p>", Text(&cell.cell), Text(error))?;
-            }
-        }
-        let cells = entries("", report).zip(names(&entries("", report).collect::<Vec<_>>(), " "));
-        let of_run = report.warnings.iter().map(|warning| (String::new(), warning));
-        let of_cells =
-            cells.flat_map(|(entry, name)| entry.cell.warnings.iter().map(move |w| (name.clone(), w)));
-        let mut kinds: Vec<Vec<(String, &Warning)>> = Vec::new();
-        for one in of_run.chain(of_cells) {
-            match kinds.iter_mut().find(|kind| discriminant(kind[0].1) == discriminant(one.1)) {
-                Some(kind) => kind.push(one),
-                None => kinds.push(vec![one]),
-            }
-        }
-        for kind in &mut kinds {
-            kind.sort_by_key(|(_, warning)| Reverse(warning.severity()));
-        }
-        kinds.sort_by_key(|kind| Reverse(kind[0].1.severity()));
+        let kinds = warnings::kinds(&side.report, |_| true);
         if kinds.is_empty() {
             writeln!(out, "<p>No warnings.</p>")?;
         }
-        for kind in &kinds {
-            let (name, worst) = &kind[0];
-            let class = if worst.severity() == Severity::Note { "note" } else { "bad" };
-            let word = if worst.severity() == Severity::Note { "Note" } else { "Warning" };
-            let about = match (kind.len(), name.as_str()) {
-                (1, "") => String::new(),
-                (1, name) => format!("{name}: "),
-                (cells, _) => format!("{cells} cells, such as {name}: "),
-            };
+        for Kind { severity, text, advice, findings } in &kinds {
+            let class = if *severity > Severity::Note { "bad" } else { "note" };
             writeln!(
                 out,
-                "<details class=\"finding\"><summary><strong class=\"{class}\">{word}</strong> {}{}</summary><p>{}</p>",
-                Text(about),
-                Text(worst.finding()),
-                Text(worst.advice())
+                "<details class=\"finding\"><summary><strong class=\"{class}\">{}</strong> {}</summary><p>{}</p>",
+                severity.label(),
+                Text(text),
+                Text(advice)
             )?;
-            if kind.len() > 1 {
-                writeln!(out, "<ul>")?;
-                for (name, warning) in kind {
-                    writeln!(out, "<li>{}: {}</li>", Text(name), Text(warning.finding()))?;
-                }
-                writeln!(out, "</ul>")?;
+            if findings.len() > 1 {
+                let items: String = findings.iter().map(|line| format!("<li>{}</li>", Text(line))).collect();
+                writeln!(out, "<ul>{items}</ul>")?;
             }
             writeln!(out, "</details>")?;
         }
@@ -113,7 +80,6 @@ pub(super) fn write_environment(sides: &[Side], out: &mut Vec<u8>) -> io::Result
     let facts_of = |name: &str, keys: &[&String]| Table {
         name: name.to_owned(),
         heads: std::iter::once("fact".to_owned()).chain(sides.iter().map(run_name)).collect(),
-        names: 1 + sides.len(),
         prose: true,
         rows: keys
             .iter()

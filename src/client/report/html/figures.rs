@@ -3,14 +3,13 @@
 
 use std::io::{self, Write};
 
-use super::table;
+use super::table::{self, Datum, Table};
 use crate::client::report::cells::{Entry, Facet, groups, names};
 use crate::client::report::charts::{
     Axis, Chart, Heat, LINES, Levels, Mark, Series, classes, duration, percentile,
 };
 use crate::client::report::escape::Text;
 use crate::client::report::matrix::{Matrix, Pair};
-use crate::client::report::table::{Datum, Table};
 use crate::client::report::{CellReport, HeadlineOf};
 use crate::client::stats::{Latency, PS_PER_NS, Statistic, quantile};
 use crate::units::{latency, rate, size};
@@ -284,7 +283,6 @@ fn by_x(of: &str, panel: &Panel<'_>, head: &str, label: fn(f64) -> String) -> Ta
     Table {
         name,
         heads: std::iter::once(head.to_owned()).chain(names).collect(),
-        names: 1,
         rows: panel.xs().into_iter().map(row).collect(),
         prose: false,
     }
@@ -360,7 +358,6 @@ fn heat_table(heat: &Heat, head: &str, words: &[String]) -> Table {
     Table {
         name: heat.title.clone(),
         heads: std::iter::once(head.to_owned()).chain(heat.columns.iter().cloned()).collect(),
-        names: 1,
         rows: heat.rows.iter().zip(words.chunks(columns)).zip(heat.values.chunks(columns)).map(row).collect(),
         prose: false,
     }

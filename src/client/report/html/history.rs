@@ -3,10 +3,10 @@
 use std::io::{self, Write};
 
 use super::figures;
+use super::table::{Datum, Table};
 use crate::client::judge::trend::{Trend, change_line};
 use crate::client::report::charts::{Axis, Chart, Mark, Series, classes};
 use crate::client::report::escape::Text;
-use crate::client::report::table::{Datum, Table};
 use crate::client::stats::{FEWEST_FOR_A_CHANGE, Statistic};
 use crate::units::{began, latency};
 
@@ -30,8 +30,7 @@ pub(super) fn write(trends: &[Trend], reported: &[i64], out: &mut Vec<u8>) -> io
         }
         (0, _) if enough => "No cell has changed significantly.".to_owned(),
         (0, _) => format!("Too few runs to detect a change, which takes {FEWEST_FOR_A_CHANGE}."),
-        (some, 0) => format!("Cells whose level has changed: {some}, all of them."),
-        (some, others) => format!("Cells whose level has changed: {some}; {others} have not."),
+        (some, others) => format!("{some} of {} cells changed.", some + others),
     };
     writeln!(out, "<p>{summary}</p>\n<div class=\"charts\">")?;
     for (trend, number) in changed.iter().zip(1..) {
@@ -75,7 +74,7 @@ fn write_trend(trend: &Trend, reported: &[i64], number: usize, out: &mut Vec<u8>
     let notes = if changes.is_empty() { changes } else { format!("<ul class=\"changes\">{changes}</ul>\n") };
     let chart = chart(trend, &title, reported);
     let notes = chart.legend() + &notes;
-    let table = Table { name: title, heads: heads.to_vec(), names: 1, prose: true, rows: rows.collect() };
+    let table = Table { name: title, heads: heads.to_vec(), prose: true, rows: rows.collect() };
     figures::write(&format!("history-{number}"), &chart.draw(), &notes, &table, out)
 }
 

@@ -123,7 +123,6 @@ fn write_body(document: &Document, title: &str, page: &mut dyn Write) -> io::Res
 
     writeln!(page, "<body><header><h1>{}</h1>", Text(title))?;
     writeln!(page, "<button type=\"button\" id=\"theme\" hidden></button></header>\n<main>")?;
-    verdict::write_verdict(&rankings, page)?;
     verdict::write_runs(runs, page)?;
     write!(page, "<nav aria-label=\"Contents\"><ul>")?;
     for (id, title, _) in &sections {
