@@ -15,7 +15,7 @@ from host import Failed, eventually, files, finish, is_active, need, run, start
 PAGE = Path(__file__).resolve().parents[2] / "docs/install.md"
 
 INSTALL = "With systemd 247 or newer, as root, from a checkout:"
-REMOVE = "To remove it again (bash):"
+REMOVE = "To remove it again, with its configuration and results:"
 WITHOUT_SYSTEMD = "The last line runs in the foreground, for your service supervisor:"
 
 
@@ -63,9 +63,8 @@ def removed(before):
 
 def without_systemd():
     """The programs as above, and what a supervisor of services would do."""
-    programs = [line for line in steps(INSTALL) if " -t /usr/bin " in line]
     *prepare, serve = steps(WITHOUT_SYSTEMD)
-    do(programs + prepare)
+    do(["install -t /usr/bin target/release/ipcd target/release/ipc-client", *prepare])
     run("usermod", "--append", "--groups", "ipcd", "alice")
     daemon = start("bash", "-c", f"exec {serve}")
     socket = Path("/run/ipcd/ipcd.sock")
