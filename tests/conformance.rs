@@ -205,7 +205,7 @@ fn what_a_mechanism_cannot_do_is_refused_and_the_connection_goes_on() {
         let nowhere = ChannelSpec { server_cpu: Some(1 << 20), ..spec(mechanism) };
         match client.open(&nowhere) {
             Err(ClientError::Refused(Refusal::NotOpened { end })) => {
-                assert!(end.to_string().contains("cannot run on CPU 1048576"), "{end}");
+                assert!(end.to_string().contains("its cpuset does not allow CPU 1048576"), "{end}");
             }
             other => panic!("{nowhere:?}: {other:?}"),
         }

@@ -374,7 +374,6 @@ fn a_full_daemon_says_so_and_goes_on() {
         for command in [
             sandbox.client(&["status"]),
             sandbox.client(&["bench", "-m", "tcp", "-n", "10"]),
-            sandbox.client(&["methods"]),
             sandbox.ipcd(&["status"]),
             sandbox.ipcd(&["stop"]),
         ] {
@@ -383,6 +382,9 @@ fn a_full_daemon_says_so_and_goes_on() {
             assert_eq!(refused.stdout, "");
             refused.says(&["the daemon's limit max-connections-per-user is 2"]);
         }
+        // What the host offers needs no daemon.
+        let listed = sandbox.finish(&mut sandbox.client(&["methods"])).expect(Exit::Success);
+        listed.says(&["the daemon's limit max-connections-per-user is 2", "without it"]);
         drop(clients);
         daemon.is_at_rest();
         daemon.serves("tcp");

@@ -187,7 +187,7 @@ fn signals_of_strangers_are_dropped() {
                 output
             });
             let output = output.expect(Exit::Success);
-            assert!(output.stdout.contains(" cycles completed in "), "{output:#?}");
+            assert!(output.stdout.contains("\nsignal "), "{output:#?}");
         });
     });
 }

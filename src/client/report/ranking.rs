@@ -12,7 +12,9 @@ pub(crate) fn ratio_of(cell: &CellReport, other: &CellReport) -> Option<Ratio> {
     let medians =
         |cell: &CellReport| cell.trials.iter().map(|trial| trial.headline(cell.headline_of).p50).collect();
     let (these, those): (Option<Vec<f64>>, Option<Vec<f64>>) = (medians(cell), medians(other));
-    let pairs: Vec<(f64, f64)> = those?.into_iter().zip(these?).collect();
+    // A trial with few rounds has no median: then the figures of all rounds are compared, without an interval.
+    let pairs: Vec<(f64, f64)> =
+        those.zip(these).map(|(those, these)| those.into_iter().zip(these).collect()).unwrap_or_default();
     if let Some(compared) = compare_pairs(&pairs) {
         let Interval { low, high } = compared.interval;
         let interval = Interval { low: low + 1.0, high: high + 1.0 };
@@ -126,6 +128,15 @@ mod tests {
             let share = f64::from(covered) / f64::from(runs);
             assert!((0.93..=0.97).contains(&share), "{trials} trials: {share}");
         }
+    }
+
+    #[test]
+    fn trials_without_medians_leave_the_ratio_of_all_rounds() {
+        let (mut slow, fast) = (cell("b", 8, &[300.0, 301.0, 299.0]), cell("a", 8, &[100.0, 101.0, 100.0]));
+        slow.trials[1].latency_ns.p50 = None;
+        let ratio = ratio_of(&slow, &fast).unwrap();
+        assert_eq!((ratio.confidence_95, ratio.tie), (None, false));
+        assert!((ratio.times - 3.0).abs() < 0.02, "{ratio:?}");
     }
 
     #[test]

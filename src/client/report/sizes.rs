@@ -232,7 +232,9 @@ pub(super) fn verdicts(report: &Report) -> Vec<String> {
             sentence += &format!("{subject}{} faster than {next}", ratio_text(ratio));
         }
         if cells.iter().all(|cell| cell.to_fastest.is_none_or(|ratio| ratio.confidence_95.is_none())) {
-            sentence += " (one trial: no interval)";
+            let few = report.results.iter().all(|cell| cell.trials.len() == 1);
+            sentence +=
+                if few { " (one trial: no interval)" } else { " (too few rounds per trial: no interval)" };
         }
         sentences.push(sentence + ".");
         // With few cells, the next question is how the others compare.
