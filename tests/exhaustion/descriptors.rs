@@ -117,6 +117,8 @@ fn respond(sandbox: &Sandbox, mechanism: &dyn Mechanism, name: &str, most: u32) 
             responder.wait(PATIENCE).expect_signal(Signal::KILL);
             // What its daemon would do.
             mechanism.remove_leftovers(name);
+            // Its folder is not this process's.
+            let _ = fs::remove_file(sandbox.folder().join(name));
             Ok(())
         }
         Ok(Announcement::Failed { reason }) => {

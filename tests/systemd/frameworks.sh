@@ -13,7 +13,6 @@ useradd --create-home alice
 install -D -m 644 -t /usr/lib/systemd/system systemd/ipcd.service systemd/ipcd.socket systemd/ipc-bench@.service
 install -D -m 644 systemd/ipcd.sysusers /usr/lib/sysusers.d/ipcd.conf
 install -D -m 644 -t /etc/ipcd packaging/ipcd.toml
-printf '\n[profile.full]\nmethod = [%s]\nrounds = 200\n' "$(printf '"%s", ' $methods)" >>/etc/ipcd/ipcd.toml
 # A machine that CI runs on is never quiet.
 install -d /run/systemd/system/ipc-bench@.service.d
 printf '[Unit]\nAssertCPUPressure=\n' >/run/systemd/system/ipc-bench@.service.d/quiet.conf
@@ -21,19 +20,25 @@ systemd-sysusers && systemctl daemon-reload && systemctl start ipcd.socket
 usermod --append --groups ipcd alice
 
 bench=(timeout --kill-after=5 60 setpriv --reuid=alice --regid=alice --init-groups --reset-env -- ipc-client bench -n 200)
+crossing=""
 for method in $methods; do
   # One that works within one user is refused, and says so.
-  said=$("${bench[@]}" -m "$method" 2>&1) || [[ $said == *"processes of one user"* ]] || fail "$method: $said"
+  if said=$("${bench[@]}" -m "$method" 2>&1); then
+    crossing+=" $method"
+  else
+    [[ $said == *"processes of one user"* ]] || fail "$method: $said"
+  fi
   echo "    $method: $(grep -om 1 -e "p50 .*" -e "it works between processes of one user" <<<"$said")"
 done
 systemctl is-active --quiet ipcd.service || fail "it was not the service that served"
+printf '\n[profile.full]\nmethod = [%s]\nrounds = 200\n' "$(printf '"%s", ' $crossing)" >>/etc/ipcd/ipcd.toml
 timeout --kill-after=5 120 systemctl start ipc-bench@full.service || fail "$(journalctl -u ipc-bench@full.service)"
 journalctl --sync
 said=$(journalctl --unit ipc-bench@full.service --output cat)
 # The journal has a summary, the history the results.
 grep -q "^Grade: " <<<"$said" || fail "the timer's unit has no summary: $said"
 recorded=$(ipc-client history --history /var/lib/ipcd/history.sqlite show last --format csv)
-for method in $methods; do
+for method in $crossing; do
   grep -q "^$method:" <<<"$recorded" || fail "the timer's unit has not measured $method: $recorded"
 done
-echo "all of them work in the timer's: $methods"
+echo "these work in the timer's:$crossing"

@@ -199,6 +199,18 @@ impl SizeTable {
     }
 }
 
+/// The figures of each size's fastest cell, for a summary, which has no tables.
+pub(super) fn fastest_figures(report: &Report) -> Vec<String> {
+    let found = |ranking: Ranking| {
+        let cell = report.results.iter().find(|cell| cell.cell == ranking.cells[0].cell)?;
+        let p50 = latency(cell.headline_ns.p50?);
+        let interval = cell.half_width().map(|half| format!(" ±{}", percent(half))).unwrap_or_default();
+        let p99 = cell.headline_ns.p99.map(|p99| format!(", p99 {}", latency(p99))).unwrap_or_default();
+        Some(format!("{} at {}: p50 {p50}{interval}{p99}.", cell.method, size(cell.size_bytes)))
+    };
+    rank(report).into_iter().filter_map(found).collect()
+}
+
 /// Which is fastest at each size, by how much, and which tie: sentences that stand alone.
 pub(super) fn verdicts(report: &Report) -> Vec<String> {
     let all = names(&entries("", report).collect::<Vec<_>>(), " ");

@@ -8,7 +8,7 @@ use anstyle::AnsiColor;
 use textwrap::{Options, WordSeparator, WordSplitter};
 
 use super::cells::{Entry, Facet, client_cpus, entries, names, server_cpus};
-use super::sizes::{Tables, verdicts};
+use super::sizes::{Tables, fastest_figures, verdicts};
 use super::{CellReport, Cost, HeadlineOf, IntervalReport, ProbeReport, Report, warnings};
 use crate::client::host::Environment;
 use crate::client::judge::warnings::{Grade, Severity};
@@ -61,8 +61,11 @@ pub(crate) fn write(report: &Report, style: Style, out: &mut dyn Write) -> io::R
             tables(report, style.width, &mut lines);
         }
         lines.push(Line::default());
+        if style.summary {
+            lines.extend(fastest_figures(report).into_iter().map(Line::plain));
+        }
         let verdicts = verdicts(report);
-        let gap = (!verdicts.is_empty()).then(Line::default);
+        let gap = (style.summary || !verdicts.is_empty()).then(Line::default);
         lines.extend(verdicts.into_iter().map(Line::plain).chain(gap));
     }
     if style.verbose {
