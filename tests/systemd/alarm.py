@@ -102,7 +102,7 @@ def what_is_slower_than_it_may_be_is_one(_):
     bound("1ns")
     since, result, code, _ = measured(UNIT, 1)
     need((result, code) == ("exit-code", 12), f"{result}, {code}")
-    need("regressed: tcp" in (printed := alarmed(since)), f"the alarm does not say why: {printed}")
+    need("limit exceeded: tcp" in (printed := alarmed(since)), f"the alarm does not say why: {printed}")
     for name in SHIPPED:
         Path("/etc/systemd/system", name).unlink()
     Path("/etc/systemd/system", SHIPPED[0]).parent.rmdir()

@@ -46,7 +46,7 @@ deadline systemctl enable --now ipc-bench@nightly.timer ipcd.service 2>/dev/null
 systemctl is-enabled --quiet ipc-bench@nightly.timer && systemctl is-active --quiet ipc-bench@nightly.timer || fail "the timer is not"
 
 echo "erased, it is gone, and what was measured is not"
-touch /var/lib/ipcd/history.sqlite
+install -D /dev/null /var/lib/ipcd/history.sqlite
 echo "# changed" >>/etc/ipcd/ipcd.toml
 "${rpm[@]}" --erase ipcd
 [[ -z $(pidof ipcd) ]] || fail "it still runs"
