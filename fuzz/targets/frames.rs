@@ -60,14 +60,14 @@ fn check_body(body: &[u8]) {
     check::<Announcement>(body);
 }
 
-/// Whatever is decoded is a message that says the same when it is sent on.
+/// Whatever is decoded is a message that says the same when it is sent on. It may be longer then: control characters of a
+/// peer's text are escaped as it is decoded.
 fn check<T: Serialize + DeserializeOwned + PartialEq + Debug>(body: &[u8]) -> Option<T> {
     if body.len() > MAX_BODY {
         return None;
     }
     let message: T = decode(body).ok()?;
     let again = encode(&message).expect("it came in a frame");
-    assert!(again.len() <= body.len(), "the encoding is the shortest");
     assert_eq!(decode::<T>(&again).expect("it was just encoded"), message);
     Some(message)
 }
