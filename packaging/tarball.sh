@@ -2,7 +2,7 @@
 # Builds static programs (musl) and packs them with manual pages, completions, units and install.sh, one tarball for each
 # architecture, with checksums, into target/tarball/:
 #
-#     packaging/tarball.sh [ARCH...]        x86_64 and aarch64 by default
+#     packaging/tarball.sh [ARCH...]        x86_64 by default
 #
 # Needs cargo-zigbuild with zig (`pip install cargo-zigbuild`), and the toolchain's standard library for musl
 # (`rustup target add ARCH-unknown-linux-musl`) or that library's source, from which it is then built.
@@ -15,7 +15,7 @@ rm -rf "$out"
 mkdir -p "$out"
 cargo run --locked --example manual -- target/manual
 
-for arch in ${*:-x86_64 aarch64}; do
+for arch in ${*:-x86_64}; do
   target=$arch-unknown-linux-musl
   build=(cargo-zigbuild build --locked --release --bins --target "$target" --target-dir target/static)
   if [[ -e $(rustc --print target-libdir --target "$target")/self-contained ]]; then
