@@ -48,6 +48,14 @@ fn first_in(unshare: &Process) -> Peer {
     })
 }
 
+/// A client that measures until it is ended.
+fn measuring(sandbox: &Sandbox) -> Process {
+    let bench = ["bench", "-m", "pipe", "--duration", "1h", "--interval", "50ms"];
+    let client = sandbox.start(&mut sandbox.client(&bench));
+    wait_until_measuring(&client);
+    client
+}
+
 #[test]
 fn every_command_can_be_stopped_as_process_1() {
     run(|sandbox| {
@@ -56,16 +64,7 @@ fn every_command_can_be_stopped_as_process_1() {
         }
         on_two_cpus();
         let daemon = sandbox.daemon();
-        let holder = sandbox.start(&mut sandbox.client(&[
-            "bench",
-            "-m",
-            "pipe",
-            "--duration",
-            "1h",
-            "--interval",
-            "50ms",
-        ]));
-        wait_until_measuring(&holder);
+        let holder = measuring(sandbox);
         for signal in [Signal::TERM, Signal::INT, Signal::HUP] {
             let status = Some(128 + signal.as_raw());
             for (arguments, ready) in [
@@ -102,16 +101,7 @@ fn a_daemon_is_stopped_as_process_1_and_leaves_nothing() {
         for signal in [Signal::TERM, Signal::INT] {
             let unshare = sandbox.start(&mut apart(sandbox, sandbox.ipcd(&["start"])));
             unshare.wait_for_line("ipcd: listening on ");
-            let client = sandbox.start(&mut sandbox.client(&[
-                "bench",
-                "-m",
-                "pipe",
-                "--duration",
-                "1h",
-                "--interval",
-                "50ms",
-            ]));
-            wait_until_measuring(&client);
+            let client = measuring(sandbox);
             first_in(&unshare).signal(signal);
             unshare.wait(SOON).expect(Exit::Success);
             client.wait(SOON).expect(Exit::Broken);

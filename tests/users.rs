@@ -9,6 +9,7 @@ use std::process::Command;
 use std::sync::mpsc;
 use std::thread;
 
+use ipcd::internals::client::{Channel, Client};
 use ipcd::internals::protocol::{ChannelSpec, Exit};
 use ipcd::internals::transports::{Delivery, Group, Mechanism, Reach};
 use rustix::fs::{FallocateFlags, fallocate};
@@ -320,34 +321,46 @@ fn a_responder_of_root_has_its_clients_rights_and_nothing_else() {
     });
 }
 
+/// Has a member open a channel of this method, and calls `inspect` with that user, the responder and what lets the member go
+/// on to `end`.
+fn with_channel_of_a_member(
+    sandbox: &Sandbox,
+    method: &str,
+    end: impl FnOnce(&mut Client, Channel) + Send,
+    inspect: impl FnOnce(&Daemon, &User, u32, mpsc::Sender<()>),
+) {
+    let Users { owner, member, .. } = Users::pick();
+    let daemon = &serve(sandbox, owner, 0o660);
+    thread::scope(|scope| {
+        let (open, opened) = mpsc::channel();
+        let (go_on, waiting) = mpsc::channel();
+        scope.spawn(move || {
+            member.does(move || {
+                let mut client = daemon.lease();
+                let mut channel = client.open(&ChannelSpec::new(method)).unwrap();
+                rounds(&mut channel, 3).unwrap();
+                open.send(channel.responder_pid()).unwrap();
+                // An error, too, means that the inspection is over.
+                let _ = waiting.recv();
+                end(&mut client, channel);
+            });
+        });
+        inspect(daemon, &member, opened.recv().unwrap(), go_on);
+    });
+}
+
 #[test]
 fn pipes_belong_to_the_client_that_may_enlarge_them() {
     run(|sandbox| {
         if !another_user_can_run(sandbox) {
             return;
         }
-        let Users { owner, member, .. } = Users::pick();
-        let daemon = serve(sandbox, owner, 0o660);
-        thread::scope(|scope| {
-            let (open, opened) = mpsc::channel();
-            let (inspected, go_on) = mpsc::channel::<()>();
-            let daemon = &daemon;
-            scope.spawn(move || {
-                member.does(move || {
-                    let mut client = daemon.lease();
-                    let mut channel = client.open(&ChannelSpec::new("pipe")).unwrap();
-                    rounds(&mut channel, 3).unwrap();
-                    open.send(channel.responder_pid()).unwrap();
-                    let _ = go_on.recv();
-                    client.close(channel).unwrap();
-                });
-            });
-            let responder = opened.recv().unwrap();
+        let end = |client: &mut Client, channel| client.close(channel).unwrap();
+        with_channel_of_a_member(sandbox, "pipe", end, |_, member, responder, _go_on| {
             for end in [0, 1] {
                 let pipe = fs::metadata(format!("/proc/{responder}/fd/{end}")).unwrap();
                 assert_eq!(pipe.uid(), member.uid, "what it takes counts for the user who made it");
             }
-            drop(inspected);
         });
     });
 }
@@ -358,25 +371,12 @@ fn memory_that_a_client_enlarges_is_taken_back_when_another_asks() {
         if !another_user_can_run(sandbox) {
             return;
         }
-        let Users { owner, member, .. } = Users::pick();
-        let daemon = serve(sandbox, owner, 0o660);
-        thread::scope(|scope| {
-            let (open, opened) = mpsc::channel();
-            let (enlarged, go_on) = mpsc::channel();
-            let daemon = &daemon;
-            scope.spawn(move || {
-                member.does(move || {
-                    let mut client = daemon.lease();
-                    let mut channel = client.open(&ChannelSpec::new("shmem")).unwrap();
-                    rounds(&mut channel, 3).unwrap();
-                    open.send(channel.responder_pid()).unwrap();
-                    go_on.recv().unwrap();
-                    // Its own request finds it as another's does.
-                    let other = client.open(&ChannelSpec::new("tcp")).unwrap();
-                    client.close(other).unwrap();
-                });
-            });
-            let responder = opened.recv().unwrap();
+        // Its own request finds it as another's does.
+        let end = |client: &mut Client, _channel| {
+            let other = client.open(&ChannelSpec::new("tcp")).unwrap();
+            client.close(other).unwrap();
+        };
+        with_channel_of_a_member(sandbox, "shmem", end, |daemon, _, responder, go_on| {
             let maps = fs::read_dir(format!("/proc/{responder}/map_files")).unwrap();
             let memory = maps
                 .map(|entry| entry.unwrap().path())
@@ -384,7 +384,7 @@ fn memory_that_a_client_enlarges_is_taken_back_when_another_asks() {
             // As the client can, which was handed it.
             let memory = fs::OpenOptions::new().write(true).open(memory.expect("it has mapped it")).unwrap();
             fallocate(&memory, FallocateFlags::empty(), 0, 1 << 20).unwrap();
-            enlarged.send(()).unwrap();
+            go_on.send(()).unwrap();
             eventually("its channel ends", PATIENCE, || {
                 daemon.process().has_said("its client has made its memory larger").then_some(())
             });

@@ -35,6 +35,22 @@ pub(crate) struct Cell {
     pub optional: bool,
 }
 
+#[cfg(test)]
+impl Cell {
+    /// One of a method, for tests: blocking, on any CPU, one channel.
+    pub(crate) fn sample(method: &str) -> Self {
+        Self {
+            spec: ChannelSpec::new(method),
+            wait: Wait::Block,
+            placement: Placement::Unpinned,
+            client_cpu: None,
+            pace: None,
+            parallel: 1,
+            optional: false,
+        }
+    }
+}
+
 /// When the trials are precise enough.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Precision {

@@ -540,25 +540,11 @@ impl RecordArgs {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::client::host::placement::Placement;
     use crate::client::measure::histogram;
-    use crate::protocol::{ChannelSpec, Wait};
-
-    fn cell(method: &str) -> Cell {
-        Cell {
-            spec: ChannelSpec::new(method),
-            wait: Wait::Block,
-            placement: Placement::Unpinned,
-            client_cpu: None,
-            pace: None,
-            parallel: 1,
-            optional: false,
-        }
-    }
 
     #[test]
     fn progress_is_that_of_the_whole_run_with_the_running_median() {
-        let (tcp, udp, latencies) = (cell("tcp"), cell("udp"), Recorder::default());
+        let (tcp, udp, latencies) = (Cell::sample("tcp"), Cell::sample("udp"), Recorder::default());
         let mut progress = Progress::new(2, 3, Stop::Rounds(100));
         let shown = |progress: &Progress| {
             let share = progress.bar.position() as f64 / progress.bar.length().unwrap() as f64;

@@ -405,7 +405,7 @@ mod tests {
     use crate::client::host::fixture::Tree;
     use crate::client::measure::Trial;
     use crate::client::stats::Latency;
-    use crate::protocol::{ChannelSpec, Usage};
+    use crate::protocol::Usage;
 
     const CPU: &str = "sys/devices/system/cpu";
 
@@ -692,16 +692,7 @@ mod tests {
             cpus: Default::default(),
             partial: false,
         };
-        let cell = Cell {
-            spec: ChannelSpec::new("tcp"),
-            wait: Wait::Block,
-            placement: Placement::Unpinned,
-            client_cpu: None,
-            pace: None,
-            parallel: 1,
-            optional: false,
-        };
-        Outcome { trials: medians_ns.iter().map(trial).collect(), ..Outcome::of(cell) }
+        Outcome { trials: medians_ns.iter().map(trial).collect(), ..Outcome::of(Cell::sample("tcp")) }
     }
 
     #[test]
