@@ -38,7 +38,7 @@ case "$*" in
     ;;
 esac
 
-# A tarball has them in folders of its own.
+# In a tarball they are in bin/ and share/.
 bin=target/release share=target/manual
 if [ -d bin ]; then bin=bin share=share; fi
 

@@ -4,8 +4,8 @@
 #
 #     packaging/tarball.sh [ARCH...]        x86_64 by default
 #
-# Needs cargo-zigbuild with zig (`pip install cargo-zigbuild`), and the toolchain's standard library for musl
-# (`rustup target add ARCH-unknown-linux-musl`) or that library's source, from which it is then built.
+# Needs cargo-zigbuild with zig (`pip install cargo-zigbuild`), and the standard library for musl
+# (`rustup target add ARCH-unknown-linux-musl`). A toolchain that has only the library's source builds it.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -21,7 +21,7 @@ for arch in ${*:-x86_64}; do
   if [[ -e $(rustc --print target-libdir --target "$target")/self-contained ]]; then
     "${build[@]}"
   else
-    # Without it the linker is told to use start files that such a toolchain lacks.
+    # Otherwise rustc passes start files to the linker that such a toolchain lacks.
     RUSTC_BOOTSTRAP=1 RUSTFLAGS="-C link-self-contained=no" "${build[@]}" -Z build-std=std,panic_unwind
   fi
   name=ipcd-$version-$arch-linux

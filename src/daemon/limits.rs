@@ -31,7 +31,7 @@ fn subordinate_ids(text: &str) -> Vec<(Range<u32>, u32)> {
     text.lines().filter_map(range).collect()
 }
 
-/// The user for whom `uid` counts.
+/// The user that a resource of `uid` is charged to: for a subordinate id, its owner.
 fn payer(uid: u32) -> u32 {
     let mut ranges = SUBORDINATE_IDS.get().into_iter().flatten();
     ranges.find(|(range, _)| range.contains(&uid)).map_or(uid, |(_, payer)| *payer)

@@ -1,7 +1,7 @@
 //! Named resources: where they are, what they are called, and how leftovers are removed.
 //!
-//! A name exists for as long as it takes a responder to make a resource and open both ends, of which it hands one to the client: no
-//! client opens a name.
+//! A name exists only while a responder makes a resource and opens both ends. It hands one of them to the client, which never
+//! opens a name.
 
 use std::fs;
 use std::io;

@@ -134,7 +134,7 @@ impl Responder {
     }
 }
 
-/// The parent of a process, from `/proc`; `None` if there is no such process, or it is hidden.
+/// The parent of a process, from `/proc`; `None` if the process has ended or is hidden.
 fn parent(pid: i32) -> io::Result<Option<i32>> {
     let stat = match fs::read_to_string(format!("/proc/{pid}/stat")) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),

@@ -33,8 +33,8 @@ pub(crate) use pick::Pick;
 pub use run::Run;
 pub(crate) use series::{Newest, Point, RunConditions, Series};
 
-/// A file can be made in which reading never ends: after so many steps, of so many instructions of SQLite's each, a query is
-/// interrupted. A history of a million results takes a thousandth of that.
+/// A crafted file can keep a query running forever, so each is interrupted after this many steps of [`STEP`] SQLite
+/// instructions. A history of a million results takes a thousandth of that.
 const MOST_STEPS: u32 = 30_000;
 const STEP: i32 = 100_000;
 

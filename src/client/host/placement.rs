@@ -114,7 +114,7 @@ pub enum PlacementError {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Allowed {
     client: CpuList,
-    /// The responder's, which differ if the daemon has a cpuset of its own.
+    /// The responder's, which differ if a cpuset confines the daemon.
     server: CpuList,
 }
 

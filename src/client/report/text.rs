@@ -86,7 +86,7 @@ pub(super) fn heading(report: &Report) -> String {
         let first = words.next()?;
         (!first.is_empty() && words.all(|word| word == first)).then_some(first)
     };
-    // The pace says from which start they count.
+    // They count from the intended start, which the pace below implies.
     let all_respond = report.results.iter().all(|cell| cell.headline_of == HeadlineOf::Response);
     let settings = &report.settings;
     let trials = report.results.iter().map(|cell| cell.trials.len()).max().unwrap_or(0);

@@ -69,7 +69,7 @@ impl Name {
     }
 }
 
-/// More connections than other processes make between two system calls, of which this process's own is one.
+/// More than the connections of other processes that can arrive before this process makes its own, one system call later.
 const BACKLOG: i32 = 128;
 
 const NAMING: &str = "binding the socket to its name";

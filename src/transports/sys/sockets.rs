@@ -30,8 +30,8 @@ pub(crate) fn peer(socket: impl AsFd) -> Result<Owner, Errno> {
     }
 }
 
-/// Has the kernel note with what is sent to this unix socket who has sent it, until [`sender`] has been called. Nothing is
-/// received meanwhile: there would be no room for descriptors beside the note.
+/// Makes the kernel attach the sender's credentials to what this unix socket receives, until [`sender`] reads them. No other
+/// receive may come before that: it would have no room for both credentials and descriptors.
 ///
 /// # Errors
 /// The system's.

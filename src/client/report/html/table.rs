@@ -131,7 +131,7 @@ fn write_filters(facets: Vec<(&str, Vec<Datum>)>, out: &mut Vec<u8>) -> io::Resu
          placeholder=\"tcp\" autocomplete=\"off\"></label>",
     )?;
     for (head, mut values) in facets {
-        // A stable sort: where there is no key, in the order of the cells.
+        // A stable sort keeps the order of the cells where values have no key.
         values.sort_by(|a, b| a.key.unwrap_or(0.0).total_cmp(&b.key.unwrap_or(0.0)));
         let mut known: Vec<&str> = Vec::new();
         write!(out, "<label>{head} <select data-column=\"{head}\"><option value=\"\">all</option>")?;
