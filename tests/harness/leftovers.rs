@@ -40,18 +40,26 @@ pub(crate) fn child_pids(parent: u32) -> impl Iterator<Item = u32> {
 }
 
 /// What has a channel's name in this folder, in shared memory, or among message queues where their file system is mounted. Other
-/// tests' daemons may be making theirs, which have a name for a moment only, or a file that its owner holds locked.
+/// tests' daemons may be making theirs, which have a name for a moment only, or a file that its owner holds locked, or memory
+/// that is mapped: both processes of a channel of this sandbox are counted themselves.
 pub(super) fn named(folder: &Path) -> Vec<String> {
-    let is_named = |path: &PathBuf| {
+    let channel = |path: &PathBuf| {
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
-        let digits = name.strip_prefix("ipcd-").and_then(|rest| rest.get(..16));
-        digits.is_some_and(|digits| digits.bytes().all(|digit| digit.is_ascii_hexdigit()))
-            && !(name.ends_with("-lock") && is_locked(path))
+        let digits = name.strip_prefix("ipcd-").and_then(|rest| rest.get(..16))?;
+        let named = digits.bytes().all(|digit| digit.is_ascii_hexdigit());
+        (named && !(name.ends_with("-lock") && is_locked(path))).then(|| digits.to_owned())
     };
     let entries = |folder: &str| fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok);
     let shared = ["/dev/shm", "/dev/mqueue"].into_iter().flat_map(entries).map(|entry| entry.path());
-    let all = files(folder).into_iter().chain(shared).filter(is_named);
-    all.map(|path| path.display().to_string()).collect()
+    let all = files(folder).into_iter().chain(shared);
+    let mut left: Vec<(PathBuf, String)> =
+        all.filter_map(|path| Some((path.clone(), channel(&path)?))).collect();
+    if !left.is_empty() {
+        let mapped: String =
+            all_pids().filter_map(|pid| fs::read_to_string(format!("/proc/{pid}/maps")).ok()).collect();
+        left.retain(|(_, channel)| !mapped.contains(&format!("/ipcd-{channel}")));
+    }
+    left.into_iter().map(|(path, _)| path.display().to_string()).collect()
 }
 
 /// Whether a process holds this file locked.
