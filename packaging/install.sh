@@ -11,6 +11,7 @@ remove() {
     timers=$(find /etc/systemd/system -type l -path '*.wants/ipc-bench@*.timer' -exec basename {} ';' 2>/dev/null || :)
     # Unquoted: one word for each timer.
     systemctl disable --now $timers ipcd-metrics.socket ipcd.socket ipcd.service 2>/dev/null || :
+    systemctl stop 'ipc-bench@*.service' 2>/dev/null || :
     rm -f /usr/bin/ipcd /usr/bin/ipc-client /usr/lib/sysusers.d/ipcd.conf
     rm -f /usr/lib/systemd/system/ipcd*.s* /usr/lib/systemd/system/ipc-bench@.*
     rm -f /usr/share/man/man?/ipcd*.? /usr/share/man/man?/ipc-client*.?

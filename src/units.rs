@@ -95,8 +95,8 @@ const CALENDAR_UNITS: [(&[&str], u64); 2] = [
     (&["y", "year", "years"], 31_557_600 * 1_000_000_000),
 ];
 
-/// Parses a time: numbers with their units, such as `500ms`, `.5s` or `1h 30m`. An `M` is none of them, since it means a
-/// million of rounds and 1048576 bytes of payload.
+/// Parses a time: numbers with their units, such as `500ms`, `.5s` or `1h 30m`. `M` is rejected: elsewhere it means a
+/// million (rounds) or 1 MiB (payload).
 ///
 /// # Errors
 /// What is wrong with it and what would be right.
@@ -120,7 +120,7 @@ fn parse_time(text: &str, is_age: bool) -> Result<Duration, String> {
         let unit_ns = match (is_number, name, unit_ns) {
             (false, ..) => return Err("a time begins with a number".to_owned()),
             (true, "", _) => return Err(format!("{number} lacks a unit: a time with its unit is needed")),
-            (true, "M", _) => return Err(format!("M is no unit of time: {number} minutes are {number}m")),
+            (true, "M", _) => return Err(format!("M is not a unit of time: {number} minutes are {number}m")),
             (true, _, Some(unit_ns)) => unit_ns,
             (true, _, None) if CALENDAR_UNITS.iter().any(|(names, _)| names.contains(&name)) => {
                 return Err("months and years have no exact length: use d (days)".to_owned());

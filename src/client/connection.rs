@@ -342,7 +342,12 @@ impl Client {
         let method = method.to_owned();
         match source {
             RoundError::PeerClosed | RoundError::Ended => {}
-            source => return (None, ClientError::Round { method, end: None, source }),
+            source => {
+                // The daemon empties the memory of a client that it has sent away: that is no pong.
+                let _ = self.poll_end(channels);
+                let sent_away = self.ending.map(Ending::error);
+                return (None, sent_away.unwrap_or(ClientError::Round { method, end: None, source }));
+            }
         }
         let mut ended = self.wait_for_end(channels, EVENT_TIMEOUT);
         if ended.is_none() && self.ending.is_none() {

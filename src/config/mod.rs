@@ -196,10 +196,7 @@ impl Config {
     /// # Errors
     /// Everything that is wrong in them.
     pub(crate) fn read(sources: &[Source], profiles: &ProfileRules) -> Result<Self, ConfigError> {
-        match Self::check(sources, profiles) {
-            (config, problems) if problems.is_empty() => Ok(config),
-            (_, problems) => Err(ConfigError(problems)),
-        }
+        Self::if_valid(Self::check(sources, profiles))
     }
 
     /// Reads what is valid in the files, and everything that is wrong in them, in their order.
@@ -213,10 +210,11 @@ impl Config {
     /// # Errors
     /// Everything that is wrong in the files, or that one of them is a pipe.
     pub(crate) fn read_again(sources: &[Source], profiles: &ProfileRules) -> Result<Self, ConfigError> {
-        match Self::check_with(sources, profiles, read_without_waiting) {
-            (config, problems) if problems.is_empty() => Ok(config),
-            (_, problems) => Err(ConfigError(problems)),
-        }
+        Self::if_valid(Self::check_with(sources, profiles, read_without_waiting))
+    }
+
+    fn if_valid((config, problems): (Self, Vec<Problem>)) -> Result<Self, ConfigError> {
+        if problems.is_empty() { Ok(config) } else { Err(ConfigError(problems)) }
     }
 
     fn check_with(

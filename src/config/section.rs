@@ -105,7 +105,7 @@ fn words(arg: &Arg, values: &[String]) -> Vec<String> {
     }
 }
 
-/// What the command's parser has against these words.
+/// The command parser's error for these words; `None` if it accepts them.
 fn line_error(command: &Command, words: Vec<String>) -> Option<clap::Error> {
     let line = std::iter::once(command.get_name().to_owned()).chain(words);
     command.clone().try_get_matches_from(line).err()

@@ -8,6 +8,7 @@ use std::time::Duration;
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use log::{Level, info, warn};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use super::configure::{self, Configured, Signals};
@@ -235,7 +236,10 @@ fn ask(args: &SocketArgs, rules: &ProfileRules, request: &Request) -> Exit {
         Err(error) => {
             let holder = |candidate: &Candidate| Some((holder(&candidate.path)?, candidate.path.clone()));
             let unreachable = match &error {
-                DialError::NoDaemon { .. } => address.candidates.iter().find_map(holder),
+                // Not in a folder in which another user may have planted the lock.
+                DialError::NoDaemon { .. } => {
+                    address.candidates.iter().filter(|candidate| candidate.check().is_ok()).find_map(holder)
+                }
                 _ => None,
             };
             if let Some((pid, path)) = unreachable {
@@ -280,6 +284,10 @@ fn ask(args: &SocketArgs, rules: &ProfileRules, request: &Request) -> Exit {
 fn stop_process(pid: Pid, path: &Path) -> Exit {
     let stop = || {
         let process = pidfd_open(pid, PidfdFlags::empty())?;
+        // Another process may have had the ID since.
+        if holder(path) != Some(pid) {
+            return Err(Errno::SRCH);
+        }
         pidfd_send_signal(&process, Signal::TERM)?;
         let patience = Timespec::try_from(ANSWER_PATIENCE).ok();
         poll(&mut [PollFd::new(&process, PollFlags::IN)], patience.as_ref())

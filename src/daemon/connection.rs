@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use log::debug;
-use rustix::event::{PollFd, PollFlags};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::{Errno, fcntl_dupfd_cloexec};
 
 use super::limits;
@@ -131,10 +131,18 @@ impl Connection {
         self.held.is_some()
     }
 
+    /// Whether the peer has closed its side of the connection in both directions.
+    fn has_hung_up(&self) -> bool {
+        const NOW: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
+        let mut end = [PollFd::from_borrowed_fd(self.socket.as_fd(), PollFlags::empty())];
+        poll(&mut end, Some(&NOW)).is_ok_and(|ready| ready > 0)
+    }
+
     /// Reads a request; `None` if none is complete yet, or if the peer has yet to read descriptors.
     fn receive(&mut self) -> Result<Option<Request>, Gone> {
         if self.hold() {
-            return Ok(None);
+            // Otherwise the end would be reported again and again while descriptors are unread.
+            return if self.has_hung_up() { Err(Gone::Closed) } else { Ok(None) };
         }
         loop {
             let wanted = match &self.greeting {

@@ -44,9 +44,11 @@ impl Drop for Lent {
         // Freeing what it was made for takes a millisecond; freeing what a client has added, as long as it likes.
         let copy = if self.has_grown() { fcntl_dupfd_cloexec(&self.file, 3).ok() } else { None };
         let size = self.size;
-        match copy {
-            Some(file) => drop(thread::Builder::new().spawn(move || empty(file.as_fd(), size))),
-            None => empty(self.file.as_fd(), size),
+        let in_thread =
+            |file: OwnedFd| thread::Builder::new().spawn(move || empty(file.as_fd(), size)).is_ok();
+        // Otherwise no thread is needed, or none can be started.
+        if !copy.is_some_and(in_thread) {
+            empty(self.file.as_fd(), size);
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::protocol::{LimitUse, OverLimit, Resource, Scope, UserUse};
 /// Ids that users may take in user namespaces (subuid(5)), and whose they are.
 static SUBORDINATE_IDS: OnceLock<Vec<(Range<u32>, u32)>> = OnceLock::new();
 
-/// Reads whose ids the subordinate ones are. They count for that user, who would else be many.
+/// Reads which user owns each subordinate id. Their use counts toward that user, who could otherwise exceed the limits of a user.
 pub(super) fn read_subordinate_ids() {
     SUBORDINATE_IDS.get_or_init(|| subordinate_ids(&fs::read_to_string("/etc/subuid").unwrap_or_default()));
 }

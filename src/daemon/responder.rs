@@ -32,7 +32,7 @@ pub(super) fn main() -> Exit {
     let _ = std::fs::write("/proc/self/oom_score_adj", OOM_SCORE_ADJ);
     // A peer that makes responders crash must not fill a disk.
     forbid_core();
-    // No program that it may come to run gains privileges, and none of the descriptors that the daemon was started with are its.
+    // Programs it runs gain no privileges, and it keeps none of the descriptors that the daemon was started with.
     let _ = set_no_new_privs(true);
     close_inherited();
     panic::set_hook(Box::new(|info| {
@@ -118,8 +118,8 @@ fn bound_memory(holds: u64) -> io::Result<()> {
     Ok(setrlimit(Resource::Data, Rlimit { current: Some(current), ..now })?)
 }
 
-/// Makes no core of this process, or of those that it starts, have the tokens of channels. A limit of 1 also keeps the kernel from
-/// piping a core to a program, which 0 does not (core(5)).
+/// Disables core dumps of this process and its children: they would contain channel tokens. A limit of 1 also keeps the kernel
+/// from piping a core to a program, which 0 does not (core(5)).
 pub(super) fn forbid_core() {
     // Fails only where the limit is 0.
     let _ = setrlimit(Resource::Core, Rlimit { current: Some(1), maximum: Some(1) });

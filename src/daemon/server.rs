@@ -621,16 +621,16 @@ fn restore(bound: &mut Bound) -> bool {
     match bound.restore() {
         Ok(false) => true,
         Ok(true) => {
-            warn!("{} or its lock file was deleted from outside and is there again", path.display());
+            warn!("{} or its lock file was deleted; recreated", path.display());
             true
         }
         Err(error @ BindError::AlreadyRunning { .. }) => {
-            warn!("its files were deleted from outside, and now {error}; exiting");
+            warn!("the socket's files were deleted, and {error}; exiting");
             false
         }
         Err(error) => {
             warn!(
-                "{} was deleted from outside, and cannot be made again for now: {}",
+                "{} was deleted and cannot be recreated yet: {}; will retry",
                 path.display(),
                 error_chain(&error)
             );

@@ -115,9 +115,13 @@ impl Default for Access {
 /// Identifies a file, whatever name it has later.
 type FileId = (u64, u64);
 
+fn id(meta: &fs::Metadata) -> FileId {
+    (meta.dev(), meta.ino())
+}
+
 /// The file with this name now; `None` if there is none.
 fn file_id(path: &Path) -> Option<FileId> {
-    fs::symlink_metadata(path).ok().map(|meta| (meta.dev(), meta.ino()))
+    fs::symlink_metadata(path).ok().map(|meta| id(&meta))
 }
 
 /// A listening control socket. It removes its files when it is dropped, unless they are the service manager's.
@@ -304,12 +308,14 @@ fn listen(path: &Path) -> Result<Listener, BindError> {
 /// Whether a process listens at a socket, and which, if that is known: the kernel refuses a connection only if none does.
 fn listening(path: &Path) -> Option<Option<u32>> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None).ok()?;
-    match connect(&socket, &SocketAddrUnix::new(path).ok()?) {
-        Ok(()) => Some(peer(&socket).ok().map(|holder| holder.pid).filter(|pid| *pid != 0)),
-        // Its queue is full.
-        Err(Errno::AGAIN) => Some(None),
-        Err(_) => None,
+    let connected = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)
+        .and_then(|socket| connect(&socket, &SocketAddrUnix::new(path)?).map(|()| socket));
+    match connected {
+        Ok(socket) => Some(peer(&socket).ok().map(|holder| holder.pid).filter(|pid| *pid != 0)),
+        // Gone meanwhile, or a socket of another type.
+        Err(Errno::CONNREFUSED | Errno::NOENT | Errno::PROTOTYPE) => None,
+        // Its queue is full, or this process lacks descriptors or permission: that says nothing.
+        Err(_) => Some(None),
     }
 }
 
@@ -385,6 +391,9 @@ struct Lock {
     path: PathBuf,
 }
 
+/// Bytes of a lock file that are read for its process's ID, which has ten digits at most.
+const LONGEST_PID: u64 = 32;
+
 /// The lock file of a socket.
 fn lock_path(socket: &Path) -> PathBuf {
     let mut path = socket.as_os_str().to_owned();
@@ -395,19 +404,24 @@ fn lock_path(socket: &Path) -> PathBuf {
 /// The process that holds the lock of a socket: the one that the lock file names, if that has it open. This also finds a
 /// daemon that cannot be reached by its socket.
 pub(super) fn holder(socket: &Path) -> Option<Pid> {
-    let path = lock_path(socket);
-    let pid: i32 = fs::read_to_string(&path).ok()?.trim().parse().ok()?;
-    let lock = file_id(&path)?;
-    let is_lock =
-        |file: fs::DirEntry| fs::metadata(file.path()).is_ok_and(|meta| (meta.dev(), meta.ino()) == lock);
+    // A pipe in its place would block.
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let file = File::from(rustix::fs::open(lock_path(socket), flags, Mode::empty()).ok()?);
+    let lock = file.metadata().ok().filter(fs::Metadata::is_file)?;
+    let mut text = String::new();
+    file.take(LONGEST_PID).read_to_string(&mut text).ok()?;
+    let pid: i32 = text.trim().parse().ok()?;
+    // A daemon owns its lock. That a process of another user has the file open says nothing: it may have been handed it.
+    let owner = fs::metadata(format!("/proc/{pid}")).ok()?.uid();
+    let is_lock = |file: fs::DirEntry| fs::metadata(file.path()).is_ok_and(|meta| id(&meta) == id(&lock));
     let holds = fs::read_dir(format!("/proc/{pid}/fd")).ok()?.flatten().any(is_lock);
-    Pid::from_raw(pid).filter(|_| holds)
+    Pid::from_raw(pid).filter(|_| owner == lock.uid() && holds)
 }
 
 impl Lock {
     /// Whether its file still has its name.
     fn is_there(&self) -> bool {
-        self.file.metadata().is_ok_and(|own| file_id(&self.path) == Some((own.dev(), own.ino())))
+        self.file.metadata().is_ok_and(|own| file_id(&self.path) == Some(id(&own)))
     }
 
     fn take(socket: &Path) -> Result<Self, BindError> {
@@ -483,6 +497,27 @@ mod tests {
         drop(bound);
         assert_eq!(fs::read_dir(temp.path()).unwrap().count(), 0, "nothing is left");
         bind(&at(&path)).unwrap();
+    }
+
+    #[test]
+    fn the_holder_of_a_lock_owns_it_and_nothing_in_its_place_blocks() {
+        let temp = tempfile::tempdir().unwrap();
+        let path = temp.path().join("s");
+        let bound = bind(&at(&path)).unwrap();
+        assert_eq!(holder(&path), Some(rustix::process::getpid()));
+        drop(bound);
+        // Planted: it names a process that has it open, and belongs to another user.
+        let lock = lock_path(&path);
+        fs::write(&lock, std::process::id().to_string()).unwrap();
+        let _open = File::open(&lock).unwrap();
+        assert_eq!(holder(&path), Some(rustix::process::getpid()));
+        if rustix::process::geteuid().is_root() {
+            std::os::unix::fs::chown(&lock, Some(65_534), None).unwrap();
+            assert_eq!(holder(&path), None);
+        }
+        fs::remove_file(&lock).unwrap();
+        rustix::fs::mkfifoat(rustix::fs::CWD, &lock, Mode::RUSR | Mode::WUSR).unwrap();
+        assert_eq!(holder(&path), None);
     }
 
     #[test]
