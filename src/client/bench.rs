@@ -120,15 +120,14 @@ pub(crate) struct Outcome {
 
 /// Is notified while a benchmark runs, between blocks of rounds.
 pub(crate) trait Observer {
-    /// A trial begins. `index` is the cell's index in the benchmark; `median_ns` is the median over its trials so far.
-    fn begins(&mut self, index: usize, cell: &Cell, trial: u32, median_ns: Option<f64>);
+    /// A trial begins. `median_ns` is the median over the cell's trials so far.
+    fn begins(&mut self, cell: &Cell, trial: u32, median_ns: Option<f64>);
     /// The rounds of the trial so far, the time that they took, and, of a single channel, their latencies in picoseconds.
     fn progress(&mut self, rounds: u64, elapsed: Duration, latencies: Option<&Histogram<u64>>);
     /// An interval of the trial is over. A break ends the whole run.
-    fn interval(&mut self, index: usize, cell: &Cell, trial: u32, interval: &Interval<'_>)
-    -> ControlFlow<()>;
+    fn interval(&mut self, cell: &Cell, trial: u32, interval: &Interval<'_>) -> ControlFlow<()>;
     /// The trial is complete.
-    fn ends(&mut self, _index: usize, _cell: &Cell, _trial: u32, _latencies: &Recorder) {}
+    fn ends(&mut self, cell: &Cell, latencies: &Recorder);
 }
 
 /// Runs all trials. Each pass goes through the cells in a different order, so that a disturbance does not always affect the
@@ -154,15 +153,15 @@ pub(crate) fn run(
             if outcome.error.is_some() || outcome.is_complete(bench) {
                 continue;
             }
-            observer.begins(index, &outcome.cell, trial, median(&outcome.medians()));
-            let flow = match run_trial(client, bench, calibration, outcome, index, trial, observer) {
+            observer.begins(&outcome.cell, trial, median(&outcome.medians()));
+            let flow = match run_trial(client, bench, calibration, outcome, trial, observer) {
                 Ok((result, latencies, flow)) => {
                     if result.partial {
                         outcome.error = Some(ClientError::Interrupted);
                     }
                     // Beside complete trials it has no weight that would be right.
                     if !result.partial || outcome.trials.is_empty() {
-                        observer.ends(index, &outcome.cell, trial, &latencies);
+                        observer.ends(&outcome.cell, &latencies);
                         outcome.add(result, &latencies);
                     }
                     flow
@@ -196,7 +195,6 @@ fn run_trial(
     bench: &Bench,
     calibration: &Calibration,
     outcome: &mut Outcome,
-    index: usize,
     trial: u32,
     observer: &mut dyn Observer,
 ) -> Result<(Trial, Recorder, ControlFlow<()>), ClientError> {
@@ -225,7 +223,7 @@ fn run_trial(
         &plan,
         &mut |rounds, elapsed, latencies| observer.borrow_mut().progress(rounds, elapsed, Some(latencies)),
         &mut |interval| {
-            flow = observer.borrow_mut().interval(index, cell, trial, interval);
+            flow = observer.borrow_mut().interval(cell, trial, interval);
             flow
         },
     );

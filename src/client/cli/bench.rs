@@ -170,14 +170,12 @@ impl Session {
     /// except for the verdict.
     pub(super) fn end(mut self, outcomes: &[Outcome]) -> Report {
         // A daemon that is lost is reported by the cells that it fails.
-        let confinement = self.client.confinement().ok();
+        let at_start = self.report.at_start.responder_throttling;
+        let responder_throttling = at_start.and_then(|_| self.client.confinement().ok()?.throttling);
         drop(self.client);
         let (mut report, mut snapshot_ns) = (self.report, 0);
         let mut watch = Stopwatch(Instant::now());
-        report.at_end = Snapshot::capture();
-        if report.at_start.responder_throttling.is_some() {
-            report.at_end.responder_throttling = confinement.and_then(|confinement| confinement.throttling);
-        }
+        report.at_end = Snapshot { responder_throttling, ..Snapshot::capture() };
         watch.lap(&mut snapshot_ns);
         report.times.environment_ns += snapshot_ns;
         for outcome in outcomes {

@@ -93,6 +93,8 @@ impl DoctorArgs {
 pub(super) fn run(args: &DoctorArgs) -> Result<Exit, Failure> {
     let (options, plan) = (Default::default(), args.plan());
     plan.check()?;
+    // Before anything is measured: an error here would lose it.
+    let history = args.location.open_if_any()?;
     let mut session = Session::begin(&args.socket, &args.lease, &plan, &options, ClockChoice::Auto)?;
     sleep(OBSERVATION);
     let report = &mut session.report;
@@ -118,8 +120,9 @@ pub(super) fn run(args: &DoctorArgs) -> Result<Exit, Failure> {
     }
     drop(progress);
 
-    let history = args.location.open_if_any()?;
-    let host = session.report.environment.hostname.clone().unwrap_or_default();
+    // Other clients need not wait while the history is read.
+    let mut report = session.end(&outcomes);
+    let host = report.environment.hostname.clone().unwrap_or_default();
     let self_test = |pair: &[Outcome]| {
         let noise = match &history {
             Some(history) => Noise::of_cell(history, &host, &cell_name(&pair[0].cell))?,
@@ -128,7 +131,6 @@ pub(super) fn run(args: &DoctorArgs) -> Result<Exit, Failure> {
         Ok::<_, HistoryError>(SelfTest::of(&pair[0], &pair[1], &noise))
     };
     let self_tests = outcomes.chunks_exact(2).map(self_test).collect::<Result<Vec<_>, _>>()?;
-    let mut report = session.end(&outcomes);
     report.times = Times::default();
     let diagnosis = Diagnosis::new(checks, self_tests, report);
     to_stdout(|out| match args.json {

@@ -150,8 +150,10 @@ fn measure(
             let bench = Bench { cells, trials: 1, precision: None, plan: plan.trial };
             let outcomes = bench::run(client, &bench, calibration, &mut progress);
             for (index, outcome) in indices.into_iter().zip(outcomes) {
-                let latencies = outcome.trials.iter().map(Trial::headline);
-                trials[index].extend(latencies.filter(|latency| latency.samples > 0));
+                // Beside complete trials, a partial one has no weight that would be right.
+                let first = trials[index].is_empty();
+                let kept = outcome.trials.iter().filter(|trial| first || !trial.partial).map(Trial::headline);
+                trials[index].extend(kept.filter(|latency| latency.samples > 0));
                 if let Some(error) = outcome.error.filter(|error| !matches!(error, ClientError::Interrupted))
                 {
                     pairs[index].error = Some(error_chain(&error));

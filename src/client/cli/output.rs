@@ -336,8 +336,8 @@ impl LiveOutput {
 }
 
 impl Observer for LiveOutput {
-    fn begins(&mut self, index: usize, cell: &Cell, trial: u32, median_ns: Option<f64>) {
-        self.progress.begins(index, cell, trial, median_ns);
+    fn begins(&mut self, cell: &Cell, trial: u32, median_ns: Option<f64>) {
+        self.progress.begins(cell, trial, median_ns);
     }
 
     fn progress(&mut self, rounds: u64, elapsed: Duration, latencies: Option<&Histogram<u64>>) {
@@ -346,7 +346,7 @@ impl Observer for LiveOutput {
         self.progress.progress(rounds, elapsed, latencies);
     }
 
-    fn interval(&mut self, _: usize, cell: &Cell, trial: u32, interval: &Interval<'_>) -> ControlFlow<()> {
+    fn interval(&mut self, cell: &Cell, trial: u32, interval: &Interval<'_>) -> ControlFlow<()> {
         if let Some(write) = self.write_interval {
             let report = IntervalReport::of(cell, trial, interval);
             // stdout and stderr may be one terminal.
@@ -359,8 +359,8 @@ impl Observer for LiveOutput {
         if self.error.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 
-    fn ends(&mut self, index: usize, cell: &Cell, trial: u32, latencies: &Recorder) {
-        self.progress.ends(index, cell, trial, latencies);
+    fn ends(&mut self, cell: &Cell, latencies: &Recorder) {
+        self.progress.ends(cell, latencies);
         if self.hdr_log.as_ref().is_some_and(|log| !log.by_interval) {
             self.log(cell, &latencies.histogram, latencies.response.as_ref(), self.trial_elapsed);
         }
@@ -428,7 +428,7 @@ impl Progress {
 }
 
 impl Observer for Progress {
-    fn begins(&mut self, _: usize, cell: &Cell, trial: u32, median_ns: Option<f64>) {
+    fn begins(&mut self, cell: &Cell, trial: u32, median_ns: Option<f64>) {
         let cpus = match (cell.client_cpu, cell.spec.server_cpu) {
             (Some(client), Some(server)) => format!(", CPU {client} to CPU {server}"),
             _ => String::new(),
@@ -459,11 +459,11 @@ impl Observer for Progress {
         self.show(share, self.median_ns.or_else(first_ns));
     }
 
-    fn interval(&mut self, _: usize, _: &Cell, _: u32, _: &Interval<'_>) -> ControlFlow<()> {
+    fn interval(&mut self, _: &Cell, _: u32, _: &Interval<'_>) -> ControlFlow<()> {
         ControlFlow::Continue(())
     }
 
-    fn ends(&mut self, _: usize, _: &Cell, _: u32, _: &Recorder) {
+    fn ends(&mut self, _: &Cell, _: &Recorder) {
         self.done += 1;
     }
 }
@@ -550,7 +550,7 @@ mod tests {
             let share = progress.bar.position() as f64 / progress.bar.length().unwrap() as f64;
             (progress.bar.message(), (share * 12.0).round() / 12.0)
         };
-        progress.begins(0, &tcp, 0, None);
+        progress.begins(&tcp, 0, None);
         assert_eq!(shown(&progress), ("tcp, 8 B, trial 1 of 3".to_owned(), 0.0));
         // A block that ends before the bar is drawn again changes nothing.
         progress.progress(25, Duration::ZERO, None);
@@ -560,17 +560,17 @@ mod tests {
         progress.changed -= Duration::from_secs(1);
         progress.progress(50, Duration::ZERO, Some(&so_far));
         assert_eq!(shown(&progress), ("tcp, 8 B, trial 1 of 3, p50 4.00 µs".to_owned(), 1.0 / 12.0));
-        progress.ends(0, &tcp, 0, &latencies);
-        progress.begins(1, &udp, 0, None);
+        progress.ends(&tcp, &latencies);
+        progress.begins(&udp, 0, None);
         assert_eq!(shown(&progress), ("udp, 8 B, trial 1 of 3".to_owned(), 2.0 / 12.0));
-        progress.ends(1, &udp, 0, &latencies);
-        progress.begins(0, &tcp, 1, Some(6_000.0));
+        progress.ends(&udp, &latencies);
+        progress.begins(&tcp, 1, Some(6_000.0));
         progress.changed -= Duration::from_secs(1);
         progress.progress(50, Duration::ZERO, Some(&so_far));
         assert_eq!(shown(&progress), ("tcp, 8 B, trial 2 of 3, p50 6.00 µs".to_owned(), 5.0 / 12.0));
         // With a precision more trials follow: the bar waits for the end.
-        (0..9).for_each(|trial| progress.ends(0, &tcp, trial, &latencies));
-        progress.begins(0, &tcp, 9, None);
+        (0..9).for_each(|_| progress.ends(&tcp, &latencies));
+        progress.begins(&tcp, 9, None);
         assert!(progress.bar.position() < progress.bar.length().unwrap());
     }
 }

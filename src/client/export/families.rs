@@ -104,7 +104,7 @@ impl Default for Results {
             ),
             verdict: Family::gauge(
                 "ipcd_baseline_verdict",
-                "What that comes to: faster, slower, no_difference, not_comparable.",
+                "The verdict against the baseline: faster, slower, no_difference or not_comparable.",
             ),
         }
     }

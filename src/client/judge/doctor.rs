@@ -60,7 +60,7 @@ pub(crate) fn checks(host: Host<'_>) -> Vec<Check> {
     let load_average =
         now.load_average.map_or(String::new(), |[minute, ..]| format!(", load average {minute:.1}"));
     let clock_detail = format!(
-        " by {}, resolution {}: under 10 % of round trips of {}",
+        " by {}, resolution {}: under 10 % of round trips longer than {}",
         clock.source,
         latency(clock.resolution_ns),
         latency(clock.cost_ns / CLOCK_COST)
@@ -471,7 +471,7 @@ mod tests {
         assert_eq!(finding("mitigations"), "against spectre_v1");
         assert_eq!(
             finding("clock cost"),
-            "20.0 ns per reading by tsc, resolution 1.00 ns: under 10 % of round trips of 200 ns"
+            "20.0 ns per reading by tsc, resolution 1.00 ns: under 10 % of round trips longer than 200 ns"
         );
     }
 

@@ -142,10 +142,11 @@ pub(crate) struct CpusSeen {
     pub server: Vec<u32>,
 }
 
-/// What hears of a trial's rounds: how many are done, how long they took, and their latencies in picoseconds.
+/// Called between blocks with the rounds done, the time they took, and their latencies in picoseconds.
 pub(super) type Progress<'a> = dyn FnMut(u64, Duration, &Histogram<u64>) + 'a;
 
-/// Runs one trial over a fresh channel. `progress` hears of it between blocks; `on_interval` hears the plan's intervals, and ends the trial where it breaks.
+/// Runs one trial over a fresh channel. `on_interval` is called with each of the plan's intervals, and ends
+/// the trial by a break.
 ///
 /// # Errors
 /// The channel fails, with the reason if the daemon reports one; or [`ClientError::Interrupted`].

@@ -4,8 +4,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
-use rustix::thread::{CpuSet, sched_setaffinity};
 use serde::{Deserialize, Serialize};
+
+use crate::transports::sys::Affinity;
 
 /// Round trips of a measurement, a few milliseconds together.
 const ROUNDS: usize = 50;
@@ -46,13 +47,13 @@ fn round_trip(client: u32, server: u32) -> Option<Duration> {
             let responder = thread::Builder::new().spawn_scoped(scope, {
                 let turn = &turn;
                 move || {
-                    let pinned = pin(server);
+                    let pinned = Affinity::only(server).apply().is_ok();
                     (0..WARMUP + ROUNDS).for_each(|round| pass(turn, 2 * round + 1, &caller));
                     pinned
                 }
             });
             let responder = responder.ok()?;
-            let pinned = pin(client);
+            let pinned = Affinity::only(client).apply().is_ok();
             let mut times: Vec<Duration> = (0..WARMUP + ROUNDS)
                 .map(|round| {
                     let start = Instant::now();
@@ -84,30 +85,22 @@ fn pass(turn: &AtomicUsize, number: usize, other: &Thread) {
     other.unpark();
 }
 
-/// Pins this thread.
-fn pin(cpu: u32) -> bool {
-    let mut cpus = CpuSet::new();
-    usize::try_from(cpu).is_ok_and(|cpu| {
-        cpus.set(cpu);
-        sched_setaffinity(None, &cpus).is_ok()
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rustix::thread::sched_getaffinity;
 
     #[test]
     fn a_round_trip_is_measured_and_the_callers_cpus_stay() {
-        let before = sched_getaffinity(None).unwrap();
-        let allowed: Vec<u32> =
-            (0..CpuSet::MAX_CPU as u32).filter(|cpu| before.is_set(*cpu as usize)).collect();
+        let before = Affinity::of_thread().unwrap();
+        let allowed: Vec<u32> = before.cpus().collect();
         let (first, last) = (allowed[0], allowed[allowed.len() - 1]);
         let found = WakeUp::measure(first, last).unwrap();
         assert_eq!((found.client_cpu, found.server_cpu, found.samples), (first, last, ROUNDS));
         assert!(found.round_trip_ns >= 0.0);
-        assert_eq!(sched_getaffinity(None).unwrap(), before);
-        assert_eq!(WakeUp::measure(first, 1023), None, "no such CPU");
+        assert_eq!(Affinity::of_thread().unwrap(), before);
+        // The C library's set of CPUs ends at 1023.
+        for cpu in [1023, 4000] {
+            assert_eq!(WakeUp::measure(first, cpu), None, "no such CPU");
+        }
     }
 }

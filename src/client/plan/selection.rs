@@ -155,7 +155,8 @@ pub(crate) fn label(method: &str, options: &BTreeMap<String, String>) -> String 
     std::iter::once(method.to_owned()).chain(options).collect()
 }
 
-/// What the names mean, in their order. All unknown names are one error; an empty one, after a trailing comma, is none.
+/// What the names mean, in their order. All unknown names are one error; empty ones, as after a
+/// trailing comma, are ignored.
 pub(crate) fn meanings(names: &[String]) -> Result<Vec<Meaning>, UnknownName> {
     let (mut known, mut unknown) = (Vec::new(), Vec::new());
     for name in names.iter().filter(|name| !name.trim().is_empty()) {

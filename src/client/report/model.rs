@@ -238,7 +238,7 @@ pub struct CellReport {
     /// With a fixed rate: the time from each round's intended start, over the rounds of all trials together.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub response_ns: Option<Latency>,
-    /// What the trials' courses have in common. (In older reports: over all trials, one after the other.)
+    /// The trend within trials, over all of them. (In older reports: over all trials, one after the other.)
     #[serde(skip_serializing_if = "Option::is_none")]
     pub drift: Option<Drift>,
     /// Over the medians of six or more trials.

@@ -54,7 +54,7 @@ pub(crate) fn rank(report: &Report) -> Vec<Ranking> {
     sizes.into_iter().map(of_size).filter(|ranking| !ranking.cells.is_empty()).collect()
 }
 
-/// Whether the method is none to choose.
+/// Whether the method measures this tool, not a mechanism that a program could use.
 fn measures_the_tool(cell: &CellReport) -> bool {
     find(&cell.method).is_ok_and(|method| method.info().group == Group::Tool)
 }

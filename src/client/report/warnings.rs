@@ -57,13 +57,24 @@ pub(super) fn kinds(report: &Report, graded: impl Fn(Grade) -> bool) -> Vec<Kind
             _ => (Some(name), warning.finding(), warning),
         })
     });
-    let mut kinds: Vec<Vec<(Option<&String>, String, &Warning)>> = Vec::new();
+    /// The cell, unless it is the run's; what was found; and the warning.
+    type Finding<'a> = (Option<&'a String>, String, &'a Warning);
+    let mut kinds: Vec<Vec<Finding<'_>>> = Vec::new();
     for found in of_run.chain(of_cells) {
-        let is_alike = |kind: &&mut Vec<(Option<&String>, String, &Warning)>| {
+        let is_alike = |kind: &&mut Vec<Finding<'_>>| {
             let (cell, finding, warning) = &kind[0];
-            discriminant(*warning) == discriminant(found.2)
-                && cell.is_some() == found.0.is_some()
-                && (!matches!(warning, Warning::BrokenOff { .. }) || *finding == found.1)
+            // Each warning of the run is a line: no cell tells them apart.
+            cell.is_some()
+                && found.0.is_some()
+                && discriminant(*warning) == discriminant(found.2)
+                && match (warning, found.2) {
+                    (Warning::BrokenOff { .. }, _) => *finding == found.1,
+                    // Their advice differs.
+                    (Warning::Drifts { within_trials, .. }, Warning::Drifts { within_trials: other, .. }) => {
+                        within_trials == other
+                    }
+                    _ => true,
+                }
         };
         match kinds.iter_mut().find(is_alike) {
             Some(kind) => kind.push(found),
@@ -79,7 +90,7 @@ pub(super) fn kinds(report: &Report, graded: impl Fn(Grade) -> bool) -> Vec<Kind
         kind.sort_by(|a, b| descending(a.2, b.2));
     }
     kinds.sort_by_key(|kind| Reverse(kind[0].2.severity()));
-    let kind = |found: &Vec<(Option<&String>, String, &Warning)>| {
+    let kind = |found: &Vec<Finding<'_>>| {
         let cells: Vec<&str> = found.iter().filter_map(|(cell, ..)| cell.map(String::as_str)).collect();
         let alike = found.iter().all(|(_, finding, _)| *finding == found[0].1);
         let cells = match cells.len() {
@@ -95,9 +106,7 @@ pub(super) fn kinds(report: &Report, graded: impl Fn(Grade) -> bool) -> Vec<Kind
                 }
             }
         };
-        let of_cell = |(cell, finding, _): &(Option<&String>, String, &Warning)| {
-            cell.map(|cell| format!("{cell}: {finding}"))
-        };
+        let of_cell = |(cell, finding, _): &Finding<'_>| cell.map(|cell| format!("{cell}: {finding}"));
         Kind {
             severity: found[0].2.severity(),
             text: format!("{}{cells}", found[0].1),
@@ -239,6 +248,24 @@ mod tests {
                 "slight: no confidence interval: only one trial (tcp 2 B)",
             ]
         );
+    }
+
+    #[test]
+    fn the_worst_is_named_and_what_differs_is_not_merged() {
+        let wide = |half_width| Warning::WideInterval { half_width };
+        let drifts = |within_trials| Warning::Drifts { change: 0.2, within_trials };
+        let throttled = |responder| Warning::Throttled { periods: 3, time_ns: 1_000_000, responder };
+        let mut report = sample::report();
+        report.results = vec![sample::cell(), sample::cell()];
+        report.results[1].method = "udp".to_owned();
+        report.results[0].warnings = vec![wide(0.06), drifts(true), drifts(false)];
+        report.results[1].warnings = vec![wide(0.14)];
+        report.warnings = vec![throttled(false), throttled(true)];
+        let kinds = kinds(&report, |_| true);
+        let of = |start: &str| kinds.iter().filter(|kind| kind.text.contains(start)).collect::<Vec<_>>();
+        let [wide] = of("14.0 %")[..] else { panic!("the wider interval is not named") };
+        assert_eq!(wide.findings.len(), 2);
+        assert_eq!(kinds.len(), 5, "{:?}", kinds.iter().map(Kind::to_string).collect::<Vec<_>>());
     }
 
     #[test]

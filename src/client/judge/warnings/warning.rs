@@ -305,8 +305,12 @@ impl Warning {
     pub(crate) fn magnitude(&self) -> f64 {
         match self {
             Self::NoisyHost { spread, .. } => *spread,
-            Self::TwoModes { low_ns, high_ns, .. } => high_ns / low_ns,
-            Self::Drifts { change, .. } => change.abs(),
+            Self::TwoModes { low_ns, high_ns, .. } | Self::TwoStates { low_ns, high_ns, .. } => {
+                high_ns / low_ns
+            }
+            Self::Drifts { change, .. } | Self::SelfTestDiffers { change } => change.abs(),
+            Self::WideInterval { half_width } => *half_width,
+            Self::RateMissed { requested_hz, achieved_hz } => requested_hz / achieved_hz,
             Self::ClockCost { fraction, .. } | Self::LostDatagrams { fraction, .. } => *fraction,
             Self::TooFewSamples { needed, samples, .. } => *needed as f64 / (*samples).max(1) as f64,
             Self::LongGap { max_ns, .. } => *max_ns,

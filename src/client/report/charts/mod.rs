@@ -105,7 +105,7 @@ impl Mark {
         matches!(self, Self::Line | Self::LineWithDots)
     }
 
-    /// What stands before a name: the line or dot that it has in charts.
+    /// The symbol before a name in a legend: its line or dot.
     pub(super) fn key(self, classes: &str) -> String {
         let mark = match self {
             Self::Line | Self::LineWithDots => format!("<path class=\"{classes}\" d=\"M0 5H30\"/>"),

@@ -179,7 +179,7 @@ pub(super) struct Sweep {
 }
 
 pub(super) const SIZES: Sweep = Sweep {
-    name: "Median round trip by size",
+    name: "Median latency by size",
     id: "size",
     heads: ("size", "bytes each way in a round"),
     facet: Facet::Size,
@@ -317,7 +317,7 @@ pub(super) fn placements(entries: &[Entry<'_>], out: &mut Vec<u8>) -> io::Result
     let of: Vec<Entry<'_>> = rows.iter().map(|(entry, _)| *entry).collect();
     let values: Vec<Option<f64>> = rows.into_iter().flat_map(|(_, values)| values).collect();
     let heat = Heat {
-        title: "Median round trip by placement".to_owned(),
+        title: "Median latency by placement".to_owned(),
         heads: ("", ""),
         rows: names(&of, ", "),
         columns,

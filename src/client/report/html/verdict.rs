@@ -5,12 +5,12 @@ use std::io::{self, Write};
 use super::figures::Palette;
 use super::table::run_name;
 use crate::client::judge::compare::Side;
-use crate::client::report::CellReport;
 use crate::client::report::cells::{Entry, Facet, groups, names};
 use crate::client::report::charts::{Mark, bar};
 use crate::client::report::escape::Text;
 use crate::client::report::ranking::ratio_of;
 use crate::client::report::sizes::{times, verdicts};
+use crate::client::report::{CellReport, HeadlineOf};
 use crate::client::stats::Latency;
 use crate::units::{began, latency, percent};
 
@@ -63,7 +63,7 @@ impl Ranking<'_> {
     /// The table: a row for each cell with its bar.
     fn write(&self, palette: &Palette, number: usize, out: &mut dyn Write) -> io::Result<()> {
         let Some(first) = self.ranked.first() else { return Ok(()) };
-        let title = if self.title.is_empty() { "Median round trip" } else { &self.title };
+        let title = if self.title.is_empty() { "Median latency" } else { &self.title };
         let longest = self.ranked.iter().map(|ranked| ranked.p50).fold(first.p50, f64::max);
         // With room for its interval, but a very wide one leaves room for the bars.
         let ends = self.ranked.iter().filter_map(Ranked::interval).map(|(_, high)| high.min(longest * 1.5));
@@ -126,9 +126,14 @@ pub(super) fn write_runs(runs: &[Side], out: &mut dyn Write) -> io::Result<()> {
     for run in runs {
         let (report, grade) = (&run.report, run.report.grade);
         let mut sentences = verdicts(report);
-        if let [CellReport { method, headline_ns: Latency { p50: Some(p50), .. }, .. }] = &report.results[..]
+        if let [CellReport { method, headline_of, headline_ns: Latency { p50: Some(p50), .. }, .. }] =
+            &report.results[..]
         {
-            sentences.push(format!("A round trip by {method} takes {} (median).", latency(*p50)));
+            let p50 = latency(*p50);
+            sentences.push(match headline_of {
+                HeadlineOf::RoundTrip => format!("A round trip by {method} takes {p50} (median)."),
+                HeadlineOf::Response => format!("At its fixed rate, {method} responds in {p50} (median)."),
+            });
         }
         for sentence in sentences {
             writeln!(out, "<p class=\"verdict\">{}</p>", Text(sentence))?;
