@@ -250,7 +250,7 @@ const PAGE: usize = 4096;
 /// Bytes that start on a page boundary; zeros at first.
 ///
 /// The kernel copies from and to its own pages, and a copy between different offsets within a page takes longer: 3 to 4 % more
-/// a round of 1 MiB, 16 bytes past the boundary, where an allocator puts large blocks (`docs/floor.md`).
+/// a round of 1 MiB, 16 bytes past the boundary, where an allocator puts large blocks (`benches/floor`).
 #[derive(Debug)]
 pub(crate) struct Buffer {
     bytes: Vec<u8>,
