@@ -9,8 +9,9 @@
 /// Length of a greeting in bytes.
 pub const GREETING_LEN: usize = 16;
 
-/// The version of the messages that follow the greeting. Any change of a message's layout is a new version.
-pub const PROTOCOL_VERSION: u16 = 2;
+/// The version of the messages that follow the greeting, and of the proof on data channels. Any change of a layout is a new
+/// version.
+pub const PROTOCOL_VERSION: u16 = 3;
 
 const MAGIC: &[u8; 8] = b"ipcd\0ctl";
 

@@ -184,13 +184,16 @@ impl FromStr for Wait {
 }
 
 /// 32 random bytes that only the two ends of one channel know: the client proves itself with the first half, the
-/// responder answers with the second.
+/// responder answers with the second. Where any process may listen, the responder shows its [hello](Self::hello) before.
 #[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Token([u8; 32]);
 
 impl Token {
     /// Length of either half in bytes.
     pub const HALF_LEN: usize = 16;
+
+    /// Length of the responder's hello in bytes.
+    pub const HELLO_LEN: usize = 8;
 
     /// A token of these bytes, which come from the kernel's random source.
     #[must_use]
@@ -208,6 +211,12 @@ impl Token {
     #[must_use]
     pub fn responder_half(&self) -> &[u8; Self::HALF_LEN] {
         self.0.last_chunk().expect("32 bytes hold 16")
+    }
+
+    /// The start of the responder's half, which any process that reaches its socket may read: the rest stays secret.
+    #[must_use]
+    pub fn hello(&self) -> &[u8; Self::HELLO_LEN] {
+        self.responder_half().first_chunk().expect("16 bytes hold 8")
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 
-use super::families::stream::{self, Socket, accept_peer, echo};
+use super::families::stream::{Socket, StreamClient, accept_peer, echo, prove_to_listener};
 use super::prelude::*;
 use crate::shortage::{explain, sysctl};
 
@@ -79,7 +79,9 @@ impl Mechanism for Tcp {
             .map_err(no_port)
             .while_doing("connecting")?;
         stream.set_nodelay(settings.is_on(NODELAY.name)).while_doing("setting TCP_NODELAY")?;
-        stream::connect(Socket(stream.into()), settings, watch)
+        let socket = Socket(stream.into());
+        prove_to_listener(&socket, &settings.token, watch)?;
+        Ok(Box::new(StreamClient::new(socket, settings)?))
     }
 }
 

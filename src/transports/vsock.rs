@@ -4,7 +4,7 @@ use std::os::fd::OwnedFd;
 
 use rustix::net::{AddressFamily, SocketFlags, bind, connect, listen, socket_with};
 
-use super::families::stream::{self, Socket, accept_peer, echo};
+use super::families::stream::{Socket, StreamClient, accept_peer, echo, prove_to_listener};
 use super::prelude::*;
 use super::sys::VsockAddress;
 use crate::shortage::FORBIDDEN;
@@ -57,7 +57,9 @@ impl Mechanism for Vsock {
     }
 
     fn connect(&self, settings: &Settings, endpoint: Endpoint, watch: &mut Watch) -> Connected {
-        stream::connect(Socket(dial(endpoint.parse()?, watch)?), settings, watch)
+        let socket = Socket(dial(endpoint.parse()?, watch)?);
+        prove_to_listener(&socket, &settings.token, watch)?;
+        Ok(Box::new(StreamClient::new(socket, settings)?))
     }
 }
 

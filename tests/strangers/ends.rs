@@ -42,6 +42,20 @@ pub(super) fn until<T>(over: &AtomicBool, mut look: impl FnMut() -> Option<T>) -
 }
 
 impl Ends {
+    /// Shows the client, which has been given an address, this hello; `None` if it leaves first.
+    pub(super) fn greet(&mut self, hello: &[u8], over: &AtomicBool) -> Option<()> {
+        match self {
+            Self::Stream { writer, .. } => writer.write_all(hello).ok(),
+            Self::Datagrams(socket) => {
+                let (n, from) = receive_from(socket, &mut [0; 64], over)?;
+                assert_eq!(n, 0, "the client shows nothing before it has seen the hello");
+                connect(&*socket, &from.expect("a datagram has a sender")).unwrap();
+                self.send(hello, over)
+            }
+            _ => unreachable!("the client has no address of it"),
+        }
+    }
+
     /// Receives the client's half of the token and answers it with `half`; `None` if the client leaves first.
     pub(super) fn prove(&mut self, half: &[u8; Token::HALF_LEN], over: &AtomicBool) -> Option<()> {
         match self {

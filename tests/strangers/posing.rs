@@ -226,7 +226,9 @@ fn be_daemon<'scope>(
                 link.send(&opened, &fds).unwrap();
                 drop(fds);
                 drop(descriptors);
-                scope.spawn(move || be_responder(impostor, &endpoint, token, kind, mischief, over));
+                let greets = kind != Kind::Library
+                    && matches!(info(method).exposure, Exposure::Connections(_) | Exposure::Datagrams);
+                scope.spawn(move || be_responder(impostor, &endpoint, token, kind, greets, mischief, over));
                 continue;
             }
             // Whether it is still there.
@@ -244,13 +246,14 @@ fn be_responder(
     address: &str,
     token: Token,
     kind: Kind,
+    greets: bool,
     mischief: Mischief,
     over: &AtomicBool,
 ) {
     let Some((mut ends, _left)) = impostor.meet(over) else { return };
     let half = if mischief == WrongToken { &[3; Token::HALF_LEN] } else { token.responder_half() };
     // ZeroMQ shakes hands before any token; what it gets is not that.
-    let proven = if mischief == Silent {
+    let proven = if mischief == Silent || (greets && ends.greet(token.hello(), over).is_none()) {
         None
     } else if address.starts_with("ipc://") {
         Some(())

@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::event::PollFlags;
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendFlags, SocketAddrAny, connect, recv, recvfrom, send};
+use rustix::net::{RecvFlags, SendFlags, SocketAddrAny, connect, recv, recvfrom, send, sendto};
 
 use super::stream::{Patience, Socket, set_wait};
 use crate::protocol::{Token, Wait};
@@ -29,7 +29,8 @@ pub(crate) struct DatagramClient {
 }
 
 impl DatagramClient {
-    /// Proves itself over a socket that is connected to the responder's.
+    /// Proves itself over a socket that is connected to the responder's address, where another program may listen. It sends
+    /// nothing but an empty datagram before the responder's hello.
     pub(crate) fn prove(
         socket: OwnedFd,
         delivery: Delivery,
@@ -41,15 +42,16 @@ impl DatagramClient {
         // A connected socket receives from its peer alone, which sends nothing before it is shown the token: what is queued
         // now is from processes that found the socket between its binding and its connecting.
         drop_queued(&socket, &mut answer);
-        let mut shown = false;
+        let token = &settings.token;
+        let mut greeted = false;
         loop {
             // Where either datagram may be lost, this one is sent again after each interrupted wait.
-            if !shown || may_lose(delivery) {
-                shown = true;
-                send(&socket, settings.token.client_half(), SendFlags::NOSIGNAL).map_err(RoundError::from)?;
-            }
+            let shown: &[u8] = if greeted { token.client_half() } else { &[] };
+            send(&socket, shown, SendFlags::NOSIGNAL).map_err(RoundError::from)?;
             match recv(&socket, &mut answer, RecvFlags::empty()) {
-                Ok((n, _)) if answer[..n] == *settings.token.responder_half() => break,
+                Ok((n, _)) if greeted && answer[..n] == *token.responder_half() => break,
+                // Also the answer to an empty datagram that was sent once more.
+                Ok((n, _)) if answer[..n] == *token.hello() => greeted = true,
                 Ok(_) => return Err(ConnectError::WrongToken),
                 Err(Errno::INTR) => watch.check(0)?,
                 Err(error) => return Err(RoundError::from(error).into()),
@@ -166,6 +168,13 @@ pub(crate) fn meet(
     let client: SocketAddrAny = loop {
         match recvfrom(&socket.0, &mut buffer, RecvFlags::empty()) {
             Ok((n, _, Some(from))) if buffer[..n] == *token.client_half() => break from,
+            // The client's, or another process's.
+            Ok((0, _, Some(from))) => {
+                let _ = sendto(&socket.0, token.hello(), SendFlags::NOSIGNAL | SendFlags::DONTWAIT, &from);
+                if supervisor.due() {
+                    supervisor.check(0)?;
+                }
+            }
             // Another process's. Where they flood the socket, no call is interrupted, since none has to wait.
             Ok(_) => {
                 if supervisor.due() {
@@ -232,6 +241,10 @@ mod tests {
         loop {
             let n = socket.recv(&mut buffer).unwrap();
             let ping = &buffer[..n];
+            if ping.is_empty() {
+                socket.send(settings.token.hello()).unwrap();
+                continue;
+            }
             if *ping == *settings.token.client_half() {
                 // Twice, as to a proof that was sent twice.
                 socket.send(settings.token.responder_half()).unwrap();
@@ -252,6 +265,32 @@ mod tests {
             }
             if round == LAST {
                 return;
+            }
+        }
+    }
+
+    #[test]
+    fn another_service_at_the_address_receives_only_empty_datagrams() {
+        let settings = Settings::check(&ChannelSpec::new("udp")).unwrap();
+        let bind = || UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let (control, _other) = rustix::pipe::pipe().unwrap();
+        for answer in [&[7; Token::HELLO_LEN][..], settings.token.responder_half(), &[]] {
+            let (ours, theirs) = (bind(), bind());
+            ours.connect(theirs.local_addr().unwrap()).unwrap();
+            thread::scope(|scope| {
+                scope.spawn(|| {
+                    let (n, from) = theirs.recv_from(&mut [0; 64]).unwrap();
+                    assert_eq!(n, 0);
+                    theirs.send_to(answer, from).unwrap();
+                });
+                let mut watch = Watch::new(control.as_fd()).unwrap();
+                let proof =
+                    DatagramClient::prove(ours.into(), Delivery::UnreliableMessage, &settings, &mut watch);
+                assert!(matches!(proof, Err(ConnectError::WrongToken)), "{answer:?}");
+            });
+            theirs.set_nonblocking(true).unwrap();
+            while let Ok(n) = theirs.recv(&mut [0; 64]) {
+                assert_eq!(n, 0, "{answer:?}");
             }
         }
     }

@@ -1,7 +1,7 @@
 //! Both sides of any mechanism that carries a stream of bytes through file descriptors: the proof, then the rounds.
 //!
 //! The proof, here as in the other families: the client shows the first half of the channel's token, the responder answers
-//! with the second.
+//! with the second. Where the client has been given an address, the responder begins, with its hello.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
@@ -297,6 +297,24 @@ const MAX_CANDIDATES: usize = 256;
 /// many other peers may connect in between.
 const GRACE: Duration = Duration::from_millis(250);
 
+/// The client's proof over a connection to an address, where another program may listen. It sends nothing before the
+/// responder's hello: a daemon must not have it write to another service.
+pub(crate) fn prove_to_listener(
+    socket: &Socket,
+    token: &Token,
+    watch: &mut Watch,
+) -> Result<(), ConnectError> {
+    watch.restart();
+    let mut hello = [0; Token::HELLO_LEN];
+    receive_exact(socket, &mut hello, Wait::Block, watch, 0)?;
+    // The daemon may have made the token of how another service greets, which is longer.
+    let goes_on = recv(&socket.0, &mut [0], RecvFlags::DONTWAIT | RecvFlags::PEEK).is_ok_and(|(n, _)| n > 0);
+    if hello != *token.hello() || goes_on {
+        return Err(ConnectError::WrongToken);
+    }
+    prove(socket, token, watch)
+}
+
 /// The client's proof over a stream.
 pub(crate) fn prove(pipe: &impl Pipe, token: &Token, watch: &mut Watch) -> Result<(), ConnectError> {
     watch.restart();
@@ -372,6 +390,8 @@ pub(crate) fn accept_peer(
         if incoming {
             match accept_with(listener, SocketFlags::CLOEXEC) {
                 Ok(socket) => {
+                    // A new socket has room for it; a peer that has left shows when its token is read.
+                    let _ = send(&socket, token.hello(), SendFlags::NOSIGNAL | SendFlags::DONTWAIT);
                     candidates.push(Candidate { socket, shown: Vec::new(), since: Instant::now() });
                 }
                 // It has left before it was accepted.
@@ -404,6 +424,28 @@ impl Candidate {
             }
             Err(Errno::AGAIN | Errno::INTR) => None,
             Err(_) => Some(false),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_service_at_the_address_receives_nothing() {
+        let token = Token::new(std::array::from_fn(|at| u8::try_from(at).expect("below 32")));
+        let (control, _other) = rustix::pipe::pipe().unwrap();
+        let mut watch = Watch::new(control.as_fd()).unwrap();
+        // The last one greets as the daemon knew that it would.
+        for greeting in [&[7; Token::HELLO_LEN][..], token.responder_half()] {
+            let pair = socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None);
+            let (ours, theirs) = pair.unwrap();
+            send(&theirs, greeting, SendFlags::empty()).unwrap();
+            let proof = prove_to_listener(&Socket(ours), &token, &mut watch);
+            assert!(matches!(proof, Err(ConnectError::WrongToken)), "{greeting:?}");
+            let (n, _) = recv(&theirs, &mut [0; 64], RecvFlags::empty()).unwrap_or((0, 0));
+            assert_eq!(n, 0, "{greeting:?}");
         }
     }
 }
