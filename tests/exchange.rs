@@ -5,7 +5,9 @@ use std::io::Write as _;
 
 use ipcd::internals::client::{Run, write_line};
 use ipcd::internals::protocol::Exit;
+use serde_json::{Value, json};
 
+use crate::exhaustion::under;
 use crate::harness::{PATIENCE, run};
 use crate::history::{Place, recorded};
 
@@ -106,5 +108,46 @@ fn damaged_lines_are_named_and_can_be_passed_over() {
             .finish(&mut place.client(sandbox, &mixed))
             .expect(Exit::Success)
             .says(&["58 were there already"]);
+    });
+}
+
+/// Each is a small file once it is packed.
+#[test]
+fn an_import_takes_little_memory_whatever_a_line_has() {
+    run(|sandbox| {
+        let place = Place::new(sandbox);
+        let mut report = recorded(sandbox, &place, &[]);
+        report.results.truncate(1);
+        let cell = &mut report.results[0];
+        // One sample in each bucket, so that nothing of the histogram can be left out.
+        let mut ps = 1;
+        while ps < 3_000_000_000_000_000_u64 {
+            cell.histogram.record(ps).unwrap();
+            ps += 1 + ps / 2048;
+        }
+        cell.latency_ns.samples = cell.histogram.len();
+        let mut line = Vec::new();
+        let uuid = "00000000-0000-4000-8000-000000000000".parse().unwrap();
+        write_line(&Run { id: 0, uuid, label: None, report }, &mut line).unwrap();
+        let line: Value = serde_json::from_slice(&line).unwrap();
+        let import = |line: &Value, exit| {
+            let file = place.file("line.ndjson");
+            fs::write(&file, line.to_string()).unwrap();
+            let import = place.client(sandbox, &["history", "import", file.to_str().unwrap()]);
+            let limited = &mut under(&["prlimit", "--as=268435456", "--"], &import);
+            sandbox.start(limited).wait(PATIENCE * 2).expect(exit)
+        };
+        let results = |count| {
+            let mut line = line.clone();
+            line["report"]["results"] = vec![line["report"]["results"][0].clone(); count].into();
+            line["histograms"] = vec![line["histograms"][0].clone(); count].into();
+            line
+        };
+        import(&results(1_000), Exit::Success).says(&["1 run imported"]);
+        let refused = import(&results(4_097), Exit::Failure);
+        refused.says(&["line 1 is not a run", "it has 4097 results; a run has 4096 at most"]);
+        let mut long = line.clone();
+        long["report"]["settings"]["arguments"] = vec![json!(""); 5_000_000].into();
+        import(&long, Exit::Failure).says(&["line 1 is not a run", "values; a run has 4194304 at most"]);
     });
 }

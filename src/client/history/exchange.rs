@@ -5,26 +5,34 @@ use std::io::{self, BufRead, Read, Write};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use hdrhistogram::Histogram;
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::run::{Cause, Origin, decode, encode, insert};
+use super::run::{Cause, Encoded, Origin, decode, encode, insert};
 use super::{History, HistoryError, Label, Run};
-use crate::client::report::{Report, SCHEMA, json};
+use crate::client::report::{CellReport, Report, SCHEMA, json};
 use crate::diagnostics::{is_unprintable, printable};
 
 /// The version of a line's layout. Keys may be added without a new one.
 const FORMAT: u32 = 1;
 
 /// The longest line: a run of thousands of cells and trials. A longer one is not a run.
-const LONGEST: u64 = 128 << 20;
+const LONGEST: u64 = 64 << 20;
 
-/// The most histograms in a line: each takes 350 KB of memory, and next to nothing in the file.
-const MOST_HISTOGRAMS: usize = 4096;
+/// The most results of a run, and the most histograms: one takes 0.3 MiB of memory, and next to nothing in the file.
+const MOST_RESULTS: usize = 4096;
+
+/// The most commas in a line, and so the most values: one takes up to 48 bytes of memory and 2 in the file. A trial has some
+/// dozens.
+const MOST_VALUES: usize = 4 << 20;
 
 /// How many runs one transaction imports, and after how many cells it imports no more: other writers wait for tenths of a second.
 const BATCH: usize = 50;
 const BATCH_CELLS: usize = 500;
+/// After how many bytes of lines it imports no more: all of them are in memory.
+const BATCH_BYTES: usize = 1 << 20;
 
 /// A line.
 #[derive(Debug, Serialize, Deserialize)]
@@ -57,6 +65,8 @@ struct Version {
 #[derive(Deserialize)]
 struct ReportVersion {
     schema: u32,
+    #[serde(default)]
+    results: Vec<IgnoredAny>,
 }
 
 /// Why a line is not a run.
@@ -115,8 +125,41 @@ pub fn write_line(run: &Run, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out)
 }
 
-/// Reads the runs of such lines one by one; blank lines are skipped. Ids are 0: a history gives them.
-pub(crate) fn read_lines(mut lines: impl BufRead) -> impl Iterator<Item = Result<Run, ImportError>> {
+/// Reads the runs of such lines one by one, with their histograms; blank lines are skipped. Ids are 0: a history gives them.
+pub(crate) fn read_lines(lines: impl BufRead) -> impl Iterator<Item = Result<Run, ImportError>> {
+    read(lines, |Parsed { mut run, histograms, .. }| {
+        for (cell, histograms) in run.report.results.iter_mut().zip(histograms) {
+            (cell.histogram, cell.response_histogram) = histograms.decode(cell)?;
+        }
+        Ok(run)
+    })
+}
+
+/// A run whose histograms were checked one by one, and are not in memory: a small line may have thousands.
+struct Checked {
+    run: Run,
+    histograms: Vec<Encoded>,
+    line_bytes: usize,
+}
+
+impl Checked {
+    fn check(parsed: Parsed) -> Result<Self, Cause> {
+        let Parsed { run, histograms, line_bytes } = parsed;
+        let check = |(cell, histograms): (&CellReport, Histograms)| {
+            let (latency, response) = histograms.decode(cell)?;
+            Ok((encode(&latency), response.as_ref().map(encode)))
+        };
+        let histograms =
+            run.report.results.iter().zip(histograms).map(check).collect::<Result<_, Cause>>()?;
+        Ok(Self { run, histograms, line_bytes })
+    }
+}
+
+/// Reads lines, and finishes what was parsed of each.
+fn read<T>(
+    mut lines: impl BufRead,
+    finish: fn(Parsed) -> Result<T, Cause>,
+) -> impl Iterator<Item = Result<T, ImportError>> {
     let mut number = 0;
     std::iter::from_fn(move || {
         loop {
@@ -130,9 +173,8 @@ pub(crate) fn read_lines(mut lines: impl BufRead) -> impl Iterator<Item = Result
                     return Some(Err(ImportError::Read(io::Error::other(LineError { number, source }))));
                 }
                 Ok(_) => {
-                    return Some(
-                        parse(line.trim_ascii()).map_err(|source| LineError { number, source }.into()),
-                    );
+                    let run = parse(line.trim_ascii()).and_then(finish);
+                    return Some(run.map_err(|source| LineError { number, source }.into()));
                 }
                 Err(error) => return Some(Err(ImportError::Read(error))),
             }
@@ -140,8 +182,35 @@ pub(crate) fn read_lines(mut lines: impl BufRead) -> impl Iterator<Item = Result
     })
 }
 
-fn parse(line: &[u8]) -> Result<Run, Cause> {
+/// A line whose histograms have yet to be decoded.
+struct Parsed {
+    run: Run,
+    /// As many as the run has results.
+    histograms: Vec<Histograms>,
+    line_bytes: usize,
+}
+
+impl Histograms {
+    /// Those of this cell.
+    fn decode(&self, cell: &CellReport) -> Result<(Histogram<u64>, Option<Histogram<u64>>), Cause> {
+        let read = |text: &String| decode(&STANDARD.decode(text)?);
+        let latency = read(&self.latency)?;
+        if latency.len() != cell.latency_ns.samples {
+            let (is, should) = (latency.len(), cell.latency_ns.samples);
+            return Err(format!("the histogram of {} has {is} samples of {should}", cell.cell).into());
+        }
+        Ok((latency, self.response.as_ref().map(read).transpose()?))
+    }
+}
+
+/// Counts are checked before anything is allocated for them.
+fn parse(line: &[u8]) -> Result<Parsed, Cause> {
     let line = str::from_utf8(line)?;
+    let most = |is: usize, what: &str, most: usize| match is > most {
+        true => Err(Cause::from(format!("it has {is} {what}; a run has {most} at most"))),
+        false => Ok(()),
+    };
+    most(line.bytes().filter(|byte| *byte == b',').count(), "values", MOST_VALUES)?;
     let version: Version = serde_json::from_str(line)?;
     match version.ipcd_history {
         None => return Err("it has no key `ipcd_history`".into()),
@@ -150,8 +219,11 @@ fn parse(line: &[u8]) -> Result<Run, Cause> {
             return Err(format!("it has format {other}; this ipc-client knows {FORMAT}").into());
         }
     }
-    if let Some(ReportVersion { schema }) = version.report.filter(|report| report.schema != SCHEMA) {
-        return Err(format!("its report has schema {schema}; this ipc-client knows {SCHEMA}").into());
+    if let Some(ReportVersion { schema, results }) = version.report {
+        if schema != SCHEMA {
+            return Err(format!("its report has schema {schema}; this ipc-client knows {SCHEMA}").into());
+        }
+        most(results.len(), "results", MOST_RESULTS)?;
     }
     let Line::<Report> { uuid, label, mut report, histograms, .. } = serde_json::from_str(line)?;
     let uuid: Uuid = uuid.parse().map_err(|error| format!("`{uuid}` is not a UUID: {error}"))?;
@@ -163,21 +235,10 @@ fn parse(line: &[u8]) -> Result<Run, Cause> {
         let (is, should) = (histograms.len(), report.results.len());
         return Err(format!("it has {is} histograms for {should} results").into());
     }
-    let held = histograms.iter().map(|one| 1 + usize::from(one.response.is_some())).sum::<usize>();
-    if held > MOST_HISTOGRAMS {
-        return Err(format!("it has {held} histograms; a run has {MOST_HISTOGRAMS} at most").into());
-    }
-    let read = |text: &str| decode(&STANDARD.decode(text)?);
-    for (cell, encoded) in report.results.iter_mut().zip(histograms) {
-        cell.histogram = read(&encoded.latency)?;
-        cell.response_histogram = encoded.response.as_deref().map(read).transpose()?;
-        if cell.histogram.len() != cell.latency_ns.samples {
-            let (is, should) = (cell.histogram.len(), cell.latency_ns.samples);
-            return Err(format!("the histogram of {} has {is} samples of {should}", cell.cell).into());
-        }
-        cell.complete();
-    }
-    Ok(Run { id: 0, uuid, label, report })
+    let held = histograms.iter().map(|one| 1 + usize::from(one.response.is_some())).sum();
+    most(held, "histograms", MOST_RESULTS)?;
+    report.results.iter_mut().for_each(CellReport::complete);
+    Ok(Parsed { run: Run { id: 0, uuid, label, report }, histograms, line_bytes: line.len() })
 }
 
 /// The names that identify a run and its cells. ipcd writes none with a control character.
@@ -199,20 +260,22 @@ impl History {
         imported: &mut Imported,
         mut damaged: impl FnMut(LineError) -> Result<(), LineError>,
     ) -> Result<(), ImportError> {
-        let mut runs = read_lines(lines).peekable();
+        let mut runs = read(lines, Checked::check).peekable();
         let mut end = Ok(());
         while end.is_ok() && runs.peek().is_some() {
-            let mut batch: Vec<Run> = Vec::new();
-            let mut cells = 0;
+            let mut batch: Vec<Checked> = Vec::new();
+            let (mut cells, mut bytes) = (0, 0);
             while end.is_ok()
                 && batch.len() < BATCH
                 && cells < BATCH_CELLS
+                && bytes < BATCH_BYTES
                 && let Some(run) = runs.next()
             {
                 match run {
-                    Ok(run) => {
-                        cells += run.report.results.len();
-                        batch.push(run);
+                    Ok(checked) => {
+                        cells += checked.run.report.results.len();
+                        bytes += checked.line_bytes;
+                        batch.push(checked);
                     }
                     Err(ImportError::Line(error)) => match damaged(error) {
                         Ok(()) => imported.damaged += 1,
@@ -222,8 +285,10 @@ impl History {
                 }
             }
             let new = self.write(|transaction| {
-                let insert = |run: &Run| {
-                    insert(transaction, run.uuid, run.label.as_deref(), &run.report, Origin::Imported)
+                let insert = |Checked { run, histograms, .. }: &Checked| {
+                    let histograms = &mut histograms.iter().cloned();
+                    let label = run.label.as_deref();
+                    insert(transaction, run.uuid, label, &run.report, histograms, Origin::Imported)
                 };
                 batch.iter().try_fold(0, |new, run| Ok(new + u64::from(insert(run)?.is_some())))
             })?;

@@ -41,8 +41,13 @@ impl History {
     /// The database's: a full disk, another writer that does not end.
     pub fn record(&mut self, report: &Report, label: Option<&Label>) -> Result<i64, HistoryError> {
         let label = label.map(Label::as_str);
-        let id =
-            self.write(|transaction| insert(transaction, Uuid::new_v4(), label, report, Origin::Recorded))?;
+        let mut histograms = report
+            .results
+            .iter()
+            .map(|cell| (encode(&cell.histogram), cell.response_histogram.as_ref().map(encode)));
+        let id = self.write(|transaction| {
+            insert(transaction, Uuid::new_v4(), label, report, &mut histograms, Origin::Recorded)
+        })?;
         Ok(id.expect("a random UUID is new"))
     }
 
@@ -122,12 +127,16 @@ pub(super) enum Origin {
 /// Runs recorded here come after all others, in the order of their ids: the clock may have been wrong.
 const RECORDED: i64 = 1 << 61;
 
-/// Inserts a run and returns its id, or `None` if one with this UUID exists.
+/// A cell's histograms, [encoded](encode): of latencies and, at a fixed rate, of response times.
+pub(super) type Encoded = (Vec<u8>, Option<Vec<u8>>);
+
+/// Inserts a run with its cells' histograms and returns its id, or `None` if one with this UUID exists.
 pub(super) fn insert(
     transaction: &Transaction<'_>,
     uuid: Uuid,
     label: Option<&str>,
     report: &Report,
+    histograms: &mut dyn Iterator<Item = Encoded>,
     origin: Origin,
 ) -> rusqlite::Result<Option<i64>> {
     let host = report.environment.hostname.as_deref().unwrap_or_default();
@@ -167,7 +176,7 @@ pub(super) fn insert(
         Origin::Imported => started_unix_s.min(now_unix_s().cast_signed()),
     };
     transaction.prepare_cached("UPDATE run SET ordinal = ?2 WHERE id = ?1")?.execute([run, ordinal])?;
-    for cell in &report.results {
+    for (cell, (latency_histogram, response_histogram)) in report.results.iter().zip(histograms) {
         transaction
             .prepare_cached(
                 "INSERT INTO series (host, cell, method, size_bytes, wait, placement) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
@@ -210,12 +219,7 @@ pub(super) fn insert(
             .prepare_cached(
                 "INSERT INTO detail (result, report, histogram, response_histogram) VALUES (?1, ?2, ?3, ?4)",
             )?
-            .execute(params![
-                result,
-                Json(cell),
-                encode(&cell.histogram),
-                cell.response_histogram.as_ref().map(encode),
-            ])?;
+            .execute(params![result, Json(cell), latency_histogram, response_histogram])?;
     }
     Ok(Some(run))
 }

@@ -10,7 +10,7 @@ use crate::client::bench::{Cell, Outcome};
 use crate::client::host::placement::Placement;
 use crate::client::host::{Environment, Snapshot};
 use crate::client::judge::warnings::{Grade, Warning, with_text};
-use crate::client::measure::{Trial, WakeUp, histogram};
+use crate::client::measure::{Trial, WakeUp};
 use crate::client::stats::{
     CONFIDENCE, Drift, Interval, Latency, Outliers, PS_PER_NS, Statistic, drift, median_interval,
 };
@@ -262,7 +262,7 @@ pub struct CellReport {
     /// How far the cell can be trusted, the run's warnings included.
     pub grade: Grade,
     /// The histogram of all trials, in picoseconds: for the formats that hold it.
-    #[serde(skip, default = "histogram")]
+    #[serde(skip, default = "no_histogram")]
     pub histogram: Histogram<u64>,
     /// The same of `response_ns`.
     #[serde(skip)]
@@ -407,6 +407,11 @@ impl Cost {
 
 /// A rate is reached if this part of its rounds is made in time.
 const REACHED: f64 = 0.95;
+
+/// What a cell has whose histogram was not read with it: 256 bytes, where one with all buckets has 0.3 MiB.
+pub(super) fn no_histogram() -> Histogram<u64> {
+    Histogram::new_with_max(2, 1).expect("the bounds are valid")
+}
 
 /// Buckets of a histogram between a value and its double: each is at most this part of its values wide.
 const BUCKETS: f64 = 1024.0;
