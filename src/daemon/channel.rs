@@ -52,7 +52,8 @@ const NOT_FOR_RESPONDERS: [&str; 6] =
 /// All data channels.
 pub(super) struct Channels {
     open: BTreeMap<ChannelId, Channel>,
-    /// Those that ended early, whose clients have not seen that yet and may read their memory.
+    /// Those that ended early, whose clients have not seen that yet and may read their memory; and, without an owner, those
+    /// whose clients still have what they were handed.
     ended: Vec<Channel>,
     next: ChannelId,
 }
@@ -70,6 +71,7 @@ impl Channels {
         spec: &ChannelSpec,
         limits: &Limits,
     ) -> Result<(), Refusal> {
+        self.take_back();
         self.end_grown();
         let id = self.next;
         let mut token = [0; 32];
@@ -114,11 +116,25 @@ impl Channels {
         self.open.remove(&id)
     }
 
-    /// Keeps the memory of a channel that has ended early until its client is gone.
-    pub(super) fn keep_memory(&mut self, channel: Channel) {
-        if !channel.lent.is_empty() {
-            self.ended.push(channel);
+    /// Keeps what a channel has lent until its client has closed it. If it has ended early, its client may read from the
+    /// memory until then.
+    pub(super) fn keep_lent(&mut self, mut channel: Channel) {
+        if channel.state != State::Open {
+            channel.owner = None;
         }
+        self.ended.push(channel);
+        self.take_back();
+    }
+
+    /// Empties what is lent by channels that are over, and drops what their clients have closed.
+    fn take_back(&mut self) {
+        self.ended.retain(|channel| {
+            let is_over = channel.owner.is_none();
+            if is_over {
+                channel.lent.iter().for_each(Lent::revoke);
+            }
+            !channel.lent.is_empty() && (!is_over || channel.is_held())
+        });
     }
 
     /// Ends the channels whose memory their clients have made larger, so that it is there for others.
@@ -143,12 +159,19 @@ impl Channels {
             channel.owner = None;
             channel.kill(State::Killed);
         }
-        self.ended.retain(|channel| owner.is_some() && channel.owner != owner);
+        for channel in self.ended.iter_mut().filter(|it| owner.is_none() || it.owner == owner) {
+            channel.owner = None;
+        }
+        self.take_back();
     }
 
     /// How much of a resource each user's channels have.
     pub(super) fn used(&self, resource: Resource) -> impl Iterator<Item = (u32, u64)> {
-        let ended = self.ended.iter().filter(move |_| resource == Resource::Memory);
+        let counts = move |channel: &&Channel| match channel.owner {
+            Some(_) => resource == Resource::Memory,
+            None => channel.is_held(),
+        };
+        let ended = self.ended.iter().filter(counts);
         self.open.values().chain(ended).map(move |channel| {
             (channel.uid(), if resource == Resource::Memory { channel.memory } else { 1 })
         })
@@ -253,6 +276,11 @@ impl Channel {
             self.lent.extend(Lent::of(descriptor.as_fd())?);
         }
         Ok(())
+    }
+
+    /// Whether its client still has what it was handed.
+    fn is_held(&self) -> bool {
+        self.lent.iter().any(Lent::is_held)
     }
 
     /// Removes what a responder that has exited may have left.

@@ -574,9 +574,7 @@ impl Server {
                     // That takes a descriptor.
                     self.connections.spare.lend(|| channel.remove_leftovers());
                     self.channel_ended(&channel, end);
-                    if channel.state == State::Open {
-                        self.channels.keep_memory(channel);
-                    }
+                    self.channels.keep_lent(channel);
                 }
             }
         }

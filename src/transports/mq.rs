@@ -73,7 +73,8 @@ impl Mechanism for PosixQueue {
             let (sender, pong) = make(&settings.name, PONG, settings.size, End::Send)?;
             // Opened separately: whether calls block belongs to the open description, and is for each side to choose.
             let pings = MessageQueue::open(&ping.0, End::Send).while_doing(OPENING)?;
-            let pongs = MessageQueue::open(&pong.0, End::Receive).while_doing(OPENING)?;
+            // Writers count for the kernel, readers do not: the daemon learns of the client's end of either queue.
+            let pongs = MessageQueue::open(&pong.0, End::Both).while_doing(OPENING)?;
             drop((ping, pong));
             supervisor.ready("two message queues", &[pongs.as_fd(), pings.as_fd()])?;
             Ends { receiver, sender, nonblocking: false }

@@ -1,19 +1,20 @@
 //! Memory that a third process scribbles over or truncates while rounds run.
 
 use std::fs::File;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use ipcd::internals::protocol::{ChannelSpec, End, Event, Reply, Request, Wait};
+use ipcd::internals::protocol::{ChannelSpec, End, Event, Refusal, Reply, Request, Resource, Wait};
 use ipcd::internals::transports::Region;
 use ipcd::internals::transports::{Delivery, Mechanism, Naming, RoundError};
+use rustix::fs::{FallocateFlags, fallocate, fstat};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::Signal;
 
 use super::doors::memory_file;
 use super::{MANY, attacked, carrying};
-use crate::harness::{Announced, Daemon, PATIENCE, end_of, run};
+use crate::harness::{Announced, Daemon, PATIENCE, end_of, eventually, run};
 
 /// How long news of an end may take that has come already.
 const SOON: Duration = Duration::from_secs(1);
@@ -241,5 +242,43 @@ fn sealed_memory_cannot_be_truncated() {
             }
             announced.serves_its_client();
         }
+    });
+}
+
+#[test]
+fn what_a_client_keeps_counts_as_a_channel_until_it_has_closed_it() {
+    run(|sandbox| {
+        let daemon = sandbox.daemon_with(&["--max-channels-per-user", "2"]);
+        for mechanism in carrying().filter(|one| ["mq", "mmap", "shmem"].contains(&one.info().name)) {
+            let spec = super::spec(mechanism);
+            let method = spec.method.as_str();
+            let keep = || {
+                let descriptors = std::mem::take(&mut Announced::by(&daemon, &spec).endpoint.descriptors);
+                daemon.is_at_rest();
+                descriptors
+            };
+            let kept = [keep(), keep()];
+            let memory: Vec<_> = match mechanism.info().delivery {
+                Delivery::Memory => kept.iter().flatten().collect(),
+                _ => Vec::new(),
+            };
+            for file in &memory {
+                fallocate(file, FallocateFlags::empty(), 0, 1 << 20).unwrap();
+            }
+            match Announced::try_by(&daemon, &spec).map(drop).map_err(|reply| *reply) {
+                Err(Reply::Refused(Refusal::OverLimit(over))) => {
+                    assert_eq!((over.resource, over.used), (Resource::Channels, 2), "{method}");
+                }
+                other => panic!("{method}: {other:?}"),
+            }
+            // The request has had it emptied.
+            eventually("what was added is free", PATIENCE, || {
+                let is_empty = |file: &&OwnedFd| fstat(file).unwrap().st_blocks < 1024;
+                memory.iter().all(is_empty).then_some(())
+            });
+            drop(kept);
+            daemon.serves(method);
+        }
+        daemon.is_at_rest();
     });
 }

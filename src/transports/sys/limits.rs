@@ -1,11 +1,13 @@
 //! What this process has: raising its limits, finding out whether enough is left, and closing what it was started with.
 
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
 use rustix::io::{Errno, fcntl_dupfd_cloexec};
 use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous, munmap};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use super::result;
 
 /// Raises the soft limit on descriptors to `count` and the few that every process has, as far as the hard limit allows.
 /// The soft limit is low for the sake of programs that use `select`, and this one does not.
@@ -33,6 +35,18 @@ pub(crate) fn find_descriptors(count: usize) -> io::Result<()> {
     }
     drop::<Vec<OwnedFd>>(found);
     Ok(())
+}
+
+/// Whether a file, which was opened for writing here, is open for writing elsewhere too, as a descriptor or a mapping: only if
+/// not, the kernel grants a lease on it. `false` where it grants none on such files.
+pub(crate) fn is_open_elsewhere(file: BorrowedFd<'_>) -> bool {
+    // SAFETY: the descriptor is open, and the command takes a number.
+    let lease = |kind: libc::c_int| result(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETLEASE, kind) });
+    let granted = lease(libc::F_WRLCK);
+    if granted.is_ok() {
+        let _ = lease(libc::F_UNLCK);
+    }
+    granted == Err(Errno::AGAIN)
 }
 
 /// Whether this process can map `bytes` more (`RLIMIT_AS`). An allocation that cannot be satisfied would abort the process

@@ -20,7 +20,9 @@ mod usage;
 pub(crate) use affinity::Affinity;
 pub(crate) use cgroup::{confinement, quota_cpus, throttling};
 pub use limits::allow_descriptors;
-pub(crate) use limits::{close_inherited, find_descriptors, find_room, survive_file_size_limit};
+pub(crate) use limits::{
+    close_inherited, find_descriptors, find_room, is_open_elsewhere, survive_file_size_limit,
+};
 pub use region::{Region, Semaphore};
 pub(crate) use ring::{Ring, RingOptions};
 pub use sockets::{VsockAddress, reveal_sender, sender};

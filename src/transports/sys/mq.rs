@@ -19,6 +19,8 @@ pub enum End {
     Send = libc::O_WRONLY as isize,
     /// Receiving only.
     Receive = libc::O_RDONLY as isize,
+    /// Both.
+    Both = libc::O_RDWR as isize,
 }
 
 impl MessageQueue {
