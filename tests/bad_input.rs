@@ -12,10 +12,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 
-use ipcd::internals::protocol::{End, Event, Exit, GREETING_LEN, Greeting, PROTOCOL_VERSION, Reply, encode};
+use ipcd::internals::protocol::{
+    Confinement, End, Event, Exit, GREETING_LEN, Greeting, Link, PROTOCOL_VERSION, Reply, Request, Status,
+    Unavailable, encode,
+};
 use ipcd::internals::protocol::{MAX_BODY, frame};
 
-use ipcd::internals::transports::ALL;
+use ipcd::internals::transports::{ALL, states};
 
 use crate::conformance::here;
 use crate::harness::{
@@ -340,6 +343,35 @@ fn a_daemon_that_reports_without_end_is_an_error_and_no_memory() {
         for arguments in [&["bench", "-n", "10"][..], &["status"]] {
             let said = &["does not match the request", "Ended"];
             refused(sandbox, &mut sandbox.client(arguments), Exit::NotIpcd, said);
+        }
+    });
+}
+
+#[test]
+fn text_of_a_daemon_drives_no_terminal() {
+    run(|sandbox| {
+        let ipcd = sandbox.daemon_with(&["--socket", sandbox.folder().join("real.sock").to_str().unwrap()]);
+        let status = Status { version: "\x1b]0;title\x07".to_owned(), ..ipcd.status() };
+        let mut methods = states();
+        methods[0].unavailable = Some(Unavailable("\x1b]0;title\x07".to_owned()));
+        let _impostor = Impostor::listen(sandbox, move |stream| {
+            let mut link = Link::new(stream.try_clone().unwrap().into());
+            link.greet(PATIENCE).unwrap();
+            while let Ok(request) = link.receive(Some(PATIENCE)) {
+                let reply = match request {
+                    Request::Methods => Reply::Methods(methods.clone()),
+                    Request::Confinement => Reply::Confinement(Confinement::default()),
+                    _ => Reply::Status(status.clone()),
+                };
+                link.send(&reply, &[]).unwrap();
+            }
+        });
+        for mut command in
+            [sandbox.ipcd(&["status"]), sandbox.client(&["status"]), sandbox.client(&["methods"])]
+        {
+            let output = sandbox.finish(&mut command).expect(Exit::Success);
+            assert!(output.stdout.contains("title"), "{output:#?}");
+            assert!(!output.stdout.contains(['\x1b', '\x07']), "{output:#?}");
         }
     });
 }

@@ -13,8 +13,9 @@ use ipcd::internals::protocol::{
 };
 use ipcd::internals::protocol::{Link, LinkError, send_part};
 use ipcd::internals::protocol::{MAX_BODY, frame};
-use ipcd::internals::transports::Delivery;
+use ipcd::internals::transports::{Delivery, usage};
 use rustix::io::Errno;
+use rustix::process::Signal;
 
 use crate::conformance::here;
 use crate::harness::{Announced, Daemon, PATIENCE, eventually, rounds, run};
@@ -156,6 +157,82 @@ fn who_does_not_read_its_replies_costs_a_bounded_amount() {
         daemon.serves("tcp");
         assert!(resident() < before + 4096, "{} KiB before, {} after", before, resident());
         drop(stream);
+        daemon.is_at_rest();
+    });
+}
+
+/// A connection that has exchanged greetings, for whole messages.
+fn linked(daemon: &Daemon) -> Link {
+    let mut link = Link::new(UnixStream::connect(&daemon.socket).unwrap().into());
+    link.greet(PATIENCE).unwrap();
+    link
+}
+
+/// How long the daemon had run when it answered a status request.
+fn answered_at(link: &mut Link) -> u64 {
+    match link.receive(Some(PATIENCE)).unwrap() {
+        Reply::Status(status) => status.uptime_ns,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// However many wait, and however much each has asked for: a peer waits for one request of each other peer.
+#[test]
+fn a_request_waits_for_one_of_each_other_peer() {
+    const PEERS: usize = 50;
+    const EACH: usize = 20;
+    run(|sandbox| {
+        let daemon = sandbox.daemon();
+        let mut peers: Vec<_> = (0..PEERS).map(|_| linked(&daemon)).collect();
+        let mut bystander = linked(&daemon);
+        daemon.pause();
+        for peer in &mut peers {
+            (0..EACH).for_each(|_| peer.send(&Request::Status, &[]).unwrap());
+        }
+        bystander.send(&Request::Status, &[]).unwrap();
+        daemon.process().signal(Signal::CONT);
+        let answered = answered_at(&mut bystander);
+        let all: Vec<_> = peers.iter_mut().flat_map(|peer| [(); EACH].map(|()| answered_at(peer))).collect();
+        let before = all.into_iter().filter(|at| *at < answered).count();
+        println!(
+            "{before} of {} requests of {PEERS} peers were answered before the bystander's",
+            PEERS * EACH
+        );
+        assert!(before <= PEERS, "{before}");
+        drop((peers, bystander));
+        daemon.is_at_rest();
+    });
+}
+
+/// To probe every method takes milliseconds, which all who ask at the same time share.
+#[test]
+fn methods_are_probed_once_for_all_who_ask_at_once() {
+    const PEERS: usize = 50;
+    run(|sandbox| {
+        let daemon = sandbox.daemon();
+        let mut peers: Vec<_> = (0..PEERS).map(|_| linked(&daemon)).collect();
+        let asks = |peer: &mut Link| peer.send(&Request::Methods, &[]).unwrap();
+        let is_answered = |peer: &mut Link| {
+            let reply = peer.receive(Some(PATIENCE)).unwrap();
+            assert!(matches!(reply, Reply::Methods(_)), "{reply:?}");
+        };
+        let cpu_ns = || usage(Some(daemon.pid)).unwrap().cpu_ns;
+
+        let start = cpu_ns();
+        for peer in &mut peers {
+            asks(peer);
+            is_answered(peer);
+        }
+        let one_by_one = cpu_ns() - start;
+        daemon.pause();
+        peers.iter_mut().for_each(asks);
+        let start = cpu_ns();
+        daemon.process().signal(Signal::CONT);
+        peers.iter_mut().for_each(is_answered);
+        let at_once = cpu_ns() - start;
+        println!("CPU time of {PEERS} requests: {one_by_one} ns one by one, {at_once} ns at once");
+        assert!(at_once < one_by_one / 2, "{at_once} of {one_by_one}");
+        drop(peers);
         daemon.is_at_rest();
     });
 }

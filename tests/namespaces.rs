@@ -5,6 +5,7 @@ use std::fs;
 use std::process::Command;
 
 use ipcd::internals::protocol::Exit;
+use ipcd::internals::transports::{find, usage};
 use rustix::process::Signal;
 
 use crate::commands::on_two_cpus;
@@ -49,8 +50,8 @@ fn first_in(unshare: &Process) -> Peer {
 }
 
 /// A client that measures until it is ended.
-fn measuring(sandbox: &Sandbox) -> Process {
-    let bench = ["bench", "-m", "pipe", "--duration", "1h", "--interval", "50ms"];
+fn measuring(sandbox: &Sandbox, method: &str) -> Process {
+    let bench = ["bench", "-m", method, "--duration", "1h", "--interval", "50ms"];
     let client = sandbox.start(&mut sandbox.client(&bench));
     wait_until_measuring(&client);
     client
@@ -64,7 +65,7 @@ fn every_command_can_be_stopped_as_process_1() {
         }
         on_two_cpus();
         let daemon = sandbox.daemon();
-        let holder = measuring(sandbox);
+        let holder = measuring(sandbox, "pipe");
         for signal in [Signal::TERM, Signal::INT, Signal::HUP] {
             let status = Some(128 + signal.as_raw());
             for (arguments, ready) in [
@@ -101,7 +102,7 @@ fn a_daemon_is_stopped_as_process_1_and_leaves_nothing() {
         for signal in [Signal::TERM, Signal::INT] {
             let unshare = sandbox.start(&mut apart(sandbox, sandbox.ipcd(&["start"])));
             unshare.wait_for_line("ipcd: listening on ");
-            let client = measuring(sandbox);
+            let client = measuring(sandbox, "pipe");
             first_in(&unshare).signal(signal);
             unshare.wait(SOON).expect(Exit::Success);
             client.wait(SOON).expect(Exit::Broken);
@@ -132,5 +133,32 @@ fn a_client_that_the_daemon_cannot_see_is_served() {
         sandbox.finish(&mut sandbox.ipcd(&["stop"])).expect(Exit::Success);
         let log = outside.wait(SOON).expect(Exit::Success).stderr;
         assert!(log.contains("tcp, 8 bytes, block"), "the log says who measured: {log}");
+    });
+}
+
+/// Where processes have other IDs, it cannot see that the queue's owner lives, and has the same rights.
+#[test]
+fn a_daemon_in_another_pid_namespace_leaves_live_queues_alone() {
+    run(|sandbox| {
+        if !can_be_apart() || find("sysv-mq").unwrap().probe().is_err() {
+            return;
+        }
+        let daemon = sandbox.daemon();
+        let client = measuring(sandbox, "sysv-mq");
+        let responder = daemon.status().channels[0].responder_pid;
+        let own = ["bench", "--private", "-m", "sysv-mq", "-n", "10", "--trials", "1"];
+        sandbox.finish(&mut apart(sandbox, sandbox.client(&own))).expect(Exit::Success);
+        let other = sandbox.folder().join("other.sock");
+        let start = ["start", "--socket", other.to_str().unwrap()];
+        let unshare = sandbox.start(&mut apart(sandbox, sandbox.ipcd(&start)));
+        unshare.wait_for_line("ipcd: listening on ");
+        first_in(&unshare).signal(Signal::TERM);
+        unshare.wait(SOON).expect(Exit::Success);
+        let waits = || usage(Some(responder)).map_or(0, |usage| usage.voluntary_switches);
+        let before = waits();
+        eventually("it measures on", SOON, || (waits() > before + 100).then_some(()));
+        client.signal(Signal::INT);
+        client.wait(SOON).expect_signal(Signal::INT);
+        daemon.is_at_rest();
     });
 }

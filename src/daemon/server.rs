@@ -22,7 +22,7 @@ use super::socket::{Access, BindError, Bound};
 use crate::config::{self, Limits};
 use crate::diagnostics::error_chain;
 use crate::protocol::{
-    ChannelId, End, Event, LimitUse, PROTOCOL_VERSION, Refusal, Reply, Request, Resource, Status,
+    ChannelId, End, Event, LimitUse, MethodState, PROTOCOL_VERSION, Refusal, Reply, Request, Resource, Status,
 };
 use crate::transports::sys::{self, allow_descriptors, find_descriptors};
 use crate::transports::{self, Owner};
@@ -63,6 +63,9 @@ pub(super) struct Server {
     lease: Lease,
     counters: Counters,
     metrics: Option<Metrics>,
+    /// Every method's state, for all who ask in the same turn: to probe them takes more than anything else that a request can
+    /// ask for.
+    methods: Option<Vec<MethodState>>,
     pub(super) manager: ServiceManager,
     /// For lines about peers that ask for too much or misbehave.
     log: RateLimit,
@@ -119,6 +122,7 @@ impl Server {
             lease: Lease::new(config.measurements, config.revoke_after),
             counters: Counters::new(),
             metrics,
+            methods: None,
             manager,
             log: RateLimit::default(),
             life: Life { idle_exit: config.idle_exit, idle_since: None, is_stopping: false },
@@ -187,6 +191,7 @@ impl Server {
             self.manager.set_status(&self.lease);
         }
         self.manager.keep_alive();
+        self.methods = None;
         let (mut reload, mut scrape, mut files) = (false, false, false);
         for source in self.wait(listener.as_deref(), signals)? {
             match (source, listener.as_deref()) {
@@ -439,7 +444,9 @@ impl Server {
             Request::Methods => {
                 find_descriptors(PROBE_DESCRIPTORS)
                     .map_err(|error| Refusal::Shortage { reason: error_chain(&error) })?;
-                Reply::Methods(transports::states_for(client, self.connections.groups(id).as_deref()))
+                let states = self.methods.get_or_insert_with(transports::states);
+                let groups = self.connections.groups(id);
+                Reply::Methods(transports::states_for(states, client, groups.as_deref()))
             }
             Request::Stop => {
                 if client.uid != 0 && client.uid != rustix::process::geteuid().as_raw() {

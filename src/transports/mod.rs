@@ -180,7 +180,17 @@ pub(crate) fn remove_leftovers_of_the_dead() {
 /// The state of every mechanism on this host, for this process itself.
 #[must_use]
 pub fn states() -> Vec<MethodState> {
-    states_for(Owner::this(), None)
+    let state = |mechanism: &&dyn Mechanism| {
+        let (max_size, max_size_because) = mechanism.largest();
+        MethodState {
+            name: mechanism.info().name.to_owned(),
+            unavailable: mechanism.probe().err(),
+            closed: None,
+            max_size_bytes: u32::try_from(max_size).unwrap_or(u32::MAX),
+            max_size_because,
+        }
+    };
+    ALL.iter().map(state).collect()
 }
 
 /// Whether this process can offer a mechanism with these options to this client.
@@ -195,6 +205,11 @@ pub(crate) fn available_to(
     if mechanism.is_probed(options) {
         mechanism.probe()?;
     }
+    reaches(mechanism, client)
+}
+
+/// Whether a mechanism works between this process and a client.
+fn reaches(mechanism: &dyn Mechanism, client: Owner) -> Result<(), Unavailable> {
     if mechanism.info().reach.includes(client) {
         return Ok(());
     }
@@ -225,20 +240,15 @@ fn closed_to(mechanism: &dyn Mechanism, client: Owner, groups: Option<&[u32]>) -
     })
 }
 
-/// The state of every mechanism on this host, for this client, which is in these supplementary groups.
+/// The [`states`] for this client, which is in these supplementary groups.
 #[must_use]
-pub(crate) fn states_for(client: Owner, groups: Option<&[u32]>) -> Vec<MethodState> {
-    let state = |mechanism: &&dyn Mechanism| {
-        let (max_size, max_size_because) = mechanism.largest();
-        MethodState {
-            name: mechanism.info().name.to_owned(),
-            unavailable: available_to(*mechanism, &BTreeMap::new(), client).err(),
-            closed: closed_to(*mechanism, client, groups),
-            max_size_bytes: u32::try_from(max_size).unwrap_or(u32::MAX),
-            max_size_because,
-        }
-    };
-    ALL.iter().map(state).collect()
+pub(crate) fn states_for(states: &[MethodState], client: Owner, groups: Option<&[u32]>) -> Vec<MethodState> {
+    let mut states = states.to_vec();
+    for (state, mechanism) in states.iter_mut().zip(ALL) {
+        state.unavailable = state.unavailable.take().or_else(|| reaches(*mechanism, client).err());
+        state.closed = closed_to(*mechanism, client, groups);
+    }
+    states
 }
 
 #[cfg(test)]

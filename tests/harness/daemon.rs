@@ -82,6 +82,15 @@ impl Daemon {
         client
     }
 
+    /// Stops its process until it gets a SIGCONT.
+    pub(crate) fn pause(&self) {
+        self.process().signal(Signal::STOP);
+        eventually("it is stopped", SOON, || {
+            let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid)).unwrap();
+            stat.rsplit(')').next().unwrap().trim_start().starts_with('T').then_some(())
+        });
+    }
+
     /// Ends it the hard way.
     pub(crate) fn kill(mut self) -> Output {
         let process = self.process.take().expect("it is taken only at the end");

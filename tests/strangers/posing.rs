@@ -49,15 +49,18 @@ enum Mischief {
     Mute,
     /// It answers a round that is long over, again and again.
     Late,
+    /// Its address is not one of the loopback interface, though the kernel would connect to it.
+    NotLoopback,
 }
 
 use Mischief::{
-    AnotherByte, AnotherEnd, AnotherRound, Closes, Late, Long, Mute, Short, Silent, Truncates, WrongToken,
+    AnotherByte, AnotherEnd, AnotherRound, Closes, Late, Long, Mute, NotLoopback, Short, Silent, Truncates,
+    WrongToken,
 };
 
 /// Those that are noticed at once, and those for which the client has to lose its patience.
-const AT_ONCE: [Mischief; 8] =
-    [WrongToken, AnotherRound, AnotherEnd, AnotherByte, Short, Long, Closes, Truncates];
+const AT_ONCE: [Mischief; 9] =
+    [WrongToken, AnotherRound, AnotherEnd, AnotherByte, Short, Long, Closes, Truncates, NotLoopback];
 const SLOW: [Mischief; 4] = [Silent, Mute, Late, Short];
 
 const SHORTER: &str = "its length is not the ping's";
@@ -67,6 +70,8 @@ const GONE: &str = "the peer closed the channel";
 /// What the client says of it; `None` where it cannot be done.
 fn expected_words(mischief: Mischief, kind: Kind, method: &str) -> Option<&'static str> {
     Some(match (mischief, kind) {
+        (NotLoopback, _) if ["tcp", "tcp6", "udp", "udp6"].contains(&method) => "cannot be understood",
+        (NotLoopback, _) => return None,
         // It never gets as far as the token.
         (WrongToken, Kind::Library) if method == "zeromq" => return None,
         (WrongToken, _) => "the peer does not know this channel's token",
@@ -213,6 +218,10 @@ fn be_daemon<'scope>(
                 let token = Token::new([5; 32]);
                 let mut impostor = Impostor::stand(method, size_of(kind), sandbox.folder(), name, pid);
                 let descriptors = std::mem::take(&mut impostor.descriptors);
+                if mischief == NotLoopback {
+                    let loopback = impostor.address;
+                    impostor.address = loopback.replace("127.0.0.1", "0.0.0.0").replace("::1", "::");
+                }
                 let endpoint = impostor.address.clone();
                 let opened = Reply::Opened {
                     channel: 1,
@@ -251,6 +260,11 @@ fn be_responder(
     over: &AtomicBool,
 ) {
     let Some((mut ends, _left)) = impostor.meet(over) else { return };
+    if mischief == NotLoopback {
+        let came = kind == Kind::Stream || ends.greet(token.hello(), over).is_some();
+        assert!(!came, "the client has connected to {address}");
+        return;
+    }
     let half = if mischief == WrongToken { &[3; Token::HALF_LEN] } else { token.responder_half() };
     // ZeroMQ shakes hands before any token; what it gets is not that.
     let proven = if mischief == Silent || (greets && ends.greet(token.hello(), over).is_none()) {
@@ -287,7 +301,7 @@ fn be_responder(
                 }
                 return;
             }
-            WrongToken | Silent | Mute => unreachable!("it has not come so far"),
+            WrongToken | Silent | Mute | NotLoopback => unreachable!("it has not come so far"),
         }
         if ends.send(&answer, over).is_none() {
             return;
