@@ -266,10 +266,14 @@ const HEADER: usize = 40;
 /// More than the inner part can have: 9 bytes for each of the some 36 thousand counts that the bounds allow for.
 const MOST: u64 = 1 << 20;
 
-/// A histogram as bytes: HdrHistogram V2, deflated, which other tools read as well.
+/// A histogram as bytes: HdrHistogram V2, deflated, which other tools read as well. A report that was read without histograms
+/// has smaller ones: they get the bounds that all others have.
 pub(super) fn encode(histogram: &Histogram<u64>) -> Vec<u8> {
     let mut bytes = Vec::new();
-    let written = V2DeflateSerializer::new().serialize(histogram, &mut bytes);
+    let written = match histogram.is_empty() {
+        true => V2DeflateSerializer::new().serialize(&self::histogram(), &mut bytes),
+        false => V2DeflateSerializer::new().serialize(histogram, &mut bytes),
+    };
     written.expect("memory can be written, and counts are below 2^63");
     bytes
 }
