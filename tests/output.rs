@@ -105,11 +105,31 @@ fn figures_are_those_that_the_change_is_of() {
         assert!((ratio - figure("change_fraction")).abs() < 0.02, "{p50}");
         // The p99.99 has too few rounds, and is not passed over.
         assert_eq!(printed["cells"][0]["left_out"], serde_json::json!(["p99_99"]));
-        let shown = text(sandbox, &place, &["compare", "1", "2"]);
+        let shown = text(sandbox, &place, &["compare", "1", "2", "--verbose"]);
         assert!(shown.contains("\tp99.99: too few rounds per trial\n"), "{shown}");
         let bound = check(sandbox, &place, &["2", "--p50-below", "10us", "--json"], Exit::Success);
         let bound = &json(&bound)["findings"][0];
         assert!((890.0..910.0).contains(&bound["b_ns"].as_f64().unwrap()), "{bound}");
+    });
+}
+
+#[test]
+fn a_tail_that_changes_beside_an_unchanged_median_is_mentioned() {
+    run(|sandbox| {
+        let place = Place::new(sandbox);
+        let real = place.report(sandbox, &[]);
+        let (a, mut b) = (made(&real, 0, 1.0), made(&real, 1, 1.0));
+        for cell in &mut b.results {
+            for trial in &mut cell.trials {
+                trial.latency_ns.p99 = trial.latency_ns.p99.map(|ns| ns * 1.5);
+            }
+        }
+        record(&place, &[a.clone(), b, made(&real, 2, 1.0)]);
+        let shown = text(sandbox, &place, &["compare", "1", "2"]);
+        assert!(shown.contains("p50 of 1 cell: 1 without a difference\n"), "{shown}");
+        assert!(shown.contains("  no difference; p99 +"), "{shown}");
+        let shown = text(sandbox, &place, &["compare", "1", "3"]);
+        assert!(!shown.contains("p99"), "{shown}");
     });
 }
 

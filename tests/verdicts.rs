@@ -91,9 +91,10 @@ fn faster_slower_and_neither_are_distinguished() {
             }
         }
         // Text and Markdown say the same.
-        for (format, parts) in
-            [("text", ["slower", "p99.9", "real"]), ("markdown", ["| slower |", "| p99.9 |", "**+"])]
-        {
+        for (format, parts) in [
+            ("text", ["p50 of 1 cell: 1 slower\n", " → ", "slower\n"]),
+            ("markdown", ["| slower |", "| p99.9 |", "**+"]),
+        ] {
             let mut command = place.client(sandbox, &["compare", "1", "3", "--format", format]);
             let shown = sandbox.finish(&mut command).expect(Exit::Success);
             assert!(parts.iter().all(|part| shown.stdout.contains(part)), "{}", shown.stdout);
@@ -376,7 +377,7 @@ fn a_trend_finds_the_day_and_what_changed_on_it() {
         }
         for (arguments, part) in [
             (&["--min-change", "50%"][..], "no significant change"),
-            (&["--until", "2023-12-04"], "p50 of 20 runs\n"),
+            (&["--until", "2023-12-04"], "20 runs: no significant change\n"),
             (&["--limit", "15"], "no significant change"),
             (&["--limit", "9"], "too few runs"),
         ] {

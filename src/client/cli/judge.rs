@@ -39,6 +39,9 @@ pub(super) struct CompareArgs {
     /// The format.
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     format: Format,
+    /// Show every statistic of every cell.
+    #[arg(short, long)]
+    verbose: bool,
 }
 
 /// Formats of a comparison.
@@ -65,7 +68,7 @@ pub(super) fn compare(args: &CompareArgs) -> Result<Exit, Failure> {
     let b = args.location.runs(&args.b, history.as_ref(), &filter)?;
     let comparison = Comparison::new(&a, &b, args.quantile, None, history.as_ref())?;
     to_stdout(|out| match if args.json { Format::Json } else { args.format } {
-        Format::Text => comparison.write_text(&mut Printable::new(out)),
+        Format::Text => comparison.write_text(args.verbose, &mut Printable::new(out)),
         Format::Markdown => comparison.write_markdown(&mut Printable::new(out)),
         Format::Json => json::write(&comparison, out),
     })?;
@@ -187,6 +190,9 @@ pub(super) struct TrendArgs {
     /// Print one JSON document.
     #[arg(long)]
     json: bool,
+    /// Show each cell that did not change, too, however many there are.
+    #[arg(short, long)]
+    verbose: bool,
 }
 
 pub(super) fn trend(args: &TrendArgs) -> Result<Exit, Failure> {
@@ -200,7 +206,12 @@ pub(super) fn trend(args: &TrendArgs) -> Result<Exit, Failure> {
             json::write(&TrendDocument { schema: 1, trends: &trends }, out)
         } else {
             // The line's range is shown beside it.
-            trend::write_text(&trends, prose_width().saturating_sub(24), &mut Printable::new(out))
+            trend::write_text(
+                &trends,
+                prose_width().saturating_sub(24),
+                args.verbose,
+                &mut Printable::new(out),
+            )
         }
     })?;
     if trends.is_empty() { report_empty(&history) } else { Ok(Exit::Success) }

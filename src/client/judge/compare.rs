@@ -13,7 +13,7 @@ use super::differences::{self, Difference, in_one_line};
 use super::noise::{Measured, NoiseSource, over_trials};
 use super::warnings::Grade;
 use crate::client::history::{History, HistoryError, Pick};
-use crate::client::report::{CellReport, HeadlineOf, Report};
+use crate::client::report::{CellReport, HeadlineOf, Report, short_names};
 use crate::client::stats::{
     Interval, RunEstimate, RunSpread, Statistic, compare_groups, geometric_mean, holm,
 };
@@ -281,6 +281,9 @@ fn interval_text(Interval { low, high }: Interval) -> String {
 pub(crate) struct CellComparison {
     /// Its name, B's if both have it: they may differ in the CPUs that a placement was resolved to.
     pub cell: String,
+    /// The method, and what distinguishes it from the comparison's other cells of that method.
+    #[serde(skip)]
+    pub(super) short: String,
     /// The verdict.
     pub verdict: Verdict,
     /// Why it cannot be compared.
@@ -349,6 +352,45 @@ impl CellComparison {
     /// The change of one statistic, if all trials have it.
     pub(crate) fn change(&self, statistic: Statistic) -> Option<&Change> {
         self.changes.iter().find(|change| change.statistic == statistic)
+    }
+
+    /// The tail's change, if its interval is beyond [`TAIL`] and the deciding statistic shows no difference.
+    fn changed_tail(&self, decided_by: Statistic) -> Option<&Change> {
+        let is_beyond = |change: &&Change| {
+            let Interval { low, high } = change.confidence_95;
+            change.statistic != decided_by && (low > TAIL || high < -TAIL)
+        };
+        let tail = [Statistic::P99, Statistic::P90].into_iter().filter_map(|tail| self.change(tail));
+        tail.filter(|_| self.verdict == Verdict::NoDifference).find(is_beyond)
+    }
+
+    /// All that is known of it.
+    fn write_block(&self, decided_by: Statistic, out: &mut dyn Write) -> io::Result<()> {
+        writeln!(out, "\n{}: {}", self.short, self.verdict_text())?;
+        for change in &self.changes {
+            let line = format!(
+                "\t{:<6}  {:>9} → {:<9}  {:<32}{}",
+                change.statistic.label(),
+                latency(change.a_ns),
+                latency(change.b_ns),
+                change_text(change.change_fraction, change.confidence_95),
+                if change.real { "  real" } else { "" }
+            );
+            writeln!(out, "{}", line.trim_end())?;
+        }
+        if !self.left_out.is_empty() {
+            let all: Vec<&str> = self.left_out.iter().map(|statistic| statistic.label()).collect();
+            writeln!(out, "\t{}: too few rounds per trial", all.join(", "))?;
+        }
+        if let (Some(noise), Some(change)) = (&self.noise, self.change(decided_by)) {
+            let (label, smallest) = (change.statistic.label(), unsigned(change.noise_fraction));
+            writeln!(
+                out,
+                "\t{label}: differences below {smallest} cannot be shown ({})",
+                noise.source.text()
+            )?;
+        }
+        Ok(())
     }
 
     fn verdict_text(&self) -> String {
@@ -430,9 +472,12 @@ impl Comparison {
         let (these, those) = (&first_a.report.results, &first_b.report.results);
         let of_a = these.iter().map(|one| (Some(one), counterpart(one, these, those)));
         let only_b = those.iter().filter(|other| counterpart(other, those, these).is_none());
+        let pairs: Vec<_> = of_a.chain(only_b.map(|other| (None, Some(other)))).collect();
         let mut cells = Vec::new();
-        for (one, other) in of_a.chain(only_b.map(|other| (None, Some(other)))) {
-            cells.push(compare_cells(names, [a, b], [one, other], decided_by, known.as_mut())?);
+        let short = short_names(pairs.iter().filter_map(|(one, other)| other.or(*one)));
+        for ((one, other), short) in pairs.into_iter().zip(short) {
+            let compared = compare_cells(names, [a, b], [one, other], decided_by, known.as_mut())?;
+            cells.push(CellComparison { short, ..compared });
         }
         let judged = decide(&mut cells, decided_by, limit);
         Ok(Self {
@@ -458,43 +503,71 @@ impl Comparison {
         self.cells.iter().all(|cell| incomparable.contains(&cell.verdict))
     }
 
-    /// Writes text: what is compared, what else differs, and a block for each cell.
+    /// Writes text: what is compared, how many cells differ, and a line for each cell that does; for every cell if there are
+    /// few, and with all that is known of each if `verbose`.
     ///
     /// # Errors
     /// The writer's.
-    pub(crate) fn write_text(&self, out: &mut dyn Write) -> io::Result<()> {
+    pub(crate) fn write_text(&self, verbose: bool, out: &mut dyn Write) -> io::Result<()> {
         writeln!(out, "A: {}\nB: {}", self.a, self.b)?;
         writeln!(out, "between them: {}", in_one_line(&self.differences))?;
         if self.same_run {
             writeln!(out, "{SAME_RUN}")?;
         }
-        for cell in &self.cells {
-            writeln!(out, "\n{}: {}", cell.cell, cell.verdict_text())?;
-            for change in &cell.changes {
-                let line = format!(
-                    "\t{:<6}  {:>9} → {:<9}  {:<32}{}",
-                    change.statistic.label(),
-                    latency(change.a_ns),
-                    latency(change.b_ns),
-                    change_text(change.change_fraction, change.confidence_95),
-                    if change.real { "  real" } else { "" }
-                );
-                writeln!(out, "{}", line.trim_end())?;
-            }
-            if !cell.left_out.is_empty() {
-                let all: Vec<&str> = cell.left_out.iter().map(|statistic| statistic.label()).collect();
-                writeln!(out, "\t{}: too few rounds per trial", all.join(", "))?;
-            }
-            if let (Some(noise), Some(change)) = (&cell.noise, cell.change(self.decided_by)) {
-                let (label, smallest) = (change.statistic.label(), unsigned(change.noise_fraction));
-                writeln!(
-                    out,
-                    "\t{label}: differences below {smallest} cannot be shown ({})",
-                    noise.source.text()
-                )?;
-            }
+        writeln!(out, "\n{}", self.summary())?;
+        if verbose {
+            return self.cells.iter().try_for_each(|cell| cell.write_block(self.decided_by, out));
+        }
+        let is_shown = |cell: &&CellComparison| {
+            self.cells.len() <= FEW_CELLS
+                || cell.verdict != Verdict::NoDifference
+                || cell.changed_tail(self.decided_by).is_some()
+        };
+        let rows: Vec<[String; 3]> = self
+            .cells
+            .iter()
+            .filter(is_shown)
+            .map(|cell| {
+                let figures = cell.change(self.decided_by).map_or_else(String::new, |change| {
+                    format!(
+                        "{} → {}, {}",
+                        latency(change.a_ns),
+                        latency(change.b_ns),
+                        change_text(change.change_fraction, change.confidence_95)
+                    )
+                });
+                let tail = cell.changed_tail(self.decided_by);
+                let tail =
+                    tail.map(|tail| format!("; {} {}", tail.statistic.label(), signed(tail.change_fraction)));
+                [cell.short.clone(), figures, cell.verdict_text() + &tail.unwrap_or_default()]
+            })
+            .collect();
+        let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+        let (names, figures) = (width(0), width(1));
+        for [name, figure, verdict] in &rows {
+            writeln!(out, "  {name:<names$}  {figure:<figures$}  {verdict}")?;
         }
         Ok(())
+    }
+
+    /// `p50: 2 of 21 cells are slower, 1 faster, 18 show no difference`.
+    fn summary(&self) -> String {
+        let total = self.cells.len();
+        let cells = if total == 1 { "cell" } else { "cells" };
+        let of = |wanted: &[Verdict], words: &str| {
+            let count = self.cells.iter().filter(|cell| wanted.contains(&cell.verdict)).count();
+            (count > 0).then(|| format!("{count} {words}"))
+        };
+        let parts: Vec<String> = [
+            of(&[Verdict::Slower], "slower"),
+            of(&[Verdict::Faster], "faster"),
+            of(&[Verdict::NoDifference], "without a difference"),
+            of(&[Verdict::NotComparable, Verdict::Inconclusive], "not comparable"),
+        ]
+        .into_iter()
+        .flatten()
+        .collect();
+        format!("{} of {total} {cells}: {}", self.decided_by.label(), parts.join(", "))
     }
 
     /// Writes Markdown: the same as a table.
@@ -516,7 +589,7 @@ impl Comparison {
         let heads: String = shown.iter().map(|statistic| format!(" {} |", statistic.label())).collect();
         writeln!(out, "| cell | verdict |{heads}\n|---|---|{}", "---:|".repeat(shown.len()))?;
         for cell in &self.cells {
-            write!(out, "| `{}` | {} |", cell.cell, escape(cell.verdict_text()))?;
+            write!(out, "| {} | {} |", escape(cell.short.clone()), escape(cell.verdict_text()))?;
             for statistic in &shown {
                 let text = cell.change(*statistic).map_or("-".to_owned(), |change| {
                     let strong = if change.real { "**" } else { "" };
@@ -531,6 +604,12 @@ impl Comparison {
         Ok(())
     }
 }
+
+/// Cells without a difference have a line each if there are at most this many cells.
+const FEW_CELLS: usize = 8;
+
+/// A tail that changes by less is not mentioned beside a median that does not change.
+const TAIL: f64 = 0.1;
 
 const SAME_RUN: &str = "A and B have a run in common, which makes the comparison meaningless.";
 
@@ -596,6 +675,7 @@ fn compare_cells(
 ) -> Result<CellComparison, HistoryError> {
     let mut found = CellComparison {
         cell: cells.iter().rev().flatten().next().map_or_else(String::new, |cell| cell.cell.clone()),
+        short: String::new(),
         verdict: Verdict::NotComparable,
         reason: None,
         other_cpus: None,
@@ -624,6 +704,11 @@ fn compare_cells(
     found.changes =
         COMPARED.into_iter().filter_map(|statistic| Change::of(statistic, both, &noise)).collect();
     found.left_out = COMPARED.into_iter().filter(|statistic| found.change(*statistic).is_none()).collect();
+    if found.change(decided_by).is_none() {
+        let text = "a trial that took no time cannot be compared (--timing batch:1000)";
+        (found.verdict, found.reason) = (Verdict::Inconclusive, Some(Reason::new("no_time", text)));
+        return Ok(found);
+    }
     found.verdict = Verdict::NoDifference;
     found.noise = Some(NoiseOrigin { source: noise.source(decided_by) });
     found.spread = Some(Levels::of(both, decided_by, noise.spread(decided_by)));

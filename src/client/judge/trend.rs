@@ -200,29 +200,50 @@ const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█']
 /// The fewest values that are drawn as a sparkline.
 const FEWEST_BARS: usize = 4;
 
-/// Writes each trend: a sparkline of at most `width` columns, each for one or several runs, and a line for each change.
+/// Writes how many series changed; then, of each that did, a sparkline of at most `width` columns, each for one or several
+/// runs, and a line for each change. The others have one line each, if they are few or with `verbose`.
 ///
 /// # Errors
 /// The writer's.
-pub(crate) fn write_text(trends: &[Trend], width: usize, out: &mut dyn Write) -> io::Result<()> {
-    for (number, trend) in trends.iter().enumerate() {
-        if number > 0 {
-            writeln!(out)?;
-        }
-        let (first, last) = match &trend.points[..] {
-            [first, .., last] => (first, last),
-            [one] => (one, one),
-            [] => continue,
-        };
-        let host = if trend.host.is_empty() { "an unnamed host" } else { &trend.host };
-        writeln!(
-            out,
-            "{} on {host}: {} of {} runs",
-            trend.cell,
-            trend.statistic.label(),
-            trend.points.len()
-        )?;
-        let values: Vec<f64> = trend.points.iter().map(|point| point.ns).collect();
+pub(crate) fn write_text(
+    trends: &[Trend],
+    width: usize,
+    verbose: bool,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    let Some(first) = trends.first() else { return Ok(()) };
+    let changed = trends.iter().filter(|trend| !trend.changes.is_empty()).count();
+    let short = trends.iter().filter(|trend| !trend.enough_runs).count();
+    let parts =
+        [(changed, "changed"), (trends.len() - changed - short, "unchanged"), (short, "with too few runs")];
+    let parts = parts.iter().filter(|(count, _)| *count > 0).map(|(count, word)| format!("{count} {word}"));
+    let parts = parts.collect::<Vec<_>>().join(", ");
+    writeln!(out, "{} of {} cells over time: {parts}", first.statistic.label(), trends.len())?;
+    let (with, without): (Vec<&Trend>, Vec<&Trend>) =
+        trends.iter().partition(|trend| !trend.changes.is_empty());
+    with.into_iter().try_for_each(|trend| trend.write_block(width, out))?;
+    if !without.is_empty() && (verbose || without.len() <= FEW_SERIES) {
+        writeln!(out)?;
+        return without.into_iter().try_for_each(|trend| trend.write_line(out));
+    }
+    Ok(())
+}
+
+/// Series without a change have a line each if there are at most this many.
+const FEW_SERIES: usize = 8;
+
+/// The most columns of a sparkline in a line with other words.
+const SHORT_LINE: usize = 16;
+
+impl Trend {
+    fn title(&self) -> String {
+        let host = if self.host.is_empty() { "an unnamed host" } else { &self.host };
+        format!("{} on {host}", self.cell)
+    }
+
+    /// The range of the figures after a sparkline, if they are enough for one, and the sparkline's columns.
+    fn range(&self, width: usize) -> (String, usize) {
+        let values: Vec<f64> = self.points.iter().map(|point| point.ns).collect();
         let columns = values.len().min(width.max(1));
         let (low, high) = values
             .iter()
@@ -230,24 +251,35 @@ pub(crate) fn write_text(trends: &[Trend], width: usize, out: &mut dyn Write) ->
         let range =
             if values.len() > 1 { format!("{} to {}", latency(low), latency(high)) } else { latency(low) };
         // A few bars have no shape: each would be the lowest or the highest.
-        match values.len() < FEWEST_BARS {
-            true => writeln!(out, "{range}")?,
-            false => writeln!(out, "{}  {range}", sparkline(&values, columns, low, high))?,
-        }
-        if !trend.changes.is_empty() {
-            writeln!(out, "{}", marks(trend, columns).trim_end())?;
-        }
-        writeln!(out, "from {} to {}", began(first.started_unix_s), began(last.started_unix_s))?;
-        for change in &trend.changes {
-            writeln!(out, "\t{}", change_line(change))?;
-        }
-        if !trend.enough_runs {
-            writeln!(out, "\ttoo few runs to detect a change: {FEWEST_FOR_A_CHANGE} needed")?;
-        } else if trend.changes.is_empty() {
-            writeln!(out, "\tno significant change")?;
-        }
+        let line = if values.len() < FEWEST_BARS {
+            range
+        } else {
+            format!("{}  {range}", sparkline(&values, columns, low, high))
+        };
+        (line, columns)
     }
-    Ok(())
+
+    fn write_block(&self, width: usize, out: &mut dyn Write) -> io::Result<()> {
+        let (first, last) = (self.points.first(), self.points.last());
+        let (range, columns) = self.range(width);
+        writeln!(out, "\n{}: {} runs\n{range}", self.title(), self.points.len())?;
+        writeln!(out, "{}", marks(self, columns).trim_end())?;
+        if let (Some(first), Some(last)) = (first, last) {
+            writeln!(out, "from {} to {}", began(first.started_unix_s), began(last.started_unix_s))?;
+        }
+        self.changes.iter().try_for_each(|change| writeln!(out, "\t{}", change_line(change)))
+    }
+
+    fn write_line(&self, out: &mut dyn Write) -> io::Result<()> {
+        let (range, _) = self.range(SHORT_LINE);
+        let verdict = if self.enough_runs {
+            "no significant change".to_owned()
+        } else {
+            format!("too few runs to detect a change: {FEWEST_FOR_A_CHANGE} needed")
+        };
+        let (count, plural) = (self.points.len(), if self.points.len() == 1 { "" } else { "s" });
+        writeln!(out, "{}: {range}, {count} run{plural}: {verdict}", self.title())
+    }
 }
 
 /// A change in a line: when, from what to what, and what else changed then.

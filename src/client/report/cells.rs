@@ -116,6 +116,11 @@ pub(super) fn names(entries: &[Entry<'_>], separator: &str) -> Vec<String> {
     words.iter().map(name).collect()
 }
 
+/// The same of cells of one run, with blanks: `tcp nodelay=false 64 B`.
+pub(in crate::client) fn short_names<'a>(cells: impl Iterator<Item = &'a CellReport>) -> Vec<String> {
+    names(&cells.map(|cell| Entry { run: "", cell }).collect::<Vec<_>>(), " ")
+}
+
 /// Groups of what agrees in `by`, each with those values in words, as far as they differ from those of other groups. One
 /// group if all are of one method, which are then compared with each other.
 pub(super) fn groups<'a, T>(

@@ -32,6 +32,7 @@ mod sizes;
 pub(crate) mod text;
 pub(in crate::client) mod warnings;
 
+pub(in crate::client) use cells::short_names;
 pub(crate) use json::IntervalReport;
 #[cfg(test)]
 pub(crate) use model::Quantiles;
