@@ -99,7 +99,7 @@ const CLIENT: &[Term] = &[
     (
         "RUNTIME_DIRECTORY, XDG_RUNTIME_DIR, TMPDIR",
         "Where the control socket is looked for; see --socket. A private daemon has the files of channels in \
-         RUNTIME_DIRECTORY, else in TMPDIR.",
+         RUNTIME_DIRECTORY, else in TMPDIR; that of mmap always in TMPDIR.",
     ),
     JOURNAL,
 ];

@@ -16,7 +16,7 @@ static INFO: Info = Info {
     choose: "Choose it where the shared data should also persist, or is larger than memory; otherwise shared memory proper \
              (shmem, memfd) does the same without a file.",
     limits: "Any process that may write to the file can truncate it, which kills the other side with SIGBUS. The file is \
-             in the service's RUNTIME_DIRECTORY, else in TMPDIR or /tmp. On a disk, \
+             in TMPDIR, else in /tmp, which is a private tmpfs in the systemd unit. On a disk, \
              modified pages are written back now and then, and the next write to such a page faults: \
              outliers that memory without a file does not have. In a tmpfs nothing is ever written back, and they do \
              not occur.",
@@ -44,7 +44,7 @@ impl Mechanism for MappedFile {
     fn respond(&self, settings: &Settings, supervisor: &mut Supervisor) -> Result<(), ServeError> {
         let len = memory::len(settings);
         let memory = {
-            let entry = Entry::of(settings, "");
+            let entry = Entry::of_file(settings);
             let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
             let file = openat(CWD, &entry.0, flags, Mode::RUSR | Mode::WUSR)
                 .map_err(|error| entry.failed(error))

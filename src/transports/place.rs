@@ -3,6 +3,7 @@
 //! A name exists only while a responder makes a resource and opens both ends. It hands one of them to the client, which never
 //! opens a name.
 
+use std::env::temp_dir;
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -28,7 +29,7 @@ impl Naming {
     /// Whether a resource of this kind can be made here, as far as that takes one system call or two.
     pub(super) fn probe(self) -> Result<(), CallError> {
         match self {
-            Self::File => probe_entry(),
+            Self::File => probe_entry(&place()),
             _ => Ok(()),
         }
     }
@@ -37,7 +38,8 @@ impl Naming {
     pub(super) fn remove_leftovers(self, name: &str) {
         match self {
             Self::File => {
-                ["", "-ping", "-pong"].iter().for_each(|end| remove_entry(&path_of(&format!("{name}{end}"))))
+                ["", "-ping", "-pong"].iter().for_each(|end| remove_entry(&path_of(&format!("{name}{end}"))));
+                remove_entry(&temp_dir().join(name));
             }
             Self::SharedMemory => remove_entry(&Path::new(SHARED_MEMORY).join(name)),
             _ => {}
@@ -55,9 +57,15 @@ impl Entry {
         Self(path_of(&format!("{}{end}", settings.name)))
     }
 
+    /// A path for this channel's file, which its client is handed: where the service's clients need not reach it, and a file
+    /// system that they fill is the service's own.
+    pub(super) fn of_file(settings: &Settings) -> Self {
+        Self(temp_dir().join(&settings.name))
+    }
+
     /// The error of the call that makes it.
     pub(super) fn failed(&self, error: impl Into<io::Error>) -> io::Error {
-        in_place(error.into(), &place())
+        in_place(error.into(), self.0.parent().unwrap_or(&self.0))
     }
 }
 
@@ -70,15 +78,14 @@ impl Drop for Entry {
 const MAKING_AN_ENTRY: &str = "making a file for the channel";
 
 /// Whether a file could be made for a channel. None is made: it would remain if the process were killed then.
-fn probe_entry() -> Result<(), CallError> {
-    let place = place();
-    access(&place, May::WRITE_OK | May::EXEC_OK)
-        .and_then(|()| match statvfs(&place)? {
+fn probe_entry(place: &Path) -> Result<(), CallError> {
+    access(place, May::WRITE_OK | May::EXEC_OK)
+        .and_then(|()| match statvfs(place)? {
             // Some file systems do not count.
             there if there.f_files > 0 && there.f_ffree == 0 => Err(Errno::NOSPC),
             _ => Ok(()),
         })
-        .map_err(|error| in_place(error.into(), &place))
+        .map_err(|error| in_place(error.into(), place))
         .while_doing(MAKING_AN_ENTRY)
 }
 
@@ -87,8 +94,8 @@ pub(super) const PAGE: usize = 4096;
 
 /// Whether a file can be made for a channel and its blocks be reserved.
 pub(super) fn probe_file() -> Result<(), CallError> {
-    probe_entry()?;
-    let place = place();
+    let place = temp_dir();
+    probe_entry(&place)?;
     let file = nameless(&place).map_err(|error| in_place(error.into(), &place));
     match file.while_doing(MAKING_AN_ENTRY)? {
         Some(file) => reserve(&file, PAGE).while_doing("reserving blocks for a file"),
@@ -98,7 +105,7 @@ pub(super) fn probe_file() -> Result<(), CallError> {
 
 /// Whether a named pipe can be made for a channel: makes one, and removes it at once.
 pub(super) fn probe_pipe() -> Result<(), CallError> {
-    probe_entry()?;
+    probe_entry(&place())?;
     let entry = Entry(path_of(&unique_name().while_doing(MAKING_A_PIPE)?));
     mkfifoat(CWD, &entry.0, Mode::RUSR | Mode::WUSR)
         .map_err(|error| no_pipe(error, &place()))
@@ -210,7 +217,7 @@ pub(super) fn dead_names() -> Vec<String> {
             age.is_ok_and(|age| age.is_ok_and(|age| age > OLD))
         }
     };
-    let places = [place(), SHARED_MEMORY.into(), "/dev/mqueue".into()];
+    let places = [place(), temp_dir(), SHARED_MEMORY.into(), "/dev/mqueue".into()];
     let entries = places.iter().filter_map(|place| fs::read_dir(place).ok()).flatten().filter_map(Result::ok);
     entries
         .filter_map(|entry| {
@@ -244,10 +251,11 @@ pub(super) fn locked_path(name: &str) -> PathBuf {
     Path::new(SHARED_MEMORY).join(format!("{name}{LOCKED}"))
 }
 
-/// The service's runtime directory if it has one, which its clients see too; else the temporary folder.
+/// Where sockets and named pipes are: the service's runtime directory if it has one, which its clients see too; else the
+/// temporary folder.
 pub(super) fn place() -> PathBuf {
     let runtime = std::env::var_os("RUNTIME_DIRECTORY").and_then(|list| std::env::split_paths(&list).next());
-    runtime.filter(|folder| folder.is_absolute()).unwrap_or_else(std::env::temp_dir)
+    runtime.filter(|folder| folder.is_absolute()).unwrap_or_else(temp_dir)
 }
 
 fn path_of(name: &str) -> PathBuf {

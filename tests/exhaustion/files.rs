@@ -23,7 +23,7 @@ impl<'a> Mounted<'a> {
     /// `place` is where the daemon makes what has a name; `mount` mounts it, or /dev/shm.
     fn start(sandbox: &'a Sandbox, place: &str, mount: &str) -> Self {
         let mut command = sandbox.ipcd(&["start"]);
-        command.env("RUNTIME_DIRECTORY", place);
+        command.env("RUNTIME_DIRECTORY", place).env("TMPDIR", place);
         Self { sandbox, daemon: daemon_in(sandbox, &MOUNTS, mount, command) }
     }
 

@@ -28,6 +28,7 @@ STEPS = [
     service.the_first_client_starts_the_service,
     service.every_method_works_under_the_sandbox,
     service.pinning_works_under_the_sandbox,
+    service.a_file_that_a_client_makes_larger_fills_no_file_system_but_the_services_own,
     service.a_service_that_is_killed_again_and_again_is_back_and_serves,
     service.a_service_that_hangs_is_ended_by_its_watchdog,
     service.reload_reads_the_configuration_and_keeps_measurements,

@@ -1,7 +1,9 @@
 """Steps of the service: who may use it, what works in its sandbox, and what it survives."""
 
+import errno
 import json
 import os
+import shutil
 import signal
 import socket
 import time
@@ -144,6 +146,28 @@ def the_journal_has_priorities(_):
     need(any(uid in entry["MESSAGE"] for entry in eventually("the run is logged", entries)), "the user is not named")
     for entry in own():
         need(not entry["MESSAGE"].startswith(("<", "[")), f"a priority or a time in the text: {entry['MESSAGE']}")
+
+
+def a_file_that_a_client_makes_larger_fills_no_file_system_but_the_services_own(_):
+    client = long_bench("mmap")
+    used = lambda: {place: shutil.disk_usage(place).used for place in ("/run", "/tmp", "/dev/shm")}
+    before = used()
+    maps = lambda: [path for pid in processes("ipcd") for path in Path(f"/proc/{pid}/map_files").glob("*")
+                    if os.readlink(path).startswith("/tmp/ipcd-")]
+    # As its client can, which was handed it.
+    file = os.open(eventually("the file is mapped", maps)[0], os.O_RDWR)
+    try:
+        os.posix_fallocate(file, 0, 2 << 30)
+        need(False, "2 GiB are in the service's file system")
+    except OSError as error:
+        need(error.errno == errno.ENOSPC, str(error))
+    finally:
+        os.close(file)
+    need(all(now < before[place] + (64 << 20) for place, now in used().items()), f"{before}, then {used()}")
+    client.terminate()
+    finish(client, expect=None)
+    serves()
+    at_rest()
 
 
 def stop_ends_measurements_and_leaves_nothing(_):
