@@ -343,7 +343,7 @@ impl Client {
         match source {
             RoundError::PeerClosed | RoundError::Ended => {}
             source => {
-                // The daemon empties the memory of a client that it has sent away: that is no pong.
+                // The daemon has emptied the memory of a client whose lease it revoked, which does not hold a pong then.
                 let _ = self.poll_end(channels);
                 let sent_away = self.ending.map(Ending::error);
                 return (None, sent_away.unwrap_or(ClientError::Round { method, end: None, source }));
