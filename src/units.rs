@@ -384,6 +384,17 @@ pub(crate) fn utc(unix_s: u64) -> String {
     humantime::format_rfc3339_seconds(time).to_string()
 }
 
+/// A number of things: `1 run`, `2 runs`.
+pub(crate) fn counted(number: u64, noun: &str) -> String {
+    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
+}
+
+/// The counts that are not zero: `2 slower, 1 faster`.
+pub(crate) fn tally<const N: usize>(counts: [(usize, &str); N]) -> String {
+    let present = counts.into_iter().filter(|(count, _)| *count > 0);
+    present.map(|(count, what)| format!("{count} {what}")).collect::<Vec<_>>().join(", ")
+}
+
 /// When a recorded run began; a time in the future, which a wrong clock has recorded, is marked.
 pub(crate) fn began(unix_s: u64) -> String {
     const TOLERANCE_S: u64 = 60;

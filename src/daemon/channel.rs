@@ -129,11 +129,15 @@ impl Channels {
     /// Empties what is lent by channels that are over, and drops what their clients have closed.
     fn take_back(&mut self) {
         self.ended.retain(|channel| {
-            let is_over = channel.owner.is_none();
-            if is_over {
+            if channel.owner.is_some() {
+                return !channel.lent.is_empty();
+            }
+            let is_held = channel.is_held();
+            if is_held {
+                // What is not kept is emptied when it is dropped.
                 channel.lent.iter().for_each(Lent::revoke);
             }
-            !channel.lent.is_empty() && (!is_over || channel.is_held())
+            is_held
         });
     }
 

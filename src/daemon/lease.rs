@@ -10,6 +10,7 @@ use log::{Level, debug};
 use super::connection::ConnectionId;
 use super::logging::RateLimit;
 use crate::transports::Owner;
+use crate::units::counted;
 
 /// How many kinds of channels the log line of a run lists.
 const KINDS_LISTED: usize = 6;
@@ -259,11 +260,11 @@ impl fmt::Display for Run {
         let channels = self.kinds.values().fold(self.others, |sum, count| sum.saturating_add(*count));
         write!(
             f,
-            "user {}, process {} measured for {}: {channels} channel{}",
+            "user {}, process {} measured for {}: {}",
             self.client.uid,
             self.client.pid,
             humantime::format_duration(time),
-            if channels == 1 { "" } else { "s" },
+            counted(channels.into(), "channel"),
         )?;
         for (index, (kind, count)) in self.kinds.iter().take(KINDS_LISTED).enumerate() {
             write!(f, "{} {count} × {kind}", if index == 0 { ":" } else { ";" })?;

@@ -17,7 +17,7 @@ const RECORDS: i64 = 128;
 pub(super) struct Lent {
     file: OwnedFd,
     size: u64,
-    /// None: a message queue, which has a fixed size.
+    /// Zero for a message queue, whose size is fixed.
     blocks: i64,
     /// Whether the kernel can report that the client has closed it.
     is_own: bool,

@@ -63,8 +63,7 @@ pub(super) struct Server {
     lease: Lease,
     counters: Counters,
     metrics: Option<Metrics>,
-    /// Every method's state, for all who ask in the same turn: to probe them takes more than anything else that a request can
-    /// ask for.
+    /// Every method's state, shared by the requests of one turn: no other request costs as much as probing the methods.
     methods: Option<Vec<MethodState>>,
     pub(super) manager: ServiceManager,
     /// For lines about peers that ask for too much or misbehave.

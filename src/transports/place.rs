@@ -57,8 +57,8 @@ impl Entry {
         Self(path_of(&format!("{}{end}", settings.name)))
     }
 
-    /// A path for this channel's file, which its client is handed: where the service's clients need not reach it, and a file
-    /// system that they fill is the service's own.
+    /// A path for this channel's file. Its client is handed the open file, so the file can be where clients cannot open it, on
+    /// a file system that is the service's own: a client may fill it.
     pub(super) fn of_file(settings: &Settings) -> Self {
         Self(temp_dir().join(&settings.name))
     }

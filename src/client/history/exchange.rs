@@ -286,7 +286,6 @@ impl History {
             }
             let new = self.write(|transaction| {
                 let insert = |Checked { run, histograms, .. }: &Checked| {
-                    let histograms = &mut histograms.iter().cloned();
                     let label = run.label.as_deref();
                     insert(transaction, run.uuid, label, &run.report, histograms, Origin::Imported)
                 };

@@ -41,12 +41,11 @@ impl History {
     /// The database's: a full disk, another writer that does not end.
     pub fn record(&mut self, report: &Report, label: Option<&Label>) -> Result<i64, HistoryError> {
         let label = label.map(Label::as_str);
-        let mut histograms = report
-            .results
-            .iter()
-            .map(|cell| (encode(&cell.histogram), cell.response_histogram.as_ref().map(encode)));
+        let encoded =
+            |cell: &CellReport| (encode(&cell.histogram), cell.response_histogram.as_ref().map(encode));
+        let histograms: Vec<Encoded> = report.results.iter().map(encoded).collect();
         let id = self.write(|transaction| {
-            insert(transaction, Uuid::new_v4(), label, report, &mut histograms, Origin::Recorded)
+            insert(transaction, Uuid::new_v4(), label, report, &histograms, Origin::Recorded)
         })?;
         Ok(id.expect("a random UUID is new"))
     }
@@ -136,7 +135,7 @@ pub(super) fn insert(
     uuid: Uuid,
     label: Option<&str>,
     report: &Report,
-    histograms: &mut dyn Iterator<Item = Encoded>,
+    histograms: &[Encoded],
     origin: Origin,
 ) -> rusqlite::Result<Option<i64>> {
     let host = report.environment.hostname.as_deref().unwrap_or_default();
@@ -270,10 +269,8 @@ const MOST: u64 = 1 << 20;
 /// has smaller ones: they get the bounds that all others have.
 pub(super) fn encode(histogram: &Histogram<u64>) -> Vec<u8> {
     let mut bytes = Vec::new();
-    let written = match histogram.is_empty() {
-        true => V2DeflateSerializer::new().serialize(&self::histogram(), &mut bytes),
-        false => V2DeflateSerializer::new().serialize(histogram, &mut bytes),
-    };
+    let histogram = if histogram.is_empty() { &self::histogram() } else { histogram };
+    let written = V2DeflateSerializer::new().serialize(histogram, &mut bytes);
     written.expect("memory can be written, and counts are below 2^63");
     bytes
 }

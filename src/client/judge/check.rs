@@ -121,7 +121,9 @@ impl Check {
             findings.extend(comparison.cells.iter().map(against));
         }
         let mut known = history.map(Known::new);
-        for cell in run[0].report.results.iter().filter(|_| !limits.bounds.is_empty()) {
+        // Without a bound, no noise is read from the history.
+        let bounded = if limits.bounds.is_empty() { &[][..] } else { &run[0].report.results };
+        for cell in bounded {
             let measured = [run[0].measured(cell, cell.headline_of)];
             let noise = Noise::of([&measured, &measured[..0]], known.as_mut())?;
             let bounds = limits.bounds.iter();
@@ -238,11 +240,10 @@ impl Finding {
 fn against_baseline(cell: &CellComparison, comparison: &Comparison, most: Option<f64>) -> Finding {
     let statistic = comparison.decided_by;
     let change = cell.change(statistic).filter(|_| !comparison.same_run);
-    let (verdict, reason) = match change {
-        _ if comparison.same_run => {
-            (Verdict::NotComparable, Some(Reason::new("same_run", "the run is one of the baseline's")))
-        }
-        _ => (cell.verdict, cell.reason.clone()),
+    let (verdict, reason) = if comparison.same_run {
+        (Verdict::NotComparable, Some(Reason::new("same_run", "the run is one of the baseline's")))
+    } else {
+        (cell.verdict, cell.reason.clone())
     };
     Finding {
         limit_fraction: most,

@@ -18,7 +18,7 @@ use crate::client::stats::{
     Interval, RunEstimate, RunSpread, Statistic, compare_groups, geometric_mean, holm,
 };
 use crate::exit::Exit;
-use crate::units::{began, latency, signed};
+use crate::units::{began, counted, latency, signed, tally};
 
 pub(crate) use super::noise::{COMPARED, Known, Noise};
 
@@ -283,7 +283,7 @@ pub(crate) struct CellComparison {
     pub cell: String,
     /// The method, and what distinguishes it from the comparison's other cells of that method.
     #[serde(skip)]
-    pub(super) short: String,
+    short: String,
     /// The verdict.
     pub verdict: Verdict,
     /// Why it cannot be compared.
@@ -364,7 +364,24 @@ impl CellComparison {
         tail.filter(|_| self.verdict == Verdict::NoDifference).find(is_beyond)
     }
 
-    /// All that is known of it.
+    /// Its name, its figures, and its verdict; `None` if nothing changed and `all` is false.
+    fn row(&self, decided_by: Statistic, all: bool) -> Option<[String; 3]> {
+        let tail = self.changed_tail(decided_by);
+        if !all && self.verdict == Verdict::NoDifference && tail.is_none() {
+            return None;
+        }
+        let figures = self.change(decided_by).map_or_else(String::new, |change| {
+            let (a, b) = (latency(change.a_ns), latency(change.b_ns));
+            format!("{a} → {b}, {}", change_text(change.change_fraction, change.confidence_95))
+        });
+        let mut verdict = self.verdict_text();
+        verdict.extend(
+            tail.map(|tail| format!("; {} {}", tail.statistic.label(), signed(tail.change_fraction))),
+        );
+        Some([self.short.clone(), figures, verdict])
+    }
+
+    /// Everything known about it.
     fn write_block(&self, decided_by: Statistic, out: &mut dyn Write) -> io::Result<()> {
         writeln!(out, "\n{}: {}", self.short, self.verdict_text())?;
         for change in &self.changes {
@@ -476,8 +493,7 @@ impl Comparison {
         let mut cells = Vec::new();
         let short = short_names(pairs.iter().filter_map(|(one, other)| other.or(*one)));
         for ((one, other), short) in pairs.into_iter().zip(short) {
-            let compared = compare_cells(names, [a, b], [one, other], decided_by, known.as_mut())?;
-            cells.push(CellComparison { short, ..compared });
+            cells.push(compare_cells(names, [a, b], [one, other], short, decided_by, known.as_mut())?);
         }
         let judged = decide(&mut cells, decided_by, limit);
         Ok(Self {
@@ -504,7 +520,7 @@ impl Comparison {
     }
 
     /// Writes text: what is compared, how many cells differ, and a line for each cell that does; for every cell if there are
-    /// few, and with all that is known of each if `verbose`.
+    /// few, and every statistic of each with `verbose`.
     ///
     /// # Errors
     /// The writer's.
@@ -518,30 +534,8 @@ impl Comparison {
         if verbose {
             return self.cells.iter().try_for_each(|cell| cell.write_block(self.decided_by, out));
         }
-        let is_shown = |cell: &&CellComparison| {
-            self.cells.len() <= FEW_CELLS
-                || cell.verdict != Verdict::NoDifference
-                || cell.changed_tail(self.decided_by).is_some()
-        };
-        let rows: Vec<[String; 3]> = self
-            .cells
-            .iter()
-            .filter(is_shown)
-            .map(|cell| {
-                let figures = cell.change(self.decided_by).map_or_else(String::new, |change| {
-                    format!(
-                        "{} → {}, {}",
-                        latency(change.a_ns),
-                        latency(change.b_ns),
-                        change_text(change.change_fraction, change.confidence_95)
-                    )
-                });
-                let tail = cell.changed_tail(self.decided_by);
-                let tail =
-                    tail.map(|tail| format!("; {} {}", tail.statistic.label(), signed(tail.change_fraction)));
-                [cell.short.clone(), figures, cell.verdict_text() + &tail.unwrap_or_default()]
-            })
-            .collect();
+        let few = self.cells.len() <= FEW_CELLS;
+        let rows: Vec<_> = self.cells.iter().filter_map(|cell| cell.row(self.decided_by, few)).collect();
         let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
         let (names, figures) = (width(0), width(1));
         for [name, figure, verdict] in &rows {
@@ -550,24 +544,16 @@ impl Comparison {
         Ok(())
     }
 
-    /// `p50: 2 of 21 cells are slower, 1 faster, 18 show no difference`.
+    /// `p50 of 21 cells: 2 slower, 1 faster, 18 without a difference`.
     fn summary(&self) -> String {
-        let total = self.cells.len();
-        let cells = if total == 1 { "cell" } else { "cells" };
-        let of = |wanted: &[Verdict], words: &str| {
-            let count = self.cells.iter().filter(|cell| wanted.contains(&cell.verdict)).count();
-            (count > 0).then(|| format!("{count} {words}"))
-        };
-        let parts: Vec<String> = [
-            of(&[Verdict::Slower], "slower"),
-            of(&[Verdict::Faster], "faster"),
-            of(&[Verdict::NoDifference], "without a difference"),
-            of(&[Verdict::NotComparable, Verdict::Inconclusive], "not comparable"),
-        ]
-        .into_iter()
-        .flatten()
-        .collect();
-        format!("{} of {total} {cells}: {}", self.decided_by.label(), parts.join(", "))
+        let count = |verdict: &str| self.cells.iter().filter(|cell| cell.verdict.name() == verdict).count();
+        let counts = tally([
+            (count("slower"), "slower"),
+            (count("faster"), "faster"),
+            (count("no_difference"), "without a difference"),
+            (count("not_comparable"), "not comparable"),
+        ]);
+        format!("{} of {}: {counts}", self.decided_by.label(), counted(self.cells.len() as u64, "cell"))
     }
 
     /// Writes Markdown: the same as a table.
@@ -605,8 +591,8 @@ impl Comparison {
     }
 }
 
-/// Cells without a difference have a line each if there are at most this many cells.
-const FEW_CELLS: usize = 8;
+/// What did not change has a line each if it is at most this many cells; more are only counted.
+pub(super) const FEW_CELLS: usize = 8;
 
 /// A tail that changes by less is not mentioned beside a median that does not change.
 const TAIL: f64 = 0.1;
@@ -670,12 +656,13 @@ fn compare_cells(
     names: [&str; 2],
     sides: [&[Side]; 2],
     cells: [Option<&CellReport>; 2],
+    short: String,
     decided_by: Statistic,
     known: Option<&mut Known<'_>>,
 ) -> Result<CellComparison, HistoryError> {
     let mut found = CellComparison {
         cell: cells.iter().rev().flatten().next().map_or_else(String::new, |cell| cell.cell.clone()),
-        short: String::new(),
+        short,
         verdict: Verdict::NotComparable,
         reason: None,
         other_cpus: None,

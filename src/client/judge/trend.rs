@@ -4,11 +4,11 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
-use super::compare::{Known, change_text};
+use super::compare::{FEW_CELLS, Known, change_text};
 use super::differences::{Difference, in_one_line};
 use crate::client::history::{Filter, History, HistoryError, Point, Series};
 use crate::client::stats::{FEWEST_FOR_A_CHANGE, Interval, Statistic, change_points, compare_groups, median};
-use crate::units::{began, latency};
+use crate::units::{began, counted, latency, tally};
 
 /// If nothing changed at a change of the level, the differences up to this many runs before and after it are searched.
 const NEAR: usize = 3;
@@ -212,27 +212,29 @@ pub(crate) fn write_text(
     out: &mut dyn Write,
 ) -> io::Result<()> {
     let Some(first) = trends.first() else { return Ok(()) };
-    let changed = trends.iter().filter(|trend| !trend.changes.is_empty()).count();
-    let short = trends.iter().filter(|trend| !trend.enough_runs).count();
-    let parts =
-        [(changed, "changed"), (trends.len() - changed - short, "unchanged"), (short, "with too few runs")];
-    let parts = parts.iter().filter(|(count, _)| *count > 0).map(|(count, word)| format!("{count} {word}"));
-    let parts = parts.collect::<Vec<_>>().join(", ");
-    writeln!(out, "{} of {} cells over time: {parts}", first.statistic.label(), trends.len())?;
-    let (with, without): (Vec<&Trend>, Vec<&Trend>) =
+    let (changed, steady): (Vec<&Trend>, Vec<&Trend>) =
         trends.iter().partition(|trend| !trend.changes.is_empty());
-    with.into_iter().try_for_each(|trend| trend.write_block(width, out))?;
-    if !without.is_empty() && (verbose || without.len() <= FEW_SERIES) {
+    let unchanged = steady.iter().filter(|trend| trend.enough_runs).count();
+    let counts = tally([
+        (changed.len(), "changed"),
+        (unchanged, "unchanged"),
+        (steady.len() - unchanged, "with too few runs"),
+    ]);
+    writeln!(
+        out,
+        "{} of {} over time: {counts}",
+        first.statistic.label(),
+        counted(trends.len() as u64, "cell")
+    )?;
+    changed.into_iter().try_for_each(|trend| trend.write_block(width, out))?;
+    if !steady.is_empty() && (verbose || steady.len() <= FEW_CELLS) {
         writeln!(out)?;
-        return without.into_iter().try_for_each(|trend| trend.write_line(out));
+        return steady.into_iter().try_for_each(|trend| trend.write_line(out));
     }
     Ok(())
 }
 
-/// Series without a change have a line each if there are at most this many.
-const FEW_SERIES: usize = 8;
-
-/// The most columns of a sparkline in a line with other words.
+/// The most columns of a sparkline that shares its line with text.
 const SHORT_LINE: usize = 16;
 
 impl Trend {
@@ -241,29 +243,31 @@ impl Trend {
         format!("{} on {host}", self.cell)
     }
 
-    /// The range of the figures after a sparkline, if they are enough for one, and the sparkline's columns.
-    fn range(&self, width: usize) -> (String, usize) {
+    /// The columns of its sparkline.
+    fn columns(&self, width: usize) -> usize {
+        self.points.len().min(width.max(1))
+    }
+
+    /// Its sparkline, if there are enough figures for one, and their range.
+    fn range(&self, width: usize) -> String {
         let values: Vec<f64> = self.points.iter().map(|point| point.ns).collect();
-        let columns = values.len().min(width.max(1));
         let (low, high) = values
             .iter()
             .fold((f64::INFINITY, 0.0_f64), |(low, high), value| (low.min(*value), high.max(*value)));
         let range =
             if values.len() > 1 { format!("{} to {}", latency(low), latency(high)) } else { latency(low) };
         // A few bars have no shape: each would be the lowest or the highest.
-        let line = if values.len() < FEWEST_BARS {
+        if values.len() < FEWEST_BARS {
             range
         } else {
-            format!("{}  {range}", sparkline(&values, columns, low, high))
-        };
-        (line, columns)
+            format!("{}  {range}", sparkline(&values, self.columns(width), low, high))
+        }
     }
 
     fn write_block(&self, width: usize, out: &mut dyn Write) -> io::Result<()> {
         let (first, last) = (self.points.first(), self.points.last());
-        let (range, columns) = self.range(width);
-        writeln!(out, "\n{}: {} runs\n{range}", self.title(), self.points.len())?;
-        writeln!(out, "{}", marks(self, columns).trim_end())?;
+        writeln!(out, "\n{}: {} runs\n{}", self.title(), self.points.len(), self.range(width))?;
+        writeln!(out, "{}", marks(self, self.columns(width)).trim_end())?;
         if let (Some(first), Some(last)) = (first, last) {
             writeln!(out, "from {} to {}", began(first.started_unix_s), began(last.started_unix_s))?;
         }
@@ -271,14 +275,13 @@ impl Trend {
     }
 
     fn write_line(&self, out: &mut dyn Write) -> io::Result<()> {
-        let (range, _) = self.range(SHORT_LINE);
         let verdict = if self.enough_runs {
             "no significant change".to_owned()
         } else {
             format!("too few runs to detect a change: {FEWEST_FOR_A_CHANGE} needed")
         };
-        let (count, plural) = (self.points.len(), if self.points.len() == 1 { "" } else { "s" });
-        writeln!(out, "{}: {range}, {count} run{plural}: {verdict}", self.title())
+        let runs = counted(self.points.len() as u64, "run");
+        writeln!(out, "{}: {}, {runs}: {verdict}", self.title(), self.range(SHORT_LINE))
     }
 }
 
@@ -288,8 +291,8 @@ pub(in crate::client) fn change_line(change: &LevelChange) -> String {
     let when = match change.differences_at {
         0 => String::new(),
         at => {
-            let (runs, plural) = (at.abs(), if at.abs() == 1 { "" } else { "s" });
-            format!("{runs} run{plural} {}, ", if at < 0 { "before" } else { "after" })
+            let runs = counted(at.unsigned_abs(), "run");
+            format!("{runs} {}, ", if at < 0 { "before" } else { "after" })
         }
     };
     format!(

@@ -63,7 +63,7 @@ pub(super) fn kinds(report: &Report, graded: impl Fn(Grade) -> bool) -> Vec<Kind
     for found in of_run.chain(of_cells) {
         let is_alike = |kind: &&mut Vec<Finding<'_>>| {
             let (cell, finding, warning) = &kind[0];
-            // Each warning of the run has a line of its own: there is no cell to distinguish two of a kind.
+            // Warnings of the run are never merged.
             cell.is_some()
                 && found.0.is_some()
                 && discriminant(*warning) == discriminant(found.2)

@@ -45,7 +45,7 @@ impl DatagramClient {
         let token = &settings.token;
         let mut greeted = false;
         loop {
-            // Where either datagram may be lost, this one is sent again after each interrupted wait.
+            // Either datagram may be lost: this one is sent again after each interrupted wait.
             let shown: &[u8] = if greeted { token.client_half() } else { &[] };
             send(&socket, shown, SendFlags::NOSIGNAL).map_err(RoundError::from)?;
             match recv(&socket, &mut answer, RecvFlags::empty()) {
@@ -168,15 +168,15 @@ pub(crate) fn meet(
     let client: SocketAddrAny = loop {
         match recvfrom(&socket.0, &mut buffer, RecvFlags::empty()) {
             Ok((n, _, Some(from))) if buffer[..n] == *token.client_half() => break from,
-            // The client's, or another process's.
-            Ok((0, _, Some(from))) => {
-                let _ = sendto(&socket.0, token.hello(), SendFlags::NOSIGNAL | SendFlags::DONTWAIT, &from);
-                if supervisor.due() {
-                    supervisor.check(0)?;
+            // The client's first, or another process's. Where they flood the socket, no call is interrupted, since none has to
+            // wait.
+            Ok((n, _, from)) => {
+                if n == 0
+                    && let Some(from) = from
+                {
+                    let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
+                    let _ = sendto(&socket.0, token.hello(), flags, &from);
                 }
-            }
-            // Another process's. Where they flood the socket, no call is interrupted, since none has to wait.
-            Ok(_) => {
                 if supervisor.due() {
                     supervisor.check(0)?;
                 }

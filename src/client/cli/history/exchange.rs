@@ -13,6 +13,7 @@ use crate::client::history::{Filter, HistoryError, ImportError, Imported, LineEr
 use crate::client::report::file;
 use crate::diagnostics::{error_chain, print_line, to_stdout};
 use crate::exit::Exit;
+use crate::units::counted;
 
 #[derive(Debug, Args)]
 pub(super) struct ExportArgs {
@@ -65,7 +66,7 @@ pub(super) fn export(location: &LocationArgs, args: &ExportArgs) -> Result<Exit,
         return Err(error.into());
     }
     written?;
-    print_line(format_args!("ipc-client: {} exported", runs(ids.len() as u64)));
+    print_line(format_args!("ipc-client: {} exported", counted(ids.len() as u64, "run")));
     Ok(Exit::Success)
 }
 
@@ -156,7 +157,7 @@ pub(super) fn import(location: &LocationArgs, args: &ImportArgs) -> Result<Exit,
                 1 => ", 1 line skipped that is not a run".to_owned(),
                 damaged => format!(", {damaged} lines skipped that are not runs"),
             };
-            let (new, were) = (runs(new), if known == 1 { "was" } else { "were" });
+            let (new, were) = (counted(new, "run"), if known == 1 { "was" } else { "were" });
             print_line(format_args!(
                 "ipc-client: {from}: {new} imported into {into}, {known} {were} there already{skipped}"
             ));
@@ -199,9 +200,4 @@ fn failure(path: &Path, error: ImportError, imported: Imported) -> Failure {
             ..Failure::new(Exit::Failure, FileError { path: path.to_owned(), source })
         },
     }
-}
-
-/// A number of runs.
-fn runs(number: u64) -> String {
-    format!("{number} {}", if number == 1 { "run" } else { "runs" })
 }

@@ -8,7 +8,7 @@ use crate::client::judge::trend::{Trend, change_line};
 use crate::client::report::charts::{Axis, Chart, Mark, Series, classes};
 use crate::client::report::escape::Text;
 use crate::client::stats::{FEWEST_FOR_A_CHANGE, Statistic};
-use crate::units::{began, latency};
+use crate::units::{began, counted, latency};
 
 /// The colours' numbers of the dots, the level, and the runs of this report.
 const RUNS: usize = 0;
@@ -41,7 +41,7 @@ pub(super) fn write(trends: &[Trend], reported: &[i64], out: &mut Vec<u8>) -> io
         return Ok(());
     }
     let open = if changed.is_empty() && steady.len() <= 4 { " open" } else { "" };
-    let cells = if steady.len() == 1 { "1 cell" } else { &format!("{} cells", steady.len()) };
+    let cells = counted(steady.len() as u64, "cell");
     let which = if enough { " without a change" } else { "" };
     writeln!(out, "<details{open}><summary>{cells}{which}</summary>\n<div class=\"charts\">")?;
     for (trend, number) in steady.iter().take(MOST_STEADY).zip(changed.len() + 1..) {

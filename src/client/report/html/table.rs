@@ -107,8 +107,8 @@ pub(super) fn write_overview(entries: &[Entry<'_>], out: &mut Vec<u8>) -> io::Re
     write(&table, Some("cells"), out)?;
     writeln!(
         out,
-        "<p class=\"note\">Latencies are round trips; at a fixed rate, they are response times from each round's intended start. ±95 % is half of the median's confidence interval, over \
-         trials. A quantile with fewer than ten rounds beyond it is not shown.</p>",
+        "<p class=\"note\">Latencies are round trips; at a fixed rate, they are response times from each round's intended \
+         start. ±95 % is half of the median's confidence interval, over trials. A quantile with fewer than ten rounds beyond it is not shown.</p>",
     )
 }
 

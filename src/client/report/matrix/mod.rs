@@ -12,7 +12,7 @@ use super::charts::{Heat, Levels};
 use crate::client::host::placement::Placement;
 use crate::client::stats::{Latency, median, median_interval};
 use crate::protocol::Wait;
-use crate::units::{latency, size};
+use crate::units::{counted, latency, size};
 
 /// A page cannot show more CPUs than this.
 const MOST_CPUS: usize = 512;
@@ -194,8 +194,7 @@ impl Matrix {
 
     /// How and on what it was measured.
     fn subtitle(&self) -> String {
-        let mut trials =
-            if self.trials == 1 { "1 trial".to_owned() } else { format!("{} trials", self.trials) };
+        let mut trials = counted(self.trials as u64, "trial");
         if let Some(complete) = self.complete {
             trials = format!("partial: interrupted after {complete} of {trials}");
         }
